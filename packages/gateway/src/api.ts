@@ -1,0 +1,153 @@
+/**
+ * What the gateway offers to its doors (HTTP, CLI, tests): one interface, no transport in it.
+ * Everything rejects with a Problem; what is refused changes nothing.
+ */
+import type { AttributeValue } from '@millrace/core/event';
+import type { Problem } from '@millrace/core/problem';
+import type { Subscription, SubscriptionBounds, Run, Versioned } from './ports/directory.ts';
+import type { DeadLetter } from './ports/ledger.ts';
+import type { Position } from './ports/log.ts';
+
+export interface Gateway {
+  /** Recovers the lanes from the ledger and begins. Resolves when publishing and delivering work. */
+  start(): Promise<void>;
+  /** Journey steps accept and append. Resolves when every event that is not refused is durable. */
+  publish(request: Publish): Promise<readonly Published[]>;
+  readonly subscriptions: Subscriptions;
+  readonly replays: Replays;
+  readonly deadLetters: DeadLetters;
+  /** State of a subscription's lanes as a management page shows it. */
+  health(environment: string, id: string): Promise<Health>;
+  /** Stops reading, waits for what is in flight (at most limits.drainMs), commits, stops. Leaves the ports open. */
+  stop(): Promise<void>;
+  /** Stops at once, as a crash would: nothing is committed or sent any more. For tests and for fatal errors. */
+  abandon(): void;
+}
+
+export interface Publish {
+  readonly environment: string;
+  /** The publishing app; it must not be empty. */
+  readonly app: string;
+  /** 1 to limits.batchEvents. */
+  readonly events: readonly Draft[];
+  /** Of a single event (the Idempotency-Key header). Without it an event's own id, where the publisher set one, dedupes with its source. */
+  readonly idempotencyKey?: string;
+}
+
+/** An event as a publisher hands it in: id, source and time are filled in where missing. */
+export interface Draft {
+  readonly type: string;
+  readonly id?: string;
+  readonly source?: string;
+  readonly subject?: string;
+  readonly time?: string;
+  readonly datacontenttype?: string;
+  readonly dataschema?: string;
+  readonly extensions?: Readonly<Record<string, AttributeValue>>;
+  readonly data?: Uint8Array;
+}
+
+/** One per event, in order. */
+export type Published =
+  | { readonly status: 'appended' | 'duplicate'; readonly id: string; readonly shard: string; readonly position: Position }
+  | { readonly status: 'refused'; readonly problem: Problem };
+
+/** As a person writes it (design.md section 5). */
+export interface SubscriptionSpec {
+  readonly app: string;
+  readonly topics: readonly string[];
+  readonly filter?: unknown;
+  readonly deliver: {
+    readonly webhook: {
+      readonly url: string;
+      readonly signature?: 'standard' | 'simple';
+      /** Without one, one is made and returned once. */
+      readonly secret?: string;
+      readonly timeoutMs?: number;
+      readonly body?: 'data' | 'event';
+      readonly headers?: Readonly<Record<string, string>>;
+    };
+  };
+  readonly retry?: { readonly schedule?: readonly (string | number)[]; readonly jitter?: number };
+  readonly ordering?: 'none' | 'key';
+  readonly onDead?: 'release' | 'hold';
+  readonly concurrency?: number;
+  readonly ratePerSecond?: number;
+  readonly breaker?: { readonly failures?: number; readonly events?: number } | false;
+  readonly bounds?: Partial<SubscriptionBounds>;
+  /** Where a new subscription begins: now, at the first event that is still there, or at a time. Ignored in changes. */
+  readonly from?: From;
+}
+export type From = 'latest' | 'earliest' | { readonly timeMs: number };
+
+export interface Subscriptions {
+  /** Fixes the cursors, then stores it: an event published after this resolved is delivered. `secret` is shown this once. */
+  create(environment: string, id: string, spec: SubscriptionSpec): Promise<Created>;
+  /** Members that are present replace those of the subscription; `filter: null` removes it. */
+  update(environment: string, id: string, change: Partial<SubscriptionSpec>, expect?: number): Promise<Versioned<Subscription>>;
+  /** Forgets it with its parked deliveries, attempts and dead letters. False when there was none. */
+  delete(environment: string, id: string): Promise<boolean>;
+  pause(environment: string, id: string): Promise<Versioned<Subscription>>;
+  /** Starts a paused one; also has an open breaker probe at once. */
+  resume(environment: string, id: string): Promise<Versioned<Subscription>>;
+}
+
+export interface Created {
+  readonly subscription: Versioned<Subscription>;
+  readonly secret: string;
+  /** What the person should know, e.g. a schedule that outlasts a topic's retention. */
+  readonly warnings: readonly string[];
+}
+
+export interface ReplaySpec {
+  readonly from: From;
+  /** Inclusive; without it the end at the time of the call. */
+  readonly untilMs?: number;
+  readonly ids?: 'same' | 'as-new';
+  /** Send to another endpoint (a drill). */
+  readonly to?: { readonly url: string };
+}
+
+export interface Replays {
+  /** How many events the run would send, without starting it. */
+  count(environment: string, id: string, spec: ReplaySpec): Promise<number>;
+  /** Starts a bounded run beside the live lane. */
+  start(environment: string, id: string, spec: ReplaySpec): Promise<Versioned<Run>>;
+  cancel(environment: string, run: string): Promise<Versioned<Run>>;
+  /** Sets the live lane itself back (or forward) to `from`: its parked deliveries are dropped, as the events come again. */
+  rewind(environment: string, id: string, from: From): Promise<Versioned<Subscription>>;
+}
+
+export interface DeadLetters {
+  list(environment: string, id: string, page: { readonly after?: string; readonly limit: number }): Promise<readonly DeadLetter[]>;
+  /** Delivers it again with a fresh schedule; attempts go on counting. A range has nothing to send: `not_redrivable`. */
+  redrive(environment: string, id: string, deadLetter: string): Promise<void>;
+  /** Removes it. */
+  discard(environment: string, id: string, deadLetter: string): Promise<void>;
+}
+
+export interface Health {
+  readonly state: 'active' | 'paused';
+  readonly breaker: 'closed' | 'open';
+  /** Name of the bound at which the lane stands still, else undefined. */
+  readonly stoppedBy?: keyof SubscriptionBounds;
+  readonly parked: number;
+  readonly parkedBytes: number;
+  readonly held: number;
+  readonly deadLetters: number;
+  readonly inFlight: number;
+  /** Per shard: where the lane has read to. */
+  readonly cursors: Readonly<Record<string, Position>>;
+  /** Deliveries allowed at once by now: concurrency, less what failures took from it. */
+  readonly allowed: number;
+}
+
+/** Something an operator should know. Given to `onNotice`; wording lives with who shows it. */
+export type Notice =
+  | { readonly kind: 'delivered' | 'retry' | 'dead'; readonly environment: string; readonly subscription: string; readonly eventId: string; readonly topic: string; readonly cause: string; readonly status: number; readonly n: number; readonly durationMs: number; readonly nextMs?: number }
+  | { readonly kind: 'breaker_open' | 'breaker_closed'; readonly environment: string; readonly subscription: string; readonly cause: string }
+  | { readonly kind: 'bound_reached'; readonly environment: string; readonly subscription: string; readonly bound: keyof SubscriptionBounds }
+  | { readonly kind: 'retention_near'; readonly environment: string; readonly subscription: string; readonly percent: 50 | 80 }
+  | { readonly kind: 'range_expired' | 'log_changed'; readonly environment: string; readonly subscription: string; readonly after: Position; readonly through: Position }
+  | { readonly kind: 'egress_failing'; readonly subscriptions: number }
+  | { readonly kind: 'ledger_failing' | 'log_failing'; readonly code: string };

@@ -1,0 +1,18 @@
+/**
+ * Time and chance, passed in so that the flow runs the same under a real and a simulated world.
+ */
+export interface Clock {
+  /** Wall time, ms since 1970. May jump; use it for what people and other machines see. */
+  now(): number;
+  /** Monotonic time in ms, from any origin. Never jumps; use it for waits, spans and deadlines inside the process. */
+  monotonic(): number;
+  /** Runs `callback` once, `delayMs` from now on the monotonic clock, never synchronously. Delays above a day fire after a day: re-arm. */
+  after(delayMs: number, callback: () => void): Timer;
+  /** A number in [0, 1). */
+  random(): number;
+}
+
+export interface Timer {
+  /** Safe to call twice, and after it fired. */
+  cancel(): void;
+}

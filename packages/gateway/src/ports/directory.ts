@@ -1,0 +1,129 @@
+/**
+ * The Directory: what is configured. Resources by kind, environment and id, each with a version that grows by one with
+ * every change; a driver stores them as JSON and need not know their members. Passes storeConformance().
+ */
+export interface Directory {
+  get<K extends Kind>(kind: K, environment: string, id: string): Promise<Versioned<Kinds[K]> | undefined>;
+  /** Ordered by environment, then id. Without `environment` of all; `after` is the last one seen. `limit` 1 to 1,000. */
+  list<K extends Kind>(
+    kind: K,
+    query: { readonly environment?: string; readonly after?: { environment: string; id: string }; readonly limit: number },
+  ): Promise<readonly Versioned<Kinds[K]>[]>;
+  /**
+   * Creates or replaces. `expect: 'absent'` rejects with `already_exists` where there is one; a number rejects with
+   * `version_mismatch` unless it is the present version; without it the last writer wins. Durable when resolved.
+   */
+  put<K extends Kind>(kind: K, environment: string, id: string, value: Kinds[K], expect?: 'absent' | number): Promise<Versioned<Kinds[K]>>;
+  /** Resolves to false when there was none. A version that is no longer the present one rejects with `version_mismatch`. */
+  delete(kind: Kind, environment: string, id: string, expect?: number): Promise<boolean>;
+  /** Calls `listener` after every change, by whichever node, in the order of changes of one resource; until the returned function is called. */
+  watch(listener: (change: Change) => void): () => void;
+}
+
+export interface Versioned<V> {
+  readonly environment: string;
+  readonly id: string;
+  readonly version: number;
+  readonly value: V;
+}
+
+export type Change = {
+  [K in Kind]: { readonly kind: K; readonly environment: string; readonly id: string; readonly now?: Versioned<Kinds[K]> };
+}[Kind];
+
+export interface Kinds {
+  app: App;
+  key: Key;
+  topic: Topic;
+  subscription: Subscription;
+  run: Run;
+}
+export type Kind = keyof Kinds;
+
+export interface App {
+  readonly name: string;
+  readonly createdMs: number;
+}
+
+/** A credential of an app. The secret part is never kept: only its hash. */
+export interface Key {
+  readonly app: string;
+  /** Lower-case hex SHA-256 of the whole key. */
+  readonly hash: string;
+  /** First characters, to recognise it by. */
+  readonly prefix: string;
+  readonly scopes: readonly Scope[];
+  readonly createdMs: number;
+  readonly expiresMs?: number;
+}
+export type Scope = 'admin' | 'publish' | 'subscribe' | 'manage';
+
+/** How long a batch may wait and who goes first when a process is full. */
+export type LatencyClass = 'interactive' | 'standard' | 'bulk';
+
+export interface Topic {
+  /** App id or a person's address: whom to ask. */
+  readonly owner: string;
+  readonly retentionMs: number;
+  readonly latency: LatencyClass;
+  /** Where in the data the key stands, `$.customer.id`; used when the publisher sets no `partitionkey`. */
+  readonly keyPath?: string;
+  /** Of the payload. */
+  readonly maxBytes: number;
+  readonly createdMs: number;
+}
+
+export interface Subscription {
+  /** Internal, never reused: a deleted and recreated subscription of one id is another one. 26 base32 characters. */
+  readonly uid: string;
+  readonly app: string;
+  readonly topics: readonly string[];
+  readonly filter?: unknown;
+  readonly deliver: { readonly webhook: Webhook };
+  readonly retry: { readonly scheduleMs: readonly number[]; readonly jitter: number };
+  readonly ordering: 'none' | 'key';
+  /** With `ordering: key`: whether a dead letter lets its key go on or holds it until a person has decided. */
+  readonly onDead: 'release' | 'hold';
+  readonly concurrency: number;
+  readonly ratePerSecond?: number;
+  readonly breaker: { readonly failures: number; readonly events: number } | false;
+  readonly state: 'active' | 'paused';
+  readonly createdMs: number;
+  /** Counts the rewinds: the live lane's name is made from it (see lanes.ts). */
+  readonly pass: number;
+  readonly bounds: SubscriptionBounds;
+}
+
+/** Where a subscription's lanes stop. Nothing is dropped to stay inside a bound. */
+export interface SubscriptionBounds {
+  readonly parked: number;
+  readonly parkedBytes: number;
+  readonly held: number;
+  readonly deadLetters: number;
+}
+
+export interface Webhook {
+  readonly url: string;
+  readonly signature: 'standard' | 'simple';
+  /** Newest first, sealed (see secrets.ts); an older one stays until its `untilMs`. */
+  readonly secrets: readonly { readonly sealed: string; readonly untilMs?: number }[];
+  readonly timeoutMs: number;
+  /** `data`: the payload as it is, attributes in ce- headers. `event`: the CloudEvent as JSON. */
+  readonly body: 'data' | 'event';
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** A replay: a bounded run beside the live lane. */
+export interface Run {
+  readonly subscription: string;
+  readonly subscriptionUid: string;
+  /** Per shard: from (exclusive) and until (inclusive). */
+  readonly spans: Readonly<Record<string, { readonly after: string; readonly until: string }>>;
+  /** `same` keeps webhook ids (fills holes), `as-new` makes new ones, once per run. */
+  readonly ids: 'same' | 'as-new';
+  /** Another endpoint to send to; without it, the subscription's own. */
+  readonly to?: { readonly url: string };
+  readonly state: 'running' | 'done' | 'cancelled';
+  readonly createdMs: number;
+  readonly endedMs?: number;
+}
