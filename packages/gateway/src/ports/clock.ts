@@ -16,3 +16,8 @@ export interface Timer {
   /** Safe to call twice, and after it fired. */
   cancel(): void;
 }
+
+/** Bytes for ids out of the clock's chance: unlike enough to be unique, not secret. */
+export function bytesFrom(clock: Clock): (count: number) => Uint8Array {
+  return (count) => Uint8Array.from({ length: count }, () => Math.floor(clock.random() * 256));
+}

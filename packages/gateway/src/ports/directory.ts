@@ -89,6 +89,8 @@ export interface Subscription {
   readonly breaker: { readonly failures: number; readonly events: number } | false;
   readonly state: 'active' | 'paused';
   readonly createdMs: number;
+  /** Append time from which on it is owed events: what a lane goes by when the ledger knows nothing of it (a new shard, an older backup). */
+  readonly beginsMs: number;
   /** Counts the rewinds: the live lane's name is made from it (see lanes.ts). */
   readonly pass: number;
   readonly bounds: SubscriptionBounds;
@@ -117,6 +119,8 @@ export interface Webhook {
 export interface Run {
   readonly subscription: string;
   readonly subscriptionUid: string;
+  /** `identity` of the log the spans are of: in another log they mean nothing. */
+  readonly log: string;
   /** Per shard: from (exclusive) and until (inclusive). */
   readonly spans: Readonly<Record<string, { readonly after: string; readonly until: string }>>;
   /** `same` keeps webhook ids (fills holes), `as-new` makes new ones, once per run. */

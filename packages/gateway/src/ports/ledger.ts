@@ -19,12 +19,12 @@ export interface Ledger {
   slots(): Promise<readonly SlotRow[]>;
   /** Positions after `after` that need not be read again: settled by an attempt (delivered or dead), parked, held, or a dead letter. In order, without duplicates. */
   handledAfter(lane: string, shard: string, after: Position): Promise<readonly Position[]>;
-  /** What a lane must know when it starts: counts over all its shards, the earliest due time. */
-  laneState(lane: string): Promise<LaneState>;
-  /** Parked rows in state `parked` due at or before `dueMs`, earliest first, at most `limit`; and the earliest due time of what is left after these. */
-  due(lane: string, dueMs: number, limit: number): Promise<{ readonly rows: readonly ParkedRow[]; readonly nextDueMs?: number }>;
-  /** All rows that block or wait for a key: `parked` and `held` rows with a key, and dead letters that hold theirs. By shard, then position. */
-  keyed(lane: string): Promise<readonly KeyedRow[]>;
+  /** Every lane and shard with parked or held rows, with their counts and the earliest due time: read once at start. */
+  openLanes(): Promise<readonly OpenLane[]>;
+  /** Rows in state `parked` due at or before `dueMs`, earliest first, at most `limit`; and the earliest due time of what is left after these. */
+  due(lane: string, shard: string, dueMs: number, limit: number): Promise<{ readonly rows: readonly ParkedRow[]; readonly nextDueMs?: number }>;
+  /** All rows that block or wait for a key: `parked` and `held` rows with a key, and dead letters that hold theirs. By position. */
+  keyed(lane: string, shard: string): Promise<readonly KeyedRow[]>;
   parked(lane: string, shard: string, position: Position): Promise<ParkedRow | undefined>;
 
   /** Newest attempt first, of one subscription (all its lanes), from before `before`, at most `limit`. */
@@ -34,7 +34,8 @@ export interface Ledger {
   /** Of one subscription (uid), by id after `after`, at most `limit`. */
   deadLetters(query: { readonly subscription: string; readonly after?: string; readonly limit: number }): Promise<readonly DeadLetter[]>;
   deadLetter(id: string): Promise<DeadLetter | undefined>;
-  countDeadLetters(subscription: string): Promise<number>;
+  /** Dead letters by subscription (uid), where there are any: read once at start. */
+  deadLetterCounts(): Promise<readonly { readonly subscription: string; readonly count: number }[]>;
   /** Drops attempts that started before `beforeMs` (whole partitions where the driver has them: some may stay a little longer). */
   pruneAttempts(beforeMs: number): Promise<void>;
 }
@@ -76,13 +77,16 @@ export interface ParkedRow extends LanePosition {
   readonly dueMs: number;
   /** Attempts made so far. */
   readonly attempts: number;
+  /** Of these, how many were made before its present schedule began: 0 unless it was redriven. */
+  readonly attemptsBefore: number;
   /** Present where the event is ordered: its key. A redriven delivery has none, it is an order of its own. */
   readonly key?: string;
   /** Cause code of the last attempt, empty before the first. */
   readonly cause: string;
   readonly size: number;
-  /** Append time of the event. */
+  /** Append time and digest of the event as in Cursor, to see later whether the position still means it. */
   readonly timeMs: number;
+  readonly idHash: string;
   /** The event itself (`encodeEvent`) with whose it is, where retention could take it before it is needed. */
   readonly kept?: KeptEvent;
 }
@@ -130,13 +134,14 @@ export interface DeadLetter extends LanePosition {
 }
 
 export interface KeyedRow {
-  readonly shard: string;
   readonly position: Position;
   readonly key: string;
   readonly state: 'parked' | 'held' | 'dead';
 }
 
-export interface LaneState {
+export interface OpenLane {
+  readonly lane: string;
+  readonly shard: string;
   readonly parked: number;
   readonly parkedBytes: number;
   readonly held: number;

@@ -1,0 +1,113 @@
+/**
+ * Events as JSON: the CloudEvents JSON format 1.0.2, and the plain form for people with curl, which is the same without
+ * `specversion`. Payloads are cut out of the body and put into it as bytes; they are never parsed and written again.
+ */
+import { isJsonType, startDraft } from './attributes.ts';
+import { decodeBase64, encodeBase64 } from './base64.ts';
+import type { EventDraft } from './draft.ts';
+import { attributesOf } from './event-bytes.ts';
+import { type Event, hasJsonData } from './event.ts';
+import { pointerTo } from './json-pointer.ts';
+import { isJson, itemsAt, membersAt, parseJson } from './json-scan.ts';
+import { isObject, type JsonObject } from './json-values.ts';
+import { Problem } from './problem.ts';
+
+/** `structured`: `specversion` must be there and be 1.0. `plain`: it may be left out. */
+export type JsonForm = 'structured' | 'plain';
+
+/**
+ * One event. Throws `invalid_json`, or `invalid_event` with a JSON pointer. What it takes:
+ * - `type`, and `id`, `source`, `subject`, `time`, `datacontenttype`, `dataschema` as non-empty strings;
+ * - extensions as members beside them: strings, 32-bit integers, booleans; names of 1 to 20 lower-case letters and digits;
+ * - a member that is null as if it were left out, except `data`, where null is a payload of four bytes;
+ * - `data`: the member's bytes as they stand, where the content type is JSON or absent; else a string, whose text is the
+ *   payload; or `data_base64`; not both;
+ * - no member twice, and no nesting deeper than 128.
+ */
+export function decodeJsonEvent(body: Uint8Array, form: JsonForm): EventDraft {
+  return readEvent(parseJson(body), body, { start: 0, pointer: '', form });
+}
+
+/** A list of events, in order, a Problem in the place of each that is refused. Throws where the whole is no JSON list or longer than `eventsMax`. */
+export function decodeJsonBatch(body: Uint8Array, form: JsonForm, eventsMax: number): (EventDraft | Problem)[] {
+  const values = parseJson(body);
+  if (!Array.isArray(values)) throw new Problem('invalid_event', 'a batch is a list of events', { pointer: '' });
+  if (values.length > eventsMax) throw new Problem('payload_too_large', `a batch has at most ${eventsMax} events, this one ${values.length}`);
+  return itemsAt(body, 0).map(({ start }, at) => {
+    try {
+      return readEvent(values[at], body, { start, pointer: pointerTo('', at), form });
+    } catch (error) {
+      if (error instanceof Problem) return error;
+      throw error;
+    }
+  });
+}
+
+interface Place {
+  /** Where the object begins in the body. */
+  readonly start: number;
+  readonly pointer: string;
+  readonly form: JsonForm;
+}
+
+function readEvent(value: unknown, body: Uint8Array, { start, pointer, form }: Place): EventDraft {
+  const refused = (name: string, message: string) => new Problem('invalid_event', message, { pointer: pointerTo(pointer, name) });
+  if (!isObject(value)) throw new Problem('invalid_event', 'an event is a JSON object', { pointer });
+  const draft = startDraft((name) => pointerTo(pointer, name));
+  const seen = new Set<string>();
+  let data: Uint8Array | undefined;
+  for (const { name, ...span } of membersAt(body, start)) {
+    if (seen.has(name)) throw refused(name, `'${name.slice(0, 40)}' is there twice`);
+    seen.add(name);
+    if (name === 'data') data = payload(value, body.subarray(span.start, span.end), pointer);
+    else if (value[name] === null || name === 'specversion') continue;
+    else if (name === 'data_base64') data = binaryPayload(value[name], pointerTo(pointer, name));
+    else draft.set(name, value[name]);
+  }
+  if (seen.has('data') && value['data_base64'] !== undefined && value['data_base64'] !== null) throw refused('data_base64', 'there are both data and data_base64');
+  const version = value['specversion'] ?? (form === 'plain' ? '1.0' : undefined);
+  if (version !== '1.0') throw refused('specversion', 'specversion must be 1.0');
+  return draft.end(data);
+}
+
+const encoder = new TextEncoder();
+
+function payload(event: JsonObject, bytes: Uint8Array, pointer: string): Uint8Array {
+  const { datacontenttype, data } = event;
+  // A content type that is no string is refused with the attributes.
+  if (typeof datacontenttype !== 'string' || isJsonType(datacontenttype)) return bytes;
+  if (typeof data === 'string' && data.isWellFormed()) return encoder.encode(data);
+  throw new Problem('invalid_event', `data of the type ${datacontenttype.slice(0, 80)} must be a string, or data_base64`, { pointer: pointerTo(pointer, 'data') });
+}
+
+function binaryPayload(text: unknown, pointer: string): Uint8Array {
+  const bytes = typeof text === 'string' ? decodeBase64(text) : undefined;
+  if (bytes === undefined) throw new Problem('invalid_event', 'data_base64 must be base64 with padding', { pointer });
+  return bytes;
+}
+
+/** The event as `application/cloudevents+json`. JSON payloads stand in it byte for byte, all others as `data_base64`. */
+export function encodeStructured(event: Event): Uint8Array<ArrayBuffer> {
+  const { data } = event;
+  const attributes = JSON.stringify({ specversion: '1.0', ...attributesOf(event) }).slice(0, -1);
+  if (data === undefined) return encoder.encode(`${attributes}}`);
+  if (!hasJsonData(event) || !isJson(data)) return encoder.encode(`${attributes},"data_base64":"${encodeBase64(data)}"}`);
+  return joined([encoder.encode(`${attributes},"data":`), data, encoder.encode('}')]);
+}
+
+/** Events as `application/cloudevents-batch+json`. */
+export function encodeBatch(events: readonly Event[]): Uint8Array<ArrayBuffer> {
+  const comma = encoder.encode(',');
+  const items = events.flatMap((event, at) => (at === 0 ? [encodeStructured(event)] : [comma, encodeStructured(event)]));
+  return joined([encoder.encode('['), ...items, encoder.encode(']')]);
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}

@@ -1,0 +1,129 @@
+/**
+ * Filters: EventBridge-style event patterns, compiled to closures that cost about a microsecond and always end.
+ *
+ *   { "source": ["shop"], "data": { "amount": [{ "numeric": [">", 100] }], "$or": [{ "country": ["DE"] }, { "vip": [true] }] } }
+ *
+ * At the top stand attributes by name and `data`, the JSON payload. All fields must hold; of a field's list one member
+ * must. Members are literals or one operator: `prefix`, `suffix` (both also of `{"equals-ignore-case": …}`),
+ * `equals-ignore-case`, `wildcard`, `numeric`, `cidr`, `exists`, `anything-but`, `exactly`. Strings and numbers never
+ * match each other; numbers are compared as 64-bit floats. Arrays are opened at every level, but what is asked of fields
+ * below one array must hold in the same element. Two lists for one field, beside and inside `$or`, must both hold, each for
+ * any of its values. `exists` sees leaves only: `{"exists": false}` holds for an object or an
+ * empty array. A payload that is no JSON has no fields. Compatible with aws/event-ruler as of commit 337e8d9.
+ */
+import type { Event } from './event.ts';
+import { compileTerms } from './filter/match.ts';
+import { readRule, type Term } from './filter/rule.ts';
+import { isScalar, memberOf, readPath, type Scalar } from './json-values.ts';
+
+export { readPath, type Scalar } from './json-values.ts';
+
+export interface CompiledFilter {
+  /**
+   * `data` gives the parsed payload, undefined where it is no JSON. It is called at most once, and only when the
+   * attributes alone do not decide.
+   */
+  matches(event: Event, data: () => unknown): boolean;
+  /** Equal for filters that differ only in order, repetition or spelling of numbers: such are evaluated once. */
+  readonly canonical: string;
+  /** Fields that must equal one of the values in every event that matches: necessary, not sufficient. For an index. */
+  readonly equalities: readonly Equality[];
+  /** Whether `data` may be called at all. */
+  readonly needsData: boolean;
+}
+
+export interface Equality {
+  /** `['type']`, `['data', 'customer', 'country']`. */
+  readonly path: readonly string[];
+  readonly values: readonly Scalar[];
+}
+
+/**
+ * Throws `invalid_filter` with a JSON pointer for what is no filter, and above 16 levels, 1,000 values, strings of 1,024
+ * characters, 1,000 combinations of `$or` or 10,000 tests in all combinations.
+ */
+export function compileFilter(filter: unknown): CompiledFilter {
+  const { combinations, always, canonical } = readRule(filter);
+  const compiled = combinations.map(compileCombination);
+  // With forks, what all combinations share is asked first. Not absence: which element it is asked of depends on the rest.
+  const shared = combinations.length === 1 ? [] : always.filter((term) => !term.mayBeAbsent);
+  return {
+    matches: evaluate(shared.length === 0 ? undefined : compileCombination(shared), compiled),
+    canonical,
+    equalities: always.filter((term) => term.tests.length === 0 && !term.mayBeAbsent).map(({ path, literals }) => ({ path, values: literals })),
+    needsData: combinations.some((terms) => terms.some(isOfData)),
+  };
+}
+
+/** What an index of equalities looks up: the leaves at an equality's path. `data` as in CompiledFilter. */
+export function valuesAt(event: Event, data: () => unknown, path: readonly string[]): readonly Scalar[] {
+  const [first = '', ...rest] = path;
+  if (first === 'data') return readPath(data(), rest);
+  const value = attribute(event, first);
+  return rest.length === 0 && isScalar(value) ? [value] : [];
+}
+
+interface Combination {
+  attributes(event: Event): boolean;
+  /** Undefined where the combination asks nothing of the payload. */
+  readonly data: ((value: unknown) => boolean) | undefined;
+}
+
+function compileCombination(terms: readonly Term[]): Combination {
+  const ofData = terms.filter(isOfData);
+  const ofAttributes = [...Map.groupBy(terms.filter((term) => !isOfData(term)), (term) => term.path[0] ?? '')].map(
+    ([name, group]) => [name, compileTerms(group, 1)] as const,
+  );
+  return {
+    attributes(event) {
+      for (const [name, matches] of ofAttributes) if (!matches(attribute(event, name))) return false;
+      return true;
+    },
+    data: ofData.length === 0 ? undefined : compileTerms(ofData, 1),
+  };
+}
+
+const UNREAD = Symbol('unread');
+
+function evaluate(shared: Combination | undefined, combinations: readonly Combination[]): CompiledFilter['matches'] {
+  const all = shared === undefined ? combinations : [shared, ...combinations];
+  return (event, data) => {
+    let value: unknown = UNREAD;
+    for (const one of all) {
+      let holds = one.attributes(event);
+      if (holds && one.data !== undefined) {
+        if (value === UNREAD) value = data();
+        holds = one.data(value);
+      }
+      if (holds !== (one === shared)) return holds;
+    }
+    return false;
+  };
+}
+
+function isOfData(term: Term): boolean {
+  return term.path[0] === 'data';
+}
+
+function attribute(event: Event, name: string): unknown {
+  switch (name) {
+    case 'type':
+      return event.type;
+    case 'source':
+      return event.source;
+    case 'id':
+      return event.id;
+    case 'subject':
+      return event.subject;
+    case 'time':
+      return event.time;
+    case 'datacontenttype':
+      return event.datacontenttype;
+    case 'dataschema':
+      return event.dataschema;
+    case 'specversion':
+      return '1.0';
+    default:
+      return memberOf(event.extensions, name);
+  }
+}

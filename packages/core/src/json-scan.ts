@@ -1,0 +1,132 @@
+/**
+ * Where things stand in a JSON text, in bytes: so that a payload inside an envelope can be cut out as it was sent, with
+ * its numbers beyond 2^53, order of keys and spacing. Parsing alone is left to JSON.parse.
+ */
+import { Problem } from './problem.ts';
+
+/** Of arrays and objects within each other. */
+export const JSON_DEPTH_MAX = 128;
+
+export interface Span {
+  /** Of the first byte. */
+  readonly start: number;
+  /** Behind the last byte. */
+  readonly end: number;
+}
+
+export interface Member extends Span {
+  readonly name: string;
+}
+
+/** A byte order mark is left in, where JSON.parse refuses it. */
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Throws `invalid_json` for what is no UTF-8, no JSON, or nested deeper than 128. */
+export function parseJson(bytes: Uint8Array, depthMax: number = JSON_DEPTH_MAX): unknown {
+  // First, because some engines parse by recursion.
+  if (depthOf(bytes) > depthMax) throw new Problem('invalid_json', `the JSON is nested deeper than ${depthMax}`);
+  try {
+    return JSON.parse(decoder.decode(bytes));
+  } catch (cause) {
+    const message = cause instanceof SyntaxError ? `the body is not valid JSON: ${cause.message.slice(0, 200)}` : 'the body is not valid UTF-8';
+    throw new Problem('invalid_json', message, { cause });
+  }
+}
+
+/** True where the bytes are JSON, whatever its depth. */
+export function isJson(bytes: Uint8Array): boolean {
+  try {
+    JSON.parse(decoder.decode(bytes));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The members of the object that begins at `start` or after white space, repeated names included. The text must be valid JSON. */
+export function membersAt(bytes: Uint8Array, start: number): Member[] {
+  const members: Member[] = [];
+  let at = afterSpace(bytes, start) + 1;
+  for (at = afterSpace(bytes, at); bytes[at] !== CLOSE_BRACE; at = afterComma(bytes, at)) {
+    const nameEnd = valueEnd(bytes, at);
+    const name: string = JSON.parse(decoder.decode(bytes.subarray(at, nameEnd)));
+    const valueStart = afterSpace(bytes, afterSpace(bytes, nameEnd) + 1);
+    at = valueEnd(bytes, valueStart);
+    members.push({ name, start: valueStart, end: at });
+  }
+  return members;
+}
+
+/** The items of the array that begins at `start` or after white space. The text must be valid JSON. */
+export function itemsAt(bytes: Uint8Array, start: number): Span[] {
+  const items: Span[] = [];
+  let at = afterSpace(bytes, start) + 1;
+  for (at = afterSpace(bytes, at); bytes[at] !== CLOSE_BRACKET; at = afterComma(bytes, at)) {
+    const end = valueEnd(bytes, at);
+    items.push({ start: at, end });
+    at = end;
+  }
+  return items;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+
+function isSpace(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+}
+
+function afterSpace(bytes: Uint8Array, start: number): number {
+  let at = start;
+  while (isSpace(bytes[at])) at += 1;
+  return at;
+}
+
+function afterComma(bytes: Uint8Array, start: number): number {
+  const at = afterSpace(bytes, start);
+  return bytes[at] === COMMA ? afterSpace(bytes, at + 1) : at;
+}
+
+/** Behind the value whose first byte is at `start`. */
+function valueEnd(bytes: Uint8Array, start: number): number {
+  const first = bytes[start];
+  if (first === QUOTE) return stringEnd(bytes, start);
+  let at = start;
+  if (first !== OPEN_BRACE && first !== OPEN_BRACKET) {
+    while (at < bytes.length && !isSpace(bytes[at]) && bytes[at] !== COMMA && bytes[at] !== CLOSE_BRACE && bytes[at] !== CLOSE_BRACKET) at += 1;
+    return at;
+  }
+  let depth = 0;
+  do {
+    const byte = bytes[at];
+    if (byte === QUOTE) at = stringEnd(bytes, at) - 1;
+    else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth += 1;
+    else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth -= 1;
+    at += 1;
+  } while (depth > 0 && at < bytes.length);
+  return at;
+}
+
+function stringEnd(bytes: Uint8Array, start: number): number {
+  let at = start + 1;
+  while (at < bytes.length && bytes[at] !== QUOTE) at += bytes[at] === BACKSLASH ? 2 : 1;
+  return at + 1;
+}
+
+/** Of any bytes: quotes and brackets are all it looks at. */
+function depthOf(bytes: Uint8Array): number {
+  let depth = 0;
+  let deepest = 0;
+  for (let at = 0; at < bytes.length; at += 1) {
+    const byte = bytes[at];
+    if (byte === QUOTE) at = stringEnd(bytes, at) - 1;
+    else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) deepest = Math.max(deepest, (depth += 1));
+    else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth -= 1;
+  }
+  return deepest;
+}

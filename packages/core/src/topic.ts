@@ -1,0 +1,89 @@
+/**
+ * Topics and topic patterns.
+ *
+ * A topic is one to sixteen tokens of `A-Z a-z 0-9 _ -` with dots between them, at most 255 characters: `orders.created`.
+ * A pattern may also hold `*` (exactly one token) and, as its last token, `>` (one token or more). Both are compared
+ * case-sensitively. The grammar is what NATS subjects, Kafka topics and Pulsar topics have in common.
+ */
+import { Problem } from './problem.ts';
+
+export const TOPIC_CHARS_MAX = 255;
+export const TOPIC_TOKENS_MAX = 16;
+
+const TOKEN = /^[A-Za-z0-9_-]+$/;
+
+/** Throws `invalid_topic` unless `name` is a topic. `pointer` names the member at fault. */
+export function checkTopic(name: unknown, pointer?: string): asserts name is string {
+  for (const token of tokensOf(name, 'topic', pointer)) {
+    if (!TOKEN.test(token)) throw refused(`the topic '${brief(name)}' has the token '${brief(token)}'`, pointer);
+  }
+}
+
+/** Throws `invalid_topic` unless `pattern` is a topic or a topic pattern. `pointer` names the member at fault. */
+export function checkPattern(pattern: unknown, pointer?: string): asserts pattern is string {
+  const tokens = tokensOf(pattern, 'topic pattern', pointer);
+  for (const [at, token] of tokens.entries()) {
+    if (token === '*' || TOKEN.test(token)) continue;
+    if (token !== '>') throw refused(`the topic pattern '${brief(pattern)}' has the token '${brief(token)}'`, pointer);
+    if (at < tokens.length - 1) throw refused(`the topic pattern '${brief(pattern)}' goes on after '>'`, pointer);
+  }
+}
+
+/** True where `topic` is one of those that `pattern` means. Both are taken as valid. */
+export function matchesTopic(pattern: string, topic: string): boolean {
+  return matcherOf(pattern)(topic);
+}
+
+/** One test for several patterns: true where any of them matches. Throws `invalid_topic` for a pattern that is none. */
+export function compileTopics(patterns: readonly string[]): (topic: string) => boolean {
+  for (const pattern of patterns) checkPattern(pattern);
+  const names = new Set(patterns.filter((pattern) => !isPattern(pattern)));
+  const matchers = patterns.filter(isPattern).map(matcherOf);
+  if (matchers.length === 0) return (topic) => names.has(topic);
+  return (topic) => names.has(topic) || matchers.some((matches) => matches(topic));
+}
+
+/** True where `name` holds a wildcard, so that it may mean more than one topic. */
+export function isPattern(name: string): boolean {
+  return name.includes('*') || name.includes('>');
+}
+
+function matcherOf(pattern: string): (topic: string) => boolean {
+  if (!isPattern(pattern)) return (topic) => topic === pattern;
+  if (pattern === '>') return () => true;
+  const tokens = pattern.split('.');
+  const open = tokens.at(-1) === '>';
+  // `orders.>` is by far the most usual pattern: one comparison, no split.
+  if (open && pattern.indexOf('*') === -1) {
+    const stem = pattern.slice(0, -1);
+    return (topic) => topic.length > stem.length && topic.startsWith(stem);
+  }
+  const fixed = open ? tokens.slice(0, -1) : tokens;
+  return (topic) => matchesTokens(fixed, open, topic.split('.'));
+}
+
+function matchesTokens(fixed: readonly string[], open: boolean, tokens: readonly string[]): boolean {
+  if (open ? tokens.length <= fixed.length : tokens.length !== fixed.length) return false;
+  return fixed.every((token, at) => token === '*' || token === tokens[at]);
+}
+
+function tokensOf(name: unknown, what: string, pointer: string | undefined): string[] {
+  if (typeof name !== 'string') throw refused(`a ${what} is a string`, pointer);
+  if (name === '') throw refused(`a ${what} must not be empty`, pointer);
+  if (name.length > TOPIC_CHARS_MAX) throw refused(`a ${what} has at most ${TOPIC_CHARS_MAX} characters, this one ${name.length}`, pointer);
+  const tokens = name.split('.');
+  if (tokens.length > TOPIC_TOKENS_MAX) throw refused(`a ${what} has at most ${TOPIC_TOKENS_MAX} tokens, this one ${tokens.length}`, pointer);
+  return tokens;
+}
+
+function refused(message: string, pointer: string | undefined): Problem {
+  return new Problem('invalid_topic', message, {
+    advice: 'Write tokens of letters, digits, _ and - with dots between them, such as orders.created.',
+    ...(pointer === undefined ? {} : { pointer }),
+  });
+}
+
+/** What a stranger sent, short enough to be shown. */
+function brief(value: unknown): string {
+  return String(value).slice(0, 80);
+}

@@ -1,0 +1,113 @@
+/** What crosses between the main thread and the store thread. All of it survives a structured clone. */
+import type { ProblemCode } from '@millrace/core/problem';
+import type { Commit, DeadLetter, KeyedRow, AttemptKey, AttemptRow, LaneRow, OpenLane, ParkedRow, SlotRow } from '@millrace/gateway/ports/ledger';
+import type { Page, TopicRetention } from '@millrace/gateway/ports/log';
+import type { AppendAnswer, AppendBatch, AttemptColumns, RecordPack } from './packing.ts';
+import type { SealStep } from './seal.ts';
+
+/** `workerData`. */
+export interface Setup {
+  readonly directory: string;
+  readonly relaxed: boolean;
+  readonly segmentBytes: number;
+  readonly segmentMs: number;
+  readonly maxBytes: number;
+  readonly maxPageCount: number | undefined;
+  readonly damaged: 'refuse' | 'set-aside';
+  readonly nowMs: number;
+  readonly fault: Fault | undefined;
+}
+
+/** For tests: what happens when sealing reaches a step. */
+export interface Fault {
+  readonly at: SealStep;
+  /** `kill`: the process ends as by kill -9. `full`: the disk is full, once. */
+  readonly what: 'kill' | 'full';
+}
+
+/** The thread's first word. */
+export interface Ready {
+  readonly identity: string;
+  /** The last offset given out. */
+  readonly end: number;
+  readonly retentions: readonly TopicRetention[];
+  readonly setAside: readonly SetAside[];
+}
+
+/** A sealed file that could not be used and was moved to the directory `set-aside`. */
+export interface SetAside {
+  readonly file: string;
+  readonly reason: string;
+  /** Events that were in it by the list; they are reported as expired. 0 for a file that was not listed. */
+  readonly records: number;
+}
+
+export interface PackedCommit extends Omit<Commit, 'attempts'> {
+  readonly attempts?: AttemptColumns;
+}
+
+export interface StoredResource {
+  readonly environment: string;
+  readonly id: string;
+  readonly version: number;
+  /** JSON. */
+  readonly value: string;
+}
+
+export interface PackedPage extends Omit<Page, 'records'> {
+  readonly records: RecordPack;
+}
+
+/** Every call with what goes in and what comes back. */
+export interface Calls {
+  append: [AppendBatch, AppendAnswer];
+  read: [{ readonly after: number; readonly only?: { readonly environment: string; readonly topics: readonly string[] } | undefined; readonly limit: number; readonly maxBytes: number }, PackedPage];
+  fetch: [number, RecordPack];
+  positionAt: [number, number];
+  bounds: [null, { readonly first?: { offset: number; timeMs: number }; readonly last?: { offset: number; timeMs: number }; readonly end: number }];
+  declareTopic: [TopicRetention, null];
+  trim: [null, null];
+
+  commit: [PackedCommit, null];
+  lanes: [null, readonly LaneRow[]];
+  slots: [null, readonly SlotRow[]];
+  handledAfter: [{ readonly lane: string; readonly shard: string; readonly after: string }, readonly string[]];
+  openLanes: [null, readonly OpenLane[]];
+  due: [{ readonly lane: string; readonly shard: string; readonly dueMs: number; readonly limit: number }, { readonly rows: readonly ParkedRow[]; readonly nextDueMs?: number }];
+  keyed: [{ readonly lane: string; readonly shard: string }, readonly KeyedRow[]];
+  parked: [{ readonly lane: string; readonly shard: string; readonly position: string }, ParkedRow | undefined];
+  attempts: [{ readonly subscription: string; readonly before?: AttemptKey; readonly limit: number }, readonly AttemptRow[]];
+  attemptsOf: [{ readonly lane: string; readonly shard: string; readonly position: string }, readonly AttemptRow[]];
+  deadLetters: [{ readonly subscription: string; readonly after?: string; readonly limit: number }, readonly DeadLetter[]];
+  deadLetter: [string, DeadLetter | undefined];
+  deadLetterCounts: [null, readonly { readonly subscription: string; readonly count: number }[]];
+  pruneAttempts: [number, null];
+
+  getResource: [{ readonly kind: string; readonly environment: string; readonly id: string }, StoredResource | undefined];
+  listResources: [{ readonly kind: string; readonly environment?: string; readonly after?: { readonly environment: string; readonly id: string }; readonly limit: number }, readonly StoredResource[]];
+  putResource: [{ readonly kind: string; readonly environment: string; readonly id: string; readonly value: string; readonly expect?: 'absent' | number }, StoredResource];
+  deleteResource: [{ readonly kind: string; readonly environment: string; readonly id: string; readonly expect?: number }, boolean];
+
+  close: [null, null];
+}
+export type CallName = keyof Calls;
+
+export interface Question<Name extends CallName = CallName> {
+  readonly number: number;
+  readonly call: Name;
+  /** Wall time at the caller: the thread has no clock of its own. */
+  readonly nowMs: number;
+  readonly value: Calls[Name][0];
+}
+
+export type Answer =
+  | { readonly number: number; readonly value: unknown }
+  | { readonly number: number; readonly problem: { readonly code: ProblemCode; readonly message: string; readonly advice: string | undefined } };
+
+/** Thread to main. */
+export type Told =
+  | { readonly ready: Ready }
+  | { readonly refused: { readonly code: ProblemCode; readonly message: string; readonly advice: string | undefined } }
+  | { readonly answers: readonly Answer[] }
+  /** Retention took files with offsets up to here. */
+  | { readonly removedThrough: number };

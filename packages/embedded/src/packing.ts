@@ -1,0 +1,226 @@
+/**
+ * Batches as single buffers, so that crossing threads costs one transfer and not an object per event.
+ *
+ * Events to append:  per event 4 × uint32 (size, topic, app, audience + 1 or 0), then the events' bytes in a row.
+ * Records read:      per record 2 × float64 (offset, time), then 3 × uint32 (size, environment, app), then the bytes.
+ * Names are numbers: of an append, into lists that both sides keep and each batch extends; of a read, into its own lists.
+ */
+import type { AttemptRow } from '@millrace/gateway/ports/ledger';
+import type { Entry, LogRecord } from '@millrace/gateway/ports/log';
+import { audienceOf } from '@millrace/core/event';
+import { decodeEvent } from '@millrace/core/event-bytes';
+import { nameOf } from './names.ts';
+import { positionOf, SHARD } from './position.ts';
+
+export type NamePair = readonly [environment: string, name: string];
+
+export interface AppendBatch {
+  readonly count: number;
+  readonly buffer: ArrayBuffer;
+  /** Names not sent before. */
+  readonly topics: readonly NamePair[];
+  readonly apps: readonly NamePair[];
+  readonly keys: readonly BatchKey[];
+}
+
+/** The idempotency key of the entry at index `at`. */
+export interface BatchKey {
+  readonly at: number;
+  readonly key: string;
+  readonly memo: string;
+  readonly windowMs: number;
+}
+
+/** What was appended has consecutive offsets from `first` on; `others` were not appended: null is a conflict. */
+export interface AppendAnswer {
+  readonly first: number;
+  readonly timeMs: number;
+  readonly others: readonly (readonly [at: number, first: { readonly offset: number; readonly timeMs: number; readonly id: string } | null])[];
+}
+
+export interface BatchPacker {
+  pack(entries: readonly Entry[]): AppendBatch;
+}
+
+const ENTRY_WORDS = 4;
+
+export function createBatchPacker(): BatchPacker {
+  const topics = new Map<string, number>();
+  const apps = new Map<string, number>();
+
+  /** The number of a name; a new one is noted in `fresh`. */
+  function numberOf(known: Map<string, number>, fresh: NamePair[], environment: string, name: string): number {
+    const key = nameOf(environment, name);
+    const number = known.get(key);
+    if (number !== undefined) return number;
+    known.set(key, known.size);
+    fresh.push([environment, name]);
+    return known.size - 1;
+  }
+
+  return {
+    pack(entries) {
+      const headBytes = entries.length * ENTRY_WORDS * 4;
+      const buffer = new ArrayBuffer(headBytes + entries.reduce((sum, { bytes }) => sum + bytes.length, 0));
+      const head = new Uint32Array(buffer, 0, entries.length * ENTRY_WORDS);
+      const body = new Uint8Array(buffer, headBytes);
+      const batch = { count: entries.length, buffer, topics: [] as NamePair[], apps: [] as NamePair[], keys: [] as BatchKey[] };
+      let at = 0;
+      entries.forEach(({ environment, app, event, bytes, dedupe }, i) => {
+        const audience = audienceOf(event);
+        head[i * ENTRY_WORDS] = bytes.length;
+        head[i * ENTRY_WORDS + 1] = numberOf(topics, batch.topics, environment, event.type);
+        head[i * ENTRY_WORDS + 2] = numberOf(apps, batch.apps, environment, app);
+        head[i * ENTRY_WORDS + 3] = audience === undefined ? 0 : numberOf(apps, batch.apps, environment, audience) + 1;
+        body.set(bytes, at);
+        at += bytes.length;
+        if (dedupe !== undefined) batch.keys.push({ at: i, key: dedupe.key, memo: memoOf(dedupe.digest, event.id), windowMs: dedupe.windowMs });
+      });
+      return batch;
+    },
+  };
+}
+
+export interface BatchEntry {
+  readonly topic: number;
+  readonly app: number;
+  readonly audience: number | undefined;
+  readonly bytes: Uint8Array;
+}
+
+export function* unpackBatch({ count, buffer }: AppendBatch): Generator<BatchEntry> {
+  const head = new Uint32Array(buffer, 0, count * ENTRY_WORDS);
+  let at = head.byteLength;
+  for (let i = 0; i < head.length; i += ENTRY_WORDS) {
+    const size = head[i]!;
+    const audience = head[i + 3]!;
+    yield { topic: head[i + 1]!, app: head[i + 2]!, audience: audience === 0 ? undefined : audience - 1, bytes: new Uint8Array(buffer, at, size) };
+    at += size;
+  }
+}
+
+/** Digest and event id of a key's first use; the length in front keeps any two texts apart. */
+export function memoOf(digest: string, id: string): string {
+  return `${digest.length}:${digest}${id}`;
+}
+
+export function readMemo(memo: string): { readonly digest: string; readonly id: string } {
+  const colon = memo.indexOf(':');
+  const end = colon + 1 + Number(memo.slice(0, colon));
+  return { digest: memo.slice(colon + 1, end), id: memo.slice(end) };
+}
+
+export interface RecordPack {
+  readonly count: number;
+  readonly buffer: ArrayBuffer;
+  readonly environments: readonly string[];
+  readonly apps: readonly string[];
+}
+
+export interface PackableRecord {
+  readonly offset: number;
+  readonly timeMs: number;
+  readonly environment: string;
+  readonly app: string;
+  readonly bytes: Uint8Array;
+}
+
+const RECORD_FLOATS = 2;
+const RECORD_WORDS = 3;
+const RECORD_HEAD_BYTES = RECORD_FLOATS * 8 + RECORD_WORDS * 4;
+
+export function packRecords(records: readonly PackableRecord[]): RecordPack {
+  const count = records.length;
+  const headBytes = count * RECORD_HEAD_BYTES;
+  const buffer = new ArrayBuffer(headBytes + records.reduce((sum, { bytes }) => sum + bytes.length, 0));
+  const floats = new Float64Array(buffer, 0, count * RECORD_FLOATS);
+  const words = new Uint32Array(buffer, floats.byteLength, count * RECORD_WORDS);
+  const body = new Uint8Array(buffer, headBytes);
+  const environments: string[] = [];
+  const apps: string[] = [];
+  let at = 0;
+  records.forEach(({ offset, timeMs, environment, app, bytes }, i) => {
+    floats.set([offset, timeMs], i * RECORD_FLOATS);
+    words.set([bytes.length, indexIn(environments, environment), indexIn(apps, app)], i * RECORD_WORDS);
+    body.set(bytes, at);
+    at += bytes.length;
+  });
+  return { count, buffer, environments, apps };
+}
+
+/** The payloads of a page are views into one buffer: who keeps a single one of them keeps the page. */
+export function unpackRecords({ count, buffer, environments, apps }: RecordPack): LogRecord[] {
+  const floats = new Float64Array(buffer, 0, count * RECORD_FLOATS);
+  const words = new Uint32Array(buffer, floats.byteLength, count * RECORD_WORDS);
+  let at = count * RECORD_HEAD_BYTES;
+  return Array.from({ length: count }, (_, i) => {
+    const [size, environment, app] = words.subarray(i * RECORD_WORDS, (i + 1) * RECORD_WORDS) as unknown as [number, number, number];
+    const event = decodeEvent(new Uint8Array(buffer, at, size));
+    at += size;
+    const position = positionOf(floats[i * RECORD_FLOATS]!);
+    return { shard: SHARD, position, timeMs: floats[i * RECORD_FLOATS + 1]!, environment: environments[environment]!, app: apps[app]!, event, size };
+  });
+}
+
+/** The lists are short, and the last name is nearly always the next one's too. */
+function indexIn(list: string[], name: string): number {
+  const at = list.lastIndexOf(name);
+  return at === -1 ? list.push(name) - 1 : at;
+}
+
+/** Attempts as columns. `rest` holds a row's members that nothing is looked up by, as JSON, a line each. */
+export interface AttemptColumns {
+  readonly count: number;
+  readonly names: readonly string[];
+  /** Per row: lane and shard (into names), n, outcome (into OUTCOMES). */
+  readonly words: Uint32Array;
+  readonly startedMs: Float64Array;
+  /** A line per row; a position is printable, so it has no line break. */
+  readonly positions: string;
+  readonly rest: string;
+}
+
+export const OUTCOMES = ['delivered', 'retry', 'dead'] as const;
+
+const ATTEMPT_WORDS = 4;
+
+export function packAttempts(rows: readonly AttemptRow[]): AttemptColumns {
+  const numbers = new Map<string, number>();
+  const words = new Uint32Array(rows.length * ATTEMPT_WORDS);
+  const startedMs = new Float64Array(rows.length);
+  const numberOf = (name: string): number => numbers.get(name) ?? (numbers.set(name, numbers.size), numbers.size - 1);
+  rows.forEach((row, i) => {
+    words[i * ATTEMPT_WORDS] = numberOf(row.lane);
+    words[i * ATTEMPT_WORDS + 1] = numberOf(row.shard);
+    words[i * ATTEMPT_WORDS + 2] = row.n;
+    words[i * ATTEMPT_WORDS + 3] = OUTCOMES.indexOf(row.outcome);
+    startedMs[i] = row.startedMs;
+  });
+  const positions = rows.map((row) => row.position).join('\n');
+  const rest = rows.map((row) => JSON.stringify([row.durationMs, row.cause, row.status, row.snippet, row.eventId, row.topic])).join('\n');
+  return { count: rows.length, names: [...numbers.keys()], words, startedMs, positions, rest };
+}
+
+export interface AttemptLine {
+  readonly lane: string;
+  readonly shard: string;
+  readonly position: string;
+  readonly n: number;
+  readonly startedMs: number;
+  readonly outcome: number;
+  readonly rest: string;
+}
+
+export function* unpackAttempts({ count, names, words, startedMs, positions, rest }: AttemptColumns): Generator<AttemptLine> {
+  const positionLines = positions.split('\n');
+  const restLines = rest.split('\n');
+  for (let i = 0; i < count; i++) {
+    const [lane, shard, n, outcome] = words.subarray(i * ATTEMPT_WORDS, (i + 1) * ATTEMPT_WORDS) as unknown as [number, number, number, number];
+    yield { lane: names[lane]!, shard: names[shard]!, position: positionLines[i]!, n, startedMs: startedMs[i]!, outcome, rest: restLines[i]! };
+  }
+}
+
+export function readRest(rest: string): Pick<AttemptRow, 'durationMs' | 'cause' | 'status' | 'snippet' | 'eventId' | 'topic'> {
+  const [durationMs, cause, status, snippet, eventId, topic] = JSON.parse(rest) as [number, string, number, string, string, string];
+  return { durationMs, cause, status, snippet, eventId, topic };
+}

@@ -1,0 +1,79 @@
+/** Dead letters in a person's hands: listed, redriven, discarded. */
+import { idHashOf } from './lanes/cursor.ts';
+import { decodeEvent } from '@millrace/core/event-bytes';
+import { Problem } from '@millrace/core/problem';
+import type { DeadLetters } from './api.ts';
+import type { Recorder } from './flow/record.ts';
+import type { Lanes } from './lanes/lanes.ts';
+import type { Subscriber } from './lanes/subscriber.ts';
+import { uidOf } from './lanes/subscriber.ts';
+import type { Clock } from './ports/clock.ts';
+import type { DeadLetter, KeptEvent, Ledger, ParkedRow } from './ports/ledger.ts';
+import type { Registry } from './registry.ts';
+
+interface Needs {
+  readonly ledger: Ledger;
+  readonly registry: Registry;
+  readonly lanes: Lanes;
+  readonly recorder: Recorder;
+  readonly clock: Clock;
+}
+
+export function createDeadLetters({ ledger, registry, lanes, recorder, clock }: Needs): DeadLetters {
+  /** Letters somebody is deciding on: two answers to one letter would count it twice. */
+  const deciding = new Set<string>();
+
+  function subscriberOf(environment: string, id: string): Subscriber {
+    const uid = registry.subscription(environment, id)?.value.uid;
+    const subscriber = uid === undefined ? undefined : lanes.subscriber(uid);
+    if (subscriber === undefined) throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
+    return subscriber;
+  }
+
+  async function decide(environment: string, id: string, letterId: string, act: (letter: DeadLetter, subscriber: Subscriber) => Promise<void>): Promise<void> {
+    const subscriber = subscriberOf(environment, id);
+    if (deciding.has(letterId)) throw new Problem('in_flight', 'somebody is deciding on this dead letter just now', { retryAfterMs: 1_000 });
+    deciding.add(letterId);
+    try {
+      const letter = await ledger.deadLetter(letterId);
+      if (letter === undefined || uidOf(letter.lane) !== subscriber.uid) throw new Problem('not_found', `there is no dead letter '${letterId}'`);
+      await act(letter, subscriber);
+    } finally {
+      deciding.delete(letterId);
+    }
+  }
+
+  const durable = (change: Parameters<Recorder['add']>[0]): Promise<void> => new Promise((resolve) => recorder.add(change, resolve));
+
+  return {
+    list: (environment, id, page) => ledger.deadLetters({ subscription: subscriberOf(environment, id).uid, ...page }),
+    redrive: (environment, id, letterId) =>
+      decide(environment, id, letterId, async (letter, subscriber) => {
+        const { kept } = letter;
+        if (kept === undefined) throw new Problem('not_redrivable', 'this dead letter stands for events that are gone: there is nothing to send', { advice: 'Discard it when you have seen it.' });
+        const row = rowOf(letter, kept, clock.now());
+        if (!subscriber.endpoint.hasRoomToPark(row.size)) throw new Problem('overloaded', 'the subscription has as many parked deliveries as its bound allows', { retryAfterMs: 60_000 });
+        subscriber.endpoint.reservePark(row.size, 1);
+        await durable({ unbury: letter.id, park: row });
+        subscriber.endpoint.reservePark(row.size, -1);
+        subscriber.endpoint.counts.deadLetters--;
+        lanes.drain(subscriber.uid, letter.lane, letter.shard)?.redriven(row);
+        subscriber.pump();
+      }),
+    discard: (environment, id, letterId) =>
+      decide(environment, id, letterId, async (letter, subscriber) => {
+        await durable({ unbury: letter.id });
+        subscriber.endpoint.counts.deadLetters--;
+        if (letter.holdsKey !== undefined) lanes.drain(subscriber.uid, letter.lane, letter.shard)?.releaseHeld(letter.holdsKey);
+        subscriber.pump();
+      }),
+  };
+}
+
+/** A redrive is an order of its own, unless the letter held its key: then it is its head again. */
+function rowOf({ lane, shard, position, attempts, cause, timeMs, holdsKey }: DeadLetter, kept: KeptEvent, dueMs: number): ParkedRow {
+  const idHash = idHashOf({ app: kept.app, event: decodeEvent(kept.bytes) });
+  const size = kept.bytes.length;
+  const row = { lane, shard, position, state: 'parked', dueMs, attempts, attemptsBefore: attempts, cause, size, timeMs, idHash, kept } as const;
+  return holdsKey === undefined ? row : { ...row, key: holdsKey };
+}

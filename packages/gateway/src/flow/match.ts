@@ -1,0 +1,196 @@
+/**
+ * Match, the third step: which subscriptions want an event. An index, not a loop: first the topic, then the audience,
+ * then the value of one equality test of each filter; equal filters are evaluated once. With 10,000 tenants filtering
+ * `data.tenant` on one topic, one look-up finds the one that matters.
+ *
+ * A plan is what is known for one topic (and audience). Plans are made when a topic is first seen and then kept up with
+ * every change, so that creating the 10,000th subscription does not sort the others again.
+ */
+import { audienceOf, hasJsonData } from '@millrace/core/event';
+import type { CompiledFilter } from '@millrace/core/filter';
+import { valuesAt } from '@millrace/core/filter';
+import type { LogRecord } from '../ports/log.ts';
+
+/** What matching needs of a subscription, compiled. */
+export interface Wanted {
+  readonly uid: string;
+  readonly environment: string;
+  readonly app: string;
+  readonly topics: (topic: string) => boolean;
+  readonly filter?: CompiledFilter;
+}
+
+export interface Match<W extends Wanted> {
+  /** All that want the record, in no order. */
+  (record: LogRecord): W[];
+  /** Whether this one does. Same answer, for lanes that read by themselves. */
+  one(wanted: W, record: LogRecord): boolean;
+  add(wanted: W): void;
+  remove(wanted: W): void;
+}
+
+/** Subscriptions with equal filters. */
+interface Group<W> {
+  readonly filter: CompiledFilter;
+  readonly members: Set<W>;
+  /** The match that looked at it last: one event may lead here by several values. */
+  seen: number;
+}
+
+interface Plan<W> {
+  readonly topic: string;
+  readonly environment: string;
+  readonly audience: string | undefined;
+  readonly unfiltered: Set<W>;
+  readonly groups: Map<string, Group<W>>;
+  /** By path of the chosen equality test, then by value. */
+  readonly indexed: Map<string, { readonly path: readonly string[]; readonly byValue: Map<unknown, Set<Group<W>>> }>;
+  readonly scanned: Set<Group<W>>;
+}
+
+const PLANS_MAX = 10_000;
+
+export function createMatch<W extends Wanted>(): Match<W> {
+  const all = new Set<W>();
+  const plans = new Map<string, Plan<W>>();
+  let round = 0;
+
+  function planOf(record: LogRecord): Plan<W> {
+    const audience = audienceOf(record.event);
+    const name = `${record.environment}\n${record.event.type}\n${audience ?? ''}`;
+    let plan = plans.get(name);
+    if (plan === undefined) {
+      if (plans.size >= PLANS_MAX) plans.clear();
+      plan = emptyPlan<W>(record.environment, record.event.type, audience);
+      for (const wanted of all) if (concerns(plan, wanted)) enter(plan, wanted);
+      plans.set(name, plan);
+    }
+    return plan;
+  }
+
+  function find(record: LogRecord): W[] {
+    const plan = planOf(record);
+    const found = [...plan.unfiltered];
+    if (plan.groups.size === 0) return found;
+    round++;
+    const data = lazyData(record);
+    const look = (group: Group<W>): void => {
+      if (group.seen === round) return;
+      group.seen = round;
+      if (group.filter.matches(record.event, data)) found.push(...group.members);
+    };
+    for (const { path, byValue } of plan.indexed.values()) {
+      for (const value of valuesAt(record.event, data, path)) byValue.get(value)?.forEach(look);
+    }
+    plan.scanned.forEach(look);
+    return found;
+  }
+
+  const match = find as Match<W>;
+  match.one = (wanted, record) => {
+    const audience = audienceOf(record.event);
+    return (
+      wanted.environment === record.environment &&
+      (audience === undefined || audience === wanted.app) &&
+      wanted.topics(record.event.type) &&
+      (wanted.filter === undefined || wanted.filter.matches(record.event, lazyData(record)))
+    );
+  };
+  match.add = (wanted) => {
+    all.add(wanted);
+    for (const plan of plans.values()) if (concerns(plan, wanted)) enter(plan, wanted);
+  };
+  match.remove = (wanted) => {
+    all.delete(wanted);
+    for (const plan of plans.values()) if (concerns(plan, wanted)) leave(plan, wanted);
+  };
+  return match;
+}
+
+function emptyPlan<W>(environment: string, topic: string, audience: string | undefined): Plan<W> {
+  return { environment, topic, audience, unfiltered: new Set(), groups: new Map(), indexed: new Map(), scanned: new Set() };
+}
+
+function concerns<W extends Wanted>(plan: Plan<W>, wanted: W): boolean {
+  return (
+    wanted.environment === plan.environment &&
+    (plan.audience === undefined || plan.audience === wanted.app) &&
+    wanted.topics(plan.topic)
+  );
+}
+
+function enter<W extends Wanted>(plan: Plan<W>, wanted: W): void {
+  if (wanted.filter === undefined) {
+    plan.unfiltered.add(wanted);
+    return;
+  }
+  let group = plan.groups.get(wanted.filter.canonical);
+  if (group === undefined) {
+    group = { filter: wanted.filter, members: new Set(), seen: 0 };
+    plan.groups.set(wanted.filter.canonical, group);
+    place(plan, group);
+  }
+  group.members.add(wanted);
+}
+
+function leave<W extends Wanted>(plan: Plan<W>, wanted: W): void {
+  if (wanted.filter === undefined) {
+    plan.unfiltered.delete(wanted);
+    return;
+  }
+  const group = plan.groups.get(wanted.filter.canonical);
+  if (group === undefined || !group.members.delete(wanted) || group.members.size > 0) return;
+  plan.groups.delete(wanted.filter.canonical);
+  displace(plan, group);
+}
+
+/** The equality test with the fewest values says most; without one the group is evaluated for every event. */
+function indexOf(filter: CompiledFilter): CompiledFilter['equalities'][number] | undefined {
+  return filter.equalities.toSorted((one, other) => one.values.length - other.values.length || (one.path.join() < other.path.join() ? -1 : 1))[0];
+}
+
+function place<W>(plan: Plan<W>, group: Group<W>): void {
+  const equality = indexOf(group.filter);
+  if (equality === undefined) {
+    plan.scanned.add(group);
+    return;
+  }
+  const byValue = plan.indexed.getOrInsertComputed(JSON.stringify(equality.path), () => ({ path: equality.path, byValue: new Map() })).byValue;
+  for (const value of equality.values) byValue.getOrInsertComputed(value, () => new Set()).add(group);
+}
+
+function displace<W>(plan: Plan<W>, group: Group<W>): void {
+  const equality = indexOf(group.filter);
+  if (equality === undefined) {
+    plan.scanned.delete(group);
+    return;
+  }
+  const name = JSON.stringify(equality.path);
+  const byValue = plan.indexed.get(name)?.byValue;
+  if (byValue === undefined) return;
+  for (const value of equality.values) {
+    const groups = byValue.get(value);
+    groups?.delete(group);
+    if (groups?.size === 0) byValue.delete(value);
+  }
+  if (byValue.size === 0) plan.indexed.delete(name);
+}
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Parses the payload at most once, and only when a filter asks for it. What is not JSON has no data to match. */
+function lazyData({ event }: LogRecord): () => unknown {
+  let parsed: unknown;
+  let done = false;
+  return () => {
+    if (done) return parsed;
+    done = true;
+    if (event.data === undefined || !hasJsonData(event)) return undefined;
+    try {
+      parsed = JSON.parse(decoder.decode(event.data));
+    } catch {
+      parsed = undefined; // a native client may write anything: no data rule matches it
+    }
+    return parsed;
+  };
+}

@@ -1,0 +1,194 @@
+/**
+ * The gateway: the journey of an event in five steps. Read this first.
+ *
+ *   publish ──► accept ──► append ──► match ──► deliver ──► record
+ *               validate   durable    which     sign, send  what happened,
+ *                          in the log lanes     classify    in one transaction
+ *
+ * A publisher's call ends after append: what follows is the lanes' work, at their own speed, from the log.
+ */
+import type { Gateway, Health, Notice, Published } from './api.ts';
+import { createDeadLetters } from './dead-letters.ts';
+import { createAccept } from './flow/accept.ts';
+import { createAppend } from './flow/append.ts';
+import { createDeliver } from './flow/deliver.ts';
+import { createMatch } from './flow/match.ts';
+import { createRecorder } from './flow/record.ts';
+import { createLanes } from './lanes/lanes.ts';
+import { type Indexed, liveName, type Subscriber } from './lanes/subscriber.ts';
+import { createTurns } from './lanes/turns.ts';
+import { LIMITS, type Limits } from './limits.ts';
+import { Problem } from '@millrace/core/problem';
+import type { Clock } from './ports/clock.ts';
+import type { Change, Directory, Run, Subscription, Versioned } from './ports/directory.ts';
+import type { Cursor, Ledger } from './ports/ledger.ts';
+import type { Appended, Entry, Log } from './ports/log.ts';
+import type { Sender } from './ports/sender.ts';
+import { createRegistry } from './registry.ts';
+import { createReplays } from './replays.ts';
+import { createSubscriptions } from './subscriptions.ts';
+import type { Vault } from './vault.ts';
+
+export interface GatewayPorts {
+  readonly log: Log;
+  readonly directory: Directory;
+  readonly ledger: Ledger;
+  readonly sender: Sender;
+  readonly clock: Clock;
+  readonly vault: Vault;
+}
+
+export interface GatewayOptions {
+  readonly ports: GatewayPorts;
+  readonly limits?: Partial<Limits>;
+  /** Told of everything an operator may want to see. Must not throw. */
+  readonly onNotice?: (notice: Notice) => void;
+}
+
+export function createGateway({ ports, limits: given = {}, onNotice = () => undefined }: GatewayOptions): Gateway {
+  const { log, directory, ledger, sender, clock, vault } = ports;
+  const limits: Limits = { ...LIMITS, ...given };
+  const opening = new Map<string, ReadonlyMap<string, Cursor>>();
+
+  const registry = createRegistry({ directory, onChange: follow });
+  const topic = registry.topic;
+
+  // The five steps.
+  const accept = createAccept({ topic, clock, limits });
+  const append = createAppend({ log, limits });
+  const match = createMatch<Indexed>();
+  const deliver = createDeliver({ sender, clock });
+  const recorder = createRecorder({ ledger, clock, limits, onTrouble: reportLedger, onRoom: () => lanes.pumpAll() });
+
+  const lanes = createLanes({
+    log,
+    ledger,
+    clock,
+    limits,
+    vault,
+    turns: createTurns({ limits }),
+    deliver,
+    recorder,
+    match,
+    topic,
+    topics: registry.topics,
+    onNotice,
+    onRunDone: (run) => void replays.finish(run).catch(() => undefined),
+    onLogChanged: nextPass,
+  });
+  const subscriptions = createSubscriptions({ directory, registry, recorder, lanes, vault, clock, opening });
+  const replays = createReplays({ log, directory, registry, lanes, recorder, match, clock, limits });
+  const deadLetters = createDeadLetters({ ledger, registry, lanes, recorder, clock });
+  let state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
+
+  async function publish(request: Parameters<Gateway['publish']>[0]): Promise<readonly Published[]> {
+    if (state !== 'running') throw new Problem('shutting_down', 'the gateway takes no events now', { retryAfterMs: 1_000 });
+    const accepted = accept(request);
+    const entries = accepted.filter((one): one is Entry => !(one instanceof Problem));
+    const appended = entries.length === 0 ? [] : await append(entries);
+    let at = 0;
+    return accepted.map((one) => (one instanceof Problem ? { status: 'refused', problem: one } : publishedAs(one, appended[at++] as Appended)));
+  }
+
+  function follow(change: Change, before: Versioned<unknown> | undefined): void {
+    if (change.kind === 'topic' && change.now !== undefined) void declare(change.environment, change.id, change.now.value.retentionMs);
+    if (change.kind === 'run') followRun(change.now, before as Versioned<Run> | undefined);
+    if (change.kind === 'subscription') followSubscription(change.now, before as Versioned<Subscription> | undefined);
+  }
+
+  function followSubscription(now: Versioned<Subscription> | undefined, before: Versioned<Subscription> | undefined): void {
+    if (before !== undefined && before.value.uid !== now?.value.uid) lanes.close(before.value.uid);
+    if (now === undefined) return;
+    const cursors = opening.get(now.value.uid);
+    if (cursors !== undefined) lanes.open(now, cursors);
+    // A new pass is begun by whoever rewinds: it knows the cursors.
+    else if (before?.value.pass === now.value.pass) lanes.change(now);
+  }
+
+  function followRun(now: Versioned<Run> | undefined, before: Versioned<Run> | undefined): void {
+    if (now?.value.state === 'running') lanes.startRun(now);
+    else if (now?.value.state === 'cancelled' && before !== undefined) void lanes.endRun(before);
+  }
+
+  /** The log learns of a topic's retention; should it fail now, the next start tells it again. */
+  async function declare(environment: string, name: string, retentionMs: number): Promise<void> {
+    await log.declareTopic({ environment, topic: name, retentionMs }).catch((error: unknown) => {
+      onNotice({ kind: 'log_failing', code: error instanceof Problem ? error.code : String(error) });
+    });
+  }
+
+  async function nextPass({ environment, id, value, version }: Versioned<Subscription>): Promise<Versioned<Subscription>> {
+    const now = await directory.put('subscription', environment, id, { ...value, pass: value.pass + 1 }, version);
+    registry.tell({ kind: 'subscription', environment, id, now });
+    return now;
+  }
+
+  function reportLedger(code: string | undefined): void {
+    if (code !== undefined) onNotice({ kind: 'ledger_failing', code });
+  }
+
+  async function start(): Promise<void> {
+    await registry.start();
+    for (const { environment, id, value } of registry.topics()) await log.declareTopic({ environment, topic: id, retentionMs: value.retentionMs });
+    await lanes.start({ subscriptions: [...registry.subscriptions()], runs: [...registry.runs()].filter(isOfThisLog) });
+    state = 'running';
+  }
+
+  const isOfThisLog = ({ value }: Versioned<Run>): boolean => value.log === log.identity;
+
+  function health(environment: string, id: string): Promise<Health> {
+    const uid = registry.subscription(environment, id)?.value.uid;
+    const subscriber = uid === undefined ? undefined : lanes.subscriber(uid);
+    if (subscriber === undefined) return Promise.reject(new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`));
+    return lanes.cursorsAt('end').then((ends) => healthOf(subscriber, ends));
+  }
+
+  return {
+    start,
+    publish,
+    subscriptions,
+    replays,
+    deadLetters,
+    health,
+    async stop() {
+      if (state === 'stopped') return;
+      state = 'stopping';
+      // What an endpoint has not answered by then stays open and is sent again after the next start.
+      const tooLong = clock.after(limits.drainMs, () => void sender.close());
+      await lanes.stop();
+      tooLong.cancel();
+      registry.stop();
+      recorder.abandon();
+      state = 'stopped';
+    },
+    abandon() {
+      state = 'stopped';
+      registry.stop();
+      lanes.abandon();
+      recorder.abandon();
+    },
+  };
+}
+
+function publishedAs({ event }: Entry, appended: Appended): Published {
+  if (appended.status === 'conflict') {
+    return { status: 'refused', problem: new Problem('idempotency_key_reused', 'the key was used before for other content', { advice: 'Use a new key (or event id) for a new event.' }) };
+  }
+  const { status, shard, position } = appended;
+  return { status, shard, position, id: appended.status === 'duplicate' ? appended.id : event.id };
+}
+
+function healthOf({ endpoint, versioned, lanes }: Subscriber, ends: ReadonlyMap<string, Cursor>): Health {
+  const name = liveName(versioned.value);
+  const own = [...lanes.values()].filter((lane) => lane.name === name);
+  const stoppedBy = endpoint.stoppedBy();
+  return {
+    state: versioned.value.state,
+    breaker: endpoint.breakerOpen ? 'open' : 'closed',
+    ...(stoppedBy === undefined ? {} : { stoppedBy }),
+    ...endpoint.counts,
+    inFlight: endpoint.inFlight,
+    allowed: endpoint.allowed,
+    cursors: Object.fromEntries([...ends].map(([shard, { position }]) => [shard, own.find((lane) => lane.shard === shard)?.place.position ?? position])),
+  };
+}

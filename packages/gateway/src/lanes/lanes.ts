@@ -1,0 +1,487 @@
+/**
+ * All lanes of the process: brings them back at start, hands them the tails' records, writes cursors down, and follows
+ * the directory. A caught-up subscription with nothing open has no lane here: the index finds it when an event comes.
+ */
+import { hash } from 'node:crypto';
+import { base32 } from '@millrace/core/base32';
+import type { Notice } from '../api.ts';
+import type { Deliver } from '../flow/deliver.ts';
+import { createLane, type Lane, type LaneKind, type Recovered } from '../flow/lane.ts';
+import type { Match } from '../flow/match.ts';
+import type { Recorder } from '../flow/record.ts';
+import type { Limits } from '../limits.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import type { Run, Subscription, Topic, Versioned } from '../ports/directory.ts';
+import type { Cursor, DeadLetter, LanePosition, Ledger, OpenLane } from '../ports/ledger.ts';
+import type { Log, LogRecord, Page } from '../ports/log.ts';
+import type { Vault } from '../vault.ts';
+import { type CatchUp, createCatchUp } from './catch-up.ts';
+import { cursorAt } from './cursor.ts';
+import { createKeys } from './keys.ts';
+import { recover, type Recovery } from './recovery.ts';
+import { createRestore } from './restore.ts';
+import { createSubscriber, type Indexed, laneKey, liveName, runName, type Subscriber } from './subscriber.ts';
+import { createTail, type Place, type Tail } from './tail.ts';
+import { createTape } from './tape.ts';
+import type { Turns } from './turns.ts';
+
+export interface Lanes {
+  /** Brings back what the ledger knows; then the tails run. */
+  start(known: { subscriptions: readonly Versioned<Subscription>[]; runs: readonly Versioned<Run>[] }): Promise<void>;
+  subscriber(uid: string): Subscriber | undefined;
+  /** A subscription that is new; its cursors are durable already. */
+  open(subscription: Versioned<Subscription>, cursors: ReadonlyMap<string, Cursor>): void;
+  /** Its settings changed. */
+  change(subscription: Versioned<Subscription>): void;
+  /** It was deleted: everything about it is forgotten. */
+  close(uid: string): void;
+  /** The subscription begins a new pass at these cursors; the lanes of the one before end. */
+  rewind(subscription: Versioned<Subscription>, cursors: ReadonlyMap<string, Cursor>): Promise<void>;
+  startRun(run: Versioned<Run>): void;
+  endRun(run: Versioned<Run>): Promise<void>;
+  /** The lane of that name, made if only the ledger knows it. */
+  drain(uid: string, name: string, shard: string): Lane | undefined;
+  /** What the ends of the shards are for a subscription that begins now, or at a time. */
+  cursorsAt(timeMs: number | 'end' | 'start'): Promise<Map<string, Cursor>>;
+  pumpAll(): void;
+  stop(): Promise<void>;
+  abandon(): void;
+}
+
+interface Needs {
+  readonly log: Log;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly vault: Vault;
+  readonly turns: Turns;
+  readonly deliver: Deliver;
+  readonly recorder: Recorder;
+  readonly match: Match<Indexed>;
+  readonly topic: (environment: string, name: string) => Topic | undefined;
+  readonly topics: () => Iterable<Versioned<Topic>>;
+  readonly onNotice: (notice: Notice) => void;
+  /** Every lane of a run has sent what it had to. */
+  readonly onRunDone: (run: string) => void;
+  /** The log is another one for these subscriptions: they begin a new pass. Resolves with the stored subscription. */
+  readonly onLogChanged: (subscription: Versioned<Subscription>) => Promise<Versioned<Subscription>>;
+}
+
+const HOUR_MS = 3_600_000;
+/** Breakers that must be open by failures to connect before the fault is taken to be ours. */
+const EGRESS_MIN = 3;
+
+export const deadLetterId = ({ lane, shard, position }: LanePosition): string =>
+  `dl_${base32(hash('sha256', `${lane}\n${shard}\n${position}`, 'buffer'), 26)}`;
+
+export function createLanes(needs: Needs): Lanes {
+  const { log, ledger, clock, limits, recorder, match } = needs;
+  const subscribers = new Map<string, Subscriber>();
+  const runs = new Map<string, Versioned<Run>>();
+  const tails = new Map<string, Tail>();
+  const catchUps = new Map<string, CatchUp>();
+  /** Up to here a record may have been worked before the restart. */
+  const gapEnds = new Map<string, string>();
+  const slotsWritten = new Map<string, string>();
+  /** Lanes that are asking the ledger what they know: their cursors must not be overtaken. */
+  let loading = 0;
+  let checkpointTimer: Timer | undefined;
+  let retentionTimer: Timer | undefined;
+  let pruneAtMs = 0;
+  let egressFailing = false;
+  let stopped = false;
+
+  // ── making lanes ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  function make(subscriber: Subscriber, name: string, shard: string, kind: LaneKind): Lane {
+    const tail = tails.get(shard) as Tail;
+    const run = typeof kind === 'object' ? runs.get(kind.run) : undefined;
+    const to = run?.value.to?.url;
+    const lane = createLane({
+      name,
+      shard,
+      kind,
+      environment: subscriber.environment,
+      subscription: subscriber.id,
+      log: log.identity,
+      wants: (record) => match.one(subscriber.indexed, record),
+      topics: () => subscriber.versioned.value.topics,
+      target: () => (to === undefined ? subscriber.target : subscriber.targetAt(to)),
+      line: ({ environment, event }) => (kind === 'live' ? (needs.topic(environment, event.type)?.latency ?? 'standard') : 'replay'),
+      endpoint: subscriber.endpoint,
+      tape: createTape(),
+      keys: createKeys(),
+      tail,
+      catchUp: catchUps.get(shard) as CatchUp,
+      turns: needs.turns,
+      deliver: needs.deliver,
+      recorder,
+      restore: createRestore({ shard, log, find: tail.find }),
+      ledger,
+      clock,
+      limits,
+      deadLetterId,
+      onNotice: (notice) => {
+        needs.onNotice(notice);
+        if (notice.kind === 'breaker_open' || notice.kind === 'breaker_closed') watchEgress();
+      },
+      onFreed: () => {
+        if (stopped) return;
+        touch();
+        subscriber.pump();
+      },
+    });
+    subscriber.lanes.set(laneKey(name, shard), lane);
+    return lane;
+  }
+
+  /** Makes a lane that has to ask the ledger first. Nothing is lost meanwhile: it reads from its cursor when it starts. */
+  async function load(subscriber: Subscriber, lane: Lane, cursor: Cursor, hasRow: boolean, open?: OpenLane): Promise<void> {
+    loading++;
+    const ordered = subscriber.versioned.value.ordering === 'key';
+    const keyed = ordered ? await untilItWorks(() => ledger.keyed(lane.name, lane.shard)) : [];
+    const handled = await untilItWorks(() => ledger.handledAfter(lane.name, lane.shard, cursor.position));
+    loading--;
+    if (stopped || subscriber.lanes.get(laneKey(lane.name, lane.shard)) !== lane) return;
+    lane.start({ cursor, hasRow, handled: handled ?? [], keyed: keyed ?? [], parked: 0, parkedBytes: 0, held: 0, ...open } satisfies Recovered);
+    touch();
+  }
+
+  async function untilItWorks<T>(read: () => Promise<T>): Promise<T | undefined> {
+    for (let delayMs = 50; !stopped; delayMs = Math.min(5_000, delayMs * 2)) {
+      try {
+        return await read();
+      } catch (error) {
+        needs.onNotice({ kind: 'ledger_failing', code: (error as { code?: string }).code ?? String(error) });
+        await new Promise<void>((resolve) => clock.after(delayMs, resolve));
+      }
+    }
+    return undefined;
+  }
+
+  function enter(subscription: Versioned<Subscription>): Subscriber {
+    const subscriber = createSubscriber({ versioned: subscription, vault: needs.vault, clock, limits });
+    subscribers.set(subscriber.uid, subscriber);
+    return subscriber;
+  }
+
+  // ── tails ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  function makeTail(shard: string, from: Place): void {
+    const onTrouble = (code: string | undefined): void => {
+      if (code !== undefined) needs.onNotice({ kind: 'log_failing', code });
+    };
+    catchUps.set(shard, createCatchUp({ shard, log, clock, limits, onTrouble }));
+    const onRecord = (record: LogRecord, before: Place): void => dispatch(shard, record, before);
+    tails.set(shard, createTail({ shard, from, log, clock, limits, onRecord, onPage: touch, onExpired: (expired) => fallBehind(shard, expired), onTrouble }));
+  }
+
+  function dispatch(shard: string, record: LogRecord, before: Place): void {
+    if (stopped) return;
+    for (const { subscriber } of match(record)) {
+      const name = liveName(subscriber.versioned.value);
+      const lane = subscriber.lanes.get(laneKey(name, shard));
+      if (lane !== undefined) lane.dispatch(record, before);
+      else if (record.position <= (gapEnds.get(shard) ?? '')) void openInGap(subscriber, name, shard, before);
+      else {
+        const fresh = make(subscriber, name, shard, 'live');
+        fresh.start();
+        fresh.dispatch(record, before);
+      }
+    }
+  }
+
+  /** A subscription without a row meets an event of the time before the restart: the ledger knows whether it was worked. */
+  async function openInGap(subscriber: Subscriber, name: string, shard: string, before: Place): Promise<void> {
+    await load(subscriber, make(subscriber, name, shard, 'live'), cursorAt(before, log.identity), false);
+  }
+
+  /** Retention overtook the tail: every caught-up subscription has to find out for itself whether it lost something. */
+  function fallBehind(shard: string, _expired: NonNullable<Page['expired']>): void {
+    const place = (tails.get(shard) as Tail).end;
+    for (const subscriber of subscribers.values()) {
+      const name = liveName(subscriber.versioned.value);
+      const lane = subscriber.lanes.get(laneKey(name, shard));
+      if (lane !== undefined) lane.fallBehind(place);
+      else void openInGap(subscriber, name, shard, place);
+    }
+  }
+
+  // ── checkpoint ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  function touch(): void {
+    if (stopped) return;
+    checkpointTimer ??= clock.after(limits.checkpointMs, checkpoint);
+  }
+
+  /**
+   * In this order, so that a crash between two commits finds nothing overtaken: first the rows of lanes that have
+   * something open, then the slots' positions, which stand for all the others, then the rows nobody needs any more.
+   */
+  function checkpoint(): void {
+    checkpointTimer = undefined;
+    if (stopped) return;
+    let open = loading > 0;
+    for (const lane of everyLane()) lane.checkpoint();
+    if (loading === 0) {
+      for (const tail of tails.values()) writeSlots(tail);
+      for (const subscriber of subscribers.values()) if (!letGo(subscriber)) open = true;
+    }
+    if (open) touch();
+  }
+
+  function* everyLane(): Iterable<Lane> {
+    for (const { lanes } of subscribers.values()) yield* lanes.values();
+  }
+
+  function writeSlots({ shard, end }: Tail): void {
+    const used = new Set<number>();
+    for (const { slot } of subscribers.values()) used.add(slot);
+    for (const slot of used) {
+      const name = `${slot}\n${shard}`;
+      if (slotsWritten.get(name) === end.position) continue;
+      slotsWritten.set(name, end.position);
+      recorder.add({ slot: { slot, shard, cursor: cursorAt(end, log.identity) } });
+    }
+  }
+
+  /** True when nothing of it is left to watch. */
+  function letGo(subscriber: Subscriber): boolean {
+    const { value } = subscriber.versioned;
+    for (const [key, lane] of subscriber.lanes) {
+      // Until an event is newer than the subscription, its row is what tells where it began (see recovery.ts).
+      if (lane.isCovered && lane.hasRow && (tails.get(lane.shard) as Tail).end.timeMs >= value.createdMs) {
+        recorder.add({ idle: { lane: lane.name, shard: lane.shard } });
+        lane.forgetRow();
+      }
+      if (lane.isIdle && !lane.hasRow) subscriber.lanes.delete(key);
+      else if (lane.isDone) finishRun(subscriber, lane, key);
+    }
+    return subscriber.lanes.size === 0;
+  }
+
+  function finishRun(subscriber: Subscriber, lane: Lane, key: string): void {
+    lane.end();
+    subscriber.lanes.delete(key);
+    recorder.add({ idle: { lane: lane.name, shard: lane.shard } });
+    const run = runs.get(lane.name.slice(subscriber.uid.length + 1));
+    const isLast = ![...subscriber.lanes.values()].some(({ name }) => name === lane.name);
+    if (run === undefined || !isLast) return;
+    runs.delete(run.id);
+    needs.onRunDone(run.id);
+  }
+
+  // ── retention ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  function watchRetention(): void {
+    retentionTimer = clock.after(limits.retentionMs, () => {
+      if (stopped) return;
+      void applyRetention().finally(watchRetention);
+    });
+  }
+
+  async function applyRetention(): Promise<void> {
+    try {
+      await log.trim();
+      if (clock.now() >= pruneAtMs) {
+        pruneAtMs = clock.now() + HOUR_MS;
+        await ledger.pruneAttempts(clock.now() - limits.attemptsMs);
+      }
+    } catch (error) {
+      needs.onNotice({ kind: 'log_failing', code: (error as { code?: string }).code ?? String(error) });
+    }
+    if (stopped) return;
+    for (const subscriber of subscribers.values()) {
+      for (const lane of subscriber.lanes.values()) {
+        lane.lookForExpired();
+        warnOfRetention(subscriber, lane);
+      }
+    }
+  }
+
+  const warned = new Map<string, number>();
+
+  /** Half and four fifths of the way from the append of what a lane has still to read to the end of its retention. */
+  function warnOfRetention(subscriber: Subscriber, lane: Lane): void {
+    const key = laneKey(lane.name, lane.shard);
+    if (lane.isCovered || lane.place.timeMs === 0) return void warned.delete(key);
+    const share = (clock.now() - lane.place.timeMs) / retentionMsOf(subscriber);
+    const percent = share >= 0.8 ? 80 : share >= 0.5 ? 50 : 0;
+    if (percent <= (warned.get(key) ?? 0)) return;
+    warned.set(key, percent);
+    if (percent > 0) needs.onNotice({ kind: 'retention_near', environment: subscriber.environment, subscription: subscriber.id, percent: percent as 50 | 80 });
+  }
+
+  function retentionMsOf({ environment, indexed }: Subscriber): number {
+    let shortestMs = Infinity;
+    for (const topic of needs.topics()) {
+      if (topic.environment === environment && indexed.topics(topic.id)) shortestMs = Math.min(shortestMs, topic.value.retentionMs);
+    }
+    return shortestMs;
+  }
+
+  /** When most endpoints can't be reached at once, the fault is ours: one alert. */
+  function watchEgress(): void {
+    let unreachable = 0;
+    for (const { endpoint } of subscribers.values()) if (endpoint.breakerByConnect) unreachable++;
+    const failing = unreachable >= EGRESS_MIN && unreachable * 2 > subscribers.size;
+    if (failing && !egressFailing) needs.onNotice({ kind: 'egress_failing', subscriptions: unreachable });
+    egressFailing = failing;
+  }
+
+  // ── life cycle ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async function begin({ places, lanes, counts }: Recovery): Promise<void> {
+    for (const { subscriber, parked, parkedBytes, held, deadLetters } of counts) {
+      subscriber.endpoint.counts.deadLetters += deadLetters;
+      Object.assign(subscriber.endpoint.counts, { parked, parkedBytes, held });
+    }
+    for (const [shard, { from, end }] of places) {
+      makeTail(shard, from);
+      gapEnds.set(shard, end);
+    }
+    await Promise.all(
+      lanes.map(({ subscriber, name, shard, kind, cursor, hasRow, open }) => load(subscriber, make(subscriber, name, shard, kind), cursor, hasRow, open)),
+    );
+  }
+
+  /** A range may stand beyond the bound of dead letters: there is one per change of the log, and losing it would be silent. */
+  function lostRange({ subscriber, name, shard, was, now }: Parameters<Parameters<typeof recover>[0]['lostRange']>[0]): DeadLetter {
+    const place = { lane: name, shard, position: was.position };
+    subscriber.endpoint.counts.deadLetters++;
+    needs.onNotice({ kind: 'log_changed', environment: subscriber.environment, subscription: subscriber.id, after: was.position, through: now.position });
+    const detail = 'the log no longer holds the event at which this subscription stood: what came after it there can not be known';
+    const range = { through: now.position, throughTimeMs: now.timeMs };
+    return { ...place, id: deadLetterId(place), cause: 'log_changed', detail, attempts: 0, eventId: '', topic: '', timeMs: was.timeMs, diedMs: clock.now(), range };
+  }
+
+  async function start(known: Parameters<Lanes['start']>[0]): Promise<void> {
+    for (const run of known.runs) if (run.value.state === 'running') runs.set(run.id, run);
+    for (const subscription of known.subscriptions) enter(subscription);
+    const recovery = await untilItWorks(() => recover({ log, ledger, recorder, subscribers, runs, lostRange, onLogChanged: needs.onLogChanged }));
+    if (recovery === undefined || stopped) return;
+    for (const subscriber of subscribers.values()) match.add(subscriber.indexed);
+    await begin(recovery);
+    for (const tail of tails.values()) void tail.start();
+    watchRetention();
+  }
+
+  function close(uid: string): void {
+    const subscriber = subscribers.get(uid);
+    if (subscriber === undefined) return;
+    subscribers.delete(uid);
+    match.remove(subscriber.indexed);
+    for (const lane of subscriber.lanes.values()) lane.end();
+    subscriber.lanes.clear();
+    subscriber.endpoint.stop();
+    for (const [id, run] of runs) if (run.value.subscriptionUid === uid) runs.delete(id);
+    recorder.add({ dropSubscription: uid });
+  }
+
+  return {
+    start,
+    subscriber: (uid) => subscribers.get(uid),
+    open(subscription, cursors) {
+      if (subscribers.has(subscription.value.uid)) return;
+      const subscriber = enter(subscription);
+      match.add(subscriber.indexed);
+      for (const [shard, cursor] of cursors) void load(subscriber, make(subscriber, liveName(subscription.value), shard, 'live'), cursor, true);
+    },
+    change(subscription) {
+      const subscriber = subscribers.get(subscription.value.uid);
+      if (subscriber === undefined) return;
+      const wasPaused = subscriber.versioned.value.state === 'paused';
+      match.remove(subscriber.indexed);
+      subscriber.configure(subscription);
+      match.add(subscriber.indexed);
+      if (wasPaused && subscription.value.state === 'active') subscriber.endpoint.probeNow();
+      subscriber.pump();
+    },
+    close,
+    async rewind(subscription, cursors) {
+      const subscriber = subscribers.get(subscription.value.uid);
+      if (subscriber === undefined) return;
+      const old = liveName(subscriber.versioned.value);
+      const former = [...subscriber.lanes.values()].filter(({ name }) => name === old);
+      match.remove(subscriber.indexed);
+      await Promise.all(former.map((lane) => lane.retire()));
+      for (const lane of former) {
+        lane.end();
+        subscriber.lanes.delete(laneKey(lane.name, lane.shard));
+      }
+      recorder.add({ dropLane: old });
+      subscriber.configure(subscription);
+      match.add(subscriber.indexed);
+      const name = liveName(subscription.value);
+      for (const [shard, cursor] of cursors) void load(subscriber, make(subscriber, name, shard, 'live'), cursor, true);
+    },
+    startRun(run) {
+      const subscriber = subscribers.get(run.value.subscriptionUid);
+      if (subscriber === undefined || runs.has(run.id)) return;
+      runs.set(run.id, run);
+      const name = runName(subscriber.uid, run.id);
+      for (const [shard, { after, until }] of Object.entries(run.value.spans)) {
+        const lane = make(subscriber, name, shard, { until, run: run.id, ids: run.value.ids });
+        void load(subscriber, lane, { log: log.identity, position: after, timeMs: 0, idHash: '' }, false);
+      }
+    },
+    async endRun(run) {
+      runs.delete(run.id);
+      const subscriber = subscribers.get(run.value.subscriptionUid);
+      if (subscriber === undefined) return;
+      const name = runName(subscriber.uid, run.id);
+      const its = [...subscriber.lanes.values()].filter((lane) => lane.name === name);
+      await Promise.all(its.map((lane) => lane.retire()));
+      for (const lane of its) {
+        lane.end();
+        subscriber.lanes.delete(laneKey(name, lane.shard));
+      }
+      recorder.add({ dropLane: name });
+    },
+    drain(uid, name, shard) {
+      const subscriber = subscribers.get(uid);
+      if (subscriber === undefined || !tails.has(shard)) return undefined;
+      const there = subscriber.lanes.get(laneKey(name, shard));
+      if (there !== undefined) return there;
+      const lane = make(subscriber, name, shard, name === liveName(subscriber.versioned.value) ? 'live' : 'drain');
+      lane.start();
+      return lane;
+    },
+    async cursorsAt(timeMs) {
+      const cursors = new Map<string, Cursor>();
+      for (const shard of log.shards()) {
+        const { last, end } = await log.bounds(shard);
+        const position = timeMs === 'end' ? end : timeMs === 'start' ? await log.positionAt(shard, 0) : await log.positionAt(shard, timeMs);
+        const isLast = last !== undefined && last.position === position;
+        cursors.set(shard, { log: log.identity, position, timeMs: isLast ? last.timeMs : typeof timeMs === 'number' ? timeMs : clock.now(), idHash: '' });
+      }
+      return cursors;
+    },
+    pumpAll: () => {
+      for (const subscriber of subscribers.values()) subscriber.pump();
+    },
+    async stop() {
+      retentionTimer?.cancel();
+      for (const tail of tails.values()) tail.stop();
+      for (const catchUp of catchUps.values()) catchUp.stop();
+      await Promise.all([...everyLane()].map((lane) => lane.retire()));
+      for (const lane of everyLane()) lane.checkpoint();
+      if (loading === 0) for (const tail of tails.values()) writeSlots(tail);
+      await recorder.settled();
+      stopAll();
+    },
+    abandon: stopAll,
+  };
+
+  function stopAll(): void {
+    stopped = true;
+    checkpointTimer?.cancel();
+    retentionTimer?.cancel();
+    for (const tail of tails.values()) tail.stop();
+    for (const catchUp of catchUps.values()) catchUp.stop();
+    for (const subscriber of subscribers.values()) {
+      for (const lane of subscriber.lanes.values()) lane.end();
+      subscriber.endpoint.stop();
+    }
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * What the flow looks up for every event, kept in memory: apps, topics and subscriptions of the directory, followed by
+ * its watch. Lists are read in pages; a change that arrives meanwhile wins over an older page by its version.
+ */
+import type { App, Change, Directory, Run, Subscription, Topic, Versioned } from './ports/directory.ts';
+
+export interface Registry {
+  /** Reads the directory and follows it from then on. */
+  start(): Promise<void>;
+  stop(): void;
+  app(environment: string, id: string): App | undefined;
+  topic(environment: string, name: string): Topic | undefined;
+  subscription(environment: string, id: string): Versioned<Subscription> | undefined;
+  subscriptions(): Iterable<Versioned<Subscription>>;
+  topics(): Iterable<Versioned<Topic>>;
+  runs(): Iterable<Versioned<Run>>;
+  /** Takes a change in before the watch brings it; telling it twice is harmless. */
+  tell(change: Change): void;
+}
+
+/** Called in the order of changes; `before` is what was known. */
+export type Listener = (change: Change, before: Versioned<unknown> | undefined) => void;
+
+const PAGE = 500;
+const FOLLOWED = ['app', 'topic', 'subscription', 'run'] as const;
+type Followed = (typeof FOLLOWED)[number];
+
+export function createRegistry({ directory, onChange }: { directory: Directory; onChange: Listener }): Registry {
+  const known: Record<Followed, Map<string, Versioned<unknown>>> = {
+    app: new Map(),
+    topic: new Map(),
+    subscription: new Map(),
+    run: new Map(),
+  };
+  let unwatch = (): void => undefined;
+  let started = false;
+  /** Deletions seen while the lists are read, so that an older page does not bring a resource back. */
+  const deletedWhileReading = new Set<string>();
+
+  const nameOf = (environment: string, id: string): string => `${environment}\n${id}`;
+
+  function tell(change: Change): void {
+    if (change.kind === 'key') return;
+    const name = nameOf(change.environment, change.id);
+    const map = known[change.kind];
+    const before = map.get(name);
+    if (change.now === undefined) {
+      if (!started) deletedWhileReading.add(`${change.kind}\n${name}`);
+      if (!map.delete(name)) return;
+    } else if (before !== undefined && before.version >= change.now.version && sameOrigin(before.value, change.now.value)) return;
+    else map.set(name, change.now);
+    if (started) onChange(change, before);
+  }
+
+  async function readAll(kind: Followed): Promise<void> {
+    let after: { environment: string; id: string } | undefined;
+    for (;;) {
+      const page: readonly Versioned<unknown>[] = await directory.list(kind, { limit: PAGE, ...(after === undefined ? {} : { after }) });
+      for (const item of page) {
+        const name = nameOf(item.environment, item.id);
+        const seen = known[kind].get(name);
+        if (deletedWhileReading.has(`${kind}\n${name}`) || (seen !== undefined && seen.version >= item.version)) continue;
+        known[kind].set(name, item);
+      }
+      const last = page.at(-1);
+      if (last === undefined || page.length < PAGE) return;
+      after = { environment: last.environment, id: last.id };
+    }
+  }
+
+  return {
+    async start() {
+      unwatch = directory.watch(tell);
+      for (const kind of FOLLOWED) await readAll(kind);
+      deletedWhileReading.clear();
+      started = true;
+    },
+    stop: () => unwatch(),
+    app: (environment, id) => known.app.get(nameOf(environment, id))?.value as App | undefined,
+    topic: (environment, name) => known.topic.get(nameOf(environment, name))?.value as Topic | undefined,
+    subscription: (environment, id) => known.subscription.get(nameOf(environment, id)) as Versioned<Subscription> | undefined,
+    subscriptions: () => known.subscription.values() as Iterable<Versioned<Subscription>>,
+    topics: () => known.topic.values() as Iterable<Versioned<Topic>>,
+    runs: () => known.run.values() as Iterable<Versioned<Run>>,
+    tell,
+  };
+}
+
+/** A recreated subscription starts at version 1 again: its uid says that it is another one. */
+function sameOrigin(before: unknown, now: unknown): boolean {
+  const uid = (value: unknown): unknown => (value as { uid?: unknown }).uid;
+  return uid(before) === uid(now);
+}

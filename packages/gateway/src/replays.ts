@@ -1,0 +1,127 @@
+/** Replays: a bounded run of its own from an older cursor, beside the live lane; or the live lane itself set back. */
+import { newId } from '@millrace/core/ids';
+import { Problem } from '@millrace/core/problem';
+import type { From, Replays, ReplaySpec } from './api.ts';
+import type { Match } from './flow/match.ts';
+import type { Recorder } from './flow/record.ts';
+import type { Lanes } from './lanes/lanes.ts';
+import { type Indexed, liveName, type Subscriber } from './lanes/subscriber.ts';
+import type { Limits } from './limits.ts';
+import { bytesFrom, type Clock } from './ports/clock.ts';
+import type { Directory, Run, Subscription, Versioned } from './ports/directory.ts';
+import type { Cursor } from './ports/ledger.ts';
+import type { Log } from './ports/log.ts';
+import type { Registry } from './registry.ts';
+import { beginning } from './subscriptions.ts';
+
+interface Needs {
+  readonly log: Log;
+  readonly directory: Directory;
+  readonly registry: Registry;
+  readonly lanes: Lanes;
+  readonly recorder: Recorder;
+  readonly match: Match<Indexed>;
+  readonly clock: Clock;
+  readonly limits: Limits;
+}
+
+export interface ReplaysAndEnd extends Replays {
+  /** All lanes of the run have done their work. */
+  finish(run: string): Promise<void>;
+}
+
+export function createReplays({ log, directory, registry, lanes, recorder, match, clock, limits }: Needs): ReplaysAndEnd {
+  function subscriberOf(environment: string, id: string): Subscriber {
+    const uid = registry.subscription(environment, id)?.value.uid;
+    const subscriber = uid === undefined ? undefined : lanes.subscriber(uid);
+    if (subscriber === undefined) throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
+    return subscriber;
+  }
+
+  async function spansOf({ from, untilMs }: ReplaySpec): Promise<Run['spans']> {
+    if (untilMs !== undefined && !(Number.isFinite(untilMs) && untilMs >= 0)) throw new Problem('invalid_request', 'until is a time', { pointer: '/until' });
+    const starts = await lanes.cursorsAt(beginning(from));
+    // Inclusive: the run ends before the first event that is later.
+    const ends = await lanes.cursorsAt(untilMs === undefined ? 'end' : untilMs + 1);
+    return Object.fromEntries([...starts].map(([shard, { position }]) => [shard, { after: position, until: ends.get(shard)?.position ?? position }]));
+  }
+
+  async function countSpan({ indexed, environment, versioned }: Subscriber, shard: string, { after, until }: Run['spans'][string]): Promise<number> {
+    const only = { environment, topics: versioned.value.topics };
+    let count = 0;
+    for (let at = after; at < until; ) {
+      const page = await log.read({ shard, after: at, only, limit: limits.pageRecords, maxBytes: limits.pageBytes });
+      for (const record of page.records) if (record.position <= until && match.one(indexed, record)) count++;
+      if (page.through === at) break;
+      at = page.through;
+    }
+    return count;
+  }
+
+  async function store(run: Versioned<Run>, value: Run): Promise<Versioned<Run>> {
+    const now = await directory.put('run', run.environment, run.id, value, run.version);
+    registry.tell({ kind: 'run', environment: run.environment, id: run.id, now });
+    return now;
+  }
+
+  return {
+    async count(environment, id, spec) {
+      const subscriber = subscriberOf(environment, id);
+      let count = 0;
+      for (const [shard, span] of Object.entries(await spansOf(spec))) count += await countSpan(subscriber, shard, span);
+      return count;
+    },
+    async start(environment, id, spec) {
+      const subscriber = subscriberOf(environment, id);
+      if (spec.to !== undefined && !isWebAddress(spec.to.url)) throw new Problem('invalid_url', 'the endpoint is an http or https address', { pointer: '/to/url' });
+      const { ids = 'same', to } = spec;
+      if (ids !== 'same' && ids !== 'as-new') throw new Problem('invalid_request', "ids is 'same' or 'as-new'", { pointer: '/ids' });
+      const run = newId('run', clock.now(), bytesFrom(clock));
+      const value: Run = {
+        subscription: id,
+        subscriptionUid: subscriber.uid,
+        log: log.identity,
+        spans: await spansOf(spec),
+        ids,
+        ...(to === undefined ? {} : { to: { url: to.url } }),
+        state: 'running',
+        createdMs: clock.now(),
+      };
+      const now = await directory.put('run', environment, run, value, 'absent');
+      registry.tell({ kind: 'run', environment, id: run, now });
+      return now;
+    },
+    async cancel(environment, id) {
+      const found = await directory.get('run', environment, id);
+      if (found === undefined) throw new Problem('not_found', `there is no replay '${id}'`);
+      if (found.value.state !== 'running') return found;
+      return store(found, { ...found.value, state: 'cancelled', endedMs: clock.now() });
+    },
+    async rewind(environment, id, from: From) {
+      const subscriber = subscriberOf(environment, id);
+      const found = await directory.get('subscription', environment, id);
+      if (found === undefined || found.value.uid !== subscriber.uid) throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
+      const cursors = await lanes.cursorsAt(beginning(from));
+      const value: Subscription = { ...found.value, pass: found.value.pass + 1 };
+      await rowsFor(value, cursors);
+      const now = await directory.put('subscription', environment, id, value, found.version);
+      await lanes.rewind(now, cursors);
+      registry.tell({ kind: 'subscription', environment, id, now });
+      return now;
+    },
+    async finish(id) {
+      const run = [...registry.runs()].find((one) => one.id === id);
+      if (run?.value.state === 'running') await store(run, { ...run.value, state: 'done', endedMs: clock.now() });
+    },
+  };
+
+  /** The new pass's rows are durable before the pass is: a crash in between leaves rows that nobody asks for. */
+  async function rowsFor(value: Subscription, cursors: ReadonlyMap<string, Cursor>): Promise<void> {
+    for (const [shard, cursor] of cursors) recorder.add({ lane: { lane: liveName(value), shard, cursor } });
+    await recorder.settled();
+  }
+}
+
+function isWebAddress(text: string): boolean {
+  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+}

@@ -1,0 +1,278 @@
+/** The life of a subscription: created with its cursors fixed, changed, paused, resumed, deleted. */
+import { randomBytes } from 'node:crypto';
+import { base32 } from '@millrace/core/base32';
+import { compileFilter } from '@millrace/core/filter';
+import { Problem } from '@millrace/core/problem';
+import { compileSchedule } from '@millrace/core/retry-schedule';
+import { newSecret, parseSecret } from '@millrace/core/signatures';
+import { checkPattern } from '@millrace/core/topic';
+import type { From, Subscriptions, SubscriptionSpec } from './api.ts';
+import type { Lanes } from './lanes/lanes.ts';
+import { liveName } from './lanes/subscriber.ts';
+import type { Recorder } from './flow/record.ts';
+import type { Clock } from './ports/clock.ts';
+import type { Directory, Subscription, SubscriptionBounds, Versioned, Webhook } from './ports/directory.ts';
+import type { Cursor } from './ports/ledger.ts';
+import type { Registry } from './registry.ts';
+import type { Vault } from './vault.ts';
+
+const MB = 1024 * 1024;
+
+export const DEFAULT_BOUNDS: SubscriptionBounds = { parked: 100_000, parkedBytes: 256 * MB, held: 100_000, deadLetters: 1_000_000 };
+const DEFAULT_BREAKER = { failures: 3, events: 10 };
+const TOPICS_MAX = 64;
+const HEADERS_MAX = 32;
+const CONCURRENCY_MAX = 1_024;
+const RATE_MAX = 100_000;
+const TIMEOUT_MS_MAX = 60_000;
+const URL_CHARS_MAX = 2_048;
+const SIMPLE_SECRET_CHARS_MIN = 16;
+const OURS = /^(webhook-|x-signature$|x-idempotency-key$|millrace-|ce-|content-length$|content-type$|host$|connection$|transfer-encoding$|te$|upgrade$|keep-alive$|expect$)/;
+
+interface Needs {
+  readonly directory: Directory;
+  readonly registry: Registry;
+  readonly recorder: Recorder;
+  readonly lanes: Lanes;
+  readonly vault: Vault;
+  readonly clock: Clock;
+  /** Cursors of subscriptions that are being created, until the directory tells of them. */
+  readonly opening: Map<string, ReadonlyMap<string, Cursor>>;
+}
+
+export function createSubscriptions({ directory, registry, recorder, lanes, vault, clock, opening }: Needs): Subscriptions {
+  async function known(environment: string, id: string): Promise<Versioned<Subscription>> {
+    const found = await directory.get('subscription', environment, id);
+    if (found === undefined) throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
+    return found;
+  }
+
+  async function store(environment: string, id: string, value: Subscription, expect: 'absent' | number): Promise<Versioned<Subscription>> {
+    const now = await directory.put('subscription', environment, id, value, expect);
+    registry.tell({ kind: 'subscription', environment, id, now });
+    return now;
+  }
+
+  async function setState(environment: string, id: string, state: Subscription['state']): Promise<Versioned<Subscription>> {
+    const found = await known(environment, id);
+    if (found.value.state !== state) return store(environment, id, { ...found.value, state }, found.version);
+    if (state === 'active') lanes.subscriber(found.value.uid)?.endpoint.probeNow();
+    return found;
+  }
+
+  return {
+    async create(environment, id, spec) {
+      checkId(id);
+      const secret = spec.deliver?.webhook?.secret ?? newSecret((count) => randomBytes(count));
+      const createdMs = clock.now();
+      const base = { uid: base32(randomBytes(17), 26), state: 'active', createdMs, pass: 0 } as const;
+      const settings = settingsOf(spec, { secrets: [{ sealed: vault.seal(secret) }] }, secret);
+      if (registry.app(environment, spec.app) === undefined) throw new Problem('not_found', `there is no app '${spec.app}'`, { pointer: '/app' });
+      if (registry.subscription(environment, id) !== undefined) throw new Problem('already_exists', `there is a subscription '${id}' already`);
+      const cursors = await lanes.cursorsAt(beginning(spec.from));
+      const value: Subscription = { ...base, ...settings, beginsMs: beginsMs(spec.from, createdMs) };
+      for (const [shard, cursor] of cursors) recorder.add({ lane: { lane: liveName(value), shard, cursor } });
+      await recorder.settled();
+      opening.set(value.uid, cursors);
+      try {
+        return { subscription: await store(environment, id, value, 'absent'), secret, warnings: warningsOf(environment, value, registry) };
+      } catch (error) {
+        // Unless it was stored after all and only the answer was lost: then the rows are the cursors it starts from.
+        const stored = await directory.get('subscription', environment, id).catch(() => undefined);
+        if (stored?.value.uid !== value.uid && error instanceof Problem && error.code === 'already_exists') recorder.add({ dropSubscription: value.uid });
+        throw error;
+      } finally {
+        opening.delete(value.uid);
+      }
+    },
+    async update(environment, id, change, expect) {
+      const found = await known(environment, id);
+      if (expect !== undefined && expect !== found.version) throw new Problem('version_mismatch', `the subscription '${id}' has the version ${found.version}`);
+      return store(environment, id, changed(found.value, change, vault), found.version);
+    },
+    async delete(environment, id) {
+      const was = await directory.delete('subscription', environment, id);
+      registry.tell({ kind: 'subscription', environment, id });
+      return was;
+    },
+    pause: (environment, id) => setState(environment, id, 'paused'),
+    resume: (environment, id) => setState(environment, id, 'active'),
+  };
+}
+
+export function beginning(from: From = 'latest'): number | 'end' | 'start' {
+  if (from === 'latest') return 'end';
+  if (from === 'earliest') return 'start';
+  if (typeof from?.timeMs !== 'number' || !Number.isFinite(from.timeMs) || from.timeMs < 0) {
+    throw new Problem('invalid_request', "from is 'latest', 'earliest' or a time", { pointer: '/from' });
+  }
+  return from.timeMs;
+}
+
+function beginsMs(from: From | undefined, createdMs: number): number {
+  const begin = beginning(from);
+  return begin === 'end' ? createdMs : begin === 'start' ? 0 : begin;
+}
+
+function checkId(id: string): void {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(id)) {
+    throw new Problem('invalid_request', 'an id has 1 to 64 letters, digits, dots, dashes or underscores and starts with a letter or digit', { pointer: '/id' });
+  }
+}
+
+type Settings = Omit<Subscription, 'uid' | 'state' | 'createdMs' | 'pass' | 'beginsMs'>;
+
+/** Checks what a person wrote and fills in what was left out. `secret` is the clear text of the newest one. */
+function settingsOf(spec: SubscriptionSpec, { secrets }: Pick<Webhook, 'secrets'>, secret: string): Settings {
+  refuseWhatIsNotThereYet(spec);
+  const { webhook } = spec.deliver;
+  const topics = topicsOf(spec.topics);
+  if (spec.filter !== undefined) compileFilter(spec.filter);
+  const signature = webhook.signature ?? 'standard';
+  checkSecret(signature, secret);
+  return {
+    app: spec.app,
+    topics,
+    ...(spec.filter === undefined ? {} : { filter: spec.filter }),
+    deliver: {
+      webhook: {
+        url: urlOf(webhook.url),
+        signature,
+        secrets,
+        timeoutMs: inRange(webhook.timeoutMs ?? 15_000, { pointer: '/deliver/webhook/timeoutMs', min: 1, max: TIMEOUT_MS_MAX }),
+        body: oneOf(webhook.body ?? 'data', ['data', 'event'], '/deliver/webhook/body'),
+        headers: headersOf(webhook.headers ?? {}),
+      },
+    },
+    retry: compileSchedule(spec.retry ?? {}, '/retry'),
+    ordering: oneOf(spec.ordering ?? 'none', ['none', 'key'], '/ordering'),
+    onDead: oneOf(spec.onDead ?? 'release', ['release', 'hold'], '/onDead'),
+    concurrency: inRange(spec.concurrency ?? 16, { pointer: '/concurrency', min: 1, max: CONCURRENCY_MAX }),
+    ...(spec.ratePerSecond === undefined ? {} : { ratePerSecond: inRange(spec.ratePerSecond, { pointer: '/ratePerSecond', min: 0.001, max: RATE_MAX, fractions: true }) }),
+    breaker: breakerOf(spec.breaker),
+    bounds: boundsOf(spec.bounds),
+  };
+}
+
+/** A change is merged into what a person would have written for the present settings, then checked as a whole. */
+function changed(now: Subscription, change: Partial<SubscriptionSpec>, vault: Vault): Subscription {
+  for (const fixed of ['app', 'ordering'] as const) {
+    if (change[fixed] !== undefined && change[fixed] !== now[fixed]) {
+      throw new Problem('invalid_request', `${fixed} can not be changed`, { pointer: `/${fixed}`, advice: 'Create another subscription.' });
+    }
+  }
+  const { webhook } = now.deliver;
+  const { secrets, ...shown } = webhook;
+  const given = change.deliver?.webhook;
+  const secret = given?.secret;
+  const spec: SubscriptionSpec = {
+    app: now.app,
+    topics: change.topics ?? now.topics,
+    ...(change.filter === null ? {} : { filter: change.filter ?? now.filter }),
+    deliver: { ...change.deliver, webhook: { ...shown, ...given } },
+    retry: { schedule: change.retry?.schedule ?? now.retry.scheduleMs, jitter: change.retry?.jitter ?? now.retry.jitter },
+    ordering: now.ordering,
+    onDead: change.onDead ?? now.onDead,
+    concurrency: change.concurrency ?? now.concurrency,
+    ...((change.ratePerSecond ?? now.ratePerSecond) === undefined ? {} : { ratePerSecond: (change.ratePerSecond ?? now.ratePerSecond) as number }),
+    breaker: change.breaker ?? now.breaker,
+    bounds: { ...now.bounds, ...change.bounds },
+  };
+  const keys = secret === undefined ? secrets : [{ sealed: vault.seal(secret) }];
+  const { uid, state, createdMs, pass, beginsMs: owed } = now;
+  return { uid, state, createdMs, pass, beginsMs: owed, ...settingsOf(spec, { secrets: keys }, secret ?? vault.open(keys[0]?.sealed ?? '')) };
+}
+
+const LATER: readonly (readonly [member: string, of: (spec: SubscriptionSpec) => object | undefined])[] = [
+  ['transform', (spec) => spec],
+  ['stream', (spec) => spec.deliver],
+  ['relay', (spec) => spec.deliver],
+];
+
+function refuseWhatIsNotThereYet(spec: SubscriptionSpec): void {
+  for (const [member, of] of LATER) {
+    if (of(spec) !== undefined && member in (of(spec) as object)) throw new Problem('not_available_yet', `'${member}' is planned and not available yet`, { pointer: of(spec) === spec ? `/${member}` : `/deliver/${member}` });
+  }
+  if (spec.deliver?.webhook === undefined) throw new Problem('invalid_request', 'a subscription delivers to a webhook', { pointer: '/deliver/webhook' });
+  if ((spec.deliver.webhook.signature as string) === 'jwt') throw new Problem('not_available_yet', "the signature 'jwt' is planned and not available yet", { pointer: '/deliver/webhook/signature' });
+}
+
+function topicsOf(topics: unknown): readonly string[] {
+  if (!Array.isArray(topics) || topics.length === 0 || topics.length > TOPICS_MAX) {
+    throw new Problem('invalid_topic', `a subscription has 1 to ${TOPICS_MAX} topic patterns`, { pointer: '/topics' });
+  }
+  topics.forEach((topic: unknown, at) => checkPattern(topic, `/topics/${at}`));
+  return [...new Set(topics as string[])];
+}
+
+function urlOf(text: unknown): string {
+  const refused = (why: string): Problem => new Problem('invalid_url', why, { pointer: '/deliver/webhook/url' });
+  if (typeof text !== 'string' || text.length > URL_CHARS_MAX || !URL.canParse(text)) throw refused(`the endpoint is an absolute address of at most ${URL_CHARS_MAX} characters`);
+  const url = new URL(text);
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw refused('the endpoint is an http or https address');
+  if (url.username !== '' || url.password !== '') throw refused('an address must not hold a name or password: use a header');
+  url.hash = '';
+  return url.href;
+}
+
+function headersOf(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const entries = Object.entries(headers);
+  const refused = (why: string): Problem => new Problem('invalid_request', why, { pointer: '/deliver/webhook/headers' });
+  if (entries.length > HEADERS_MAX) throw refused(`there are at most ${HEADERS_MAX} headers`);
+  return Object.fromEntries(
+    entries.map(([name, value]) => {
+      const lower = name.toLowerCase();
+      if (!/^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$/.test(lower) || OURS.test(lower)) throw refused(`the header '${name.slice(0, 64)}' can not be set`);
+      if (typeof value !== 'string' || !/^[\t\x20-\x7e]{0,1024}$/.test(value)) throw refused(`the value of the header '${lower}' is not plain text of at most 1,024 characters`);
+      return [lower, value];
+    }),
+  );
+}
+
+function checkSecret(signature: 'standard' | 'simple', secret: string): void {
+  const pointer = '/deliver/webhook/secret';
+  oneOf(signature, ['standard', 'simple'], '/deliver/webhook/signature');
+  if (signature === 'standard') {
+    if (parseSecret(secret, pointer).kind === 'public') throw new Problem('invalid_secret', 'a whpk_ key can only verify: give the whsk_ key', { pointer });
+  } else if (typeof secret !== 'string' || secret.length < SIMPLE_SECRET_CHARS_MIN || secret.length > 512) {
+    throw new Problem('invalid_secret', `the secret has ${SIMPLE_SECRET_CHARS_MIN} to 512 characters`, { pointer });
+  }
+}
+
+function breakerOf(breaker: SubscriptionSpec['breaker'] = DEFAULT_BREAKER): Subscription['breaker'] {
+  if (breaker === false) return false;
+  return {
+    failures: inRange(breaker.failures ?? DEFAULT_BREAKER.failures, { pointer: '/breaker/failures', min: 1, max: 1_000 }),
+    events: inRange(breaker.events ?? DEFAULT_BREAKER.events, { pointer: '/breaker/events', min: 1, max: 1_000 }),
+  };
+}
+
+function boundsOf(bounds: Partial<SubscriptionBounds> = {}): SubscriptionBounds {
+  const { parked, parkedBytes, held, deadLetters } = { ...DEFAULT_BOUNDS, ...bounds };
+  return {
+    parked: inRange(parked, { pointer: '/bounds/parked', min: 1, max: DEFAULT_BOUNDS.parked }),
+    // One event of the largest size must fit, or the lane could never move.
+    parkedBytes: inRange(parkedBytes, { pointer: '/bounds/parkedBytes', min: MB, max: DEFAULT_BOUNDS.parkedBytes }),
+    held: inRange(held, { pointer: '/bounds/held', min: 1, max: DEFAULT_BOUNDS.held }),
+    deadLetters: inRange(deadLetters, { pointer: '/bounds/deadLetters', min: 1, max: DEFAULT_BOUNDS.deadLetters }),
+  };
+}
+
+function inRange(value: unknown, { pointer, min, max, fractions = false }: { pointer: string; min: number; max: number; fractions?: boolean }): number {
+  if (typeof value !== 'number' || !(value >= min && value <= max) || !(fractions || Number.isInteger(value))) {
+    throw new Problem('invalid_request', `${pointer.slice(1).replaceAll('/', '.')} is a ${fractions ? '' : 'whole '}number from ${min} to ${max}`, { pointer });
+  }
+  return value;
+}
+
+function oneOf<T extends string>(value: T, allowed: readonly T[], pointer: string): T {
+  if (!allowed.includes(value)) throw new Problem('invalid_request', `${pointer.slice(1).replaceAll('/', '.')} is one of ${allowed.join(', ')}`, { pointer });
+  return value;
+}
+
+/** Promise 2 in users' words: what they should know before retention takes what their schedule still waits for. */
+function warningsOf(environment: string, { topics, retry }: Subscription, registry: Registry): string[] {
+  const scheduleMs = retry.scheduleMs.reduce((sum, ms) => sum + ms, 0);
+  const short = [...registry.topics()].filter((topic) => topic.environment === environment && topics.includes(topic.id) && topic.value.retentionMs < scheduleMs);
+  return short.map(({ id }) => `the retry schedule is longer than the topic '${id}' keeps its events: a long outage ends in dead letters for ranges`);
+}

@@ -1,0 +1,23 @@
+import { logConformance } from '@millrace/conformance/log-conformance';
+import { storeConformance } from '@millrace/conformance/store-conformance';
+import { createMemoryDirectory } from './directory.ts';
+import { createMemoryLedger } from './ledger.ts';
+import { createMemoryLog } from './log.ts';
+
+for (const shards of [1, 3]) {
+  logConformance({
+    name: `the memory log with ${shards} shard${shards === 1 ? '' : 's'}`,
+    async open({ now }) {
+      const log = createMemoryLog({ shards, now });
+      return { log, close: () => log.close() };
+    },
+  });
+}
+
+storeConformance({
+  name: 'the memory stores',
+  async open() {
+    const stores = { directory: createMemoryDirectory(), ledger: createMemoryLedger() };
+    return { ...stores, peer: async () => stores, close: async () => {} };
+  },
+});

@@ -1,0 +1,148 @@
+/**
+ * `npm test`: every test there is, part after part, each file in a process of its own, two at a time.
+ * `npm test -- packages/core scripts/imports.test.ts` runs what lies there. The last line is `N passed, N failed`
+ * (`, N skipped`). With MILLRACE_REQUIRE=all a skip is a failure: on a machine that has everything, nothing may be left out.
+ */
+import { run } from 'node:test';
+import { join } from 'node:path';
+import { inspect } from 'node:util';
+import { seconds, together } from './parts.ts';
+import { filesIn } from './tree.ts';
+
+const AT_ONCE = 2;
+/** A file that takes longer hangs, or left something open that keeps its process alive: both are bugs, and neither may hold up the rest. */
+const FILE_MS = 300_000;
+const PARTS = ['unit', 'conformance', 'flow', 'simulation'];
+
+type Verdict = 'passed' | 'failed' | 'skipped';
+
+interface Result {
+  readonly file: string;
+  readonly title: string;
+  readonly verdict: Verdict;
+  /** Of a failure what happened, of a skip its reason. */
+  readonly because?: string;
+}
+
+/** The part of node's report of one test that is used here. */
+interface Report {
+  readonly name: string;
+  readonly nesting: number;
+  readonly skip?: string | boolean;
+  readonly todo?: string | boolean;
+  readonly details: { readonly type?: string; readonly error?: unknown };
+}
+
+async function main(root: string, places: readonly string[]): Promise<number> {
+  const files = filesIn(root).filter((file) => file.endsWith('.test.ts') && isWanted(file, places));
+  const results: Result[] = [];
+  for (const [part, its] of inParts(files)) results.push(...(await runPart(root, part, its)));
+  for (const { file, title, because } of chosen(results, 'skipped')) console.log(`skipped: ${file} › ${title}: ${because}`);
+  const requireAll = process.env['MILLRACE_REQUIRE'] === 'all';
+  if (requireAll && chosen(results, 'skipped').length > 0) console.log('MILLRACE_REQUIRE=all: a skip is a failure');
+  if (results.length === 0) console.log(`no test file in ${places.join(', ') || 'the repository'}`);
+  const final = requireAll ? results.map(withoutSkip) : results;
+  console.log(countLine(final));
+  return results.length > 0 && chosen(final, 'failed').length === 0 ? 0 : 1;
+}
+
+function isWanted(file: string, places: readonly string[]): boolean {
+  if (places.length === 0) return true;
+  return places
+    .map((place) => place.replace(/^\.\//, '').replace(/\/$/, ''))
+    .some((place) => file === place || file.startsWith(`${place}/`));
+}
+
+function inParts(files: readonly string[]): [string, string[]][] {
+  const parts = Object.entries(Object.groupBy(files, partOf)).map(([part, its]): [string, string[]] => [part, its ?? []]);
+  const place = (part: string): number => (PARTS.indexOf(part) + PARTS.length) % PARTS.length;
+  return parts.toSorted(([a], [b]) => place(a) - place(b));
+}
+
+/** `test/chaos/kill.test.ts` → chaos, `sdk/js/millrace.test.ts` → sdk, what stands beside sources → unit. */
+function partOf(file: string): string {
+  if (/(^|[/.-])conformance\.test\.ts$/.test(file)) return 'conformance';
+  const [top = '', next = ''] = file.split('/');
+  if (top === 'test') return next.replace(/\.test\.ts$/, '');
+  return ['packages', 'scripts', 'bench'].includes(top) ? 'unit' : top;
+}
+
+async function runPart(root: string, part: string, files: readonly string[]): Promise<Result[]> {
+  const started = performance.now();
+  const perFile = await together(AT_ONCE, files, (file) => runFile(root, file));
+  const results = perFile.flat();
+  console.log(`${part.padEnd(12)} ${countLine(results)}  (${files.length} files, ${seconds(started)})`);
+  return results;
+}
+
+async function runFile(root: string, file: string): Promise<Result[]> {
+  const results: Result[] = [];
+  const printed: string[] = [];
+  const stream = run({ files: [join(root, file)], cwd: root, signal: AbortSignal.timeout(FILE_MS) });
+  const above: string[] = [];
+  stream.on('test:start', ({ name, nesting }) => above.splice(nesting, above.length, name));
+  const take = (passed: boolean) => (report: Report) => {
+    const result = resultOf(join(root, file), file, report, passed);
+    if (result !== undefined) results.push({ ...result, title: [...above.slice(0, report.nesting), result.title].join(' › ') });
+  };
+  stream.on('test:pass', take(true));
+  stream.on('test:fail', take(false));
+  stream.on('test:stdout', ({ message }) => printed.push(message));
+  stream.on('test:stderr', ({ message }) => printed.push(message));
+  await stream.resume().toArray();
+  printFailures(results, printed.join(''));
+  return results;
+}
+
+/** Suites only group, unless they were skipped whole or failed by themselves (a hook). */
+function resultOf(path: string, file: string, { name, skip, todo, details }: Report, passed: boolean): Result | undefined {
+  const isFile = name === path;
+  const title = isFile ? 'the file as a whole' : name;
+  const reason = skip === undefined || skip === false ? todo : skip;
+  if (reason !== undefined && reason !== false) {
+    return { file, title, verdict: 'skipped', because: reason === true || reason === '' ? 'no reason given' : reason };
+  }
+  if (!passed) {
+    const failure = details.error;
+    if (details.type === 'suite' && failureType(failure) === 'subtestsFailed') return undefined;
+    return { file, title, verdict: 'failed', because: storyOf(failure) };
+  }
+  if (isFile) return { file, title, verdict: 'failed', because: 'it holds no test' };
+  return details.type === 'suite' ? undefined : { file, title, verdict: 'passed' };
+}
+
+function storyOf(error: unknown): string {
+  if (failureType(error) === 'testAborted') return `it did not end within ${FILE_MS / 1000} s: something hangs, or was left open`;
+  if (!(error instanceof Error)) return inspect(error);
+  if ('exitCode' in error)
+    return `its process ended with ${inspect(error['exitCode'] ?? ('signal' in error ? error['signal'] : undefined))}`;
+  return inspect(error.cause ?? error, { colors: process.stdout.isTTY });
+}
+
+function failureType(error: unknown): unknown {
+  return error instanceof Error && 'failureType' in error ? error.failureType : undefined;
+}
+
+function printFailures(results: readonly Result[], printed: string): void {
+  const failures = chosen(results, 'failed');
+  for (const { file, title, because } of failures) console.log(`✖ ${file} › ${title}\n${indented(because ?? '')}`);
+  if (failures.length > 0 && printed.trim() !== '') console.log(`  it printed:\n${indented(printed.trimEnd())}`);
+}
+
+function withoutSkip(result: Result): Result {
+  return result.verdict === 'skipped' ? { ...result, verdict: 'failed' } : result;
+}
+
+function chosen(results: readonly Result[], verdict: Verdict): Result[] {
+  return results.filter((result) => result.verdict === verdict);
+}
+
+function countLine(results: readonly Result[]): string {
+  const count = (verdict: Verdict): number => chosen(results, verdict).length;
+  const skipped = count('skipped') > 0 ? `, ${count('skipped')} skipped` : '';
+  return `${count('passed')} passed, ${count('failed')} failed${skipped}`;
+}
+
+const indented = (text: string): string => text.replace(/^/gm, '    ');
+
+process.exitCode = await main(process.cwd(), process.argv.slice(2));

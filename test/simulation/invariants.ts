@@ -1,0 +1,216 @@
+/**
+ * The oracle: promises 1 to 6 and 10 of design.md, section 4, held against what truly happened. It sees the durable
+ * state change, every request and every answer; of the gateway it knows the ports and the types of its interface only.
+ */
+import type { Health, Notice, Published, From } from '@millrace/gateway/api';
+import type { Limits } from '@millrace/gateway/limits';
+import type { Change } from '@millrace/gateway/ports/directory';
+import type { Commit } from '@millrace/gateway/ports/ledger';
+import type { Appended, Entry } from '@millrace/gateway/ports/log';
+import type { Durable } from './durable.ts';
+import type { Exchange } from './endpoints.ts';
+import { createAttempts } from './oracle/attempts.ts';
+import { createBounds } from './oracle/bounds.ts';
+import { createBreakers } from './oracle/breakers.ts';
+import { createFacts } from './oracle/facts.ts';
+import type { Fact, Facts, Intent } from './oracle/facts.ts';
+import { createLanes } from './oracle/lanes.ts';
+import { createMirror } from './oracle/mirror.ts';
+import { createOrder } from './oracle/order.ts';
+import { createOwed } from './oracle/owed.ts';
+import { createPublishing } from './oracle/publishing.ts';
+import { createRequests } from './oracle/requests.ts';
+import type { Request } from './oracle/requests.ts';
+import { createRetention } from './oracle/retention.ts';
+import { createSubscriptions } from './oracle/subscriptions.ts';
+import type { Subscriptions } from './oracle/subscriptions.ts';
+import { createVerdict } from './oracle/verdict.ts';
+import type { Broken, PromiseName } from './oracle/verdict.ts';
+import type { Situations } from './situations.ts';
+import type { World } from './world.ts';
+
+export interface Invariants {
+  readonly found: readonly Broken[];
+  readonly facts: Facts;
+  readonly subscriptions: Subscriptions;
+  broken(promise: PromiseName, sentence: string, detail?: string): void;
+  // the workload says what it does
+  intend(intent: Intent): void;
+  answeredPublish(intents: readonly Intent[], results: readonly Published[]): void;
+  /** A subscription is being created, or its lane set back, to begin there. */
+  begins(environment: string, id: string, from: From): void;
+  changeAnswered(environment: string, id: string): void;
+  /** Something of the subscription is parked, held or in flight. */
+  isOpen(environment: string, id: string): boolean;
+  discardAsked(letter: string): void;
+  redriveAsked(letter: string): void;
+  health(environment: string, id: string, health: Health): void;
+  // the world says what happens
+  appended(entries: readonly Entry[], results: readonly Appended[]): void;
+  topicDeclared(environment: string, topic: string, retentionMs: number): void;
+  committed(commit: Commit): void;
+  configured(change: Change): void;
+  noticed(notice: Notice): void;
+  sent(exchange: Exchange): void;
+  answered(exchange: Exchange): void;
+  stepped(): void;
+  crashed(durable: Durable): Promise<void>;
+  /** The gateway is up again: nobody acts on settings of before. */
+  recovered(): void;
+  logChanged(survives: (fact: Fact) => boolean): void;
+  ledgerRestored(commits: number): void;
+  /** What is still open; empty when all is delivered or accounted for. */
+  left(): readonly { readonly delivery: string; readonly state: string; readonly n: number }[];
+}
+
+export interface InvariantOptions {
+  readonly world: World;
+  readonly limits: Limits;
+  readonly situations: Situations;
+  readonly hidden: () => ReadonlySet<string>;
+  readonly slotOf: (uid: string) => number;
+}
+
+export function createInvariants({ world, limits, situations, hidden, slotOf }: InvariantOptions): Invariants {
+  const now = (): number => world.monotonic();
+  const verdict = createVerdict();
+  const facts = createFacts();
+  const retention = createRetention();
+  const subscriptions = createSubscriptions(facts, hidden);
+  const lanes = createLanes(subscriptions);
+  const asked = { discards: new Set<string>(), redrives: new Set<string>() };
+  const mirror = createMirror(facts, lanes, asked);
+  const common = { facts, subscriptions, lanes, mirror, retention, verdict, situations, now, limits };
+  const owed = createOwed({ ...common, asked, slotOf });
+  const requests = createRequests(common);
+  const publishing = createPublishing({ ...common, windowMs: limits.dedupeWindowMs });
+  const order = createOrder({ ...common, owed });
+  const attempts = createAttempts({ ...common, requests });
+  const bounds = createBounds(common);
+  const breakers = createBreakers({ ...common, requests, wallMs: () => world.now() });
+  let journal: Commit[] = [];
+  /** The number of the newest life that sent anything. */
+  let life = 0;
+
+  function checkMatch({ subscription, fact, redriven, lane }: Request): void {
+    if (!subscriptions.may(subscription, fact)) {
+      verdict.broken('P2', 'an event goes only to who wants and may see it', `event ${fact.n} (${fact.topic}, audience ${fact.audience ?? 'none'}) to ${subscription.id} of ${subscription.present.app}`, [`event ${fact.n} `, subscription.id]);
+    }
+    const { from, ends, generation, madeMs } = subscription.beginning;
+    const live = lane !== undefined && lane.run === undefined && !redriven && !subscription.restored;
+    const isBefore = from === 'latest' && generation === fact.generation && fact.bornMs < madeMs - 1_000 && fact.position <= (ends.get(fact.shard) ?? '');
+    if (live && isBefore && subscription.present.pass === 0) {
+      verdict.broken('P2', 'a subscription from latest gets nothing from before its creation', `event ${fact.n} to ${subscription.id}`, [subscription.uid]);
+    }
+  }
+
+  function countLosses({ buried, ranges, unburied }: ReturnType<typeof mirror.apply>): void {
+    for (const { letter } of ranges) situations.count(letter.cause === 'expired' ? 'rangeExpired' : 'logChangedRange');
+    for (const { letter } of buried) if (letter.cause === 'log_changed') situations.count('logChangedRange');
+    for (const { delivery } of unburied) situations.count(delivery.discarded ? 'discard' : 'redrive');
+  }
+
+  return {
+    found: verdict.found,
+    facts,
+    subscriptions,
+    broken: (promise, sentence, detail) => verdict.broken(promise, sentence, detail),
+    intend: (intent) => facts.intend(intent),
+    answeredPublish: (intents, results) => publishing.answered(intents, results),
+    begins(environment, id, from) {
+      subscriptions.expect(environment, id, from);
+      if (from === 'earliest') situations.count('earliest');
+    },
+    changeAnswered: (environment, id) => subscriptions.settled(now(), environment, id),
+    isOpen(environment, id) {
+      const subscription = subscriptions.byName(environment, id);
+      if (subscription === undefined) return false;
+      const { parked, held } = mirror.open(subscription.uid);
+      return parked + held > 0 || bounds.inFlight(subscription.uid) > 0;
+    },
+    discardAsked: (letter) => void asked.discards.add(letter),
+    redriveAsked: (letter) => void asked.redrives.add(letter),
+    health: (environment, id, health) => bounds.health(environment, id, health),
+    appended(entries, results) {
+      const before = facts.all.length;
+      facts.appended(entries, results, now());
+      publishing.appended(facts.all.slice(before));
+    },
+    topicDeclared: (environment, topic, retentionMs) => retention.declared(environment, topic, retentionMs),
+    committed(commit) {
+      journal.push(commit);
+      const touched = mirror.apply(commit);
+          owed.committed(commit, touched);
+      order.committed(touched);
+      attempts.committed(touched);
+      bounds.committed(touched);
+      breakers.committed(touched);
+      countLosses(touched);
+    },
+    configured(change) {
+      subscriptions.changed(change, { monotonicMs: now(), wallMs: world.now() });
+      if (change.kind !== 'run') return;
+      const run = subscriptions.runs.find(({ id }) => id === change.id);
+      if (run?.state === 'done') situations.count('runDone');
+      if (run !== undefined) owed.runEnded(run);
+    },
+    noticed(notice) {
+      breakers.noticed(notice);
+      if (notice.kind === 'bound_reached') situations.count('boundReached');
+    },
+    sent(exchange) {
+      const request = requests.sent(exchange);
+      if (request === undefined) return;
+      life = exchange.life.number;
+      checkMatch(request);
+      breakers.sent(request);
+      bounds.sent(request);
+      order.sent(request);
+      attempts.sent(request);
+    },
+    answered(exchange) {
+      const request = requests.of(exchange);
+      if (request === undefined) return;
+      if (exchange.accepted) {
+        const concerned = request.redriven ? [...lanes.all].filter((lane) => lane.subscription === request.subscription && lane.deliveries.get(request.fact)?.redriving) : [];
+        for (const lane of [...request.lanes, ...concerned]) lanes.delivery(lane, request.fact).accepted = true;
+      }
+      order.answered(request);
+      if (!exchange.life.alive) {
+        situations.count('crashInFlight');
+        if (exchange.accepted) situations.count('answerLost');
+        return;
+      }
+      bounds.answered(request);
+      attempts.answered(request);
+      breakers.answered(request);
+    },
+    stepped() {
+      retention.tick(world.now());
+      breakers.stepped();
+    },
+    async crashed(durable) {
+      for (const lane of lanes.all) {
+        for (const delivery of lane.deliveries.values()) if (delivery.heardIn === life && !delivery.delivered) situations.count('crashAnswered');
+      }
+      subscriptions.crashed();
+      order.crashed();
+      bounds.crashed();
+      breakers.crashed();
+      await publishing.checkDurable(durable);
+    },
+    recovered: () => subscriptions.settled(now()),
+    logChanged(survives) {
+      facts.logChanged(survives);
+      owed.restart();
+    },
+    ledgerRestored(commits) {
+      journal = journal.slice(0, commits);
+      mirror.clear();
+      for (const commit of journal) mirror.apply(commit);
+      subscriptions.ledgerRestored();
+      owed.restart();
+    },
+    left: () => owed.left(),
+  };
+}

@@ -1,0 +1,195 @@
+/** The people who manage subscriptions, in mid-flight and never two at one subscription. */
+import { Problem } from '@millrace/core/problem';
+import type { From, Gateway, ReplaySpec, SubscriptionSpec } from '@millrace/gateway/api';
+import type { Invariants } from './invariants.ts';
+import { filterFor, scheduleFor, specOf, topicsFor } from './scenario.ts';
+import type { Scenario } from './scenario.ts';
+import type { Situations } from './situations.ts';
+import type { World } from './world.ts';
+
+export interface Operator {
+  start(): void;
+  stop(): void;
+  /** Whoever waited for the process that ended waits no longer. */
+  crashed(): void;
+  /** Resumes what is paused, redrives or discards what is dead, until nothing is left to do. */
+  healOnce(): void;
+}
+
+interface Needs {
+  readonly world: World;
+  readonly scenario: Scenario;
+  readonly invariants: Invariants;
+  readonly situations: Situations;
+  readonly gateway: () => Gateway | undefined;
+}
+
+interface Name {
+  readonly environment: string;
+  readonly id: string;
+}
+
+/** What may be refused because of what others, or faults, did in between. */
+const EXPECTED = new Set([
+  'not_found',
+  'already_exists',
+  'conflict',
+  'version_mismatch',
+  'not_redrivable',
+  'log_unavailable',
+  'ledger_unavailable',
+  'shutting_down',
+  'overloaded',
+]);
+
+export function createOperator({ world, scenario, invariants, situations, gateway }: Needs): Operator {
+  const random = world.random.fork('operator');
+  const busy = new Set<string>();
+  let stopped = false;
+  let hosts = 0;
+  let life = 0;
+
+  const names: readonly Name[] = Array.from({ length: scenario.subscriptions }, (_, at) => ({ environment: at === 3 ? 'staging' : 'default', id: `s${at}` }));
+  const nameOf = ({ environment, id }: Name): string => `${environment}/${id}`;
+  const newUrl = (path = 'hook'): string => `https://e${++hosts}.example/${path}`;
+  const isThere = ({ environment, id }: Name): boolean => invariants.subscriptions.byName(environment, id) !== undefined;
+
+  /** One action at one subscription: nobody else touches it until it is answered or its process is gone. */
+  function act(name: Name, what: string, action: (gateway: Gateway) => Promise<unknown>): void {
+    const target = gateway();
+    if (target === undefined || busy.has(nameOf(name))) return;
+    busy.add(nameOf(name));
+    const mine = life;
+    world.trace.note(`operator: ${what} ${nameOf(name)}`);
+    const done = (): void => {
+      if (mine !== life) return;
+      busy.delete(nameOf(name));
+      invariants.changeAnswered(name.environment, name.id);
+    };
+    action(target).then(done, (error: unknown) => {
+      done();
+      world.trace.note(`operator: ${what} ${nameOf(name)} refused: ${error instanceof Error ? error.message : String(error)}`);
+      if (error instanceof Problem && EXPECTED.has(error.code)) return;
+      invariants.broken('contract', 'management refuses only with a problem that says why', `${what}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    });
+  }
+
+  function create(name: Name): void {
+    const spec = specOf(random, newUrl());
+    const from = spec.from ?? 'latest';
+    act(name, `create ${JSON.stringify(spec)}`, (target) => {
+      invariants.begins(name.environment, name.id, from);
+      return target.subscriptions.create(name.environment, name.id, spec);
+    });
+  }
+
+  function update(name: Name): void {
+    const change = random.pick<() => Partial<SubscriptionSpec>>([
+      () => ({ filter: random.chance(0.4) ? null : filterFor(random) }),
+      () => ({ topics: topicsFor(random) }),
+      () => ({ deliver: { webhook: { url: newUrl(), timeoutMs: random.int(1_000, 2_500) } } }),
+      () => ({ retry: { schedule: scheduleFor(random), jitter: 0.1 } }),
+      () => ({ concurrency: random.pick([1, 2, 4]) }),
+      () => ({ ratePerSecond: random.pick([10, 40]) }),
+      () => ({ breaker: random.chance(0.3) ? false : { failures: 3, events: 5 } }),
+    ])();
+    if (invariants.isOpen(name.environment, name.id)) situations.count('changedMidFlight');
+    if ('filter' in change) situations.count('filterChanged');
+    act(name, `update ${JSON.stringify(change)}`, (target) => target.subscriptions.update(name.environment, name.id, change));
+  }
+
+  function pause(name: Name): void {
+    if (invariants.isOpen(name.environment, name.id)) situations.count('pausedMidFlight');
+    act(name, 'pause', (target) => target.subscriptions.pause(name.environment, name.id));
+    world.at(random.between(100, 3_000), 'resume', () => act(name, 'resume', (target) => target.subscriptions.resume(name.environment, name.id)));
+  }
+
+  function remove(name: Name): void {
+    if (invariants.isOpen(name.environment, name.id)) situations.count('deletedMidFlight');
+    act(name, 'delete', (target) => target.subscriptions.delete(name.environment, name.id));
+  }
+
+  function timeAgo(): From {
+    return random.chance(0.3) ? 'earliest' : { timeMs: world.now() - random.int(200, 5_000) };
+  }
+
+  function replay(name: Name): void {
+    const spec: ReplaySpec = {
+      from: timeAgo(),
+      ids: random.pick(['same', 'as-new', 'as-new']),
+      ...(random.chance(0.5) ? { to: { url: newUrl('drill') } } : {}),
+      ...(random.chance(0.2) ? { untilMs: world.now() - 100 } : {}),
+    };
+    act(name, `replay ${JSON.stringify(spec)}`, (target) =>
+      random.chance(0.2) ? target.replays.count(name.environment, name.id, spec) : target.replays.start(name.environment, name.id, spec),
+    );
+  }
+
+  function cancel(name: Name): void {
+    const run = invariants.subscriptions.runs.find(({ state, subscription }) => state === 'running' && subscription.id === name.id && subscription.environment === name.environment);
+    if (run !== undefined) act(name, `cancel ${run.id}`, (target) => target.replays.cancel(name.environment, run.id));
+  }
+
+  function rewind(name: Name): void {
+    const from = random.chance(0.2) ? 'latest' : timeAgo();
+    act(name, `rewind ${JSON.stringify(from)}`, async (target) => {
+      invariants.begins(name.environment, name.id, from);
+      await target.replays.rewind(name.environment, name.id, from);
+      situations.count('rewind');
+    });
+  }
+
+  function settleDead(name: Name, all: boolean): void {
+    act(name, 'dead letters', async (target) => {
+      const letters = await target.deadLetters.list(name.environment, name.id, { limit: all ? 1_000 : 20 });
+      const chosen = all ? letters : letters.length === 0 ? [] : [random.pick(letters)];
+      for (const { id, range } of chosen) {
+        world.trace.note(`operator: ${range === undefined ? 'redrive or discard' : 'discard range'} ${id}`);
+        if (range !== undefined || random.chance(0.2)) {
+          invariants.discardAsked(id);
+          await target.deadLetters.discard(name.environment, name.id, id);
+        } else {
+          invariants.redriveAsked(id);
+          await target.deadLetters.redrive(name.environment, name.id, id);
+        }
+      }
+    });
+  }
+
+  function look(name: Name): void {
+    act(name, 'health', async (target) => invariants.health(name.environment, name.id, await target.health(name.environment, name.id)));
+  }
+
+  function next(): void {
+    if (stopped) return;
+    const name = random.pick(names);
+    if (!isThere(name)) create(name);
+    else {
+      const actions: readonly ((name: Name) => void)[] = [update, update, pause, replay, rewind, look, look, cancel, (one) => settleDead(one, false), (one) => settleDead(one, false), (one) => settleDead(one, false)];
+      (random.chance(0.03) ? remove : random.pick(actions))(name);
+    }
+    world.at(random.gap(scenario.operateMs), 'operator', next);
+  }
+
+  return {
+    start() {
+      for (const name of names) create(name);
+      world.at(scenario.operateMs, 'operator', next);
+    },
+    stop() {
+      stopped = true;
+    },
+    crashed() {
+      life += 1;
+      busy.clear();
+    },
+    healOnce() {
+      for (const name of names) {
+        const subscription = invariants.subscriptions.byName(name.environment, name.id);
+        if (subscription === undefined) continue;
+        if (subscription.present.state === 'paused') act(name, 'resume', (target) => target.subscriptions.resume(name.environment, name.id));
+        else settleDead(name, true);
+      }
+    },
+  };
+}

@@ -1,0 +1,122 @@
+/** Promise 5, breakers: they open on evidence, while open only single probes go out, and nothing dies of it. */
+import type { Notice } from '@millrace/gateway/api';
+import type { Situations } from '../situations.ts';
+import type { Lanes } from './lanes.ts';
+import type { Touched } from './mirror.ts';
+import type { Request, Requests } from './requests.ts';
+import type { SubscriptionFact, Subscriptions } from './subscriptions.ts';
+import type { Verdict } from './verdict.ts';
+
+export interface Breakers {
+  noticed(notice: Notice): void;
+  sent(request: Request): void;
+  answered(request: Request): void;
+  /** After the step in which answers were heard. */
+  stepped(): void;
+  committed(touched: Touched): void;
+  crashed(): void;
+}
+
+interface Breaker {
+  readonly subscription: SubscriptionFact;
+  openSinceMs: number | undefined;
+  probes: number;
+  connectFailures: number;
+  readonly failed: Set<number>;
+}
+
+interface Needs {
+  readonly subscriptions: Subscriptions;
+  readonly requests: Requests;
+  readonly verdict: Verdict;
+  readonly situations: Situations;
+  readonly lanes: Lanes;
+  readonly now: () => number;
+  readonly wallMs: () => number;
+}
+
+const UNREACHED = new Set(['dns', 'refused', 'unreachable', 'connect_timeout', 'tls']);
+/** Evidence beyond the threshold that is forgiven: answers that were under way when it opened. */
+const SLACK = 2;
+
+export function createBreakers({ subscriptions, requests, verdict, situations, lanes, now, wallMs }: Needs): Breakers {
+  const breakers = new Map<string, Breaker>();
+  const suspects = new Set<Breaker>();
+
+  const breakerOf = (subscription: SubscriptionFact): Breaker =>
+    breakers.getOrInsertComputed(subscription.uid, () => ({ subscription, openSinceMs: undefined, probes: 0, connectFailures: 0, failed: new Set() }));
+
+  function weigh(breaker: Breaker, { exchange, fact }: Request): void {
+    const { result } = exchange;
+    if (result === undefined || ('status' in result && result.status === 429)) return;
+    if ('status' in result && result.status < 500) return forget(breaker);
+    if ('error' in result && UNREACHED.has(result.error)) breaker.connectFailures += 1;
+    else breaker.connectFailures = 0;
+    breaker.failed.add(fact.n);
+    suspects.add(breaker);
+  }
+
+  function forget(breaker: Breaker): void {
+    breaker.connectFailures = 0;
+    breaker.failed.clear();
+  }
+
+  function hasDue(subscription: SubscriptionFact): boolean {
+    return lanes.live(subscription).deliveries.values().some(({ parked }) => parked?.state === 'parked' && parked.dueMs <= wallMs());
+  }
+
+  return {
+    noticed(notice) {
+      if (notice.kind !== 'breaker_open' && notice.kind !== 'breaker_closed') return;
+      const subscription = subscriptions.byName(notice.environment, notice.subscription);
+      if (subscription === undefined) return;
+      const breaker = breakerOf(subscription);
+      situations.count(notice.kind === 'breaker_open' ? 'breakerOpened' : 'breakerClosed');
+      breaker.openSinceMs = notice.kind === 'breaker_open' ? now() : undefined;
+      breaker.probes = 0;
+      forget(breaker);
+    },
+    sent(request) {
+      if (request.elsewhere) return;
+      const breaker = breakerOf(request.subscription);
+      if (breaker.openSinceMs === undefined) return;
+      request.probe = true;
+      breaker.probes += 1;
+      situations.count('probe');
+      if (hasDue(request.subscription)) situations.count('parkedDueWhileOpen');
+      if (breaker.probes > 1) {
+        verdict.broken('P5', 'an open breaker lets one probe out at a time', `event ${request.fact.n} to ${request.subscription.id}`, [request.exchange.host]);
+      }
+    },
+    answered(request) {
+      if (request.elsewhere) return;
+      const breaker = breakerOf(request.subscription);
+      if (request.probe && breaker.openSinceMs !== undefined) breaker.probes = Math.max(0, breaker.probes - 1);
+      if (breaker.openSinceMs === undefined) weigh(breaker, request);
+    },
+    stepped() {
+      for (const { subscription, connectFailures, failed, openSinceMs } of suspects) {
+        const settings = subscriptions.possible(subscription, now()).map(({ breaker }) => breaker);
+        if (openSinceMs !== undefined || subscription.deleted) continue;
+        const due = settings.every((one) => one !== false && (connectFailures >= one.failures + SLACK || failed.size >= one.events + SLACK));
+        if (due) {
+          verdict.broken('P5', 'a breaker opens on enough evidence', `${subscription.id}: ${connectFailures} failures to connect in a row, ${failed.size} different events failed`, [subscription.id]);
+        }
+      }
+      suspects.clear();
+    },
+    committed({ buried }) {
+      for (const { delivery, letter } of buried) {
+        const about = requests.about(delivery.lane.subscription, delivery.fact);
+        const last = about.findLast(({ exchange }) => exchange.result !== undefined && exchange.startedWallMs === delivery.attempts.at(-1)?.startedMs);
+        if (last?.probe && letter.cause !== 'expired' && letter.cause !== 'log_changed') {
+          verdict.broken('P5', 'nothing dies while its breaker is open', `event ${delivery.fact.n} of ${delivery.lane.subscription.id}`, [`event ${delivery.fact.n}`]);
+        }
+      }
+    },
+    crashed() {
+      breakers.clear();
+      suspects.clear();
+    },
+  };
+}

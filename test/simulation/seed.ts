@@ -1,0 +1,359 @@
+/**
+ * One seed: a world, a gateway that crashes in it, everybody who wants something of it, and the oracle beside. First
+ * trouble for a number of steps, then healing until nothing is open any more.
+ */
+import { Problem } from '@millrace/core/problem';
+import type { Gateway } from '@millrace/gateway/api';
+import { createGateway } from '@millrace/gateway/gateway';
+import { LIMITS } from '@millrace/gateway/limits';
+import type { Limits } from '@millrace/gateway/limits';
+import { createDurable } from './durable.ts';
+import { createEndpoints } from './endpoints.ts';
+import { createInvariants } from './invariants.ts';
+import { createOperator } from './operator.ts';
+import { slotOf } from './oracle/slots.ts';
+import type { Broken } from './oracle/verdict.ts';
+import { createSimulatedDirectory } from './ports/directory.ts';
+import { createSimulatedLedger } from './ports/ledger.ts';
+import { createSimulatedLog } from './ports/log.ts';
+import { APPS, KEYS, createScenario } from './scenario.ts';
+import type { Crash } from './scenario.ts';
+import { seedCrypto } from './random.ts';
+import { createSituations } from './situations.ts';
+import type { Counts } from './situations.ts';
+import { createWire } from './wire.ts';
+import type { Wire } from './wire.ts';
+import { createWorkload } from './workload.ts';
+import { clockOf, createWorld } from './world.ts';
+import type { Life } from './world.ts';
+
+export interface SeedResult {
+  readonly seed: number;
+  readonly steps: number;
+  readonly events: number;
+  readonly virtualMs: number;
+  readonly hash: string;
+  readonly counts: Counts;
+  readonly crashes: number;
+  readonly broken: readonly Broken[];
+  /** The last lines that concern the first break, then the very last ones. */
+  readonly history: readonly string[];
+}
+
+export interface SeedOptions {
+  readonly steps?: number;
+  readonly print?: (line: string) => void;
+}
+
+/** A gateway process with its wires. */
+interface Process {
+  readonly life: Life;
+  readonly gateway: Gateway;
+  readonly wires: readonly Wire[];
+  disconnect(): void;
+}
+
+const STEPS = 2_000;
+const HEALING_STEPS = 30_000;
+const HEALING_MS = 1_800_000;
+
+export async function runSeed(seed: number, { steps = STEPS, print }: SeedOptions = {}): Promise<SeedResult> {
+  const world = createWorld(seed, print);
+  const random = world.random.fork('seed');
+  seedCrypto(world.random.fork('crypto'));
+  const scenario = createScenario(random.fork('scenario'), steps);
+  const limits: Limits = { ...LIMITS, ...scenario.limits };
+  const situations = createSituations();
+  const durable = createDurable({ world, shards: scenario.shards });
+  let hidden: ReadonlySet<string> = scenario.lateShard ? new Set(durable.log().shards().slice(-1)) : new Set();
+  let faultRate = scenario.faultRate;
+  let outage: 'log' | 'ledger' | undefined;
+  let process: Process | undefined;
+  let up = false;
+  let healing = false;
+  let crashes = 0;
+
+  const gateway = (): Gateway | undefined => (up ? process?.gateway : undefined);
+  const invariants = createInvariants({ world, limits, situations, hidden: () => hidden, slotOf });
+  const onGhost = (what: string): void => invariants.broken('contract', 'an abandoned gateway does nothing any more', what);
+  const endpoints = createEndpoints({
+    world,
+    moodMs: scenario.moodMs,
+    poisonRate: scenario.poisonRate,
+    poisons: [{ topic: 'orders.paid' }, ...KEYS.map((key) => ({ key }))],
+    onSent(exchange) {
+      world.trace.note(`#${exchange.number} event ${exchange.body.n} to ${exchange.host} ${exchange.request.headers['webhook-id']}`);
+      invariants.sent(exchange);
+    },
+    onAnswered: (exchange) => invariants.answered(exchange),
+    onGhost,
+  });
+  const workload = createWorkload({ world, scenario, invariants, gateway, dedupeWindowMs: limits.dedupeWindowMs });
+  const operator = createOperator({ world, scenario, invariants, situations, gateway });
+
+  function wireFor(life: Life, name: 'log' | 'ledger' | 'directory'): Wire {
+    return createWire({
+      world,
+      life,
+      random: world.random.fork(`${name} wire ${life.number}`),
+      latencyMs: scenario.latencyMs,
+      fault() {
+        if (name !== 'directory') situations.count(name === 'log' ? 'logFault' : 'ledgerFault');
+        return new Problem(name === 'log' ? 'log_unavailable' : 'ledger_unavailable', 'not now');
+      },
+      faultRate: () => (name === 'directory' || healing ? 0 : outage === name ? 0.9 : faultRate),
+      onGhost,
+      onUnknown: () => situations.count('commitUnknown'),
+    });
+  }
+
+  function launch(): void {
+    const life = world.begin();
+    const wires = { log: wireFor(life, 'log'), ledger: wireFor(life, 'ledger'), directory: wireFor(life, 'directory') };
+    const startedMs = world.monotonic();
+    const log = createSimulatedLog({
+      world,
+      life,
+      wire: wires.log,
+      durable,
+      hidden: () => hidden,
+      observer: {
+        appended: (entries, results) => invariants.appended(entries, results),
+        topicDeclared: (environment, topic, retentionMs) => invariants.topicDeclared(environment, topic, retentionMs),
+        read(request) {
+          const behind = invariants.facts.inShard(request.shard).filter(({ position }) => position > request.after);
+          const bytes = behind.reduce((sum, { size }) => sum + size, 0);
+          if (bytes > limits.ringBytes && world.monotonic() > startedMs + 200) situations.count('ringOverrun');
+        },
+      },
+    });
+    const ledger = createSimulatedLedger({
+      wire: wires.ledger,
+      durable,
+      onCommitted(commit) {
+        world.trace.note(`committed ${JSON.stringify(commit, short)}`);
+        invariants.committed(commit);
+      },
+    });
+    const directory = createSimulatedDirectory({ world, life, wire: wires.directory, durable, onChanged: (change) => invariants.configured(change) });
+    const made = createGateway({
+      ports: {
+        log,
+        ledger,
+        directory,
+        sender: endpoints.sender(life),
+        clock: clockOf(world, life),
+        vault: { seal: (text: string) => `sealed:${text}`, open: (sealed: string) => sealed.slice('sealed:'.length) },
+      },
+      limits: scenario.limits,
+      onNotice(notice) {
+        if (!life.alive) return;
+        world.trace.note(`notice ${JSON.stringify(notice)}`);
+        invariants.noticed(notice);
+      },
+    });
+    const launched: Process = {
+      life,
+      gateway: made,
+      wires: Object.values(wires),
+      disconnect() {
+        log.disconnect();
+        directory.disconnect();
+      },
+    };
+    process = launched;
+    made.start().then(
+      () => {
+        if (process !== launched) return;
+        up = true;
+        world.trace.note('gateway is up');
+        invariants.recovered();
+      },
+      (error: unknown) => startFailed(launched, error),
+    );
+  }
+
+  /** Whoever runs the process starts it again. */
+  function startFailed(launched: Process, error: unknown): void {
+    if (process !== launched) return;
+    world.trace.note(`start failed: ${error instanceof Error ? error.message : String(error)}`);
+    if (!(error instanceof Problem) || !error.code.endsWith('_unavailable')) {
+      invariants.broken('contract', 'a start fails only for what is not available', error instanceof Error ? (error.stack ?? error.message) : String(error));
+    }
+    world.at(100, 'restart', async () => {
+      if (process !== launched) return;
+      await kill(launched);
+      launch();
+    });
+  }
+
+  async function kill({ life, gateway: dying, wires, disconnect }: Process): Promise<void> {
+    up = false;
+    process = undefined;
+    world.end(life);
+    dying.abandon();
+    for (const wire of wires) await wire.sever();
+    disconnect();
+    endpoints.crash();
+    operator.crashed();
+    await invariants.crashed(durable);
+  }
+
+  async function befall({ disaster }: Crash): Promise<void> {
+    if (disaster !== 'none') world.trace.note(`disaster: ${disaster}`);
+    if (disaster === 'older-ledger') {
+      const commits = Math.floor(durable.commits() * random.between(0.3, 0.95));
+      await durable.restoreLedger(commits);
+      invariants.ledgerRestored(commits);
+      situations.count('ledgerOlder');
+    }
+    if (disaster === 'recreated-log') {
+      durable.recreateLog();
+      invariants.logChanged(() => false);
+      situations.count('logRecreated');
+    }
+    if (disaster === 'lost-tail') {
+      await durable.loseTail(random.int(1, 15));
+      const ends = new Map(await Promise.all(durable.log().shards().map(async (shard) => [shard, (await durable.log().bounds(shard)).end] as const)));
+      invariants.logChanged(({ shard, position }) => position <= (ends.get(shard) ?? ''));
+      situations.count('logTailLost');
+    }
+  }
+
+  async function crash(plan: Crash): Promise<void> {
+    crashes += 1;
+    world.trace.note(plan.graceful ? 'stop' : 'crash');
+    const dying = process;
+    if (dying !== undefined) {
+      if (plan.graceful && up) await stopInOrder(dying);
+      await kill(dying);
+    }
+    await befall(plan);
+    world.at(plan.downMs, 'launch', launch);
+  }
+
+  async function stopInOrder(stopping: Process): Promise<void> {
+    up = false;
+    let stopped = false;
+    stopping.gateway.stop().then(
+      () => (stopped = true),
+      (error: unknown) => invariants.broken('contract', 'a stop never fails', String(error)),
+    );
+    const untilMs = world.monotonic() + limits.drainMs + 120_000;
+    while (!stopped && !isBroken() && world.monotonic() < untilMs && (await world.step())) invariants.stepped();
+    if (!stopped && !isBroken()) invariants.broken('liveness', 'a stop comes to its end', `not within ${limits.drainMs} ms and two minutes`);
+  }
+
+  const isBroken = (): boolean => invariants.found.length > 0;
+
+  async function prepare(): Promise<void> {
+    const environments = ['default', 'staging'];
+    for (const environment of environments) for (const app of APPS) await durable.directory.put('app', environment, app, { name: app, createdMs: world.now() });
+    for (const { environment, topic, retentionMs, latency, keyPath } of scenario.topics) {
+      const value = { owner: 'shop', retentionMs, latency, maxBytes: 10_000, createdMs: world.now(), ...(keyPath ? { keyPath: '$.key' } : {}) };
+      await durable.directory.put('topic', environment, topic, value);
+    }
+  }
+
+  function unsettle(): void {
+    if (scenario.lateShard) {
+      world.at(random.between(1_500, 5_000), 'shard discovered', () => {
+        hidden = new Set();
+        situations.count('lateShard');
+      });
+    }
+    const trouble = (): void => {
+      if (healing) return;
+      if (scenario.clockJumps && random.chance(0.5)) {
+        const ms = random.int(-6_000, 6_000);
+        world.jump(ms);
+        situations.count(ms < 0 ? 'clockBack' : 'clockAhead');
+      } else if (scenario.faultRate > 0) {
+        outage = random.pick(['log', 'ledger'] as const);
+        world.at(random.between(50, 1_500), 'outage ends', () => (outage = undefined));
+      }
+      world.at(random.gap(3_000), 'trouble', trouble);
+    };
+    world.at(random.gap(3_000), 'trouble', trouble);
+    const trim = (): void => {
+      void durable.log().trim();
+      if (!healing) world.at(random.gap(700), 'trim', trim);
+    };
+    world.at(random.gap(700), 'trim', trim);
+  }
+
+  async function trouble(): Promise<void> {
+    const plans = [...scenario.crashes];
+    while (!isBroken() && world.steps() < steps && (await world.step())) {
+      invariants.stepped();
+      if (isBroken() || plans[0] === undefined || world.steps() < plans[0].step) continue;
+      await crash(plans.shift()!);
+    }
+  }
+
+  async function heal(): Promise<void> {
+    if (isBroken()) return;
+    world.trace.note('healing begins');
+    healing = true;
+    faultRate = 0;
+    outage = undefined;
+    hidden = new Set();
+    workload.stop();
+    operator.stop();
+    endpoints.heal();
+    const untilMs = world.monotonic() + HEALING_MS;
+    const untilStep = world.steps() + HEALING_STEPS;
+    const help = (): void => {
+      operator.healOnce();
+      world.at(1_000, 'healing', help);
+    };
+    world.at(1, 'healing', help);
+    while (!isBroken() && (await world.step())) {
+      invariants.stepped();
+      const late = world.steps() > untilStep || world.monotonic() > untilMs;
+      if (!late && (world.steps() % 40 !== 0 || !up)) continue;
+      const left = invariants.left();
+      if (left.length === 0 && endpoints.inFlight() === 0) return;
+      if (!late) continue;
+      const first = left.slice(0, 3).map(({ delivery, state }) => `${delivery}: ${state}`);
+      invariants.broken('liveness', 'once all is well, everything open is delivered', `${up ? '' : 'the gateway is not up; '}${left.length} left, such as ${first.join('; ')}`);
+      return;
+    }
+  }
+
+  await prepare();
+  unsettle();
+  launch();
+  workload.start();
+  while (!up && !isBroken() && (await world.step())) invariants.stepped();
+  operator.start();
+  await trouble();
+  await heal();
+  if (!isBroken() && process !== undefined) {
+    const last = process;
+    await stopInOrder(last);
+    await kill(last);
+  }
+
+  const [first] = invariants.found;
+  const history = first === undefined ? [] : [...world.trace.last(40, first.words.length > 0 ? first.words : undefined), '…', ...world.trace.last(12)];
+  return {
+    seed,
+    steps: world.steps(),
+    events: workload.published(),
+    virtualMs: Math.round(world.monotonic()),
+    hash: world.trace.hash(),
+    counts: situations.counts,
+    crashes,
+    broken: invariants.found,
+    history,
+  };
+}
+
+/** Positions without their zeros and bytes by their length, so that a commit fits a line. */
+function short(_: string, value: unknown): unknown {
+  if (typeof value === 'string' && /^0{6,}\d+$/.test(value)) return Number(value);
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  if (Array.isArray(value) && value.length === 0) return undefined;
+  return value;
+}
