@@ -36,7 +36,14 @@ const PARTS: readonly Part[] = [
 ];
 
 async function main(args: readonly string[]): Promise<number> {
-  const parts = chosen(args);
+  const without = args[0] === '--without';
+  const names = without ? args.slice(1) : args;
+  const unknown = names.filter((name) => !PARTS.some((part) => kindOf(part) === name));
+  if (unknown.length > 0) {
+    console.log(`no such part: ${unknown.join(', ')}; there are ${[...new Set(PARTS.map(kindOf))].join(', ')}`);
+    return 1;
+  }
+  const parts = names.length === 0 ? PARTS : PARTS.filter((part) => names.includes(kindOf(part)) !== without);
   const started = performance.now();
   const outcomes = await together(AT_ONCE, parts, runPart);
   const failed = outcomes.filter((good) => !good).length;
@@ -45,14 +52,9 @@ async function main(args: readonly string[]): Promise<number> {
   return failed === 0 ? 0 : 1;
 }
 
-function chosen(args: readonly string[]): readonly Part[] {
-  const without = args[0] === '--without';
-  const names = without ? args.slice(1) : args;
-  const unknown = names.filter((name) => !PARTS.some((part) => part.name.split(' ')[0] === name));
-  if (unknown.length > 0)
-    throw new RangeError(`no such part: ${unknown.join(', ')}; there are ${PARTS.map(({ name }) => name).join(', ')}`);
-  if (names.length === 0) return PARTS;
-  return PARTS.filter((part) => names.includes(part.name.split(' ')[0] ?? '') !== without);
+/** `types packages/core` is chosen as `types`. */
+function kindOf(part: Part): string {
+  return part.name.split(' ')[0] ?? part.name;
 }
 
 async function runPart({ name, run }: Part): Promise<boolean> {

@@ -172,8 +172,7 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
       const request = requests.of(exchange);
       if (request === undefined) return;
       if (exchange.accepted) {
-        const concerned = request.redriven ? [...lanes.all].filter((lane) => lane.subscription === request.subscription && lane.deliveries.get(request.fact)?.redriving) : [];
-        for (const lane of [...request.lanes, ...concerned]) lanes.delivery(lane, request.fact).accepted = true;
+        for (const lane of request.lanes) lanes.delivery(lane, request.fact).accepted = true;
       }
       order.answered(request);
       if (!exchange.life.alive) {

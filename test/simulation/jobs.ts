@@ -3,6 +3,8 @@ import { availableParallelism } from 'node:os';
 import { Worker, isMainThread, parentPort } from 'node:worker_threads';
 import { runSeed } from './seed.ts';
 import type { SeedResult } from './seed.ts';
+import type { PromiseName } from './oracle/verdict.ts';
+import { emptyCounts } from './situations.ts';
 
 export interface SeedRange {
   readonly from: number;
@@ -11,6 +13,9 @@ export interface SeedRange {
   /** Default: one per processor. */
   readonly jobs?: number;
 }
+
+/** A seed takes a tenth of a second. */
+const STUCK_MS = 20_000;
 
 interface Task {
   readonly seed: number;
@@ -22,17 +27,31 @@ export async function runSeeds({ from, count, steps, jobs = availableParallelism
   let next = from;
   let stopped = false;
 
+  function take(result: SeedResult): void {
+    if (!stopped && !onResult(result)) stopped = true;
+  }
+
   function runWorker(): Promise<void> {
     const worker = new Worker(new URL(import.meta.url));
     return new Promise((resolve, reject) => {
+      let watchdog: NodeJS.Timeout | undefined;
       const give = (): void => {
+        clearTimeout(watchdog);
         if (stopped || next >= from + count) {
           void worker.terminate();
-          resolve();
-        } else worker.postMessage({ seed: next++, steps } satisfies Task);
+          return resolve();
+        }
+        const seed = next++;
+        worker.postMessage({ seed, steps } satisfies Task);
+        watchdog = setTimeout(() => {
+          // Only a loop that never gives up its turn lasts so long. Its worker is lost; another goes on.
+          void worker.terminate();
+          take(failed(seed, 'liveness', 'every step comes to its end', `still running after ${STUCK_MS} ms`));
+          runWorker().then(resolve, reject);
+        }, STUCK_MS);
       };
       worker.on('message', (result: SeedResult) => {
-        if (!stopped && !onResult(result)) stopped = true;
+        take(result);
         give();
       });
       worker.on('error', reject);
@@ -49,9 +68,12 @@ export async function runSafely(seed: number, options: Parameters<typeof runSeed
     return await runSeed(seed, options);
   } catch (error) {
     const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    const broken = [{ promise: 'contract' as const, sentence: 'nothing throws', detail, words: [] }];
-    return { seed, steps: 0, events: 0, virtualMs: 0, hash: '', counts: {} as SeedResult['counts'], crashes: 0, broken, history: [] };
+    return failed(seed, 'contract', 'nothing throws', detail);
   }
+}
+
+function failed(seed: number, promise: PromiseName, sentence: string, detail: string): SeedResult {
+  return { seed, steps: 0, events: 0, virtualMs: 0, hash: '', counts: emptyCounts(), crashes: 0, broken: [{ promise, sentence, detail, words: [] }], history: [] };
 }
 
 if (!isMainThread && parentPort !== null) {

@@ -4,6 +4,7 @@
  */
 import { Problem } from '@millrace/core/problem';
 import type { Gateway } from '@millrace/gateway/api';
+import type { Change } from '@millrace/gateway/ports/directory';
 import { createGateway } from '@millrace/gateway/gateway';
 import { LIMITS } from '@millrace/gateway/limits';
 import type { Limits } from '@millrace/gateway/limits';
@@ -21,6 +22,7 @@ import type { Crash } from './scenario.ts';
 import { seedCrypto } from './random.ts';
 import { createSituations } from './situations.ts';
 import type { Counts } from './situations.ts';
+import { tellChange, tellCommit } from './tell.ts';
 import { createWire } from './wire.ts';
 import type { Wire } from './wire.ts';
 import { createWorkload } from './workload.ts';
@@ -131,11 +133,11 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
       wire: wires.ledger,
       durable,
       onCommitted(commit) {
-        world.trace.note(`committed ${JSON.stringify(commit, short)}`);
+        for (const line of tellCommit(commit, invariants.facts)) world.trace.note(`  ${line}`);
         invariants.committed(commit);
       },
     });
-    const directory = createSimulatedDirectory({ world, life, wire: wires.directory, durable, onChanged: (change) => invariants.configured(change) });
+    const directory = createSimulatedDirectory({ world, life, wire: wires.directory, durable, onChanged: configured });
     const made = createGateway({
       ports: {
         log,
@@ -171,6 +173,11 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
       },
       (error: unknown) => startFailed(launched, error),
     );
+  }
+
+  function configured(change: Change): void {
+    world.trace.note(`  ${tellChange(change)}`);
+    invariants.configured(change);
   }
 
   /** Whoever runs the process starts it again. */
@@ -348,12 +355,4 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
     broken: invariants.found,
     history,
   };
-}
-
-/** Positions without their zeros and bytes by their length, so that a commit fits a line. */
-function short(_: string, value: unknown): unknown {
-  if (typeof value === 'string' && /^0{6,}\d+$/.test(value)) return Number(value);
-  if (value instanceof Uint8Array) return `${value.length} bytes`;
-  if (Array.isArray(value) && value.length === 0) return undefined;
-  return value;
 }

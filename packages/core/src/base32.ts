@@ -19,7 +19,7 @@ function fiveBits(bytes: Uint8Array, alphabet: string, chars = Math.ceil((bytes.
   let text = '';
   let waiting = 0;
   let bits = 0;
-  for (let at = 0; text.length < chars; ) {
+  for (let at = 0; text.length < chars;) {
     if (bits < 5) {
       // Past the end the last group is filled up with zeros.
       waiting = ((waiting & 0x1f) << 8) | (bytes[at++] ?? 0);

@@ -13,5 +13,6 @@ test('bytes come back, and are written as Node writes them', () => {
 });
 
 test('what is not base64 with padding is undefined', () => {
-  for (const text of ['A', 'AA', 'AAA', 'AA=', 'A===', '====', 'AA==AA==', 'AAA\n', ' AAA', 'A-_A', 'AAAé']) assert.equal(decodeBase64(text), undefined, text);
+  for (const text of ['A', 'AA', 'AAA', 'AA=', 'A===', '====', 'AA==AA==', 'AAA\n', ' AAA', 'A-_A', 'AAAé'])
+    assert.equal(decodeBase64(text), undefined, text);
 });

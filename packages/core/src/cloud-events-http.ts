@@ -50,7 +50,8 @@ export function decodeHttp({ headers, body }: HttpMessage, eventsMax: number = B
   }
   const attributes = pairs.filter(([name]) => name.startsWith('ce-'));
   if (attributes.length > 0) return { batch: false, events: [decodeBinary(attributes, contentType, body)] };
-  if (mediaType !== 'application/json' && mediaType !== 'text/json') throw unsupported(mediaType === '' ? 'a body without a content type' : mediaType.slice(0, 80));
+  if (mediaType !== 'application/json' && mediaType !== 'text/json')
+    throw unsupported(mediaType === '' ? 'a body without a content type' : mediaType.slice(0, 80));
   checkCharset(contentType);
   return decodePlain(body, eventsMax);
 }
@@ -68,11 +69,16 @@ function checkCharset(contentType: string | undefined): void {
 
 function unsupported(what: string): Problem {
   return new Problem('unsupported_media_type', `${what} is not taken here`, {
-    advice: 'Send application/json, application/cloudevents+json, application/cloudevents-batch+json, or any type with ce- headers.',
+    advice:
+      'Send application/json, application/cloudevents+json, application/cloudevents-batch+json, or any type with ce- headers.',
   });
 }
 
-function decodeBinary(attributes: readonly (readonly [string, string])[], contentType: string | undefined, body: Uint8Array): EventDraft {
+function decodeBinary(
+  attributes: readonly (readonly [string, string])[],
+  contentType: string | undefined,
+  body: Uint8Array,
+): EventDraft {
   const pointerOf = (name: string) => pointerTo('/headers', name === 'datacontenttype' ? 'content-type' : `ce-${name}`);
   const draft = startDraft(pointerOf);
   const seen = new Set<string>();
@@ -88,7 +94,8 @@ function decodeBinary(attributes: readonly (readonly [string, string])[], conten
     if (name !== 'specversion') draft.set(name, text);
     else if (text !== '1.0') throw refused('ce-specversion must be 1.0');
   }
-  if (!seen.has('specversion')) throw new Problem('invalid_event', 'the header ce-specversion is missing', { pointer: pointerOf('specversion') });
+  if (!seen.has('specversion'))
+    throw new Problem('invalid_event', 'the header ce-specversion is missing', { pointer: pointerOf('specversion') });
   return draft.end(hasPayload(contentType, body) ? body : undefined);
 }
 
@@ -124,7 +131,8 @@ export function encodeBinary(event: Event): { readonly headers: Record<string, s
   const headers: Record<string, string> = { 'ce-specversion': '1.0' };
   for (const [name, value] of Object.entries(attributes)) headers[`ce-${name}`] = encodeHeader(String(value));
   // Absent means JSON inside the gateway; on the wire it has to be said. A native producer's type may be no header value.
-  if (event.data !== undefined || datacontenttype !== undefined) headers['content-type'] = headerSafe(String(datacontenttype ?? 'application/json'));
+  if (event.data !== undefined || datacontenttype !== undefined)
+    headers['content-type'] = headerSafe(String(datacontenttype ?? 'application/json'));
   return { headers, body: event.data ?? new Uint8Array() };
 }
 

@@ -32,7 +32,8 @@ export function decodeJsonEvent(body: Uint8Array, form: JsonForm): EventDraft {
 export function decodeJsonBatch(body: Uint8Array, form: JsonForm, eventsMax: number): (EventDraft | Problem)[] {
   const values = parseJson(body);
   if (!Array.isArray(values)) throw new Problem('invalid_event', 'a batch is a list of events', { pointer: '' });
-  if (values.length > eventsMax) throw new Problem('payload_too_large', `a batch has at most ${eventsMax} events, this one ${values.length}`);
+  if (values.length > eventsMax)
+    throw new Problem('payload_too_large', `a batch has at most ${eventsMax} events, this one ${values.length}`);
   return itemsAt(body, 0).map(({ start }, at) => {
     try {
       return readEvent(values[at], body, { start, pointer: pointerTo('', at), form });
@@ -64,7 +65,8 @@ function readEvent(value: unknown, body: Uint8Array, { start, pointer, form }: P
     else if (name === 'data_base64') data = binaryPayload(value[name], pointerTo(pointer, name));
     else draft.set(name, value[name]);
   }
-  if (seen.has('data') && value['data_base64'] !== undefined && value['data_base64'] !== null) throw refused('data_base64', 'there are both data and data_base64');
+  if (seen.has('data') && value['data_base64'] !== undefined && value['data_base64'] !== null)
+    throw refused('data_base64', 'there are both data and data_base64');
   const version = value['specversion'] ?? (form === 'plain' ? '1.0' : undefined);
   if (version !== '1.0') throw refused('specversion', 'specversion must be 1.0');
   return draft.end(data);
@@ -77,7 +79,9 @@ function payload(event: JsonObject, bytes: Uint8Array, pointer: string): Uint8Ar
   // A content type that is no string is refused with the attributes.
   if (typeof datacontenttype !== 'string' || isJsonType(datacontenttype)) return bytes;
   if (typeof data === 'string' && data.isWellFormed()) return encoder.encode(data);
-  throw new Problem('invalid_event', `data of the type ${datacontenttype.slice(0, 80)} must be a string, or data_base64`, { pointer: pointerTo(pointer, 'data') });
+  throw new Problem('invalid_event', `data of the type ${datacontenttype.slice(0, 80)} must be a string, or data_base64`, {
+    pointer: pointerTo(pointer, 'data'),
+  });
 }
 
 function binaryPayload(text: unknown, pointer: string): Uint8Array {

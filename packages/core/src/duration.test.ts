@@ -9,8 +9,27 @@ test('a duration is read in every unit, and a number is milliseconds', () => {
 });
 
 test('what is no duration is undefined', () => {
-  for (const value of ['', '5', 's', '5 s', '5S', '-5s', '1e3s', '5s5', '0x5s', '.5s', Number.NaN, -1, Number.POSITIVE_INFINITY, 2 ** 60, null, undefined, {}, ['5s']]) {
-    assert.equal(readDurationMs(value), undefined, String(value));
+  for (const value of [
+    '',
+    '5',
+    's',
+    '5 s',
+    '5S',
+    '-5s',
+    '1e3s',
+    '5s5',
+    '0x5s',
+    '.5s',
+    Number.NaN,
+    -1,
+    Number.POSITIVE_INFINITY,
+    2 ** 60,
+    null,
+    undefined,
+    {},
+    ['5s'],
+  ]) {
+    assert.equal(readDurationMs(value), undefined, JSON.stringify(value));
   }
 });
 

@@ -21,7 +21,8 @@ export function parseDurationMs(
 ): number {
   const { maxMs, code = 'invalid_request', ...where } = bounds;
   const ms = readDurationMs(value);
-  if (ms === undefined) throw new Problem(code, `${show(value)} is not a duration; write 500ms, 5s, 5m, 2h, 1d or milliseconds`, where);
+  if (ms === undefined)
+    throw new Problem(code, `${show(value)} is not a duration; write 500ms, 5s, 5m, 2h, 1d or milliseconds`, where);
   if (ms > maxMs) throw new Problem(code, `${show(value)} is longer than ${formatDuration(maxMs)}`, where);
   return ms;
 }
@@ -38,5 +39,9 @@ function fromText(text: string): number | undefined {
 }
 
 function show(value: unknown): string {
-  return typeof value === 'string' ? `'${value.slice(0, 40)}'` : typeof value === 'number' ? String(value) : `a value of type ${typeof value}`;
+  return typeof value === 'string'
+    ? `'${value.slice(0, 40)}'`
+    : typeof value === 'number'
+      ? String(value)
+      : `a value of type ${typeof value}`;
 }

@@ -21,7 +21,10 @@ const cases = vectors<{
 
 function eventOf({ attributes = { id: '1', source: '/shop', type: 'orders.created' } }: { attributes?: Attributes }): Event {
   const { id, source, type, subject, time, ...extensions } = attributes;
-  const optional = { ...(subject === undefined ? {} : { subject: String(subject) }), ...(time === undefined ? {} : { time: String(time) }) };
+  const optional = {
+    ...(subject === undefined ? {} : { subject: String(subject) }),
+    ...(time === undefined ? {} : { time: String(time) }),
+  };
   return { id, source, type, ...optional, extensions };
 }
 
@@ -45,14 +48,21 @@ for (const one of cases.matches) {
 test('the slow oracle of this test agrees with every vector', () => {
   for (const one of cases.matches) {
     const { extensions, ...core } = eventOf(one);
-    assert.equal(oracleMatches(one.filter, { specversion: '1.0', ...core, ...extensions, data: dataOf(one)() }), one.matches, one.name);
+    assert.equal(
+      oracleMatches(one.filter, { specversion: '1.0', ...core, ...extensions, data: dataOf(one)() }),
+      one.matches,
+      one.name,
+    );
   }
 });
 
 test('what an index is told is true of every event that matches', () => {
   for (const one of cases.matches.filter(({ matches }) => matches)) {
     for (const { path, values } of compileFilter(one.filter).equalities) {
-      assert.ok(valuesAt(eventOf(one), dataOf(one), path).some((value) => values.includes(value)), one.name);
+      assert.ok(
+        valuesAt(eventOf(one), dataOf(one), path).some((value) => values.includes(value)),
+        one.name,
+      );
     }
   }
 });
@@ -177,7 +187,20 @@ function randomRule(random: () => number, depth: number): Record<string, unknown
 
 function randomList(random: () => number): unknown[] {
   return Array.from({ length: 1 + Math.floor(random() * 2) }, () =>
-    pick<unknown>(random, [0, 1, 'x', null, true, { exists: true }, { exists: false }, { exists: false }, { 'anything-but': 'x' }, { 'anything-but': [0, 1] }, { numeric: ['>', 0] }, { prefix: 'x' }]),
+    pick<unknown>(random, [
+      0,
+      1,
+      'x',
+      null,
+      true,
+      { exists: true },
+      { exists: false },
+      { exists: false },
+      { 'anything-but': 'x' },
+      { 'anything-but': [0, 1] },
+      { numeric: ['>', 0] },
+      { prefix: 'x' },
+    ]),
   );
 }
 
@@ -198,7 +221,10 @@ test('random filters on random payloads agree with the slow oracle, and canonica
     const actual = compiled.matches(eventOf({}), () => data);
     assert.equal(actual, oracleMatches(filter, { data }), JSON.stringify({ filter, data }));
     assert.equal(compileFilter(JSON.parse(compiled.canonical)).canonical, compiled.canonical);
-    assert.equal(compileFilter(JSON.parse(compiled.canonical)).matches(eventOf({}), () => data), actual);
+    assert.equal(
+      compileFilter(JSON.parse(compiled.canonical)).matches(eventOf({}), () => data),
+      actual,
+    );
     if (actual) matched += 1;
   }
   // Cases of both kinds, else the comparison says little.
@@ -207,10 +233,27 @@ test('random filters on random payloads agree with the slow oracle, and canonica
 
 test('random JSON for a filter is compiled or refused as a Problem, nothing else', () => {
   const random = seeded(5);
-  const operators = ['prefix', 'suffix', 'anything-but', 'numeric', 'cidr', 'wildcard', 'exists', 'equals-ignore-case', 'exactly', '$or'];
+  const operators = [
+    'prefix',
+    'suffix',
+    'anything-but',
+    'numeric',
+    'cidr',
+    'wildcard',
+    'exists',
+    'equals-ignore-case',
+    'exactly',
+    '$or',
+  ];
   for (let round = 0; round < 20_000; round += 1) {
     const item = random() < 0.5 ? randomJson(random, 3) : { [pick(random, operators)]: randomJson(random, 2) };
-    const filter = pick<unknown>(random, [item, { data: item }, { data: { a: [item] } }, { type: [item] }, { $or: [item, { type: [item] }] }]);
+    const filter = pick<unknown>(random, [
+      item,
+      { data: item },
+      { data: { a: [item] } },
+      { type: [item] },
+      { $or: [item, { type: [item] }] },
+    ]);
     try {
       compileFilter(filter).matches(eventOf({}), () => randomJson(random, 4));
     } catch (error) {

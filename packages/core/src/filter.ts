@@ -7,9 +7,10 @@
  * must. Members are literals or one operator: `prefix`, `suffix` (both also of `{"equals-ignore-case": …}`),
  * `equals-ignore-case`, `wildcard`, `numeric`, `cidr`, `exists`, `anything-but`, `exactly`. Strings and numbers never
  * match each other; numbers are compared as 64-bit floats. Arrays are opened at every level, but what is asked of fields
- * below one array must hold in the same element. Two lists for one field, beside and inside `$or`, must both hold, each for
- * any of its values. `exists` sees leaves only: `{"exists": false}` holds for an object or an
- * empty array. A payload that is no JSON has no fields. Compatible with aws/event-ruler as of commit 337e8d9.
+ * below one array must hold in the same element. Two lists for one field, beside and inside `$or`, must both hold, each
+ * for any of its values. `exists` sees leaves only: `{"exists": false}` holds for an object or an empty array. A payload
+ * that is no JSON has no fields. Compatible with aws/event-ruler as of commit 337e8d9, but for what filter/operators.ts
+ * and filter/match.ts name.
  */
 import type { Event } from './event.ts';
 import { compileTerms } from './filter/match.ts';
@@ -50,7 +51,9 @@ export function compileFilter(filter: unknown): CompiledFilter {
   return {
     matches: evaluate(shared.length === 0 ? undefined : compileCombination(shared), compiled),
     canonical,
-    equalities: always.filter((term) => term.tests.length === 0 && !term.mayBeAbsent).map(({ path, literals }) => ({ path, values: literals })),
+    equalities: always
+      .filter((term) => term.tests.length === 0 && !term.mayBeAbsent)
+      .map(({ path, literals }) => ({ path, values: literals })),
     needsData: combinations.some((terms) => terms.some(isOfData)),
   };
 }
@@ -71,9 +74,12 @@ interface Combination {
 
 function compileCombination(terms: readonly Term[]): Combination {
   const ofData = terms.filter(isOfData);
-  const ofAttributes = [...Map.groupBy(terms.filter((term) => !isOfData(term)), (term) => term.path[0] ?? '')].map(
-    ([name, group]) => [name, compileTerms(group, 1)] as const,
-  );
+  const ofAttributes = [
+    ...Map.groupBy(
+      terms.filter((term) => !isOfData(term)),
+      (term) => term.path[0] ?? '',
+    ),
+  ].map(([name, group]) => [name, compileTerms(group, 1)] as const);
   return {
     attributes(event) {
       for (const [name, matches] of ofAttributes) if (!matches(attribute(event, name))) return false;

@@ -6,7 +6,9 @@ import { newId } from './ids.ts';
 test('ids sort by time', () => {
   const random = seeded(2);
   const bytes = (count: number) => Uint8Array.from({ length: count }, () => Math.floor(random() * 256));
-  const timesMs = Array.from({ length: 3000 }, () => Math.floor(random() * 2 ** (20 + random() * 28))).toSorted((one, other) => one - other);
+  const timesMs = Array.from({ length: 3000 }, () => Math.floor(random() * 2 ** (20 + random() * 28))).toSorted(
+    (one, other) => one - other,
+  );
   const ids = [...new Set(timesMs)].map((timeMs) => newId('evt', timeMs, bytes));
   assert.deepEqual(ids, ids.toSorted());
   assert.equal(new Set(ids).size, ids.length);
@@ -20,5 +22,6 @@ test('an id is the same for the same time and chance', () => {
 });
 
 test('a time that an id can not hold is refused', () => {
-  for (const nowMs of [-1, Number.NaN, 2 ** 48, Number.POSITIVE_INFINITY]) assert.throws(() => newId('a', nowMs, (count) => new Uint8Array(count)), RangeError);
+  for (const nowMs of [-1, Number.NaN, 2 ** 48, Number.POSITIVE_INFINITY])
+    assert.throws(() => newId('a', nowMs, (count) => new Uint8Array(count)), RangeError);
 });

@@ -5,31 +5,47 @@ import { isJson, itemsAt, membersAt, parseJson } from './json-scan.ts';
 
 const bytes = (text: string) => Buffer.from(text);
 
-test('members and items stand where JSON.parse finds them', () => {
+test('members and items stand where they were written', () => {
   const random = seeded(31);
+  const spaces = ['', ' ', '\n\t'];
+  const list = <T>(make: () => T) => Array.from({ length: Math.floor(random() * 5) }, make);
   for (let round = 0; round < 5000; round += 1) {
-    const value = randomJson(random, 5);
-    const text = bytes(pick(random, ['', ' ', '\n']) + JSON.stringify(value, null, pick(random, [0, 2, '\t'])));
-    const cut = ({ start, end }: { start: number; end: number }): unknown => JSON.parse(text.subarray(start, end).toString());
-    if (Array.isArray(value)) assert.deepEqual(itemsAt(text, 0).map(cut), JSON.parse(JSON.stringify(value)));
-    else if (typeof value === 'object' && value !== null) {
-      const members = membersAt(text, 0).map((member) => [member.name, cut(member)]);
-      assert.deepEqual(members, Object.entries(JSON.parse(JSON.stringify(value)) as object));
-    }
+    const space = pick(random, spaces);
+    const items = list(() => JSON.stringify(randomJson(random, 4), null, pick(random, [0, 2, '\t'])));
+    const array = bytes(`${space}[${space}${items.join(`${space},${space}`)}${space}]${space}`);
+    const cut = (text: Buffer, { start, end }: { start: number; end: number }) => text.subarray(start, end).toString();
+    assert.deepEqual(
+      itemsAt(array, 0).map((span) => cut(array, span)),
+      items,
+    );
+    // Compared as text: V8's JSON.parse may take the name "\"" for "\\" after it has seen that one (nodejs/node issue 63785).
+    const members = items.map((item) => [pick(random, ['', 'a', '"', '\\', '\\"', 'é', '__proto__', '\0', '}']), item] as const);
+    const text = bytes(
+      `{${space}${members.map(([name, item]) => `${JSON.stringify(name)}${space}:${space}${item}`).join(`${space},${space}`)}${space}}`,
+    );
+    assert.deepEqual(
+      membersAt(text, 0).map((member) => [member.name, cut(text, member)]),
+      members,
+    );
   }
 });
 
 test('a span ends with its value, white space around it left out', () => {
   const text = bytes('  { "a" : -1.5e3 , "b\\"\\\\":"}" ,"c":[ {} , 2 ] }');
   const spans = membersAt(text, 0).map(({ name, start, end }) => [name, text.subarray(start, end).toString()]);
-  assert.deepEqual(spans, [['a', '-1.5e3'], ['b"\\', '"}"'], ['c', '[ {} , 2 ]']]);
+  assert.deepEqual(spans, [
+    ['a', '-1.5e3'],
+    ['b"\\', '"}"'],
+    ['c', '[ {} , 2 ]'],
+  ]);
   assert.deepEqual(membersAt(bytes('{ }'), 0), []);
   assert.deepEqual(itemsAt(bytes('[\n]'), 0), []);
   assert.equal(membersAt(bytes('{"a":1,"a":2}'), 0).length, 2);
 });
 
 test('what is no JSON is refused with its reason', () => {
-  for (const text of ['', ' ', '{', '{"a":1,}', "{'a':1}", '01', 'NaN', '"\n"', '[1]x', '\ufeff{}']) refusal(() => parseJson(bytes(text)), 'invalid_json');
+  for (const text of ['', ' ', '{', '{"a":1,}', "{'a':1}", '01', 'NaN', '"\n"', '[1]x', '\ufeff{}'])
+    refusal(() => parseJson(bytes(text)), 'invalid_json');
   for (const broken of [[0xff], [0x22, 0xc3, 0x22], [0x22, 0xed, 0xa0, 0x80, 0x22], [0x22, 0xc0, 0xaf, 0x22]]) {
     assert.match(refusal(() => parseJson(Uint8Array.from(broken)), 'invalid_json').message, /UTF-8/);
   }

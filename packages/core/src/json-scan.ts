@@ -28,7 +28,8 @@ export function parseJson(bytes: Uint8Array, depthMax: number = JSON_DEPTH_MAX):
   try {
     return JSON.parse(decoder.decode(bytes));
   } catch (cause) {
-    const message = cause instanceof SyntaxError ? `the body is not valid JSON: ${cause.message.slice(0, 200)}` : 'the body is not valid UTF-8';
+    const message =
+      cause instanceof SyntaxError ? `the body is not valid JSON: ${cause.message.slice(0, 200)}` : 'the body is not valid UTF-8';
     throw new Problem('invalid_json', message, { cause });
   }
 }
@@ -98,7 +99,14 @@ function valueEnd(bytes: Uint8Array, start: number): number {
   if (first === QUOTE) return stringEnd(bytes, start);
   let at = start;
   if (first !== OPEN_BRACE && first !== OPEN_BRACKET) {
-    while (at < bytes.length && !isSpace(bytes[at]) && bytes[at] !== COMMA && bytes[at] !== CLOSE_BRACE && bytes[at] !== CLOSE_BRACKET) at += 1;
+    while (
+      at < bytes.length &&
+      !isSpace(bytes[at]) &&
+      bytes[at] !== COMMA &&
+      bytes[at] !== CLOSE_BRACE &&
+      bytes[at] !== CLOSE_BRACKET
+    )
+      at += 1;
     return at;
   }
   let depth = 0;

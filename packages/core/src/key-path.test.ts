@@ -35,14 +35,52 @@ test('a path reads what stands there', () => {
 });
 
 test('what is no text, number or boolean is no key', () => {
-  for (const path of ['$', '$.a', '$.a.b', '$.a.b[3]', '$.a.b[4]', '$.a.b[5]', '$.a.b[99]', '$.a.b.length', '$.x.y.z', '$.a.b[0][0]', '$.constructor.name', '$.a[0]']) {
+  for (const path of [
+    '$',
+    '$.a',
+    '$.a.b',
+    '$.a.b[3]',
+    '$.a.b[4]',
+    '$.a.b[5]',
+    '$.a.b[99]',
+    '$.a.b.length',
+    '$.x.y.z',
+    '$.a.b[0][0]',
+    '$.constructor.name',
+    '$.a[0]',
+  ]) {
     assert.equal(compileKeyPath(path)(data), undefined, path);
   }
   assert.equal(compileKeyPath('$.a')(undefined), undefined);
 });
 
 test('another kind of path is refused', () => {
-  for (const path of ['', 'a', '$a', '$.', '$..a', '$.*', '$[*]', '$.a[]', '$[01]', '$[-0]', '$[1', "$['a]", "$['a\"]", "$['\\x']", '$[?@.a]', '$[0:1]', '$[0,1]', '$.a b', '$ .a', '$.1a', '$.a.', "$['a\nb']", null, 5]) {
+  for (const path of [
+    '',
+    'a',
+    '$a',
+    '$.',
+    '$..a',
+    '$.*',
+    '$[*]',
+    '$.a[]',
+    '$[01]',
+    '$[-0]',
+    '$[1',
+    "$['a]",
+    '$[\'a"]',
+    "$['\\x']",
+    '$[?@.a]',
+    '$[0:1]',
+    '$[0,1]',
+    '$.a b',
+    '$ .a',
+    '$.1a',
+    '$.a.',
+    "$['a\nb']",
+    null,
+    5,
+  ]) {
     refusal(() => compileKeyPath(path, '/keyPath'), 'invalid_request', '/keyPath');
   }
   refusal(() => compileKeyPath(`$${'.a'.repeat(17)}`), 'invalid_request');

@@ -11,7 +11,8 @@ export const KEY_PATH_STEPS_MAX = 16;
 /** The key in parsed data, or undefined where there is none. */
 export type KeyReader = (data: unknown) => string | undefined;
 
-const STEP = /\.([A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)|\[\s*(?:(0|-?[1-9]\d{0,8})|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\s*\]/y;
+const STEP =
+  /\.([A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)|\[\s*(?:(0|-?[1-9]\d{0,8})|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\s*\]/y;
 
 /**
  * Reads a string as it is, a number or boolean as JSON writes it (integers beyond 2^53 are rounded, so let such keys be
@@ -19,11 +20,12 @@ const STEP = /\.([A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)|\[\s*(?:(0|-?[1-9]\d{
  * `invalid_request` with `pointer` for another kind of path, and above 512 characters or 16 steps.
  */
 export function compileKeyPath(path: unknown, pointer = ''): KeyReader {
-  const refused = (message: string) => new Problem('invalid_request', message, { pointer, advice: 'Write a path such as $.customer.id.' });
+  const refused = (message: string) =>
+    new Problem('invalid_request', message, { pointer, advice: 'Write a path such as $.customer.id.' });
   if (typeof path !== 'string' || !path.startsWith('$')) throw refused('a key path is a string that begins with $');
   if (path.length > KEY_PATH_CHARS_MAX) throw refused(`a key path has at most ${KEY_PATH_CHARS_MAX} characters`);
   const steps: (string | number)[] = [];
-  for (STEP.lastIndex = 1; STEP.lastIndex < path.length; ) {
+  for (STEP.lastIndex = 1; STEP.lastIndex < path.length;) {
     const from = STEP.lastIndex;
     const step = stepOf(STEP.exec(path));
     if (step === undefined) throw refused(`the key path can not be read from '${path.slice(from, from + 40)}' on`);

@@ -7,7 +7,14 @@ type Retry = { schedule?: unknown; jitter?: unknown };
 const cases = vectors<{
   schedules: (Named & { retry: Retry; scheduleMs: number[]; jitter: number })[];
   refused: (Named & { retry: Retry; pointer: string })[];
-  delays: (Named & { scheduleMs: number[]; jitter: number; attempt: number; random: number; retryAfterMs?: number; delayMs: number | null })[];
+  delays: (Named & {
+    scheduleMs: number[];
+    jitter: number;
+    attempt: number;
+    random: number;
+    retryAfterMs?: number;
+    delayMs: number | null;
+  })[];
   retryAfter: (Named & { value: string; nowMs: number; ms: number | null })[];
 }>('retry');
 

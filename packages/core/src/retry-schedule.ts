@@ -24,20 +24,26 @@ export interface RetrySchedule {
 }
 
 /**
- * Delays in whole ms out of what a person wrote (durations.ts says how); what is left out is the default. An empty
+ * Delays in whole ms out of what a person wrote (duration.ts says how); what is left out is the default. An empty
  * schedule means no retries. Throws `invalid_schedule` with a pointer below `pointer`: more than 32 steps, a delay above
  * 30 days, more than 90 days in all, a jitter outside 0 to 1.
  */
-export function compileSchedule(retry: { readonly schedule?: unknown; readonly jitter?: unknown } = {}, pointer = ''): RetrySchedule {
+export function compileSchedule(
+  retry: { readonly schedule?: unknown; readonly jitter?: unknown } = {},
+  pointer = '',
+): RetrySchedule {
   const { schedule = DEFAULT_SCHEDULE, jitter = DEFAULT_JITTER } = retry;
-  const refused = (message: string, member: string) => new Problem('invalid_schedule', message, { pointer: `${pointer}/${member}` });
+  const refused = (message: string, member: string) =>
+    new Problem('invalid_schedule', message, { pointer: `${pointer}/${member}` });
   if (!Array.isArray(schedule)) throw refused('the schedule is a list of durations', 'schedule');
-  if (schedule.length > SCHEDULE_STEPS_MAX) throw refused(`the schedule has at most ${SCHEDULE_STEPS_MAX} steps, this one ${schedule.length}`, 'schedule');
+  if (schedule.length > SCHEDULE_STEPS_MAX)
+    throw refused(`the schedule has at most ${SCHEDULE_STEPS_MAX} steps, this one ${schedule.length}`, 'schedule');
   if (typeof jitter !== 'number' || !(jitter >= 0 && jitter <= 1)) throw refused('the jitter is a number from 0 to 1', 'jitter');
   const scheduleMs = Array.from(schedule, (step: unknown, at) =>
     parseDurationMs(step, { maxMs: DELAY_MS_MAX, code: 'invalid_schedule', pointer: `${pointer}/schedule/${at}` }),
   );
-  if (scheduleMs.reduce((sum, ms) => sum + ms, 0) > SCHEDULE_MS_MAX) throw refused('the schedule spans at most 90 days', 'schedule');
+  if (scheduleMs.reduce((sum, ms) => sum + ms, 0) > SCHEDULE_MS_MAX)
+    throw refused('the schedule spans at most 90 days', 'schedule');
   return { scheduleMs, jitter };
 }
 

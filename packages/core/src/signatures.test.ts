@@ -25,10 +25,17 @@ interface Body {
 const cases = vectors<{
   sign: (Named & Body & { id: string; timestampSeconds: number; secrets: string[]; publicKey?: string; signature: string })[];
   simple: (Named & { secret: string; body: string; signature: string })[];
-  verify: (Named & { headers: Record<string, string>; body: string; secrets: string[]; nowSeconds: number; reason: string | null })[];
+  verify: (Named & {
+    headers: Record<string, string>;
+    body: string;
+    secrets: string[];
+    nowSeconds: number;
+    reason: string | null;
+  })[];
   refusedSecrets: (Named & { secret: string })[];
 }>('signatures');
-const bytesOf = ({ body, bodyBase64 }: Body) => (bodyBase64 === undefined ? Buffer.from(body ?? '') : Buffer.from(bodyBase64, 'base64'));
+const bytesOf = ({ body, bodyBase64 }: Body) =>
+  bodyBase64 === undefined ? Buffer.from(body ?? '') : Buffer.from(bodyBase64, 'base64');
 const reader = (headers: Record<string, string>) => (name: string) => headers[name];
 
 for (const { name, id, timestampSeconds, secrets, signature, ...content } of cases.sign) {
@@ -63,7 +70,9 @@ test('the synchronous parts with node:crypto give the same as WebCrypto', async 
   const body = Buffer.from('{"amount": 12345678901234567890}');
   const parsed = parseSecret(secret);
   assert.ok(parsed.kind === 'symmetric');
-  const mac = createHmac('sha256', parsed.key).update(signedContent('msg_1', 1_700_000_000, body)).digest();
+  const mac = createHmac('sha256', parsed.key)
+    .update(signedContent('msg_1', 1_700_000_000, body))
+    .digest();
   assert.equal(formatV1(mac), await signStandard({ id: 'msg_1', timestampSeconds: 1_700_000_000, body, secrets: [secret] }));
   assert.equal(formatSimple(createHmac('sha256', simpleKey(secret)).update(body).digest()), await signSimple(secret, body));
 });
@@ -92,7 +101,12 @@ test('we verify what the Standard Webhooks and Svix libraries sign', async () =>
       'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
       'webhook-signature': library.sign('msg_3', now, payload),
     };
-    const result = await verifyStandard({ headers: reader(headers), body: Buffer.from(payload), secrets: [newSecret(), secret], nowMs: now.getTime() });
+    const result = await verifyStandard({
+      headers: reader(headers),
+      body: Buffer.from(payload),
+      secrets: [newSecret(), secret],
+      nowMs: now.getTime(),
+    });
     assert.deepEqual(result, { ok: true, id: 'msg_3', timestampSeconds: Math.floor(now.getTime() / 1000) });
   }
 });
@@ -104,7 +118,10 @@ test('Ed25519 agrees with node:crypto in both directions', async () => {
   const body = Buffer.from('{}');
   const content = signedContent('msg_4', 1_700_000_000, body);
   const ours = await signStandard({ id: 'msg_4', timestampSeconds: 1_700_000_000, body, secrets: [`whsk_${base64(d)}`] });
-  assert.equal(ours, await signStandard({ id: 'msg_4', timestampSeconds: 1_700_000_000, body, secrets: [`whsk_${base64(d, x)}`] }));
+  assert.equal(
+    ours,
+    await signStandard({ id: 'msg_4', timestampSeconds: 1_700_000_000, body, secrets: [`whsk_${base64(d, x)}`] }),
+  );
   assert.ok(verify(null, content, pair.publicKey, Buffer.from(ours.slice(4), 'base64')));
   const theirs = `v1a,${sign(null, content, pair.privateKey).toString('base64')}`;
   for (const secret of [`whpk_${base64(x)}`, `whsk_${base64(d)}`]) {
@@ -121,20 +138,46 @@ test('the published Ed25519 vector belongs to the published public key, says nod
   const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
   const content = signedContent(vector.id, vector.timestampSeconds, bytesOf(vector));
   assert.ok(verify(null, content, key, Buffer.from(vector.signature.slice(4), 'base64')));
-  const d = Buffer.from(vector.secrets[0]?.slice(5) ?? '', 'base64').subarray(0, 32).toString('base64url');
+  const d = Buffer.from(vector.secrets[0]?.slice(5) ?? '', 'base64')
+    .subarray(0, 32)
+    .toString('base64url');
   const privateKey = createPrivateKey({ key: { kty: 'OKP', crv: 'Ed25519', d, x }, format: 'jwk' });
   assert.equal(`v1a,${sign(null, content, privateKey).toString('base64')}`, vector.signature);
 });
 
 test('a public key does not sign', async () => {
-  await assert.rejects(signStandard({ id: 'a', timestampSeconds: 1, body: Buffer.from(''), secrets: [`whpk_${Buffer.alloc(32).toString('base64')}`] }), {
-    code: 'invalid_secret',
-  });
+  await assert.rejects(
+    signStandard({
+      id: 'a',
+      timestampSeconds: 1,
+      body: Buffer.from(''),
+      secrets: [`whpk_${Buffer.alloc(32).toString('base64')}`],
+    }),
+    {
+      code: 'invalid_secret',
+    },
+  );
 });
 
 test('hostile signatures end in a value, not in an exception', async () => {
-  const values = ['', ' ', ',', 'v1', 'v1,', 'v1a,', 'v1a,!!!!', 'v1a,AAAA', `v1a,${'A'.repeat(86)}==`, 'v1,\u{1F600}', 'v1,x '.repeat(50_000)];
-  const secrets = [newSecret(), `whpk_${Buffer.alloc(32, 255).toString('base64')}`, 'whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4='];
+  const values = [
+    '',
+    ' ',
+    ',',
+    'v1',
+    'v1,',
+    'v1a,',
+    'v1a,!!!!',
+    'v1a,AAAA',
+    `v1a,${'A'.repeat(86)}==`,
+    'v1,\u{1F600}',
+    'v1,x '.repeat(50_000),
+  ];
+  const secrets = [
+    newSecret(),
+    `whpk_${Buffer.alloc(32, 255).toString('base64')}`,
+    'whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=',
+  ];
   for (const value of values) {
     const headers = { 'webhook-id': 'a', 'webhook-timestamp': '100', 'webhook-signature': value };
     const result = await verifyStandard({ headers: reader(headers), body: Buffer.from(''), secrets, nowMs: 100_000 });
@@ -146,7 +189,11 @@ test('only the first 32 signatures are looked at', async () => {
   const secret = newSecret();
   const good = await signStandard({ id: 'a', timestampSeconds: 100, body: Buffer.from(''), secrets: [secret] });
   const verifyWith = (before: number) => {
-    const headers = { 'webhook-id': 'a', 'webhook-timestamp': '100', 'webhook-signature': [...Array<string>(before).fill('v1,x'), good].join(' ') };
+    const headers = {
+      'webhook-id': 'a',
+      'webhook-timestamp': '100',
+      'webhook-signature': [...Array<string>(before).fill('v1,x'), good].join(' '),
+    };
     return verifyStandard({ headers: reader(headers), body: Buffer.from(''), secrets: [secret], nowMs: 100_000 });
   };
   assert.ok((await verifyWith(31)).ok);
@@ -163,7 +210,10 @@ test('a simple signature is refused when missing, changed or in capitals', async
 });
 
 test('a new secret is 32 bytes of the given random', () => {
-  assert.equal(newSecret((count) => new Uint8Array(count).fill(1)), `whsec_${Buffer.alloc(32, 1).toString('base64')}`);
+  assert.equal(
+    newSecret((count) => new Uint8Array(count).fill(1)),
+    `whsec_${Buffer.alloc(32, 1).toString('base64')}`,
+  );
   assert.notEqual(newSecret(), newSecret());
 });
 

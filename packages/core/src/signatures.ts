@@ -183,7 +183,11 @@ async function signOne(secret: Secret, content: Uint8Array<ArrayBuffer>): Promis
 }
 
 /** Undefined where the platform refuses the key: 32 bytes need not be a point of the curve. */
-async function matchesOne(secret: Secret, content: Uint8Array<ArrayBuffer>, offered: readonly string[]): Promise<boolean | undefined> {
+async function matchesOne(
+  secret: Secret,
+  content: Uint8Array<ArrayBuffer>,
+  offered: readonly string[],
+): Promise<boolean | undefined> {
   if (secret.kind === 'private') {
     // Ed25519 is deterministic, so the key that signs can also verify: by signing again.
     const expected = encoder.encode(await signOne(secret, content));

@@ -70,9 +70,11 @@ function matchesTokens(fixed: readonly string[], open: boolean, tokens: readonly
 function tokensOf(name: unknown, what: string, pointer: string | undefined): string[] {
   if (typeof name !== 'string') throw refused(`a ${what} is a string`, pointer);
   if (name === '') throw refused(`a ${what} must not be empty`, pointer);
-  if (name.length > TOPIC_CHARS_MAX) throw refused(`a ${what} has at most ${TOPIC_CHARS_MAX} characters, this one ${name.length}`, pointer);
+  if (name.length > TOPIC_CHARS_MAX)
+    throw refused(`a ${what} has at most ${TOPIC_CHARS_MAX} characters, this one ${name.length}`, pointer);
   const tokens = name.split('.');
-  if (tokens.length > TOPIC_TOKENS_MAX) throw refused(`a ${what} has at most ${TOPIC_TOKENS_MAX} tokens, this one ${tokens.length}`, pointer);
+  if (tokens.length > TOPIC_TOKENS_MAX)
+    throw refused(`a ${what} has at most ${TOPIC_TOKENS_MAX} tokens, this one ${tokens.length}`, pointer);
   return tokens;
 }
 

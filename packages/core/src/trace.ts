@@ -69,7 +69,11 @@ export function formatTracestate({ state }: TraceContext): string | undefined {
  * The context for a span of ours: below `parent`, or the first of a new trace (sampled unless `flags` says otherwise).
  * `random` gives that many random bytes.
  */
-export function childOf(parent: TraceContext | undefined, random: (count: number) => Uint8Array, flags: number = SAMPLED | RANDOM): TraceContext {
+export function childOf(
+  parent: TraceContext | undefined,
+  random: (count: number) => Uint8Array,
+  flags: number = SAMPLED | RANDOM,
+): TraceContext {
   const spanId = hex(random(8));
   return parent === undefined ? { traceId: hex(random(16)), spanId, flags, state: [] } : { ...parent, spanId };
 }

@@ -41,7 +41,10 @@ test('base32 keeps the order of bytes and cuts to length', () => {
     const bytes = Uint8Array.from({ length: 16 }, () => Math.floor(random() * 256));
     let value = 0n;
     for (const byte of bytes) value = (value << 8n) | BigInt(byte);
-    const digits = Array.from({ length: 26 }, (_, at) => 'abcdefghijklmnopqrstuvwxyz234567'[Number(((value << 2n) >> BigInt(125 - 5 * at)) & 31n)]);
+    const digits = Array.from(
+      { length: 26 },
+      (_, at) => 'abcdefghijklmnopqrstuvwxyz234567'[Number(((value << 2n) >> BigInt(125 - 5 * at)) & 31n)],
+    );
     assert.equal(base32(bytes, 26), digits.join(''));
   }
   assert.equal(base32(new Uint8Array(32), 5), 'aaaaa');

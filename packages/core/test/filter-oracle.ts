@@ -23,7 +23,8 @@ function collect(value: Json, path: string[], address: string, where: Where, obj
   if (Array.isArray(value)) {
     value.forEach((item, at) => collect(item, path, `${address}[${at}]`, new Map(where).set(address, at), object, leaves));
   } else if (typeof value === 'object' && value !== null) {
-    for (const [name, item] of Object.entries(value)) collect(item, [...path, name], `${address}.${JSON.stringify(name)}`, where, where, leaves);
+    for (const [name, item] of Object.entries(value))
+      collect(item, [...path, name], `${address}.${JSON.stringify(name)}`, where, where, leaves);
   } else leaves.push({ path: JSON.stringify(path), value, where: object });
 }
 
@@ -88,12 +89,16 @@ function butHolds(wanted: Json, value: Json): boolean {
 
 function numeric([name, limit, ...more]: (string | number)[], value: number): boolean {
   const bound = Number(limit);
-  const now = { '=': value === bound, '<': value < bound, '<=': value <= bound, '>': value > bound, '>=': value >= bound }[String(name)];
+  const now = { '=': value === bound, '<': value < bound, '<=': value <= bound, '>': value > bound, '>=': value >= bound }[
+    String(name)
+  ];
   return now === true && (more.length === 0 || numeric(more, value));
 }
 
 function wildcard(pattern: string): RegExp {
-  const source = pattern.replace(/\\\*|\\\\|\*|[^A-Za-z0-9]/gu, (one) => (one === '*' ? '[^]*' : `\\u{${one.codePointAt(one.startsWith('\\') && one.length > 1 ? 1 : 0)?.toString(16)}}`));
+  const source = pattern.replace(/\\\*|\\\\|\*|[^A-Za-z0-9]/gu, (one) =>
+    one === '*' ? '[^]*' : `\\u{${one.codePointAt(one.startsWith('\\') && one.length > 1 ? 1 : 0)?.toString(16)}}`,
+  );
   return new RegExp(`^${source}$`, 'u');
 }
 
@@ -107,15 +112,26 @@ function inBlock(block: string, text: string): boolean {
       return undefined;
     }
   };
-  if (host(text) === undefined || !/^[\da-fA-F.:]+$/.test(text) || (!text.includes(':') && !/^(?:(?:0|[1-9]\d*)\.){3}(?:0|[1-9]\d*)$/.test(text))) return false;
+  if (
+    host(text) === undefined ||
+    !/^[\da-fA-F.:]+$/.test(text) ||
+    (!text.includes(':') && !/^(?:(?:0|[1-9]\d*)\.){3}(?:0|[1-9]\d*)$/.test(text))
+  )
+    return false;
   const wide = (address: string) => {
-    if (!address.includes(':')) return { size: 32, value: address.split('.').reduce((sum, part) => sum * 256n + BigInt(part), 0n) };
+    if (!address.includes(':'))
+      return { size: 32, value: address.split('.').reduce((sum, part) => sum * 256n + BigInt(part), 0n) };
     const full = new URL(`http://[${address}]`).hostname.slice(1, -1);
     const [head = '', tail] = full.split('::');
     const groups = (part: string | undefined) => (part === undefined || part === '' ? [] : part.split(':'));
     const middle = Array<string>(8 - groups(head).length - groups(tail).length).fill('0');
-    return { size: 128, value: [...groups(head), ...middle, ...groups(tail)].reduce((sum, part) => sum * 65536n + BigInt(`0x${part}`), 0n) };
+    return {
+      size: 128,
+      value: [...groups(head), ...middle, ...groups(tail)].reduce((sum, part) => sum * 65536n + BigInt(`0x${part}`), 0n),
+    };
   };
   const [one, other] = [wide(network), wide(text)];
-  return one.size === other.size && one.value >> BigInt(one.size - Number(bits)) === other.value >> BigInt(one.size - Number(bits));
+  return (
+    one.size === other.size && one.value >> BigInt(one.size - Number(bits)) === other.value >> BigInt(one.size - Number(bits))
+  );
 }

@@ -35,7 +35,14 @@ export interface BatchKey {
 export interface AppendAnswer {
   readonly first: number;
   readonly timeMs: number;
-  readonly others: readonly (readonly [at: number, first: { readonly offset: number; readonly timeMs: number; readonly id: string } | null])[];
+  readonly others: readonly (readonly [at: number, settled: Settled | null])[];
+}
+
+/** The first use of a key that was used before. */
+export interface Settled {
+  readonly offset: number;
+  readonly timeMs: number;
+  readonly id: string;
 }
 
 export interface BatchPacker {

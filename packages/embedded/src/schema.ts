@@ -52,7 +52,7 @@ export const STATE_SCHEMA = `
   ) WITHOUT ROWID;
   CREATE TABLE parked (
     lane INTEGER NOT NULL, shard INTEGER NOT NULL, position TEXT NOT NULL, held INTEGER NOT NULL, due_ms INTEGER NOT NULL,
-    attempts INTEGER NOT NULL, key TEXT, cause TEXT NOT NULL, size INTEGER NOT NULL, time_ms INTEGER NOT NULL, id_hash TEXT NOT NULL,
+    attempts INTEGER NOT NULL, attempts_before INTEGER NOT NULL, key TEXT, cause TEXT NOT NULL, size INTEGER NOT NULL, time_ms INTEGER NOT NULL, id_hash TEXT NOT NULL,
     environment TEXT, app TEXT, bytes BLOB,
     PRIMARY KEY (lane, shard, position)
   ) WITHOUT ROWID;

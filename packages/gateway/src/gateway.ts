@@ -58,7 +58,7 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
   const append = createAppend({ log, limits });
   const match = createMatch<Indexed>();
   const deliver = createDeliver({ sender, clock });
-  const recorder = createRecorder({ ledger, clock, limits, onTrouble: reportLedger, onRoom: () => lanes.pumpAll() });
+  const recorder = createRecorder({ ledger, clock, limits, onTrouble: reportLedger, onRoom: () => lanes.pumpAll(), highWater: () => lanes.highWater() });
 
   const lanes = createLanes({
     log,

@@ -20,6 +20,7 @@ const MB = 1024 * 1024;
 
 export const DEFAULT_BOUNDS: SubscriptionBounds = { parked: 100_000, parkedBytes: 256 * MB, held: 100_000, deadLetters: 1_000_000 };
 const DEFAULT_BREAKER = { failures: 3, events: 10 };
+const PARKED_BYTES_MIN = 600_000;
 const TOPICS_MAX = 64;
 const HEADERS_MAX = 32;
 const CONCURRENCY_MAX = 1_024;
@@ -251,8 +252,8 @@ function boundsOf(bounds: Partial<SubscriptionBounds> = {}): SubscriptionBounds 
   const { parked, parkedBytes, held, deadLetters } = { ...DEFAULT_BOUNDS, ...bounds };
   return {
     parked: inRange(parked, { pointer: '/bounds/parked', min: 1, max: DEFAULT_BOUNDS.parked }),
-    // One event of the largest size must fit, or the lane could never move.
-    parkedBytes: inRange(parkedBytes, { pointer: '/bounds/parkedBytes', min: MB, max: DEFAULT_BOUNDS.parkedBytes }),
+    // One event of the largest size (limits.payloadBytes and attributeBytes) must fit, or the lane could never move.
+    parkedBytes: inRange(parkedBytes, { pointer: '/bounds/parkedBytes', min: PARKED_BYTES_MIN, max: DEFAULT_BOUNDS.parkedBytes }),
     held: inRange(held, { pointer: '/bounds/held', min: 1, max: DEFAULT_BOUNDS.held }),
     deadLetters: inRange(deadLetters, { pointer: '/bounds/deadLetters', min: 1, max: DEFAULT_BOUNDS.deadLetters }),
   };

@@ -99,3 +99,13 @@ test('marks of what retention took long ago are folded, and still counted', asyn
 test('reading a shard that does not exist rejects', async () => {
   await assert.rejects(createMemoryLog().read({ ...page, shard: 'nowhere' }), RangeError);
 });
+
+test('a place by time comes before what retention took of that time', async () => {
+  const clock = { ms: 100 };
+  const log = createMemoryLog({ now: () => clock.ms });
+  await log.declareTopic({ environment: 'default', topic: 'orders.created', retentionMs: 10 });
+  for (clock.ms of [100, 200, 300]) await log.append([entry()]);
+  clock.ms = 900;
+  await log.trim();
+  assert.equal(await log.positionAt(log.shards()[0]!, 200), '0000000000000001');
+});

@@ -34,7 +34,7 @@ const WITHOUT_ATTEMPTS = new Set(['expired', 'log_changed']);
 
 export function createAttempts({ facts, subscriptions, requests, retention, verdict, situations }: Needs): Attempts {
   const told = (delivery: Delivery): string => `event ${delivery.fact.n} in lane ${delivery.lane.name} of ${delivery.lane.subscription.id}`;
-  const words = (delivery: Delivery): readonly string[] => [`event ${delivery.fact.n} `, `event ${delivery.fact.n}:`, delivery.lane.name];
+  const words = (delivery: Delivery): readonly string[] => [`event ${delivery.fact.n} `, `event ${delivery.fact.n}:`, ` ${delivery.lane.subscription.uid} `, `row of ${delivery.lane.name}`];
 
   function exchangeOf(delivery: Delivery, row: AttemptRow): Request | undefined {
     const all = requests.about(delivery.lane.subscription, delivery.fact);
@@ -96,14 +96,14 @@ export function createAttempts({ facts, subscriptions, requests, retention, verd
   }
 
   return {
-    sent({ lane, lanes, fact, redriven, exchange, subscription, elsewhere }) {
+    sent({ lane, lanes, fact, redriven, exchange, elsewhere }) {
       if (retention.expired(fact) || fact.lost) situations.count('keptBytes');
       if (redriven || lane === undefined || facts.hasTwin(fact)) return;
       const delivery = lanes[0]?.deliveries.get(fact);
       if (delivery?.delivered) {
         verdict.broken('P10', 'an event that is durably recorded as delivered is not sent again', told(delivery), words(delivery));
       } else if (delivery?.heardIn === exchange.life.number && !elsewhere) {
-        verdict.broken('P10', 'an event is not sent again in the life that heard of its 2xx', told(delivery), [...words(delivery), subscription.uid]);
+        verdict.broken('P10', 'an event is not sent again in the life that heard of its 2xx', told(delivery), words(delivery));
       }
     },
     answered({ lane, fact, exchange }) {

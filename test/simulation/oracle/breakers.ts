@@ -110,7 +110,7 @@ export function createBreakers({ subscriptions, requests, verdict, situations, l
         const about = requests.about(delivery.lane.subscription, delivery.fact);
         const last = about.findLast(({ exchange }) => exchange.result !== undefined && exchange.startedWallMs === delivery.attempts.at(-1)?.startedMs);
         if (last?.probe && letter.cause !== 'expired' && letter.cause !== 'log_changed') {
-          verdict.broken('P5', 'nothing dies while its breaker is open', `event ${delivery.fact.n} of ${delivery.lane.subscription.id}`, [`event ${delivery.fact.n}`]);
+          verdict.broken('P5', 'nothing dies while its breaker is open', `event ${delivery.fact.n} of ${delivery.lane.subscription.id}`, [`event ${delivery.fact.n} `, `event ${delivery.fact.n}:`]);
         }
       }
     },

@@ -42,7 +42,8 @@ export interface Lanes {
   readonly all: Iterable<LaneFact>;
   /** By its name in the ledger; undefined when its subscription was never in the directory. */
   named(name: string): LaneFact | undefined;
-  live(subscription: SubscriptionFact): LaneFact;
+  /** Of the present pass, unless another is named. */
+  live(subscription: SubscriptionFact, pass?: number): LaneFact;
   ofRun(run: RunFact): LaneFact;
   delivery(lane: LaneFact, fact: Fact): Delivery;
   /** Forgets all that the ledger said: it is read anew. */
@@ -69,7 +70,7 @@ export function createLanes(subscriptions: Subscriptions): Lanes {
       return lanes.values();
     },
     named,
-    live: (subscription) => named(`${subscription.uid}.p${subscription.present.pass}`)!,
+    live: (subscription, pass = subscription.present.pass) => named(`${subscription.uid}.p${pass}`)!,
     ofRun: (run) => named(`${run.subscription.uid}.${run.id}`)!,
     delivery: (lane, fact) =>
       lane.deliveries.getOrInsertComputed(fact, () => ({

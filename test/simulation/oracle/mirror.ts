@@ -21,6 +21,8 @@ export interface Touched {
   readonly buried: readonly { readonly delivery: Delivery; readonly letter: DeadLetter; readonly redriven: boolean }[];
   readonly ranges: readonly { readonly lane: LaneFact; readonly letter: DeadLetter }[];
   readonly unburied: readonly { readonly delivery: Delivery; readonly letter: DeadLetter }[];
+  /** Dead letters of one event that a range took the place of. */
+  readonly overwritten: readonly { readonly delivery: Delivery; readonly letter: DeadLetter }[];
   /** Rows that name no event that ever was. */
   readonly strangers: readonly string[];
 }
@@ -87,7 +89,8 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
     for (const { lane, shard, position } of commit.unpark ?? []) takeParked(nameOf(lane, shard, position), touched);
     for (const { lane, shard } of commit.idle ?? []) {
       stands.delete(nameOf(lane, shard));
-      touch(lane, touched);
+      const known = lanes.named(lane);
+      if (known !== undefined) touched.lanes.add(known);
     }
     for (const id of commit.unbury ?? []) unbury(id, touched);
   }
@@ -122,7 +125,9 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
     for (const row of commit.park ?? []) park(row, touched);
     for (const letter of commit.bury ?? []) bury(letter, touched);
     for (const { lane, shard, cursor } of commit.lanes ?? []) {
-      touch(lane, touched);
+      // A subscription's cursors come before the subscription itself.
+      const known = lanes.named(lane);
+      if (known !== undefined) touched.lanes.add(known);
       stands.set(nameOf(lane, shard), stand(cursor));
     }
     for (const { slot, shard, cursor } of commit.slots ?? []) slots.set(nameOf(slot, shard), stand(cursor));
@@ -150,12 +155,18 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
 
   function bury(letter: DeadLetter, touched: Building): void {
     const lane = touch(letter.lane, touched);
+    const before = letters.get(letter.id);
+    if (before?.delivery !== undefined && letter.range !== undefined) {
+      before.delivery.dead = undefined;
+      touched.overwritten.push({ delivery: before.delivery, letter });
+    }
     if (letter.range !== undefined) {
       letters.set(letter.id, { letter, delivery: undefined });
       if (lane !== undefined) touched.ranges.push({ lane, letter });
       return;
     }
-    const delivery = deliveryOf(letter, { id: letter.eventId }, touched);
+    // Of an event that the log lost, only the place and time are known.
+    const delivery = deliveryOf(letter, letter.eventId === '' ? { timeMs: letter.timeMs } : { id: letter.eventId }, touched);
     letters.set(letter.id, { letter, delivery });
     if (delivery === undefined) return;
     delivery.dead = letter;
@@ -165,7 +176,7 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
 
   return {
     apply(commit) {
-      const touched: Building = { lanes: new Set(), attempts: [], parked: [], unparked: [], buried: [], ranges: [], unburied: [], strangers: [] };
+      const touched: Building = { lanes: new Set(), attempts: [], parked: [], unparked: [], buried: [], ranges: [], unburied: [], overwritten: [], strangers: [] };
       drop(commit, touched);
       remove(commit, touched);
       add(commit, touched);
@@ -202,6 +213,7 @@ interface Building {
   buried: { delivery: Delivery; letter: DeadLetter; redriven: boolean }[];
   ranges: { lane: LaneFact; letter: DeadLetter }[];
   unburied: { delivery: Delivery; letter: DeadLetter }[];
+  overwritten: { delivery: Delivery; letter: DeadLetter }[];
   strangers: string[];
 }
 

@@ -8,6 +8,7 @@ import type { LaneFact } from './lanes.ts';
 import type { Touched } from './mirror.ts';
 import type { Owed } from './owed.ts';
 import type { Request } from './requests.ts';
+import type { Retention } from './retention.ts';
 import type { Subscriptions } from './subscriptions.ts';
 import type { Verdict } from './verdict.ts';
 
@@ -22,12 +23,13 @@ interface Needs {
   readonly facts: Facts;
   readonly subscriptions: Subscriptions;
   readonly owed: Owed;
+  readonly retention: Retention;
   readonly verdict: Verdict;
   readonly situations: Situations;
   readonly now: () => number;
 }
 
-export function createOrder({ facts, subscriptions, owed, verdict, situations, now }: Needs): Order {
+export function createOrder({ facts, subscriptions, owed, retention, verdict, situations, now }: Needs): Order {
   const under = new Map<string, Request>();
   /** Events that were dead-lettered without holding their key, by lane. */
   const released = new Map<LaneFact, Set<Fact>>();
@@ -41,7 +43,8 @@ export function createOrder({ facts, subscriptions, owed, verdict, situations, n
   function lets(lane: LaneFact, fact: Fact): boolean {
     const delivery = lane.deliveries.get(fact);
     if (delivery?.accepted || delivery?.discarded || delivery?.covered || delivery?.delivered) return true;
-    return released.get(lane)?.has(fact) || !owed.owes(lane, fact);
+    // What retention took can't come any more, whether or not its range is written down yet.
+    return released.get(lane)?.has(fact) || retention.expired(fact) || !owed.owes(lane, fact);
   }
 
   function checkBefore({ lane, fact, subscription }: Request): void {
@@ -68,7 +71,7 @@ export function createOrder({ facts, subscriptions, owed, verdict, situations, n
           'P4',
           'no two requests of one key are under way at once',
           `events ${other.fact.n} and ${request.fact.n} of key ${request.fact.key} to ${request.subscription.id} in ${request.lane!.name}`,
-          [`event ${other.fact.n}`, `event ${request.fact.n}`],
+          [`event ${other.fact.n} `, `event ${request.fact.n} `, `event ${other.fact.n}:`, `event ${request.fact.n}:`],
         );
       }
       under.set(placeOf(request), request);
@@ -84,10 +87,11 @@ export function createOrder({ facts, subscriptions, owed, verdict, situations, n
         const { subscription } = delivery.lane;
         const mayRelease = subscriptions.possible(subscription, now()).some(({ onDead }) => onDead === 'release');
         if (letter.holdsKey !== undefined) situations.count('keyHeld');
-        if (letter.holdsKey === undefined && delivery.fact.key !== undefined && subscription.present.ordering === 'key' && !mayRelease && !redriven) {
+        const isLost = letter.cause === 'expired' || letter.cause === 'log_changed';
+        if (letter.holdsKey === undefined && !isLost && delivery.fact.key !== undefined && subscription.present.ordering === 'key' && !mayRelease && !redriven) {
           verdict.broken('P4', 'with onDead: hold a dead letter holds its key', `event ${delivery.fact.n} in ${delivery.lane.name}`, [delivery.lane.name]);
         }
-        if (mayRelease) released.getOrInsertComputed(delivery.lane, () => new Set()).add(delivery.fact);
+        if (mayRelease || isLost) released.getOrInsertComputed(delivery.lane, () => new Set()).add(delivery.fact);
       }
       for (const { row } of parked) if (row.state === 'held') situations.count('heldBehindParked');
     },

@@ -104,7 +104,7 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
       'P2',
       'an event that a durable cursor has passed is delivered, parked, held, dead-lettered or in a range dead letter',
       `event ${fact.n} at ${fact.shard} ${fact.position} in lane ${lane.name} (subscription ${lane.subscription.id}): nothing is recorded of it`,
-      [`event ${fact.n}:`, `event ${fact.n} `, lane.name],
+      [`event ${fact.n}:`, `event ${fact.n} `, ` ${lane.subscription.uid} `, `row of ${lane.name}`, `no row for ${lane.name}`],
     );
     return 'done';
   }
@@ -153,8 +153,10 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
     for (const { lane, letter } of ranges) {
       const { through, throughTimeMs } = letter.range!;
       for (const fact of facts.inShard(letter.shard)) {
-        if (fact.position <= letter.position || fact.position > through) continue;
-        const rightly = letter.cause === 'expired' ? retention.expired(fact) : letter.cause === 'log_changed' && fact.timeMs <= throughTimeMs;
+        // A range of one event stands at that event, others after their first position.
+        const isIn = letter.position === through ? fact.position === through : fact.position > letter.position && fact.position <= through;
+        if (!isIn) continue;
+        const rightly = letter.cause === 'expired' ? retention.expired(fact) : letter.cause === 'log_changed' && (fact.lost || fact.timeMs <= throughTimeMs);
         if (rightly) lanes.delivery(lane, fact).covered = true;
       }
     }
@@ -181,6 +183,10 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
         }
       }
       cover(touched);
+      for (const { delivery, letter } of touched.overwritten) {
+        if (delivery.covered) continue;
+        verdict.broken('P2', 'a range dead letter never takes the place of an event\'s own', `${letter.id} of event ${delivery.fact.n} in lane ${delivery.lane.name}`, [`event ${delivery.fact.n} `, letter.id]);
+      }
       account(touched);
       checkUnparked(commit, touched);
       for (const lane of current()) for (const shard of facts.shards()) look(lane, shard, touched.lanes.has(lane));

@@ -83,7 +83,15 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
       );
     }
     const same = runs.filter((run) => run.value.ids === 'same' && mayStillSend(run, exchange)).map((run) => lanes.ofRun(run));
-    return target === undefined ? [lanes.live(subscription), ...same] : same;
+    if (target !== undefined) return same;
+    // While a lane is set back, its former pass may still send.
+    const passes = new Set(subscriptions.possible(subscription, exchange.startedMs).map(({ pass }) => pass));
+    return [...[...passes].map((pass) => lanes.live(subscription, pass)), ...drained(subscription, fact), ...same];
+  }
+
+  /** What was parked in a former pass when the log changed is still worked off there. */
+  function drained(subscription: SubscriptionFact, fact: Fact): readonly LaneFact[] {
+    return [...lanes.all].filter((lane) => lane.subscription === subscription && lane.run === undefined && lane.pass < subscription.present.pass && lane.deliveries.get(fact)?.parked !== undefined);
   }
 
   /** A cancelled run may have a request or two on its way. Redriven deliveries of its own are told by `redriven`. */
@@ -91,9 +99,8 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
     return run.state === 'running' || run.endedMs >= startedMs - 50 || run.value.to !== undefined;
   }
 
-  function isRedriven(subscription: SubscriptionFact, fact: Fact): boolean {
-    for (const lane of lanes.all) if (lane.subscription === subscription && lane.deliveries.get(fact)?.redriving) return true;
-    return false;
+  function redrivenIn(subscription: SubscriptionFact, fact: Fact): readonly LaneFact[] {
+    return [...lanes.all].filter((lane) => lane.subscription === subscription && lane.deliveries.get(fact)?.redriving);
   }
 
   function checkHeaders({ request }: Exchange, subscription: SubscriptionFact, fact: Fact): void {
@@ -127,10 +134,11 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
       }
       const { subscription, run } = host;
       checkHeaders(exchange, subscription, fact);
-      const possible = lanesOf(exchange, subscription, fact, run);
+      const redriven = redrivenIn(subscription, fact);
+      const possible = [...new Set([...lanesOf(exchange, subscription, fact, run), ...redriven])];
       const lane = possible.length === 1 ? possible[0] : undefined;
       countRun(lane, run);
-      const request = { exchange, subscription, fact, elsewhere: run !== undefined, lane, lanes: possible, redriven: isRedriven(subscription, fact), probe: false };
+      const request = { exchange, subscription, fact, elsewhere: run !== undefined, lane, lanes: possible, redriven: redriven.length > 0, probe: false };
       byExchange.set(exchange, request);
       byEvent.getOrInsertComputed(`${subscription.uid} ${fact.n} ${fact.generation}`, () => []).push(request);
       return request;

@@ -1,6 +1,7 @@
 /** The log as one life of the gateway sees it: over a wire, with a shard that may not be discovered yet. */
 import type { Appended, Entry, Log, Page, ReadRequest } from '@millrace/gateway/ports/log';
 import type { Durable } from '../durable.ts';
+import { short } from '../tell.ts';
 import type { Wire } from '../wire.ts';
 import type { Life, World } from '../world.ts';
 
@@ -82,8 +83,4 @@ export function createSimulatedLog({ world, life, wire, durable, observer, hidde
       stops.clear();
     },
   };
-}
-
-function short(position: string): string {
-  return position.replace(/^0+/, '') || '0';
 }

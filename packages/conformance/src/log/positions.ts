@@ -102,6 +102,16 @@ export const finding: Behaviours<LogWorld> = {
     );
   },
 
+  'finds the end for a time in the future where retention emptied the shard': async (world) => {
+    const shard = shardOf(await appendAt(world, START_MS, START_MS + 1));
+    await world.log.declareTopic({ environment: 'default', topic: 'orders.created', retentionMs: 1_000 });
+    world.clock.ms += 5_000;
+    const { end } = await world.log.bounds(shard);
+    assert.equal(await world.log.positionAt(shard, world.clock.ms + 1), end);
+    await world.log.trim();
+    assert.equal(await world.log.positionAt(shard, world.clock.ms + 1), end);
+  },
+
   'finds the end of an empty shard, whatever the time': async (world) => {
     const before = new Map<string, Position>();
     for (const shard of world.log.shards()) before.set(shard, await world.log.positionAt(shard, START_MS - 1));
@@ -176,6 +186,20 @@ export const bounds: Behaviours<LogWorld> = {
     const left = [third, fourth].map((each) => ({ position: each!.position, timeMs: each!.timeMs }));
     const { first, last } = await world.log.bounds(third!.shard);
     assert.deepEqual([first, last], left);
+  },
+
+  'tells the last that is left where what came after it expired': async (world) => {
+    await world.log.declareTopic({ environment: 'default', topic: 'short', retentionMs: 1_000 });
+    const all = await world.append(...['short', 'long', 'long', 'short'].map((topic) => entry({ topic })));
+    world.clock.ms += 1_001;
+    const left = all
+      .filter(({ entry: { event } }) => event.type === 'long')
+      .map(({ position, timeMs }) => ({ position, timeMs }));
+    for (let i = 0; i < 2; i++) {
+      const { first, last } = await world.log.bounds(all[1]!.shard);
+      assert.deepEqual([first, last], left);
+      await world.log.trim();
+    }
   },
 };
 

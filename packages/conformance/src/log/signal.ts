@@ -29,6 +29,7 @@ async function follow(world: LogWorld, shard: string, count: number, after = BEF
   for (let from = after; seen.length < count;) {
     const page = await world.log.read({ shard, after: from, limit: 7, maxBytes: MB });
     seen.push(...page.records);
+    assert.ok(page.atEnd || page.through > from, 'a page that is not the last gets on');
     from = page.through;
     if (page.atEnd && seen.length < count) await signal.next();
   }
@@ -92,9 +93,12 @@ export const signal: Behaviours<LogWorld> = {
     const other = watch(world.log, shard);
     await world.append(entry({ id: '2' }));
     await other.next();
+    const appending = world.log.append([entry({ id: '3' })]);
     stop();
     stop();
     const before = calls;
+    await appending;
+    await other.next();
     for (let i = 0; i < 3; i++) {
       await world.append(entry({ id: '3' }));
       await other.next();

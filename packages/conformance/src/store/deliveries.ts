@@ -13,7 +13,7 @@ export const parking: Behaviours<OpenedStores> = {
       parked(1),
       parked(2, { key: 'Straße 😀', cause: '', attempts: 0, size: 0 }),
       held(3),
-      parked(4, { dueMs: START_MS + 75 * 3_600_000, attempts: 12 }),
+      parked(4, { dueMs: START_MS + 75 * 3_600_000, attempts: 12, attemptsBefore: 10 }),
     ];
     await ledger.commit({ park: rows });
     for (const row of rows) same(await ledger.parked(LANE, SHARD, row.position), row);

@@ -31,6 +31,9 @@ const ODD_IDS = [
   'x'.repeat(255),
 ];
 
+/** More than any behaviour makes: a driver that repeats a page must fail, not go on for ever. */
+const ROWS_MAX = 10_000;
+
 const subscription: Subscription = {
   uid: 'abcdefghijklmnopqrstuvwxyz',
   app: 'crm',
@@ -53,6 +56,7 @@ const subscription: Subscription = {
   breaker: false,
   state: 'active',
   createdMs: START_MS,
+  beginsMs: START_MS - 1,
   pass: 0,
   bounds: { parked: 100_000, parkedBytes: 268_435_456, held: 100_000, deadLetters: 1_000_000 },
 };
@@ -74,6 +78,7 @@ async function pageAll<K extends Kind>(
     });
     assert.ok(page.length <= limit);
     all.push(...page);
+    assert.ok(all.length < ROWS_MAX, 'paging gets on');
     if (page.length < limit) return all;
   }
 }

@@ -52,6 +52,7 @@ export function parked(n: number, change: Partial<ParkedRow> = {}): ParkedRow {
     state: 'parked',
     dueMs: START_MS + 1_000 * n,
     attempts: 1,
+    attemptsBefore: 0,
     cause: 'timeout',
     ...event,
     ...change,

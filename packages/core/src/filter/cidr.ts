@@ -18,7 +18,7 @@ export function blockHolds({ network, bits }: Block, address: Uint8Array): boole
   const whole = bits >> 3;
   for (let at = 0; at < whole; at += 1) if (address[at] !== network[at]) return false;
   const rest = bits & 7;
-  return rest === 0 || (((address[whole] ?? 0) ^ (network[whole] ?? 0)) >> (8 - rest)) === 0;
+  return rest === 0 || ((address[whole] ?? 0) ^ (network[whole] ?? 0)) >> (8 - rest) === 0;
 }
 
 /** 4 or 16 bytes; undefined where `text` is no address. No zone ids, no leading zeros (some read them as octal). */

@@ -31,7 +31,10 @@ export function compileTerms(terms: readonly Term[], depth: number): (value: unk
 
 function asksAt(terms: readonly Term[], depth: number): Ask[] {
   const leaves = terms.filter((term) => term.path.length === depth).map(askLeaf);
-  const deeper = Map.groupBy(terms.filter((term) => term.path.length > depth), (term) => term.path[depth] ?? '');
+  const deeper = Map.groupBy(
+    terms.filter((term) => term.path.length > depth),
+    (term) => term.path[depth] ?? '',
+  );
   if (deeper.size === 0) return leaves;
   return [...leaves, askMembers([...deeper].map(([name, below]) => [name, askAll(asksAt(below, depth + 1))]))];
 }

@@ -1,6 +1,7 @@
 /**
- * The operators of a filter's lists: `{"prefix": "a"}` and its kind, one per object. Facts of their meaning are those of
- * aws/event-ruler (commit 337e8d9); a prefix of 32 or 128 bits in `cidr`, numbers of any size and `exactly` are taken too.
+ * The operators of a filter's lists: `{"prefix": "a"}` and its kind, one per object. They mean what they mean in
+ * aws/event-ruler (commit 337e8d9), but: `cidr` also takes prefixes of 32 and 128 bits, numbers have no bound of five
+ * billion, and a literal that looks like an address is a text, not an address.
  */
 import { isScalar, type Scalar } from '../json-values.ts';
 import { pointerTo } from '../json-pointer.ts';
@@ -9,10 +10,9 @@ import type { Reading } from './reading.ts';
 import { foldCase, matchesWildcard, wildcardParts } from './text.ts';
 
 /** Names that may not be fields inside `$or`: there, `{"$or": [{"prefix": …}]}` is a slip, never a field. */
-export const RESERVED = new Set([
-  ...['exactly', 'equals-ignore-case', 'prefix', 'suffix', 'anything-but', 'exists', 'wildcard', 'numeric', 'cidr'],
-  ...['=', '<', '<=', '>', '>=', 'regex'],
-]);
+export const RESERVED = new Set(
+  'exactly equals-ignore-case prefix suffix anything-but exists wildcard numeric cidr regex = < <= > >='.split(' '),
+);
 
 /** One member of a list. `canonical` is one text per meaning. */
 export type Operator =
@@ -93,12 +93,14 @@ const COMPARE: Readonly<Record<string, (value: number, bound: number) => boolean
 
 /** `["=", n]`, one bound, or a lower and then an upper bound. */
 function numeric(value: unknown, at: string, reading: Reading): Operator {
-  if (!Array.isArray(value) || (value.length !== 2 && value.length !== 4)) throw reading.refused('numeric takes [">", 0] or [">", 0, "<=", 5]', at);
+  if (!Array.isArray(value) || (value.length !== 2 && value.length !== 4))
+    throw reading.refused('numeric takes [">", 0] or [">", 0, "<=", 5]', at);
   const [lowName, low, highName, high]: unknown[] = value;
   const lower = bound(lowName, low, at, 0, reading);
   if (value.length === 2) return test({ numeric: [lowName, low] }, (scalar) => typeof scalar === 'number' && lower(scalar));
   const upper = bound(highName, high, at, 2, reading);
-  if (!String(lowName).startsWith('>') || !String(highName).startsWith('<')) throw reading.refused('a range has > or >= first, then < or <=', at);
+  if (!String(lowName).startsWith('>') || !String(highName).startsWith('<'))
+    throw reading.refused('a range has > or >= first, then < or <=', at);
   if (!(Number(low) < Number(high))) throw reading.refused('the lower bound must be less than the upper', pointerTo(at, 3));
   return test({ numeric: value }, (scalar) => typeof scalar === 'number' && lower(scalar) && upper(scalar));
 }
@@ -127,7 +129,8 @@ function anythingBut(value: unknown, at: string, reading: Reading): Operator {
   const list = oneOrMore(inner, pointerTo(at, name), reading).map(([item, pointer]) => {
     if (item === '' && name !== 'equals-ignore-case') throw reading.refused('an empty text would rule out everything', pointer);
     const text = typeof item === 'string' ? textTest(name, item, pointer, reading) : undefined;
-    if (text === undefined) throw reading.refused('anything-but takes prefix, suffix, equals-ignore-case or wildcard of strings', pointer);
+    if (text === undefined)
+      throw reading.refused('anything-but takes prefix, suffix, equals-ignore-case or wildcard of strings', pointer);
     return text;
   });
   const meaning = { 'anything-but': { [name]: distinct(list.map((text) => String(text.value))) } };

@@ -24,16 +24,19 @@ export function startReading(): Reading {
     refused,
     text(value, pointer) {
       if (typeof value !== 'string') throw refused('this must be a string', pointer);
-      if (value.length > STRING_CHARS_MAX) throw refused(`a string has at most ${STRING_CHARS_MAX} characters, this one ${value.length}`, pointer);
+      if (value.length > STRING_CHARS_MAX)
+        throw refused(`a string has at most ${STRING_CHARS_MAX} characters, this one ${value.length}`, pointer);
       return value;
     },
     number(value, pointer) {
-      if (typeof value !== 'number' || !Number.isFinite(value)) throw refused('this must be a number that a 64-bit float can hold', pointer);
+      if (typeof value !== 'number' || !Number.isFinite(value))
+        throw refused('this must be a number that a 64-bit float can hold', pointer);
       return value;
     },
     onlyMember(value, pointer) {
       const members = isObject(value) ? Object.entries(value) : [];
-      if (members.length !== 1 || members[0] === undefined) throw refused('an operator is an object with exactly one member', pointer);
+      if (members.length !== 1 || members[0] === undefined)
+        throw refused('an operator is an object with exactly one member', pointer);
       return members[0];
     },
     count(values, pointer) {

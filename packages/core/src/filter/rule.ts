@@ -35,7 +35,11 @@ export interface Rule {
 export function readRule(filter: unknown): Rule {
   const reading = startReading();
   const { combinations, canonical } = readObject(filter, { path: [], pointer: '', depth: 0, insideOr: false }, reading);
-  return { combinations, canonical, always: combinations[0]?.filter((term) => combinations.every((terms) => terms.includes(term))) ?? [] };
+  return {
+    combinations,
+    canonical,
+    always: combinations[0]?.filter((term) => combinations.every((terms) => terms.includes(term))) ?? [],
+  };
 }
 
 interface Place {
@@ -50,7 +54,8 @@ type Part = Pick<Rule, 'combinations' | 'canonical'>;
 
 function readObject(value: unknown, place: Place, reading: Reading): Part {
   const { pointer, depth } = place;
-  if (!isObject(value)) throw reading.refused(place.path.length === 0 ? 'this must be an object' : 'a field is a list or an object', pointer);
+  if (!isObject(value))
+    throw reading.refused(place.path.length === 0 ? 'this must be an object' : 'a field is a list or an object', pointer);
   if (depth >= DEPTH_MAX) throw reading.refused(`a filter is at most ${DEPTH_MAX} levels deep`, pointer);
   const names = Object.keys(value).toSorted();
   if (names.length === 0) throw reading.refused('an empty object matches nothing in particular; leave it out', pointer);
@@ -66,7 +71,8 @@ function readObject(value: unknown, place: Place, reading: Reading): Part {
 
 function readMember(name: string, value: unknown, place: Place, reading: Reading): Part {
   if (name === '$or') return readFork(value, { ...place, insideOr: true }, reading);
-  if (place.insideOr && RESERVED.has(name)) throw reading.refused(`'${name}' is an operator; inside $or there are objects of fields`, place.pointer);
+  if (place.insideOr && RESERVED.has(name))
+    throw reading.refused(`'${name}' is an operator; inside $or there are objects of fields`, place.pointer);
   if (place.path.length === 0) checkAttribute(name, value, place.pointer, reading);
   reading.text(name, place.pointer);
   const inner = { ...place, path: [...place.path, name] };
@@ -75,26 +81,41 @@ function readMember(name: string, value: unknown, place: Place, reading: Reading
 
 /** Only `data` has fields below it; all else at the top is an attribute (CloudEvents 1.0.2: lower-case letters and digits). */
 function checkAttribute(name: string, value: unknown, pointer: string, reading: Reading): void {
-  if (!/^[a-z0-9]{1,20}$/.test(name)) throw reading.refused(`'${name.slice(0, 40)}' is no attribute; fields of the payload stand under data`, pointer);
+  if (!/^[a-z0-9]{1,20}$/.test(name))
+    throw reading.refused(`'${name.slice(0, 40)}' is no attribute; fields of the payload stand under data`, pointer);
   if (name !== 'data' && !Array.isArray(value)) throw reading.refused(`the attribute '${name}' takes a list of values`, pointer);
 }
 
 function readFork(value: unknown, place: Place, reading: Reading): Part {
   if (!Array.isArray(value) || value.length < 2) throw reading.refused('$or takes a list of at least two objects', place.pointer);
-  const branches = Array.from(value, (branch: unknown, at) => readObject(branch, { ...place, pointer: pointerTo(place.pointer, at) }, reading));
+  const branches = Array.from(value, (branch: unknown, at) =>
+    readObject(branch, { ...place, pointer: pointerTo(place.pointer, at) }, reading),
+  );
   const combinations = branches.flatMap((branch) => branch.combinations);
   checkSize(combinations.length, termsIn(combinations), place, reading);
-  return { combinations, canonical: `[${branches.map((branch) => branch.canonical).toSorted().join(',')}]` };
+  return {
+    combinations,
+    canonical: `[${branches
+      .map((branch) => branch.canonical)
+      .toSorted()
+      .join(',')}]`,
+  };
 }
 
-function multiplied(ones: Part['combinations'], others: Part['combinations'], place: Place, reading: Reading): Part['combinations'] {
+function multiplied(
+  ones: Part['combinations'],
+  others: Part['combinations'],
+  place: Place,
+  reading: Reading,
+): Part['combinations'] {
   // Counted before it is made: two short forks multiply into what no memory holds.
   checkSize(ones.length * others.length, termsIn(ones) * others.length + termsIn(others) * ones.length, place, reading);
   return ones.flatMap((one) => others.map((other) => [...one, ...other]));
 }
 
 function checkSize(combinations: number, terms: number, { pointer }: Place, reading: Reading): void {
-  if (combinations > COMBINATIONS_MAX) throw reading.refused(`the $or here make more than ${COMBINATIONS_MAX} combinations`, pointer);
+  if (combinations > COMBINATIONS_MAX)
+    throw reading.refused(`the $or here make more than ${COMBINATIONS_MAX} combinations`, pointer);
   if (terms > TERMS_MAX) throw reading.refused(`the $or here make more than ${TERMS_MAX} tests in all combinations`, pointer);
 }
 
@@ -112,7 +133,10 @@ function readList(list: readonly unknown[], { path, pointer }: Place, reading: R
     tests: operators.flatMap((operator) => (operator.kind === 'test' ? [operator.test] : [])),
     mayBeAbsent: operators.some((operator) => operator.kind === 'absent'),
   };
-  return { combinations: [[term]], canonical: `[${[...new Set(operators.map((operator) => operator.canonical))].toSorted().join(',')}]` };
+  return {
+    combinations: [[term]],
+    canonical: `[${[...new Set(operators.map((operator) => operator.canonical))].toSorted().join(',')}]`,
+  };
 }
 
 function readItem(item: unknown, pointer: string, reading: Reading) {

@@ -130,7 +130,7 @@ interface Needs {
   readonly ledger: Ledger;
   readonly clock: Clock;
   readonly limits: Limits;
-  readonly deadLetterId: (place: LanePosition) => string;
+  readonly deadLetterId: (place: LanePosition, of: 'event' | 'range') => string;
   readonly onNotice: (notice: Notice) => void;
   /** Something was freed that other lanes of the subscription may be waiting for. */
   readonly onFreed: () => void;
@@ -157,7 +157,7 @@ export function createLane(needs: Needs): Lane {
   let readyBytes = 0;
   let readPlace: Place = tail.end;
   let expiredThrough: Position = '';
-  let live = kind === 'live';
+  let live = false;
   let hasRow = false;
   let written = '';
   let inFlight = 0;
@@ -178,7 +178,8 @@ export function createLane(needs: Needs): Lane {
   // ── reading ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   function dispatch(record: LogRecord, before: Place): void {
-    if (!live || ended) return;
+    // A lane may begin ahead of a tail that reads the gap of a restart.
+    if (!live || ended || record.position <= readPlace.position) return;
     if (take(record, before)) return pump();
     live = false;
     readPlace = before;
@@ -255,22 +256,23 @@ export function createLane(needs: Needs): Lane {
       return;
     }
     readTo(tail.end);
-    if (kind !== 'live') return;
-    live = true;
-    handled.clear();
+    if (kind === 'live') live = true;
   }
 
   function ride(page: Page): void {
-    if (ended) return;
+    if (ended || live) return;
     if (page.expired !== undefined && !noteExpired(page)) return;
     for (const record of page.records) {
       if (record.position <= readPlace.position) continue;
+      // Never ahead of the tail: what the ledger knows of a shard is never newer than what the tail has seen.
+      if (record.position > tail.end.position) break;
       if (until !== undefined && record.position > until) return readTo({ position: until, timeMs: readPlace.timeMs });
       // No new page before something has ended: what had no room now would have none again.
       if (needs.wants(record) && !take(record, readPlace)) return startWhatMay();
       readPlace = record;
     }
-    if (page.through > readPlace.position) readTo({ position: page.through, timeMs: readPlace.timeMs });
+    if (page.through >= tail.end.position) readTo(tail.end);
+    else readTo({ position: page.through, timeMs: readPlace.timeMs });
     pump();
   }
 
@@ -304,7 +306,7 @@ export function createLane(needs: Needs): Lane {
   function lose({ cause, after, through, timeMs, throughTimeMs, count }: LostRange): void {
     const range = { through, throughTimeMs, ...(count === undefined ? {} : { count }) };
     const detail = cause === 'expired' ? 'retention took these events before they were delivered' : 'the log no longer holds what stood here';
-    bury({ ...emptyLetter(after, timeMs), cause, detail, range }, {});
+    bury({ ...emptyLetter(after, timeMs, 'range'), cause, detail, range }, {});
     const { environment, subscription } = needs;
     needs.onNotice({ kind: cause === 'expired' ? 'range_expired' : 'log_changed', environment, subscription, after, through });
   }
@@ -317,7 +319,7 @@ export function createLane(needs: Needs): Lane {
     }
     const { position, timeMs, attempts, key } = delivery;
     const letter = { ...emptyLetter(position, timeMs), cause, detail: 'the event of this delivery is no longer in the log', attempts };
-    bury({ ...letter, range: { through: position, throughTimeMs: timeMs, count: 1 } }, removeRow(delivery), () => {
+    bury(letter, removeRow(delivery), () => {
       leaveMemory(position);
       if (key !== undefined && !ended) release(key);
       pump();
@@ -325,9 +327,9 @@ export function createLane(needs: Needs): Lane {
     pass(delivery);
   }
 
-  function emptyLetter(position: Position, timeMs: number): DeadLetter {
+  function emptyLetter(position: Position, timeMs: number, of: 'event' | 'range' = 'event'): DeadLetter {
     const place = placeOf(position);
-    return { ...place, id: needs.deadLetterId(place), cause: '', detail: '', attempts: 0, eventId: '', topic: '', timeMs, diedMs: clock.now() };
+    return { ...place, id: needs.deadLetterId(place, of), cause: '', detail: '', attempts: 0, eventId: '', topic: '', timeMs, diedMs: clock.now() };
   }
 
   function bury(letter: DeadLetter, change: Change, durable?: () => void): void {
@@ -727,13 +729,16 @@ export function createLane(needs: Needs): Lane {
 
   function start(state?: Recovered): void {
     if (state !== undefined) recover(state);
+    else {
+      live = kind === 'live';
+      readPlace = { position: '', timeMs: 0 };
+    }
     started = true;
     pump();
   }
 
   function recover({ cursor, hasRow: row, handled: positions, keyed, parked, parkedBytes, held, nextDueMs: dueMs = Infinity }: Recovered): void {
     readPlace = cursor;
-    live = false;
     hasRow = row;
     nextDueMs = dueMs;
     Object.assign(mine, { parked, parkedBytes, held });

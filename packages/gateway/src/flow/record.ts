@@ -54,12 +54,14 @@ interface Needs {
   readonly onTrouble: (code: string | undefined) => void;
   /** There is room again after limits.unrecorded was reached. */
   readonly onRoom: () => void;
+  /** How far each shard was read: goes with every commit (see HIGH_WATER in lanes/recovery.ts). */
+  readonly highWater: () => readonly SlotRow[];
 }
 
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
 
-export function createRecorder({ ledger, clock, limits, onTrouble, onRoom }: Needs): Recorder {
+export function createRecorder({ ledger, clock, limits, onTrouble, onRoom, highWater }: Needs): Recorder {
   let queue: Batch[] = [emptyBatch()];
   let committing: Batch | undefined;
   let abandoned = false;
@@ -86,6 +88,7 @@ export function createRecorder({ ledger, clock, limits, onTrouble, onRoom }: Nee
       committing = batch;
       queue.shift();
       if (queue.length === 0) queue.push(emptyBatch());
+      for (const row of highWater()) batch.slots.set(`${row.slot}\n${row.shard}`, row);
       await commitUntilItHolds(toCommit(batch));
       if (abandoned) return;
       const wasFull = pending() >= limits.unrecorded;

@@ -54,8 +54,10 @@ export function createCatchUp({ shard, log, clock, limits, onTrouble }: { shard:
   function serve(): void {
     for (const rider of waiting) {
       const scope = scopeOf(rider);
-      const fit = held.find((one) => one.scope === scope && one.after <= rider.readPosition && rider.readPosition < one.page.through);
-      if (fit !== undefined) board(rider, fit.page);
+      const fit = held.find((one) => one.scope === scope && isInside(rider, one));
+      if (fit === undefined) continue;
+      waiting.delete(rider);
+      rider.ride(fit.page);
     }
     for (const rider of waiting) {
       if (reading >= limits.catchUpReaders) return;
@@ -64,21 +66,20 @@ export function createCatchUp({ shard, log, clock, limits, onTrouble }: { shard:
     }
   }
 
-  function board(rider: Rider, page: Page): void {
-    waiting.delete(rider);
-    rider.ride(page);
-  }
-
   async function readFor(rider: Rider): Promise<void> {
     reading++;
     const after = rider.readPosition;
+    const scope = scopeOf(rider);
     try {
       const only = { environment: rider.environment, topics: rider.topics };
       const page = await log.read({ shard, after, only, limit: limits.pageRecords, maxBytes: limits.pageBytes });
       if (stopped) return;
-      held = [...held, { scope: scopeOf(rider), after, page }].slice(-limits.catchUpReaders);
-      rider.ride(page);
+      const read = { scope, after, page };
+      held = [...held, read].slice(-limits.catchUpReaders);
       onTrouble(undefined);
+      // Meanwhile its topics may have changed, or it may stand elsewhere: then this page says nothing to it.
+      if (scopeOf(rider) === scope && rider.readPosition === after) rider.ride(page);
+      else waiting.add(rider);
     } catch (error) {
       if (stopped) return;
       onTrouble((error as { code?: string }).code ?? String(error));
@@ -106,6 +107,8 @@ export function createCatchUp({ shard, log, clock, limits, onTrouble }: { shard:
     },
   };
 }
+
+const isInside = ({ readPosition }: Rider, { after, page }: Held): boolean => after <= readPosition && readPosition < page.through;
 
 /** Pages hold only the topics that were asked for, so only lanes that ask for the same may share them. */
 function scopeOf({ environment, topics }: Rider): string {

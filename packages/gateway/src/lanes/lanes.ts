@@ -12,13 +12,13 @@ import type { Recorder } from '../flow/record.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Run, Subscription, Topic, Versioned } from '../ports/directory.ts';
-import type { Cursor, DeadLetter, LanePosition, Ledger, OpenLane } from '../ports/ledger.ts';
+import type { Cursor, DeadLetter, LanePosition, Ledger, OpenLane, SlotRow } from '../ports/ledger.ts';
 import type { Log, LogRecord, Page } from '../ports/log.ts';
 import type { Vault } from '../vault.ts';
 import { type CatchUp, createCatchUp } from './catch-up.ts';
 import { cursorAt } from './cursor.ts';
 import { createKeys } from './keys.ts';
-import { recover, type Recovery } from './recovery.ts';
+import { cursorOfTime, HIGH_WATER, recover, type Recovery } from './recovery.ts';
 import { createRestore } from './restore.ts';
 import { createSubscriber, type Indexed, laneKey, liveName, runName, type Subscriber } from './subscriber.ts';
 import { createTail, type Place, type Tail } from './tail.ts';
@@ -44,6 +44,8 @@ export interface Lanes {
   /** What the ends of the shards are for a subscription that begins now, or at a time. */
   cursorsAt(timeMs: number | 'end' | 'start'): Promise<Map<string, Cursor>>;
   pumpAll(): void;
+  /** Where the tails stand, where that changed since the last call. */
+  highWater(): SlotRow[];
   stop(): Promise<void>;
   abandon(): void;
 }
@@ -71,8 +73,9 @@ const HOUR_MS = 3_600_000;
 /** Breakers that must be open by failures to connect before the fault is taken to be ours. */
 const EGRESS_MIN = 3;
 
-export const deadLetterId = ({ lane, shard, position }: LanePosition): string =>
-  `dl_${base32(hash('sha256', `${lane}\n${shard}\n${position}`, 'buffer'), 26)}`;
+/** A range begins where an event may be dead by itself: the two are different letters. */
+export const deadLetterId = ({ lane, shard, position }: LanePosition, of: 'event' | 'range'): string =>
+  `dl_${base32(hash('sha256', `${of}\n${lane}\n${shard}\n${position}`, 'buffer'), 26)}`;
 
 export function createLanes(needs: Needs): Lanes {
   const { log, ledger, clock, limits, recorder, match } = needs;
@@ -83,12 +86,14 @@ export function createLanes(needs: Needs): Lanes {
   /** Up to here a record may have been worked before the restart. */
   const gapEnds = new Map<string, string>();
   const slotsWritten = new Map<string, string>();
+  const highWaters = new Map<string, string>();
   /** Lanes that are asking the ledger what they know: their cursors must not be overtaken. */
   let loading = 0;
   let checkpointTimer: Timer | undefined;
   let retentionTimer: Timer | undefined;
   let pruneAtMs = 0;
   let egressFailing = false;
+  let discovering: Promise<void> | undefined;
   let stopped = false;
 
   // ── making lanes ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -207,6 +212,27 @@ export function createLanes(needs: Needs): Lanes {
     }
   }
 
+  /** A shard that appeared since: every subscription enters it at the time from which on it is owed events. */
+  async function discover(): Promise<void> {
+    if (log.shards().every((shard) => tails.has(shard))) return;
+    discovering ??= enterNewShards().finally(() => (discovering = undefined));
+    await discovering;
+  }
+
+  async function enterNewShards(): Promise<void> {
+    for (const shard of log.shards().filter((one) => !tails.has(one))) {
+      const { last, end } = await log.bounds(shard);
+      const owed = await Promise.all([...subscribers.values()].map(async (subscriber) => ({ subscriber, cursor: await cursorOfTime(log, shard, subscriber.versioned.value.beginsMs) })));
+      if (stopped) return;
+      makeTail(shard, { position: end, timeMs: last?.timeMs ?? 0 });
+      for (const { subscriber, cursor } of owed) {
+        if (subscribers.get(subscriber.uid) !== subscriber) continue;
+        void load(subscriber, make(subscriber, liveName(subscriber.versioned.value), shard, 'live'), cursor, false);
+      }
+      void (tails.get(shard) as Tail).start();
+    }
+  }
+
   // ── checkpoint ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   function touch(): void {
@@ -268,7 +294,7 @@ export function createLanes(needs: Needs): Lanes {
     const isLast = ![...subscriber.lanes.values()].some(({ name }) => name === lane.name);
     if (run === undefined || !isLast) return;
     runs.delete(run.id);
-    needs.onRunDone(run.id);
+    void recorder.settled().then(() => needs.onRunDone(run.id));
   }
 
   // ── retention ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -291,6 +317,7 @@ export function createLanes(needs: Needs): Lanes {
       needs.onNotice({ kind: 'log_failing', code: (error as { code?: string }).code ?? String(error) });
     }
     if (stopped) return;
+    await discover().catch((error: unknown) => needs.onNotice({ kind: 'log_failing', code: String(error) }));
     for (const subscriber of subscribers.values()) {
       for (const lane of subscriber.lanes.values()) {
         lane.lookForExpired();
@@ -352,7 +379,7 @@ export function createLanes(needs: Needs): Lanes {
     needs.onNotice({ kind: 'log_changed', environment: subscriber.environment, subscription: subscriber.id, after: was.position, through: now.position });
     const detail = 'the log no longer holds the event at which this subscription stood: what came after it there can not be known';
     const range = { through: now.position, throughTimeMs: now.timeMs };
-    return { ...place, id: deadLetterId(place), cause: 'log_changed', detail, attempts: 0, eventId: '', topic: '', timeMs: was.timeMs, diedMs: clock.now(), range };
+    return { ...place, id: deadLetterId(place, 'range'), cause: 'log_changed', detail, attempts: 0, eventId: '', topic: '', timeMs: was.timeMs, diedMs: clock.now(), range };
   }
 
   async function start(known: Parameters<Lanes['start']>[0]): Promise<void> {
@@ -448,6 +475,7 @@ export function createLanes(needs: Needs): Lanes {
       return lane;
     },
     async cursorsAt(timeMs) {
+      await discover();
       const cursors = new Map<string, Cursor>();
       for (const shard of log.shards()) {
         const { last, end } = await log.bounds(shard);
@@ -456,6 +484,15 @@ export function createLanes(needs: Needs): Lanes {
         cursors.set(shard, { log: log.identity, position, timeMs: isLast ? last.timeMs : typeof timeMs === 'number' ? timeMs : clock.now(), idHash: '' });
       }
       return cursors;
+    },
+    highWater() {
+      const rows: SlotRow[] = [];
+      for (const { shard, end } of tails.values()) {
+        if (highWaters.get(shard) === end.position) continue;
+        highWaters.set(shard, end.position);
+        rows.push({ slot: HIGH_WATER, shard, cursor: cursorAt(end, log.identity) });
+      }
+      return rows;
     },
     pumpAll: () => {
       for (const subscriber of subscribers.values()) subscriber.pump();

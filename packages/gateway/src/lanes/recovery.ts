@@ -15,6 +15,13 @@ import { idHashOf } from './cursor.ts';
 import { laneKey, liveName, runName, type Subscriber, uidOf } from './subscriber.ts';
 import type { Place } from './tail.ts';
 
+/**
+ * The slot number under which every commit notes how far the shards were read. Nothing in the ledger is of a later
+ * place, so when this one can be trusted all others can; when it can't, the log lost its tail or is another one, and
+ * positions may mean other events than those that were worked there.
+ */
+export const HIGH_WATER = 128;
+
 export interface Recovery {
   /** Per shard: where the tail begins, and the end at the time of the recovery. */
   readonly places: ReadonlyMap<string, { readonly from: Place; readonly end: Position }>;
@@ -54,6 +61,7 @@ export async function recover(needs: Needs): Promise<Recovery> {
     slots: new Map(slots.map((row) => [laneKey(String(row.slot), row.shard), row])),
     open: new Map(open.map((one) => [laneKey(one.lane, one.shard), one])),
     dead: new Map(dead.map(({ subscription, count }) => [subscription, count])),
+    changed: await changedShards(log, rows, slots),
   };
   dropOrphans(needs, [...rows, ...open].map(({ lane }) => uidOf(lane)).concat([...known.dead.keys()]));
   const lanes = new Map<string, RecoveredLane>();
@@ -81,6 +89,8 @@ interface Known {
   readonly slots: ReadonlyMap<string, SlotRow>;
   readonly open: ReadonlyMap<string, OpenLane>;
   readonly dead: ReadonlyMap<string, number>;
+  /** Shards whose high water is not there any more. */
+  readonly changed: ReadonlySet<string>;
 }
 
 type Add = (lane: Omit<RecoveredLane, 'open'>) => void;
@@ -156,8 +166,17 @@ function countsOf({ subscribers }: Needs, known: Known): Recovery['counts'] {
   return [...counts.values()];
 }
 
-async function cursorOfTime(log: Log, shard: string, timeMs: number): Promise<Cursor> {
+export async function cursorOfTime(log: Log, shard: string, timeMs: number): Promise<Cursor> {
   return { log: log.identity, position: await log.positionAt(shard, timeMs), timeMs, idHash: '' };
+}
+
+async function changedShards(log: Log, rows: readonly LaneRow[], slots: readonly SlotRow[]): Promise<Set<string>> {
+  const changed = new Set<string>();
+  // A ledger that ends before its first commit with a high water has rows only.
+  for (const { shard, cursor } of [...slots.filter(({ slot }) => slot === HIGH_WATER), ...rows.filter((row) => row.cursor.log !== log.identity)]) {
+    if (!changed.has(shard) && !(await isTrusted(log, shard, cursor))) changed.add(shard);
+  }
+  return changed;
 }
 
 /** True where the log still holds what the cursor saw, or only retention took it. */
@@ -177,8 +196,8 @@ async function isTrusted(log: Log, shard: string, cursor: Cursor): Promise<boole
 async function moveToNewLog(needs: Needs, known: Known, subscriber: Subscriber, add: Add): Promise<void> {
   const { log, recorder } = needs;
   const stored = log.shards().map((shard) => ({ shard, cursor: storedCursor(known, subscriber, shard)?.cursor }));
+  if (stored.every(({ shard, cursor }) => cursor === undefined || !known.changed.has(shard))) return;
   const trusted = await Promise.all(stored.map(({ shard, cursor }) => cursor === undefined || isTrusted(log, shard, cursor)));
-  if (trusted.every(Boolean)) return;
   const { versioned } = subscriber;
   const name = liveName({ ...versioned.value, pass: versioned.value.pass + 1 });
   for (const [at, { shard, cursor }] of stored.entries()) {

@@ -75,6 +75,13 @@ export function createTail({ shard, from, log, clock, limits, onRecord, onPage, 
     }
   }
 
+  function forgetRing(): void {
+    ring = [];
+    oldest = 0;
+    ringBytes = 0;
+    ringAfter = end.position;
+  }
+
   /** Index of the first record after `position`. */
   function indexAfter(position: Position): number {
     let low = oldest;
@@ -96,6 +103,8 @@ export function createTail({ shard, from, log, clock, limits, onRecord, onPage, 
       onRecord(record, before);
     }
     if (page.through > end.position) end = { position: page.through, timeMs: page.expired?.last.timeMs ?? end.timeMs };
+    // What the ring never held must be read from the log, where the loss shows.
+    if (page.expired !== undefined) forgetRing();
     onPage();
   }
 

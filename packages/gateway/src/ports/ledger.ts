@@ -127,7 +127,7 @@ export interface DeadLetter extends LanePosition {
   readonly diedMs: number;
   /** Present where the subscription holds the key of a dead letter. */
   readonly holdsKey?: string;
-  /** Every dead letter for one event carries it. */
+  /** A dead letter for one event carries it, except where retention (or a changed log) took it before. */
   readonly kept?: KeptEvent;
   /** A dead letter for a range: everything after `position` up to here; `count` where known. */
   readonly range?: { readonly through: Position; readonly throughTimeMs: number; readonly count?: number };

@@ -1,0 +1,81 @@
+/**
+ * The embedded store: log, directory and ledger on node:sqlite, in one worker thread, in one directory.
+ *
+ *   lock.db, lock.pid   held by the process that has the directory open
+ *   state.db            configuration, ledger, and the events that arrived last
+ *   segments/           sealed files with older events and idempotency keys
+ *   set-aside/          files that could not be used (see `damaged`)
+ */
+import type { Directory } from '@millrace/gateway/ports/directory';
+import type { Ledger } from '@millrace/gateway/ports/ledger';
+import type { Log } from '@millrace/gateway/ports/log';
+import { createDirectory } from './directory.ts';
+import { createLedger } from './ledger.ts';
+import { createLog } from './log.ts';
+import type { Fault, SetAside } from './messages.ts';
+import { startThread } from './thread.ts';
+
+export type { SetAside } from './messages.ts';
+
+export interface EmbeddedOptions {
+  /** Made where it is missing. One process at a time. Must be on a local disk: network file systems lock and sync as they like. */
+  readonly directory: string;
+  /** `fsync` (default): what was answered survives a power loss. `relaxed`: it survives a kill of the process; a power loss may take the last moments. */
+  readonly durability?: 'fsync' | 'relaxed';
+  /** Wall time, ms since 1970. Default Date.now. */
+  readonly now?: () => number;
+  /** A hot table with this many bytes of events is sealed. Default 64 MB. */
+  readonly segmentBytes?: number;
+  /** So is one whose first event is this old: then short retentions give their space back on quiet logs too. Default 6 hours. */
+  readonly segmentMs?: number;
+  /** The oldest files are dropped, expired or not, while all events take more bytes than this. Default Infinity: to lose what has not expired is a choice. */
+  readonly maxBytes?: number;
+  /** What of the newest events is kept in memory, so that reading them costs the thread nothing. Default 16 MB. */
+  readonly tailBytes?: number;
+  /** A sealed file that is missing or can't be read: `refuse` to open (default), or move it to `set-aside/` and report its events as expired. */
+  readonly damaged?: 'refuse' | 'set-aside';
+  /** The store thread ended by an error: everything rejects from now on. Default: a process warning. */
+  readonly onFailure?: (error: Error) => void;
+  /** For tests of a full disk: pages of 16 KiB that state.db may have. */
+  readonly maxPageCount?: number;
+  /** For tests of crashes. */
+  readonly fault?: Fault;
+}
+
+export interface Embedded {
+  readonly log: Log;
+  readonly directory: Directory;
+  readonly ledger: Ledger;
+  /** Files that were set aside while opening. To be shown to a person. */
+  readonly setAside: readonly SetAside[];
+  /** Settles what is in flight, stops the thread, lets the directory go. Closing twice is safe. */
+  close(): Promise<void>;
+}
+
+const SEGMENT_BYTES = 64 * 1024 * 1024;
+const SEGMENT_MS = 6 * 3_600_000;
+const TAIL_BYTES = 16 * 1024 * 1024;
+
+/** Rejects with `data_directory_locked`, `data_directory_damaged`, `data_directory_newer`, `log_full` or `log_unavailable`. */
+export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
+  const { directory, durability = 'fsync', now = Date.now, segmentBytes = SEGMENT_BYTES, segmentMs = SEGMENT_MS, maxBytes = Infinity } = options;
+  const { tailBytes = TAIL_BYTES, damaged = 'refuse', maxPageCount, fault, onFailure = warn } = options;
+  const setup = { directory, relaxed: durability === 'relaxed', segmentBytes, segmentMs, maxBytes, maxPageCount, damaged, nowMs: now(), fault };
+  const thread = await startThread({ setup, now, onFailure });
+  const log = createLog({ thread, now, tailBytes });
+
+  return {
+    log,
+    directory: createDirectory(thread),
+    ledger: createLedger(thread),
+    setAside: thread.ready.setAside,
+    async close() {
+      await log.close();
+      await thread.close();
+    },
+  };
+}
+
+function warn(error: Error): void {
+  process.emitWarning(`The embedded store has failed and must be started again: ${error.stack ?? error.message}`);
+}

@@ -1,0 +1,48 @@
+/** Group commit: everything that arrived together is one transaction. */
+import { Problem } from '@millrace/core/problem';
+import { problemOf } from './faults.ts';
+import type { Answer, Question } from './messages.ts';
+import { partOf } from './parts.ts';
+import type { State } from './state.ts';
+
+export interface GroupContext {
+  readonly state: State;
+  apply(question: Question): unknown;
+  /** Begins a transaction; what is returned undoes in memory what a rollback undoes on disk. */
+  mark(): () => void;
+}
+
+/** Applies all in order, durably, and answers each. What fails alone fails alone. Throws only what is a bug. */
+export function commitGroup(questions: readonly Question[], context: GroupContext): Answer[] {
+  try {
+    return commitTogether(questions, context);
+  } catch (error) {
+    if (questions.length > 1) return questions.flatMap((question) => commitGroup([question], context));
+    const [question] = questions;
+    return [refusal(question!, problemOf(error, { directory: context.state.directory, part: partOf(question!.call) }))];
+  }
+}
+
+function commitTogether(questions: readonly Question[], { state, apply, mark }: GroupContext): Answer[] {
+  const undo = mark();
+  try {
+    return state.transaction(() => questions.map((question) => answer(question, apply)));
+  } catch (error) {
+    undo();
+    throw error;
+  }
+}
+
+/** A Problem is thrown before anything was written: the others of the group stay. */
+export function answer(question: Question, apply: (question: Question) => unknown): Answer {
+  try {
+    return { number: question.number, value: apply(question) };
+  } catch (error) {
+    if (error instanceof Problem) return refusal(question, error);
+    throw error;
+  }
+}
+
+export function refusal({ number }: Question, { code, message, advice }: Problem): Answer {
+  return { number, problem: { code, message, advice } };
+}

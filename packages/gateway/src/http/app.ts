@@ -1,0 +1,166 @@
+/**
+ * The HTTP door: Fastify over what the gateway offers. One route file per resource; here they meet, and here every error
+ * becomes a problem (RFC 9457).
+ */
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify';
+import type { Socket } from 'node:net';
+import { parseJson } from '@millrace/core/json-scan';
+import { PROBLEMS, Problem } from '@millrace/core/problem';
+import type { Gateway } from '../api.ts';
+import { LIMITS } from '../limits.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Directory, Scope } from '../ports/directory.ts';
+import type { Ledger } from '../ports/ledger.ts';
+import { type Access, type Caller, createAccess } from './access.ts';
+import { appRoutes } from './apps.ts';
+import { HTTP_BOUNDS } from './bounds.ts';
+import { deadLetterRoutes } from './dead-letters.ts';
+import { deliveryRoutes } from './deliveries.ts';
+import { eventRoutes } from './events.ts';
+import { healthRoutes } from './health.ts';
+import { keyRoutes } from './keys.ts';
+import { operationRoutes } from './operations.ts';
+import { problemOf, problemOfConnection, problemOfFindings } from './problems.ts';
+import { createPublish, type Undeclared } from './publish.ts';
+import { subscriptionRoutes } from './subscriptions.ts';
+import { topicRoutes } from './topics.ts';
+
+export interface HttpNeeds {
+  readonly gateway: Gateway;
+  readonly directory: Directory;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly version: string;
+  /** Whether events are taken and delivered: what /readyz says. */
+  readonly isReady: () => boolean;
+  /** What becomes of an event of an undeclared topic. Default: it is refused. */
+  readonly undeclared?: Undeclared;
+  /** Told of errors nobody expected; their askers get `internal_error`. */
+  readonly onError?: (error: unknown) => void;
+}
+
+/** What the route files share. */
+export interface RouteNeeds extends HttpNeeds {
+  readonly access: Access;
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** A key needs one of these scopes (or `admin`, which may do everything). Without it anybody may ask. */
+    readonly allow?: readonly Scope[];
+  }
+  interface FastifyRequest {
+    /** Set on every route with `allow`. */
+    caller: Caller;
+  }
+}
+
+/** Resolves when the app can be asked, by `inject` or after `listen`. The gateway must have been started. */
+export async function createApp(needs: HttpNeeds): Promise<FastifyInstance> {
+  const access = await createAccess(needs);
+  const app = Fastify({
+    logger: false,
+    bodyLimit: HTTP_BOUNDS.bodyBytes,
+    requestTimeout: HTTP_BOUNDS.requestMs,
+    keepAliveTimeout: HTTP_BOUNDS.keepAliveMs,
+    http: { maxHeaderSize: HTTP_BOUNDS.headerBytes, headersTimeout: HTTP_BOUNDS.headersMs, connectionsCheckingInterval: HTTP_BOUNDS.lateCheckMs },
+    routerOptions: { maxParamLength: HTTP_BOUNDS.addressPartChars },
+    exposeHeadRoutes: false,
+    // What was sent is taken as it is or refused: nothing is cut off, converted or filled in.
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false } },
+    schemaErrorFormatter: problemOfFindings,
+    clientErrorHandler: answerConnection,
+    frameworkErrors: (error, _request, reply) => answerProblem(reply as FastifyReply, problemOf(error) ?? unexpected(error)),
+  });
+  app.server.maxConnections = HTTP_BOUNDS.connections;
+
+  function unexpected(error: unknown): Problem {
+    needs.onError?.(error);
+    return new Problem('internal_error', 'something unexpected happened; it was logged');
+  }
+
+  app.setErrorHandler((error, _request, reply) => answerProblem(reply, problemOf(error) ?? unexpected(error)));
+  app.setNotFoundHandler((request, reply) => answerProblem(reply, new Problem('not_found', `there is nothing at ${request.url.slice(0, 200)}`)));
+  app.addHook('onRequest', (request, _reply, done) => {
+    const { allow } = request.routeOptions.config;
+    if (allow !== undefined) request.caller = access.check(request.headers.authorization, allow);
+    done();
+  });
+  app.addHook('onClose', () => access.stop());
+  const taken = watchRoutes(app);
+
+  const all: RouteNeeds = { ...needs, access };
+  const publish = createPublish({ ...all, limits: LIMITS });
+  await app.register(async (scope) => {
+    takeAnyBody(scope);
+    eventRoutes(scope, { publish });
+  });
+  await app.register(async (scope) => {
+    takeJson(scope);
+    for (const routes of [topicRoutes, appRoutes, keyRoutes, subscriptionRoutes, deliveryRoutes, deadLetterRoutes, operationRoutes, healthRoutes]) routes(scope, all);
+  });
+  refuseOtherMethods(app, taken);
+  return app;
+}
+
+/** Bytes as they came: a payload is stored as it was sent. */
+function takeAnyBody(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+}
+
+function takeJson(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(['application/json', 'application/merge-patch+json'], { parseAs: 'buffer', bodyLimit: HTTP_BOUNDS.configurationBytes }, (_request, body, done) => {
+    try {
+      done(null, body.length === 0 ? undefined : parseJson(body as Buffer));
+    } catch (error) {
+      done(error as Problem);
+    }
+  });
+  // A call without a body is a call with an empty one: what it must hold, its schema says.
+  app.addHook('preValidation', (request, _reply, done) => {
+    request.body ??= {};
+    done();
+  });
+}
+
+const METHODS: readonly HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
+
+/** Which methods each address takes, as routes are added. */
+function watchRoutes(app: FastifyInstance): ReadonlyMap<string, Set<string>> {
+  const taken = new Map<string, Set<string>>();
+  app.addHook('onRoute', ({ url, method }) => {
+    const methods = taken.get(url) ?? new Set<string>();
+    taken.set(url, methods);
+    for (const one of [method].flat()) methods.add(one);
+  });
+  return taken;
+}
+
+/** An address that exists says which methods it takes, to those who try another. */
+function refuseOtherMethods(app: FastifyInstance, taken: ReadonlyMap<string, Set<string>>): void {
+  for (const [url, methods] of [...taken]) {
+    const allow = [...methods].join(', ');
+    const refuse = async (_request: FastifyRequest, reply: FastifyReply): Promise<never> => {
+      void reply.header('allow', allow);
+      throw new Problem('method_not_allowed', `this address takes ${allow}`);
+    };
+    app.route({ method: METHODS.filter((method) => !methods.has(method)), url, onRequest: refuse, handler: refuse });
+  }
+}
+
+function answerProblem(reply: FastifyReply, problem: Problem): void {
+  if (problem.retryAfterMs !== undefined) void reply.header('retry-after', String(Math.ceil(problem.retryAfterMs / 1_000)));
+  if (problem.code === 'unauthorized') void reply.header('www-authenticate', 'Bearer realm="millrace"');
+  void reply.code(problem.status).type('application/problem+json').send(JSON.stringify(problem));
+}
+
+/** There is no request yet, so the answer is written by hand. */
+function answerConnection(error: Error, socket: Socket): void {
+  const problem = problemOfConnection(error);
+  if (problem === undefined || !socket.writable) return void socket.destroy();
+  const body = JSON.stringify(problem);
+  const head = `HTTP/1.1 ${problem.status} ${PROBLEMS[problem.code][1]}`;
+  socket.end(`${head}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
+}

@@ -1,0 +1,35 @@
+/** Every bound of the HTTP door, with its reason. */
+const KB = 1024;
+
+export const HTTP_BOUNDS = {
+  /** A batch of events. Larger than the largest event (limits.payloadBytes) many times over. */
+  bodyBytes: 8 * KB * KB,
+  /** What configures something is written by people. */
+  configurationBytes: 256 * KB,
+  /** All headers of a request, with its address: Node's own default, said aloud. */
+  headerBytes: 16 * KB,
+  /** Against senders that trickle: until the headers, and until the whole request, must have arrived. */
+  headersMs: 20_000,
+  requestMs: 60_000,
+  /** How often Node looks for those that are late. */
+  lateCheckMs: 5_000,
+  /** An idle connection; above the 60 s that most proxies keep theirs. */
+  keepAliveMs: 72_000,
+  /** Connections at once, publishers and people together. */
+  connections: 10_000,
+  /** One part of an address: a topic has up to 255 characters, the id of a delivery up to about 500. */
+  addressPartChars: 640,
+  /** Items of one answer of a list. */
+  listDefault: 50,
+  listMax: 500,
+  /** Attempts looked through for one page of deliveries. */
+  attemptsLookedAt: 5_000,
+  /** Dead letters that one call redrives; the answer says when there are more. */
+  redriveMax: 1_000,
+  /** Topics that events declared by themselves, per run of the process: a loop of made-up names must end. */
+  topicsOnTheFly: 1_000,
+  retentionMsMin: 60_000,
+  retentionMsMax: 3_650 * 86_400_000,
+  /** An owner, a name: text that people read. */
+  textChars: 255,
+} as const;

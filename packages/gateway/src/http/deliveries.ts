@@ -1,0 +1,86 @@
+/** `/v1/deliveries`: what became of events, newest first, each with its attempts. */
+import type { FastifyInstance } from 'fastify';
+import { Problem } from '@millrace/core/problem';
+import type { AttemptKey, AttemptRow, LanePosition } from '../ports/ledger.ts';
+import type { RouteNeeds } from './app.ts';
+import { timeOf } from './answers.ts';
+import { HTTP_BOUNDS } from './bounds.ts';
+import { cursorTo, limitOf, type PageQuery, placeOf, readPlace } from './paging.ts';
+import { subscriptionIn, type SubscriptionQuery } from './subscription-query.ts';
+
+const KEY_SHAPE = ['string', 'string', 'string', 'number', 'number'] as const;
+
+export function deliveryRoutes(app: FastifyInstance, { ledger, access }: RouteNeeds): void {
+  const read = { config: { allow: ['subscribe', 'manage'] } } as const;
+
+  app.get<{ Querystring: PageQuery & SubscriptionQuery }>('/v1/deliveries', read, async ({ caller, query }) => {
+    const found = await subscriptionIn(access, caller, query);
+    const place = placeOf(query, KEY_SHAPE);
+    const { rows, next } = await newest(found.value.uid, limitOf(query), place && keyAt(place));
+    const data = await Promise.all(rows.map(async (row) => show(found.id, await ledger.attemptsOf(row.lane, row.shard, row.position))));
+    return { data, next: next === undefined ? null : cursorTo([next.lane, next.shard, next.position, next.n, next.startedMs]) };
+  });
+
+  app.get<{ Params: { id: string } }>('/v1/deliveries/:id', read, async ({ caller, params }) => {
+    const refusal = (): Problem => new Problem('not_found', 'there is no such delivery');
+    const [lane, shard, position] = readPlace(params.id, ['string', 'string', 'string'], refusal) as readonly string[] as [string, string, string];
+    const subscription = access.subscriptionOf(caller, lane.slice(0, Math.max(0, lane.indexOf('.'))));
+    const attempts = subscription === undefined ? [] : await ledger.attemptsOf(lane, shard, position);
+    if (subscription === undefined || attempts.length === 0) throw refusal();
+    const parked = await ledger.parked(lane, shard, position);
+    const waiting = parked?.state === 'parked' ? { nextAttemptAt: timeOf(parked.dueMs) } : {};
+    return { ...show(subscription.id, attempts), ...waiting };
+  });
+
+  /**
+   * Attempts are kept by time, and a delivery stands where its newest one does: an attempt that is not its delivery's last
+   * is passed over, so that no delivery is on two pages.
+   */
+  async function newest(subscription: string, limit: number, after: AttemptKey | undefined): Promise<{ readonly rows: readonly AttemptRow[]; readonly next?: AttemptKey }> {
+    const rows: AttemptRow[] = [];
+    const seen = new Set<string>();
+    let before = after;
+    for (let looked = 0; looked < HTTP_BOUNDS.attemptsLookedAt; ) {
+      const page = await ledger.attempts({ subscription, limit, ...(before === undefined ? {} : { before }) });
+      looked += page.length;
+      for (const row of page) {
+        before = row;
+        if (seen.has(idOf(row))) continue;
+        seen.add(idOf(row));
+        if (after !== undefined && !(await isLast(row))) continue;
+        rows.push(row);
+        if (rows.length === limit) return { rows, next: row };
+      }
+      if (page.length < limit) return { rows };
+    }
+    return { rows, ...(before === undefined ? {} : { next: before }) };
+  }
+
+  async function isLast({ lane, shard, position, n }: AttemptRow): Promise<boolean> {
+    return (await ledger.attemptsOf(lane, shard, position)).at(-1)?.n === n;
+  }
+}
+
+function keyAt(place: readonly (string | number)[]): AttemptKey {
+  const [lane, shard, position, n, startedMs] = place as unknown as [string, string, string, number, number];
+  return { lane, shard, position, n, startedMs };
+}
+
+function idOf({ lane, shard, position }: LanePosition): string {
+  return cursorTo([lane, shard, position]);
+}
+
+function show(subscription: string, attempts: readonly AttemptRow[]): object {
+  const last = attempts.at(-1) as AttemptRow;
+  const run = last.lane.slice(last.lane.indexOf('.') + 1);
+  return {
+    id: idOf(last),
+    subscription,
+    ...(run.startsWith('run_') ? { operation: run } : {}),
+    event: { id: last.eventId, type: last.topic },
+    shard: last.shard,
+    position: last.position,
+    outcome: last.outcome,
+    attempts: attempts.map(({ n, startedMs, durationMs, outcome, cause, status, snippet }) => ({ n, startedAt: timeOf(startedMs), durationMs, outcome, cause, status, snippet })),
+  };
+}

@@ -1,0 +1,51 @@
+/** Resources of one kind, kept in memory under a name of one's own and followed through the directory's watch. */
+import type { Change, Directory, Kind, Kinds, Versioned } from '../ports/directory.ts';
+
+export interface Followed<V> {
+  get(name: string): Versioned<V> | undefined;
+  values(): Iterable<Versioned<V>>;
+  stop(): void;
+}
+
+const PAGE = 500;
+
+/** Resolves when all that was there is known. `nameOf` must give different resources different names. */
+export async function follow<K extends Kind>(directory: Directory, kind: K, nameOf: (value: Kinds[K]) => string): Promise<Followed<Kinds[K]>> {
+  const byName = new Map<string, Versioned<Kinds[K]>>();
+  const names = new Map<string, string>();
+  /** What the watch has told of already: a page read before that is older. */
+  const told = new Set<string>();
+  let reading = true;
+
+  function set(place: string, now: Versioned<Kinds[K]> | undefined): void {
+    const before = names.get(place);
+    if (before !== undefined) byName.delete(before);
+    names.delete(place);
+    if (now === undefined) return;
+    names.set(place, nameOf(now.value));
+    byName.set(nameOf(now.value), now);
+  }
+
+  function take(change: Change): void {
+    if (change.kind !== kind) return;
+    const place = placeOf(change);
+    if (reading) told.add(place);
+    set(place, change.now as Versioned<Kinds[K]> | undefined);
+  }
+
+  const stop = directory.watch(take);
+  for (let after: { environment: string; id: string } | undefined; ; ) {
+    const page = await directory.list(kind, { limit: PAGE, ...(after === undefined ? {} : { after }) });
+    for (const item of page) if (!told.has(placeOf(item))) set(placeOf(item), item);
+    const last = page.at(-1);
+    if (last === undefined || page.length < PAGE) break;
+    after = { environment: last.environment, id: last.id };
+  }
+  reading = false;
+  told.clear();
+  return { get: (name) => byName.get(name), values: () => byName.values(), stop };
+}
+
+function placeOf({ environment, id }: { readonly environment: string; readonly id: string }): string {
+  return `${environment}\n${id}`;
+}

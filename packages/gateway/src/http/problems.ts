@@ -1,0 +1,70 @@
+/** Everything that can go wrong at the door, as a Problem: the one place that knows Fastify's, Ajv's and Node's errors. */
+import { pointerTo } from '@millrace/core/json-pointer';
+import { Problem } from '@millrace/core/problem';
+import { HTTP_BOUNDS } from './bounds.ts';
+
+/** Undefined for what nobody expected: that is logged and answered without detail. */
+export function problemOf(error: unknown): Problem | undefined {
+  if (error instanceof Problem) return error;
+  switch ((error as { readonly code?: unknown } | null)?.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new Problem('payload_too_large', `the body has more than ${HTTP_BOUNDS.bodyBytes} bytes, or more than ${HTTP_BOUNDS.configurationBytes} where it is configuration`);
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+    case 'FST_ERR_CTP_INVALID_TYPE':
+      return new Problem('unsupported_media_type', 'the body must be JSON', { advice: 'Send it with the header "Content-Type: application/json".' });
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return new Problem('invalid_request', 'the body is not as long as its Content-Length says');
+    case 'FST_ERR_BAD_URL':
+      return new Problem('invalid_request', 'the address is not valid percent-encoding');
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return new Problem('not_found', 'no name in an address is that long');
+    default:
+      return undefined;
+  }
+}
+
+/** One of Ajv's findings. */
+export interface Finding {
+  readonly instancePath: string;
+  readonly keyword: string;
+  readonly params: object;
+  readonly message?: string;
+}
+
+/**
+ * A member that is planned: its schema is `LATER`, so that it is refused as such and not as unknown.
+ * Anything fails `not: {}`; what it means is said by problemOfFindings.
+ */
+export const LATER = { not: {}, description: 'not available yet' } as const;
+
+export function problemOfFindings(findings: readonly Finding[]): Problem {
+  // Of alternatives, the one that was followed furthest is the one that was meant.
+  const [finding] = findings.toSorted((a, b) => b.instancePath.length - a.instancePath.length);
+  if (finding === undefined) return new Problem('invalid_request', 'the request does not have the expected shape');
+  const { instancePath: pointer, keyword, params, message = 'is not as expected' } = finding;
+  const name = pointer.slice(1).replaceAll('/', '.');
+  if (keyword === 'not') return new Problem('not_available_yet', `'${name}' is planned and not available yet`, { pointer });
+  if (keyword === 'additionalProperties') {
+    const unknown = (params as { readonly additionalProperty: string }).additionalProperty;
+    return new Problem('invalid_request', `'${unknown.slice(0, 80)}' is not known here`, { pointer: pointerTo(pointer, unknown) });
+  }
+  if (keyword === 'required') {
+    const missing = (params as { readonly missingProperty: string }).missingProperty;
+    return new Problem('invalid_request', `'${missing}' is missing`, { pointer: pointerTo(pointer, missing) });
+  }
+  return new Problem('invalid_request', `${name === '' ? 'the body' : name} ${message}`, { pointer });
+}
+
+/** What Node's HTTP parser refuses, before there is a request. Undefined: the connection is gone, there is nobody to answer. */
+export function problemOfConnection(error: Error): Problem | undefined {
+  switch ((error as { readonly code?: unknown }).code) {
+    case 'ECONNRESET':
+      return undefined;
+    case 'HPE_HEADER_OVERFLOW':
+      return new Problem('headers_too_large', `address and headers together have more than ${HTTP_BOUNDS.headerBytes} bytes`);
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new Problem('invalid_request', `the request did not arrive within ${HTTP_BOUNDS.requestMs / 1000} s`);
+    default:
+      return new Problem('invalid_request', 'this is not HTTP/1.1');
+  }
+}

@@ -1,0 +1,112 @@
+/** A subscription as a person writes and reads it: design.md section 5. Values are checked by the gateway; here, their shape. */
+import { formatDuration } from '@millrace/core/duration';
+import { compileFilter } from '@millrace/core/filter';
+import { Problem } from '@millrace/core/problem';
+import { DEFAULT_JITTER, DEFAULT_SCHEDULE } from '@millrace/core/retry-schedule';
+import type { From, SubscriptionSpec } from '../api.ts';
+import type { Subscription, Versioned } from '../ports/directory.ts';
+import { DEFAULT_BOUNDS } from '../subscriptions.ts';
+import type { Caller } from './access.ts';
+import { mayActFor } from './access.ts';
+import { readTime, timeOf } from './answers.ts';
+import { LATER } from './problems.ts';
+
+/** As SubscriptionSpec, but with `from` as text, and `app` may be left out: it is the key's own then. */
+export interface SubscriptionBody extends Omit<SubscriptionSpec, 'from' | 'app'> {
+  readonly id?: string;
+  readonly app?: string;
+  readonly from?: string;
+}
+
+const text = { type: 'string' } as const;
+const number = { type: 'number' } as const;
+
+const PROPERTIES = {
+  app: text,
+  topics: { type: 'array', items: text },
+  filter: {},
+  deliver: {
+    type: 'object',
+    additionalProperties: false,
+    properties: {
+      webhook: {
+        type: 'object',
+        additionalProperties: false,
+        properties: { url: text, signature: text, secret: text, timeoutMs: number, body: text, headers: { type: 'object', additionalProperties: text }, json: LATER },
+      },
+      stream: LATER,
+      relay: LATER,
+    },
+  },
+  retry: { type: 'object', additionalProperties: false, properties: { schedule: { type: 'array', items: { type: ['string', 'number'] } }, jitter: number } },
+  ordering: text,
+  onDead: text,
+  concurrency: number,
+  ratePerSecond: number,
+  breaker: { anyOf: [{ const: false }, { type: 'object', additionalProperties: false, properties: { failures: number, events: number } }] },
+  bounds: { type: 'object', additionalProperties: false, properties: { parked: number, parkedBytes: number, held: number, deadLetters: number } },
+  from: text,
+  transform: LATER,
+  disableAfter: LATER,
+  alerts: LATER,
+} as const;
+
+export const PATCH_SCHEMA = { type: 'object', additionalProperties: false, properties: PROPERTIES } as const;
+export const PUT_SCHEMA = { ...PATCH_SCHEMA, required: ['topics', 'deliver'] } as const;
+export const POST_SCHEMA = { ...PUT_SCHEMA, properties: { id: text, ...PROPERTIES } } as const;
+
+/** Throws what the gateway would, and for a key that may not act for the app. */
+export function specOf(caller: Caller, body: SubscriptionBody): SubscriptionSpec {
+  const { id: _id, app = caller.app, from, ...rest } = body;
+  if (!mayActFor(caller, app)) throw new Problem('forbidden', `this key can subscribe as '${caller.app}' only`, { pointer: '/app' });
+  checkFilter(rest.filter);
+  if (rest.deliver.webhook === undefined) throw new Problem('invalid_request', 'a subscription delivers to a webhook', { pointer: '/deliver/webhook' });
+  return { ...rest, app, ...(from === undefined ? {} : { from: fromOf(from) }) };
+}
+
+/** What takes the place of a whole subscription: members that were left out get their defaults back. */
+export function replacementOf({ filter = null, retry, breaker, bounds, ...spec }: SubscriptionSpec): Partial<SubscriptionSpec> {
+  const { schedule = DEFAULT_SCHEDULE, jitter = DEFAULT_JITTER } = retry ?? {};
+  const { webhook } = spec.deliver;
+  return {
+    onDead: 'release',
+    concurrency: 16,
+    ...spec,
+    filter,
+    deliver: { webhook: { signature: 'standard', timeoutMs: 15_000, body: 'data', headers: {}, ...webhook } },
+    retry: { schedule, jitter },
+    breaker: breaker === false ? false : { failures: 3, events: 10, ...breaker },
+    bounds: { ...DEFAULT_BOUNDS, ...bounds },
+  };
+}
+
+/** Pointers lead into the whole body. */
+export function checkFilter(filter: unknown): void {
+  if (filter === undefined || filter === null) return;
+  try {
+    compileFilter(filter);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    throw new Problem(error.code, error.message, { pointer: `/filter${error.pointer ?? ''}`, ...(error.advice === undefined ? {} : { advice: error.advice }) });
+  }
+}
+
+export function fromOf(from: string): From {
+  return from === 'latest' || from === 'earliest' ? from : { timeMs: readTime(from, '/from') };
+}
+
+/** Never with a secret. */
+export function showSubscription({ id, value }: Versioned<Subscription>): object {
+  const { uid: _uid, app, topics, filter, deliver, retry, createdMs, beginsMs: _begins, pass: _pass, ...rest } = value;
+  const { secrets: _secrets, ...webhook } = deliver.webhook;
+  return {
+    id,
+    app,
+    topics,
+    ...(filter === undefined ? {} : { filter }),
+    deliver: { webhook },
+    retry: { schedule: retry.scheduleMs.map(formatDuration), jitter: retry.jitter },
+    ...rest,
+    createdAt: timeOf(createdMs),
+  };
+}

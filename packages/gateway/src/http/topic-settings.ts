@@ -1,0 +1,50 @@
+/** A topic as a person writes and reads it. */
+import { formatDuration, parseDurationMs } from '@millrace/core/duration';
+import { compileKeyPath } from '@millrace/core/key-path';
+import { Problem } from '@millrace/core/problem';
+import { LIMITS } from '../limits.ts';
+import type { LatencyClass, Topic, Versioned } from '../ports/directory.ts';
+import { timeOf } from './answers.ts';
+import { HTTP_BOUNDS } from './bounds.ts';
+import { LATER } from './problems.ts';
+
+/** Everything may be left out. */
+export interface TopicSettings {
+  readonly owner?: string;
+  /** `7d`, or milliseconds. */
+  readonly retention?: string | number;
+  readonly latency?: LatencyClass;
+  readonly keyPath?: string;
+  readonly maxBytes?: number;
+}
+
+export const TOPIC_SCHEMA = {
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    owner: { type: 'string', minLength: 1, maxLength: HTTP_BOUNDS.textChars },
+    retention: { type: ['string', 'number'] },
+    latency: { enum: ['interactive', 'standard', 'bulk'] },
+    keyPath: { type: 'string' },
+    maxBytes: { type: 'integer', minimum: 1, maximum: LIMITS.payloadBytes },
+    schema: LATER,
+    sensitive: LATER,
+    rules: LATER,
+  },
+} as const;
+
+const RETENTION_MS = 7 * 86_400_000;
+
+/** Throws for a retention or key path that is none. */
+export function topicOf(settings: TopicSettings, { owner, nowMs }: { readonly owner: string; readonly nowMs: number }): Topic {
+  const { retention = RETENTION_MS, latency = 'standard', keyPath, maxBytes = LIMITS.payloadBytes } = settings;
+  const retentionMs = parseDurationMs(retention, { maxMs: HTTP_BOUNDS.retentionMsMax, pointer: '/retention' });
+  if (retentionMs < HTTP_BOUNDS.retentionMsMin) throw new Problem('invalid_request', 'a topic keeps its events for a minute or longer', { pointer: '/retention' });
+  if (keyPath !== undefined) compileKeyPath(keyPath, '/keyPath');
+  return { owner: settings.owner ?? owner, retentionMs, latency, ...(keyPath === undefined ? {} : { keyPath }), maxBytes, createdMs: nowMs };
+}
+
+export function showTopic({ id, value }: Versioned<Topic>): object {
+  const { owner, retentionMs, latency, keyPath, maxBytes, createdMs } = value;
+  return { topic: id, owner, retention: formatDuration(retentionMs), latency, ...(keyPath === undefined ? {} : { keyPath }), maxBytes, createdAt: timeOf(createdMs) };
+}

@@ -1,0 +1,175 @@
+/** What a person, or with `--json` a program, reads of a running gateway. All wording is here. */
+import type { WriteStream } from 'node:tty';
+import { formatDuration } from '@millrace/core/duration';
+import { Problem } from '@millrace/core/problem';
+import type { Notice } from './api.ts';
+import { curlLine } from './http/curl.ts';
+import { DEFAULT_PORT, type StartOptions } from './options.ts';
+import { SAMPLE_TOPIC, StartRefused } from './start.ts';
+
+/** A person reads no more; the rest is counted. */
+const LINES_PER_SECOND = 50;
+/** A reader that does not read: past it lines are counted instead of kept. */
+const WAITING_BYTES_MAX = 1024 * 1024;
+
+export interface Ready {
+  readonly version: string;
+  readonly address: string;
+  readonly port: number;
+  readonly key: string | undefined;
+  readonly options: StartOptions;
+  readonly startedMs: number;
+}
+
+export interface Screen {
+  ready(ready: Ready): void;
+  sampleSent(eventId: string): void;
+  notice(notice: Notice, verdict?: string): void;
+  declared(topic: string, owner: string): void;
+  /** An error inside that somebody was told `internal_error` for. */
+  unexpected(error: unknown): void;
+  /** The end. */
+  failed(error: unknown): void;
+  stopping(): void;
+  stopped(): void;
+}
+
+interface Streams {
+  readonly json: boolean;
+  readonly stdout: WriteStream | NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream;
+}
+
+export function createScreen({ json, stdout, stderr }: Streams): Screen {
+  const colour = stdout.isTTY && process.env['NO_COLOR'] === undefined;
+  const dim = (text: string): string => (colour ? `\u001B[2m${text}\u001B[22m` : text);
+  const bold = (text: string): string => (colour ? `\u001B[1m${text}\u001B[22m` : text);
+  const red = (text: string): string => (colour ? `\u001B[31m${text}\u001B[39m` : text);
+  let sample: string | undefined;
+  let second = 0;
+  let printed = 0;
+  let unprinted = 0;
+  // Whoever read us has gone; the gateway goes on.
+  stdout.on('error', () => undefined);
+
+  const write = (text: string): void => void stdout.write(`${text}\n`);
+  const tell = (kind: string, members: object): void => write(JSON.stringify({ at: new Date().toISOString(), kind, ...members }));
+
+  /** Of lines that come as often as deliveries. */
+  function mayWrite(): boolean {
+    const now = Math.floor(Date.now() / 1_000);
+    if (now !== second) {
+      if (unprinted > 0 && stdout.writableLength < WAITING_BYTES_MAX) sayUnprinted();
+      second = now;
+      printed = 0;
+    }
+    const fits = stdout.writableLength < WAITING_BYTES_MAX && (json || printed < LINES_PER_SECOND);
+    if (fits) printed++;
+    else unprinted++;
+    return fits;
+  }
+
+  function sayUnprinted(): void {
+    if (json) tell('unprinted', { count: unprinted });
+    else write(dim(`  … and ${unprinted} more`));
+    unprinted = 0;
+  }
+
+  function lineOf(notice: Extract<Notice, { eventId: string }>, verdict: string | undefined): string {
+    const { topic, eventId, subscription, status, cause, durationMs, n, nextMs } = notice;
+    const answer = status === 0 ? cause : String(status);
+    const next = notice.kind === 'delivered' ? '' : notice.kind === 'dead' ? red('  dead letter') : `  try ${n + 1} in ${formatDuration(Math.round((nextMs ?? 0) / 1_000) * 1_000)}`;
+    const verified = verdict === undefined ? '' : verdict === 'verified' ? '  signature verified' : red(`  ${verdict}`);
+    return `  ${dim(clockTime())}  ${topic}  ${dim(eventId)}  → ${subscription}  ${notice.kind === 'delivered' ? answer : red(answer)}  ${durationMs.toFixed(1)} ms${verified}${next}`;
+  }
+
+  return {
+    ready({ version, address, port, key, options, startedMs }) {
+      const line = curlLine({ address, key: key ?? 'YOUR_KEY', body: `{"type":"${SAMPLE_TOPIC}","data":{"id":42}}` });
+      const { data, durability } = options;
+      if (json) return tell('ready', { version, address, key, data, durability, curl: line, startedMs: Math.round(startedMs) });
+      const moved = !options.portChosen && port !== DEFAULT_PORT ? `  (port ${DEFAULT_PORT} is taken)` : '';
+      const kept = durability === 'fsync' ? 'every accepted event is fsynced' : 'relaxed: a power loss may take the last moments';
+      write('');
+      write(`  ${bold(`millrace ${version}`)}  ready in ${(startedMs / 1_000).toFixed(1)} s`);
+      write('');
+      write(`  Address   ${address}${moved}`);
+      write(`  Key       ${key ?? 'as you have it (the first one was removed)'}${key === undefined ? '' : dim(`  (admin; kept in ${data}/dev-key)`)}`);
+      write(`  Storage   ${data}  (embedded log; ${kept})`);
+      if (!options.strictTopics) write('  Topics    declared by their first event');
+      write('');
+      if (options.strictTopics) write(`  Declare   curl -sS -X PUT ${address}/v1/topics/${SAMPLE_TOPIC} -H 'Authorization: Bearer ${key ?? 'YOUR_KEY'}'`);
+      write(`  Try       ${line}`);
+      write('');
+      if (options.sample) write(dim('  A sample event goes to the built-in receiver "echo"; then a line per delivery. Ctrl-C stops.'));
+      else write(dim('  A line per delivery follows. Ctrl-C stops.'));
+    },
+    sampleSent(eventId) {
+      sample = eventId;
+      if (json) tell('sample', { eventId, topic: SAMPLE_TOPIC });
+    },
+    notice(notice, verdict) {
+      if ('eventId' in notice) {
+        if (!mayWrite()) return;
+        if (json) tell(notice.kind, { ...withoutKind(notice), ...(verdict === undefined ? {} : { verdict }), ...(notice.eventId === sample ? { sample: true } : {}) });
+        else write(lineOf(notice, verdict));
+        return;
+      }
+      if (json) tell(notice.kind, withoutKind(notice));
+      else write(`  ${dim(clockTime())}  ${sentenceOf(notice)}`);
+    },
+    declared(topic, owner) {
+      if (json) tell('topic_declared', { topic, owner });
+      else write(`  ${dim(clockTime())}  topic ${topic} declared by its first event (owner ${owner}, kept 7 days)`);
+    },
+    unexpected(error) {
+      stderr.write(`${clockTime()}  unexpected: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    },
+    failed(error) {
+      const known = error instanceof Problem || error instanceof StartRefused;
+      const text = known ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
+      if (json) tell('failed', { message: text, ...(error instanceof Problem ? { code: error.code } : {}), ...(known ? { advice: error.advice } : {}) });
+      stderr.write(`millrace can not go on: ${text}${known && error.advice !== undefined ? `\n${error.advice}` : ''}\n`);
+    },
+    stopping() {
+      if (json) tell('stopping', {});
+      else write(dim('  Stopping: what is under way may end. Once more stops at once.'));
+    },
+    stopped() {
+      if (unprinted > 0) sayUnprinted();
+      if (json) tell('stopped', {});
+    },
+  };
+}
+
+function clockTime(): string {
+  const now = new Date();
+  return new Date(now.getTime() - now.getTimezoneOffset() * 60_000).toISOString().slice(11, 23);
+}
+
+function withoutKind({ kind: _kind, ...rest }: Notice): object {
+  return rest;
+}
+
+function sentenceOf(notice: Exclude<Notice, { eventId: string }>): string {
+  switch (notice.kind) {
+    case 'breaker_open':
+      return `${notice.subscription}: its endpoint is down (${notice.cause}); deliveries wait in the log, probes go out`;
+    case 'breaker_closed':
+      return `${notice.subscription}: its endpoint answers again`;
+    case 'bound_reached':
+      return `${notice.subscription}: stands still at its bound "${notice.bound}"; nothing is lost`;
+    case 'retention_near':
+      return `${notice.subscription}: ${notice.percent} % of the way until retention takes what it has not delivered`;
+    case 'range_expired':
+      return `${notice.subscription}: retention took events before they were delivered; a dead letter names the range`;
+    case 'log_changed':
+      return `${notice.subscription}: the log is another one than before; a dead letter names what can not be known`;
+    case 'egress_failing':
+      return `${notice.subscriptions} subscriptions can not connect at once: look at this machine's own network`;
+    case 'ledger_failing':
+      return `the record of deliveries can not be written (${notice.code}); it is tried again`;
+    case 'log_failing':
+      return `the log can not be used (${notice.code}); it is tried again`;
+  }
+}

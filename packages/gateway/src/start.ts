@@ -1,0 +1,156 @@
+/** Opens everything a gateway process consists of, in order, and stops it in reverse. Knows no driver and no terminal. */
+import type { FastifyInstance } from 'fastify';
+import type { Gateway, Notice } from './api.ts';
+import { devKeyOf, secretKeyOf } from './key-files.ts';
+import { type Echo, removeEcho, startEcho } from './echo.ts';
+import { createGateway } from './gateway.ts';
+import { createApp } from './http/app.ts';
+import { topicOf } from './http/topic-settings.ts';
+import { LIMITS } from './limits.ts';
+import type { StartOptions } from './options.ts';
+import type { Directory } from './ports/directory.ts';
+import type { Ledger } from './ports/ledger.ts';
+import type { Log } from './ports/log.ts';
+import { createUndiciSender } from './senders/undici.ts';
+import { systemClock } from './system-clock.ts';
+import { createVault } from './vault.ts';
+
+export const ENVIRONMENT = 'default';
+/** The app of the development key. */
+export const DEFAULT_APP = 'default';
+export const SAMPLE_TOPIC = 'orders.created';
+/** Ports tried after the default one. */
+const PORTS_TRIED = 20;
+
+export interface Store {
+  readonly log: Log;
+  readonly directory: Directory;
+  readonly ledger: Ledger;
+  close(): Promise<void>;
+}
+
+export interface OpenStore {
+  (options: { readonly directory: string; readonly durability: 'fsync' | 'relaxed'; readonly onFailure: (error: Error) => void }): Promise<Store>;
+}
+
+/** Why there is no start: said to a person as it is. */
+export class StartRefused extends Error {
+  readonly advice: string;
+
+  constructor(message: string, advice: string) {
+    super(message);
+    this.name = 'StartRefused';
+    this.advice = advice;
+  }
+}
+
+export interface StartNeeds {
+  readonly options: StartOptions;
+  readonly version: string;
+  readonly openStore: OpenStore;
+  /** `verdict`: what the built-in receiver thought of a delivery to it. */
+  readonly onNotice: (notice: Notice, verdict?: string) => void;
+  readonly onDeclared: (topic: string, owner: string) => void;
+  readonly onError: (error: unknown) => void;
+  /** The store is gone: nothing can go on. */
+  readonly onFailure: (error: Error) => void;
+}
+
+export interface Running {
+  readonly address: string;
+  readonly port: number;
+  readonly key: string | undefined;
+  /** Sends the sample event; what it came to arrives as a notice. Undefined without the built-in receiver. */
+  readonly sendSample: (() => Promise<string>) | undefined;
+  /** Takes nothing new, lets what is under way end, closes everything. */
+  stop(): Promise<void>;
+  /** Ends as a crash would. */
+  abandon(): void;
+}
+
+export async function start(needs: StartNeeds): Promise<Running> {
+  const { options, version, openStore, onNotice, onDeclared, onError, onFailure } = needs;
+  const opened: (() => Promise<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (let close = opened.pop(); close !== undefined; close = opened.pop()) await close();
+  };
+  try {
+    const { log, directory, ledger, close } = await openStore({ directory: options.data, durability: options.durability, onFailure });
+    opened.push(close);
+    const clock = systemClock;
+    const vault = createVault(await secretKeyOf(options.data, directory));
+    await ensureApp(directory);
+    const key = await devKeyOf(options.data, { directory, clock, environment: ENVIRONMENT, app: DEFAULT_APP });
+
+    const sender = createUndiciSender({ clock });
+    opened.push(() => sender.close());
+    const echo = options.sample ? await startEcho({ directory, vault, clock, environment: ENVIRONMENT }) : undefined;
+    if (echo !== undefined) opened.push(() => echo.close());
+    await echo?.moveHere();
+
+    const gateway = createGateway({ ports: { log, directory, ledger, sender, clock, vault }, onNotice: (notice) => onNotice(notice, verdictOf(notice, echo)) });
+    let ready = false;
+    opened.push(() => gateway.stop());
+    await gateway.start();
+    if (echo === undefined) await removeEcho(gateway, directory, ENVIRONMENT);
+    await echo?.subscribe(gateway);
+
+    const app = await createApp({ gateway, directory, ledger, clock, version, isReady: () => ready, onError, ...(options.strictTopics ? {} : { undeclared: { onDeclared } }) });
+    opened.push(() => closeApp(app));
+    const port = await listen(app, options);
+    ready = true;
+    opened.push(async () => void (ready = false));
+    return { address: addressOf(options.host, port), port, key, sendSample: echo && (() => sendSample(gateway, directory)), stop, abandon: () => gateway.abandon() };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function ensureApp(directory: Directory): Promise<void> {
+  if ((await directory.get('app', ENVIRONMENT, DEFAULT_APP)) !== undefined) return;
+  await directory.put('app', ENVIRONMENT, DEFAULT_APP, { name: 'Default', createdMs: systemClock.now() });
+}
+
+function verdictOf(notice: Notice, echo: Echo | undefined): string | undefined {
+  return 'eventId' in notice && notice.subscription === 'echo' ? echo?.verdict(notice.eventId) : undefined;
+}
+
+async function sendSample(gateway: Gateway, directory: Directory): Promise<string> {
+  if ((await directory.get('topic', ENVIRONMENT, SAMPLE_TOPIC)) === undefined) {
+    await directory.put('topic', ENVIRONMENT, SAMPLE_TOPIC, topicOf({}, { owner: DEFAULT_APP, nowMs: systemClock.now() }));
+  }
+  const data = Buffer.from('{"id":1,"note":"a sample"}');
+  const [published] = await gateway.publish({ environment: ENVIRONMENT, app: DEFAULT_APP, events: [{ type: SAMPLE_TOPIC, data }] });
+  if (published === undefined || published.status === 'refused') throw published?.problem ?? new Error('the sample was lost');
+  return published.id;
+}
+
+/** A default port that is taken is no reason to stop; one that was asked for is. */
+async function listen(app: FastifyInstance, { host, port, portChosen }: StartOptions): Promise<number> {
+  for (let at = port; ; at++) {
+    try {
+      await app.listen({ host, port: at });
+      return (app.server.address() as { readonly port: number }).port;
+    } catch (error) {
+      const { code } = error as { readonly code?: unknown };
+      if (code === 'EADDRINUSE' && !portChosen && at < port + PORTS_TRIED) continue;
+      if (code === 'EADDRINUSE') throw new StartRefused(`port ${at} of ${host} is taken`, 'Stop what listens there, or choose another one: --port 0 takes any that is free.');
+      if (code === 'EACCES') throw new StartRefused(`port ${at} may not be used by this user`, 'Choose one above 1023: --port 4400.');
+      if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') throw new StartRefused(`${host} is no address of this machine`, 'Use --host 127.0.0.1, or 0.0.0.0 for all.');
+      throw error;
+    }
+  }
+}
+
+/** Requests under way may end; connections that do not let go are cut. */
+async function closeApp(app: FastifyInstance): Promise<void> {
+  const tooLong = systemClock.after(LIMITS.drainMs, () => app.server.closeAllConnections());
+  await app.close();
+  tooLong.cancel();
+}
+
+function addressOf(host: string, port: number): string {
+  const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
+}
