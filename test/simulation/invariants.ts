@@ -206,7 +206,7 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
     ledgerRestored(commits) {
       journal = journal.slice(0, commits);
       mirror.clear();
-      for (const commit of journal) mirror.apply(commit);
+      for (const commit of journal) owed.repeated(mirror.apply(commit));
       subscriptions.ledgerRestored();
       owed.restart();
     },

@@ -7,6 +7,7 @@ import type { AttemptRow } from '@millrace/gateway/ports/ledger';
 import { openEmbedded } from './embedded.ts';
 import type { Embedded } from './embedded.ts';
 import { entries, entry, hasCode, keyed, positionsIn, positionsOf, START_MS, temporaryDirectory, testStore } from './testing.ts';
+import type { TemporaryDirectory } from './testing.ts';
 
 /** 16 KiB each. */
 const FEW_PAGES = 150;
@@ -85,22 +86,36 @@ test('in one process, freed space is used again', async (context) => {
 });
 
 test('a file system without space left is a full disk', async (context) => {
-  const directory = temporaryDirectory();
-  context.after(() => directory.remove());
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', directory.path], { stdio: 'ignore' });
-  } catch {
-    return context.skip('needs to be root on Linux, to mount a small disk');
-  }
-  context.after(() => execFileSync('umount', ['-l', directory.path]));
-  const ballast = join(directory.path, 'ballast');
+  const disk = smallDisk();
+  if (disk === undefined) return context.skip('needs to be root on Linux, to mount a small disk');
+  const ballast = join(disk.path, 'ballast');
   writeFileSync(ballast, new Uint8Array(4 * 2 ** 20));
-  const embedded = await openEmbedded({ directory: join(directory.path, 'data'), now: () => START_MS, tailBytes: 0 });
+  const embedded = await openEmbedded({ directory: join(disk.path, 'data'), now: () => START_MS, tailBytes: 0 });
+  context.after(async () => {
+    await embedded.close();
+    disk.remove();
+  });
   const positions = await fill(embedded);
   await assert.rejects(embedded.ledger.commit({ attempts: attempts(8_000) }), { code: 'ledger_full' });
   assert.deepEqual(await positionsIn(embedded.log), positions);
   rmSync(ballast);
   positions.push(...positionsOf(await embedded.log.append(entries(100, { bytes: 2_000 }))));
   assert.deepEqual(await positionsIn(embedded.log), positions);
-  await embedded.close();
 });
+
+function smallDisk(): TemporaryDirectory | undefined {
+  const directory = temporaryDirectory();
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', directory.path], { stdio: 'ignore' });
+  } catch {
+    directory.remove();
+    return undefined;
+  }
+  return {
+    path: directory.path,
+    remove() {
+      execFileSync('umount', ['-l', directory.path]);
+      directory.remove();
+    },
+  };
+}

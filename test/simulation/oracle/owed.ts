@@ -13,6 +13,8 @@ import type { Verdict } from './verdict.ts';
 
 export interface Owed {
   committed(commit: Commit, touched: Touched): void;
+  /** Takes a commit of an older ledger in again, which was judged when it was made. */
+  repeated(touched: Touched): void;
   /** The directory says that a run is done. */
   runEnded(run: RunFact): void;
   /** The ledger or the log is another one: look at everything again. */
@@ -191,6 +193,7 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
       checkUnparked(commit, touched);
       for (const lane of current()) for (const shard of facts.shards()) look(lane, shard, touched.lanes.has(lane));
     },
+    repeated: cover,
     runEnded(run) {
       if (run.state !== 'done') return;
       const lane = lanes.ofRun(run);

@@ -67,7 +67,7 @@ export async function createApp(needs: HttpNeeds): Promise<FastifyInstance> {
     routerOptions: { maxParamLength: HTTP_BOUNDS.addressPartChars },
     exposeHeadRoutes: false,
     // What was sent is taken as it is or refused: nothing is cut off, converted or filled in.
-    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false } },
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allowUnionTypes: true } },
     schemaErrorFormatter: problemOfFindings,
     clientErrorHandler: answerConnection,
     frameworkErrors: (error, _request, reply) => answerProblem(reply as FastifyReply, problemOf(error) ?? unexpected(error)),

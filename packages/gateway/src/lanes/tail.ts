@@ -75,11 +75,11 @@ export function createTail({ shard, from, log, clock, limits, onRecord, onPage, 
     }
   }
 
-  function forgetRing(): void {
+  function forgetRing(through: Position): void {
     ring = [];
     oldest = 0;
     ringBytes = 0;
-    ringAfter = end.position;
+    ringAfter = through;
   }
 
   /** Index of the first record after `position`. */
@@ -95,16 +95,18 @@ export function createTail({ shard, from, log, clock, limits, onRecord, onPage, 
   }
 
   function give(page: Page): void {
-    if (page.expired !== undefined) onExpired(page.expired);
+    if (page.expired !== undefined) {
+      // What the ring never held must be read from the log, where the loss shows.
+      forgetRing(page.through);
+      onExpired(page.expired);
+    }
     for (const record of page.records) {
       const before = end;
-      keep(record);
+      if (record.position > ringAfter) keep(record);
       end = record;
       onRecord(record, before);
     }
     if (page.through > end.position) end = { position: page.through, timeMs: page.expired?.last.timeMs ?? end.timeMs };
-    // What the ring never held must be read from the log, where the loss shows.
-    if (page.expired !== undefined) forgetRing();
     onPage();
   }
 
