@@ -18,6 +18,7 @@ import { createLanes } from './oracle/lanes.ts';
 import { createMirror } from './oracle/mirror.ts';
 import { createOrder } from './oracle/order.ts';
 import { createOwed } from './oracle/owed.ts';
+import type { Left } from './oracle/owed.ts';
 import { createPublishing } from './oracle/publishing.ts';
 import { createRequests } from './oracle/requests.ts';
 import type { Request } from './oracle/requests.ts';
@@ -33,7 +34,7 @@ export interface Invariants {
   readonly found: readonly Broken[];
   readonly facts: Facts;
   readonly subscriptions: Subscriptions;
-  broken(promise: PromiseName, sentence: string, detail?: string): void;
+  broken(promise: PromiseName, sentence: string, detail?: string, words?: readonly string[]): void;
   // the workload says what it does
   intend(intent: Intent): void;
   answeredPublish(intents: readonly Intent[], results: readonly Published[]): void;
@@ -60,7 +61,7 @@ export interface Invariants {
   logChanged(survives: (fact: Fact) => boolean): void;
   ledgerRestored(commits: number): void;
   /** What is still open; empty when all is delivered or accounted for. */
-  left(): readonly { readonly delivery: string; readonly state: string; readonly n: number }[];
+  left(): readonly Left[];
 }
 
 export interface InvariantOptions {
@@ -114,7 +115,7 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
     found: verdict.found,
     facts,
     subscriptions,
-    broken: (promise, sentence, detail) => verdict.broken(promise, sentence, detail),
+    broken: (promise, sentence, detail, words) => verdict.broken(promise, sentence, detail, words),
     intend: (intent) => facts.intend(intent),
     answeredPublish: (intents, results) => publishing.answered(intents, results),
     begins(environment, id, from) {

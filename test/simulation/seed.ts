@@ -57,7 +57,7 @@ interface Process {
 
 const STEPS = 2_000;
 const HEALING_STEPS = 30_000;
-const HEALING_MS = 1_800_000;
+const HEALING_MS = 300_000;
 
 export async function runSeed(seed: number, { steps = STEPS, print }: SeedOptions = {}): Promise<SeedResult> {
   const world = createWorld(seed, print);
@@ -323,7 +323,7 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
       if (left.length === 0 && endpoints.inFlight() === 0) return;
       if (!late) continue;
       const first = left.slice(0, 3).map(({ delivery, state }) => `${delivery}: ${state}`);
-      invariants.broken('liveness', 'once all is well, everything open is delivered', `${up ? '' : 'the gateway is not up; '}${left.length} left, such as ${first.join('; ')}`);
+      invariants.broken('liveness', 'once all is well, everything open is delivered', `${up ? '' : 'the gateway is not up; '}${left.length} left, such as ${first.join('; ')}`, left[0]?.words);
       return;
     }
   }

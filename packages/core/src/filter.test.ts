@@ -93,6 +93,7 @@ test('only plain equalities outside $or are given to the index', () => {
     ],
   );
   assert.ok(needsData);
+  assert.ok(compileFilter({ $or: [{ type: ['a'] }, { data: { a: [1] } }] }).needsData);
 });
 
 test('the payload is not parsed when attributes decide, and never twice', () => {

@@ -52,6 +52,7 @@ test('what is no JSON is refused with its reason', () => {
 });
 
 test('depth is bounded before the text is parsed', () => {
+  parseJson(bytes(`[${'[{}],'.repeat(500)}0]`));
   parseJson(bytes(`${'['.repeat(128)}${']'.repeat(128)}`));
   refusal(() => parseJson(bytes(`${'['.repeat(129)}${']'.repeat(129)}`)), 'invalid_json');
   assert.ok(isJson(bytes(`${'['.repeat(5000)}${']'.repeat(5000)}`)));

@@ -22,7 +22,15 @@ export interface Owed {
   /** Whether the lane must still see to the event that it gets delivered or accounted for. */
   owes(lane: LaneFact, fact: Fact): boolean;
   /** What has to happen before nothing is open any more. */
-  left(): readonly { readonly delivery: string; readonly state: string; readonly n: number }[];
+  left(): readonly Left[];
+}
+
+/** Something that is still open. */
+export interface Left {
+  readonly delivery: string;
+  readonly state: string;
+  /** What the trace calls it. */
+  readonly words: readonly string[];
 }
 
 interface Needs {
@@ -49,7 +57,17 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
   function standOf(lane: LaneFact, shard: string): Stand | undefined {
     const own = mirror.laneStand(lane.name, shard);
     if (own !== undefined || lane.run !== undefined) return own;
-    return mirror.slotStand(slotOf(lane.subscription.uid), shard);
+    const former = formerStand(lane, shard);
+    if (former !== undefined) return former;
+    // A slot's row of before the subscription says nothing about it.
+    const slot = mirror.slotStand(slotOf(lane.subscription.uid), shard);
+    return slot !== undefined && slot.cursor.timeMs >= lane.subscription.present.createdMs ? slot : undefined;
+  }
+
+  /** An older ledger may only know a former pass: then the lane goes on from where that stood, the furthest back. */
+  function formerStand({ subscription, pass }: LaneFact, shard: string): Stand | undefined {
+    const stands = Array.from({ length: pass }, (_, at) => mirror.laneStand(lanes.live(subscription, at).name, shard)).filter((stand) => stand !== undefined);
+    return stands.reduce<Stand | undefined>((first, stand) => (first === undefined || stand.cursor.position < first.cursor.position ? stand : first), undefined);
   }
 
   function isCurrent(lane: LaneFact): boolean {
@@ -207,9 +225,9 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
     restart: () => passed.clear(),
     owes,
     left() {
-      const left: { delivery: string; state: string; n: number }[] = [];
+      const left: Left[] = [];
       const leave = (lane: LaneFact, fact: Fact, state: string): void => {
-        left.push({ delivery: `event ${fact.n} at ${fact.shard} ${fact.position} in lane ${lane.name} of ${lane.subscription.id}`, state, n: fact.n });
+        left.push({ delivery: `event ${fact.n} at ${fact.shard} ${fact.position} in lane ${lane.name} of ${lane.subscription.id}`, state, words: [`event ${fact.n} `, `event ${fact.n}:`, ` ${lane.subscription.uid} `, `row of ${lane.name} ${fact.shard}`, `no row for ${lane.name} ${fact.shard}`] });
       };
       for (const lane of lanes.all) {
         if (lane.subscription.deleted) continue;
@@ -226,7 +244,7 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
         }
       }
       for (const run of subscriptions.runs) {
-        if (run.state === 'running' && !run.subscription.deleted) left.push({ delivery: `run ${run.id} of ${run.subscription.id}`, state: 'running', n: -1 });
+        if (run.state === 'running' && !run.subscription.deleted) left.push({ delivery: `run ${run.id} of ${run.subscription.id}`, state: 'running', words: [run.id] });
       }
       return left;
     },

@@ -234,11 +234,13 @@ export function createLane(needs: Needs): Lane {
     return ready.size < records && (ready.size === 0 || readyBytes + size <= limits.windowBytes);
   }
 
-  /** Reads on from where the lane stands, when it has room. */
-  function feed(): void {
-    if (!started || live || ended || feeding || kind === 'drain' || isReadUp() || !mayTake(0)) return;
+  /** Reads on from where the lane stands, when it has room. True when something was taken at once. */
+  function feed(): boolean {
+    if (!started || live || ended || feeding || kind === 'drain' || isReadUp() || !mayTake(0)) return false;
+    const had = ready.size;
     if (tail.covers(readPlace.position)) feedFromRing();
     else needs.catchUp.request(lane);
+    return ready.size > had;
   }
 
   function feedFromRing(): void {
@@ -247,16 +249,18 @@ export function createLane(needs: Needs): Lane {
       if (until !== undefined && record.position > until) return readTo({ position: until, timeMs: readPlace.timeMs });
       if (needs.wants(record) && !take(record, readPlace)) return;
       readPlace = record;
-      if (++looked < FEED_SLICE) continue;
-      feeding = true;
-      clock.after(0, () => {
-        feeding = false;
-        pump();
-      });
-      return;
+      if (++looked === FEED_SLICE) return feedLater();
     }
     readTo(tail.end);
     if (kind === 'live') live = true;
+  }
+
+  function feedLater(): void {
+    feeding = true;
+    clock.after(0, () => {
+      feeding = false;
+      pump();
+    });
   }
 
   function ride(page: Page): void {
@@ -266,19 +270,19 @@ export function createLane(needs: Needs): Lane {
       if (record.position <= readPlace.position) continue;
       // Never ahead of the tail: what the ledger knows of a shard is never newer than what the tail has seen.
       if (record.position > tail.end.position) break;
-      if (until !== undefined && record.position > until) return readTo({ position: until, timeMs: readPlace.timeMs });
+      if (until !== undefined && record.position > until) break;
       // No new page before something has ended: what had no room now would have none again.
       if (needs.wants(record) && !take(record, readPlace)) return startWhatMay();
       readPlace = record;
     }
-    if (page.through >= tail.end.position) readTo(tail.end);
+    if (until !== undefined && page.through >= until) readTo({ position: until, timeMs: readPlace.timeMs });
+    else if (page.through >= tail.end.position) readTo(tail.end);
     else readTo({ position: page.through, timeMs: readPlace.timeMs });
     pump();
   }
 
   function readTo(place: Place): void {
     if (place.position > readPlace.position) readPlace = place;
-    if (isReadUp()) pump();
   }
 
   const isReadUp = (): boolean => until !== undefined && readPlace.position >= until;
@@ -351,7 +355,7 @@ export function createLane(needs: Needs): Lane {
       for (const { delivery, cause } of waiting) loseOne(delivery, cause);
     }
     startWhatMay();
-    if (ready.size * 2 <= limits.windowRecords) feed();
+    while (ready.size * 2 <= limits.windowRecords && feed()) startWhatMay();
     armDue();
   }
 

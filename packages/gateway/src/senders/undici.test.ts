@@ -54,11 +54,21 @@ describe('the sender', { timeout: 30_000 }, () => {
     assert.equal(endpoint.requests[0]?.headers['content-length'], '0');
   });
 
-  test('one connection serves one request after the other', async (t) => {
+  test('as many connections are made as requests are under way at once, and used again', async (t) => {
     const endpoint = await receiver(t);
     const post = sending(t);
     for (let n = 0; n < 20; n++) await post(endpoint.url);
     assert.equal(endpoint.connections(), 1);
+    for (let n = 0; n < 20; n++) await Promise.all([1, 2, 3, 4].map(() => post(endpoint.url)));
+    assert.equal(endpoint.connections(), 4);
+  });
+
+  test('past the bound of connections to an origin requests wait for one', async (t) => {
+    const endpoint = await receiver(t);
+    const post = sending(t, { connectionsMax: 2 });
+    const results = await Promise.all(Array.from({ length: 50 }, () => post(endpoint.url)));
+    assert.ok(results.every((result) => statusOf(result) === 204));
+    assert.equal(endpoint.connections(), 2);
   });
 
   test('of a refusal it keeps the first 1,024 characters, and Retry-After in milliseconds', async (t) => {
@@ -201,8 +211,8 @@ describe('the sender', { timeout: 30_000 }, () => {
     test('so is one for another name', async (t) => {
       const post = sending(t, { connect: createConnect({ ca: CERTIFICATE }) });
       const url = await secure(t);
-      assert.equal(statusOf(await post(url)), 204);
-      assert.equal(errorOf(await post(url.replace('127.0.0.1', 'other.localhost'))), 'tls');
+      assert.equal(statusOf(await post(url.replace('127.0.0.1', 'localhost'))), 204);
+      assert.equal(errorOf(await post(url)), 'tls');
     });
 
     test('and an endpoint that does not speak it', async (t) => {

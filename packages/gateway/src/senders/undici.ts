@@ -4,11 +4,12 @@
  * No timer belongs to a request. undici's own header and body timeouts are off (they can't see one byte a second); one
  * tick looks through what is in flight and ends what is past its deadline.
  */
-import { Agent, Client, type Dispatcher, Pool } from 'undici';
+import type { Dispatcher } from 'undici';
 import { parseRetryAfter } from '@millrace/core/retry-schedule';
 import type { Clock, Timer } from '../ports/clock.ts';
-import type { Sender, SendRequest, SendResult } from '../ports/sender.ts';
+import type { SendError, Sender, SendRequest, SendResult } from '../ports/sender.ts';
 import { type Connect, createConnect } from './connect.ts';
+import { createLines, type Line, type Lines, type Passenger } from './lines.ts';
 import { sendErrorOf } from './send-errors.ts';
 
 /** Connections to one origin: as many as one subscription may have deliveries under way. Past it, requests wait inside their timeout. */
@@ -20,9 +21,6 @@ export const SNIPPET_CHARS_MAX = 1_024;
 const SNIPPET_BYTES_MAX = 4 * SNIPPET_CHARS_MAX;
 /** How late a deadline may be noticed. */
 const TICK_MS = 100;
-const KEEP_ALIVE_MS = 15_000;
-/** A connection is given up at this age, so that an endpoint which moved is found again by DNS. */
-const CONNECTION_AGE_MS = 300_000;
 /** Addresses taken apart and remembered; all are forgotten at once past it. */
 const ADDRESSES_MAX = 10_000;
 const USER_AGENT = 'millrace/0.1';
@@ -41,17 +39,7 @@ interface Address {
 export function createUndiciSender({ clock, connect = createConnect(), connectionsMax = CONNECTIONS_MAX }: UndiciSenderOptions): Sender {
   const inFlight = new Set<Exchange>();
   const addresses = new Map<string, Address>();
-  const agent = new Agent({
-    factory: (origin, options) => new Pool(origin, { ...options, factory: (url, its) => new Line(url, its) }),
-    connect,
-    allowH2: false,
-    connections: connectionsMax,
-    pipelining: 1,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    clientTtl: CONNECTION_AGE_MS,
-    headersTimeout: 0,
-    bodyTimeout: 0,
-  });
+  const lines = createLines({ clock, connect, connectionsMax });
   let tick: Timer | undefined;
   let closed = false;
 
@@ -79,7 +67,7 @@ export function createUndiciSender({ clock, connect = createConnect(), connectio
   return {
     send: (request) =>
       new Promise((resolve) => {
-        const exchange = new Exchange({ request, address: addressOf(request.url), agent, clock }, (result) => {
+        const exchange = new Exchange({ request, address: addressOf(request.url), lines, clock }, (result) => {
           inFlight.delete(exchange);
           resolve(result);
         });
@@ -92,49 +80,27 @@ export function createUndiciSender({ clock, connect = createConnect(), connectio
       closed = true;
       for (const exchange of inFlight) exchange.abort();
       tick?.cancel();
-      await agent.destroy();
+      await lines.close();
     },
   };
-}
-
-/** One connection at a time to an origin, which knows how many answers the present one has brought. */
-class Line extends Client {
-  answers = 0;
-  connected = false;
-
-  constructor(origin: string | URL, options: object) {
-    super(origin, options);
-    this.on('connect', () => {
-      this.answers = 0;
-      this.connected = true;
-    });
-    this.on('disconnect', () => {
-      this.connected = false;
-    });
-  }
-
-  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    if (handler instanceof Exchange) handler.line = this;
-    return super.dispatch(options, handler);
-  }
 }
 
 interface Needs {
   readonly request: SendRequest;
   readonly address: Address;
-  readonly agent: Agent;
+  readonly lines: Lines;
   readonly clock: Clock;
 }
 
 /** One request with its answer. A class, because undici calls it ten times per delivery: closures would be made anew for each. */
-class Exchange implements Dispatcher.DispatchHandler {
+class Exchange implements Dispatcher.DispatchHandler, Passenger {
   readonly deadline: number;
-  line: Line | undefined;
+  settled = false;
   readonly #needs: Needs;
   readonly #done: (result: SendResult) => void;
   readonly #startedAt: number;
+  #line: Line | undefined;
   #controller: Dispatcher.DispatchController | undefined;
-  #settled = false;
   #again = false;
   #answering = false;
   #status = 0;
@@ -150,15 +116,19 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   begin(): void {
-    const { request, address, agent } = this.#needs;
-    agent.dispatch({ origin: address.origin, path: address.path, method: 'POST', headers: flat(request.headers), body: request.body }, this);
+    this.#needs.lines.take(this.#needs.address.origin, this);
+  }
+
+  ride(line: Line): void {
+    const { request, address } = this.#needs;
+    this.#line = line;
+    line.dispatch({ path: address.path, method: 'POST', headers: flat(request.headers), body: request.body }, this);
   }
 
   endLate(): void {
     const { timeoutMs } = this.#needs.request;
-    const connecting = this.#controller === undefined && this.line !== undefined && !this.line.connected;
-    if (connecting) this.#fail('connect_timeout', `no connection within ${timeoutMs} ms`);
-    else this.#fail('timeout', this.#status === 0 ? `no answer within ${timeoutMs} ms` : `status ${this.#status}, but no whole answer within ${timeoutMs} ms`);
+    if (this.#line !== undefined && this.#controller === undefined && !this.#line.connected) this.#fail('connect_timeout', `no connection within ${timeoutMs} ms`);
+    else this.#fail('timeout', `${this.#status === 0 ? 'no answer' : `status ${this.#status}, but no whole answer`} within ${timeoutMs} ms`);
     this.#drop();
   }
 
@@ -168,8 +138,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    // Given up while it waited for a connection: throwing is undici's way to take it off one without closing that.
-    if (this.#settled) throw new Error('given up before it was sent');
+    // Given up while it waited for the connection: throwing is undici's way to take it off one without closing that.
+    if (this.settled) throw new Error('given up before it was sent');
     this.#controller = controller;
   }
 
@@ -194,16 +164,17 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    if (this.line !== undefined) this.line.answers += 1;
+    this.#line?.free(true);
     this.#answer();
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
-    if (this.#settled) return;
     const started = this.#controller !== undefined;
     const kind = sendErrorOf(error, { started, secure: this.#needs.address.origin.startsWith('https:') });
-    if (kind === 'reset' && this.#isStaleConnection()) return this.#sendAgain();
-    this.#fail(kind, detailOf(error, this.#status));
+    const again = kind === 'reset' && !this.settled && this.#isStaleConnection();
+    this.#line?.free(false);
+    if (again) this.#sendAgain();
+    else this.#fail(kind, detailOf(error, this.#status));
   }
 
   /**
@@ -211,33 +182,32 @@ class Exchange implements Dispatcher.DispatchHandler {
    * brought an answer before and not one byte of this one; and only once.
    */
   #isStaleConnection(): boolean {
-    return !this.#again && !this.#answering && this.#controller !== undefined && (this.line?.answers ?? 0) > 0;
+    return !this.#again && !this.#answering && this.#controller !== undefined && (this.#line?.answers ?? 0) > 0;
   }
 
   #sendAgain(): void {
     this.#again = true;
     this.#controller = undefined;
-    this.line = undefined;
+    this.#line = undefined;
     this.begin();
   }
 
   #answer(): void {
-    const snippet = this.#kept.length === 0 ? undefined : Buffer.concat(this.#kept).subarray(0, SNIPPET_BYTES_MAX).toString('utf8').slice(0, SNIPPET_CHARS_MAX).toWellFormed();
     this.#settle({
       status: this.#status,
       durationMs: this.#durationMs(),
       ...(this.#retryAfterMs === undefined ? {} : { retryAfterMs: this.#retryAfterMs }),
-      ...(snippet === undefined ? {} : { snippet }),
+      ...(this.#kept.length === 0 ? {} : { snippet: snippetOf(this.#kept) }),
     });
   }
 
-  #fail(error: Extract<SendResult, { error: unknown }>['error'], detail: string): void {
+  #fail(error: SendError, detail: string): void {
     this.#settle({ error, detail, durationMs: this.#durationMs() });
   }
 
   #settle(result: SendResult): void {
-    if (this.#settled) return;
-    this.#settled = true;
+    if (this.settled) return;
+    this.settled = true;
     this.#done(result);
   }
 
@@ -257,6 +227,10 @@ function flat(headers: Readonly<Record<string, string>>): string[] {
   const list = ['user-agent', headers['user-agent'] ?? USER_AGENT];
   for (const name in headers) if (name !== 'user-agent') list.push(name, headers[name] as string);
   return list;
+}
+
+function snippetOf(chunks: readonly Buffer[]): string {
+  return Buffer.concat(chunks).subarray(0, SNIPPET_BYTES_MAX).toString('utf8').slice(0, SNIPPET_CHARS_MAX).toWellFormed();
 }
 
 function detailOf(error: Error, status: number): string {
