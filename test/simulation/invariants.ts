@@ -97,9 +97,12 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
     if (!subscriptions.may(subscription, fact)) {
       verdict.broken('P2', 'an event goes only to who wants and may see it', `event ${fact.n} (${fact.topic}, audience ${fact.audience ?? 'none'}) to ${subscription.id} of ${subscription.present.app}`, [`event ${fact.n} `, subscription.id]);
     }
-    const { from, ends, generation, madeMs } = subscription.beginning;
-    const live = lane !== undefined && lane.run === undefined && !redriven && !subscription.restored;
-    const isBefore = from === 'latest' && generation === fact.generation && fact.bornMs < madeMs - 1_000 && fact.position <= (ends.get(fact.shard) ?? '');
+    if (lane?.run !== undefined && !redriven && !owed.spans(lane.run, fact)) {
+      verdict.broken('P2', 'a run sends only the events it was started over', `event ${fact.n} at ${fact.shard} ${fact.position} by run ${lane.run.id} of ${subscription.id}`, [`event ${fact.n} `, `event ${fact.n}:`, lane.run.id]);
+    }
+    const { from, endsWhenAsked, generation, hidden: notThere } = subscription.beginning;
+    const live = !notThere.has(fact.shard) && lane !== undefined && lane.run === undefined && !redriven && !subscription.restored;
+    const isBefore = from === 'latest' && generation === fact.generation && fact.position <= (endsWhenAsked.get(fact.shard) ?? '');
     if (live && isBefore && subscription.present.pass === 0) {
       verdict.broken('P2', 'a subscription from latest gets nothing from before its creation', `event ${fact.n} to ${subscription.id}`, [subscription.uid]);
     }
@@ -129,8 +132,14 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
       const { parked, held } = mirror.open(subscription.uid);
       return parked + held > 0 || bounds.inFlight(subscription.uid) > 0;
     },
-    discardAsked: (letter) => void asked.discards.add(letter),
-    redriveAsked: (letter) => void asked.redrives.add(letter),
+    discardAsked(letter) {
+      asked.redrives.delete(letter);
+      asked.discards.add(letter);
+    },
+    redriveAsked(letter) {
+      asked.discards.delete(letter);
+      asked.redrives.add(letter);
+    },
     health: (environment, id, health) => bounds.health(environment, id, health),
     appended(entries, results) {
       const before = facts.all.length;
@@ -157,7 +166,7 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
     },
     noticed(notice) {
       breakers.noticed(notice);
-      if (notice.kind === 'bound_reached') situations.count('boundReached');
+      bounds.noticed(notice);
     },
     sent(exchange) {
       const request = requests.sent(exchange);

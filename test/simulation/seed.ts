@@ -22,7 +22,7 @@ import type { Crash } from './scenario.ts';
 import { seedCrypto } from './random.ts';
 import { createSituations } from './situations.ts';
 import type { Counts } from './situations.ts';
-import { tellChange, tellCommit } from './tell.ts';
+import { short, tellChange, tellCommit } from './tell.ts';
 import { createWire } from './wire.ts';
 import type { Wire } from './wire.ts';
 import { createWorkload } from './workload.ts';
@@ -122,7 +122,9 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
       observer: {
         appended: (entries, results) => invariants.appended(entries, results),
         topicDeclared: (environment, topic, retentionMs) => invariants.topicDeclared(environment, topic, retentionMs),
-        read(request) {
+        read(request, page) {
+          const { expired } = page;
+          world.trace.note(`  page of ${page.records.length} to ${short(page.through)}${page.atEnd ? ', the end' : ''}${expired === undefined ? '' : `, expired to ${short(expired.last.position)}`}`);
           const behind = invariants.facts.inShard(request.shard).filter(({ position }) => position > request.after);
           const bytes = behind.reduce((sum, { size }) => sum + size, 0);
           if (bytes > limits.ringBytes && world.monotonic() > startedMs + 200) situations.count('ringOverrun');
@@ -257,6 +259,7 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
     const environments = ['default', 'staging'];
     for (const environment of environments) for (const app of APPS) await durable.directory.put('app', environment, app, { name: app, createdMs: world.now() });
     for (const { environment, topic, retentionMs, latency, keyPath } of scenario.topics) {
+      world.trace.note(`topic ${environment}/${topic} is kept ${retentionMs} ms`);
       const value = { owner: 'shop', retentionMs, latency, maxBytes: 10_000, createdMs: world.now(), ...(keyPath ? { keyPath: '$.key' } : {}) };
       await durable.directory.put('topic', environment, topic, value);
     }

@@ -102,7 +102,7 @@ export function createWorkload({ world, scenario, invariants, gateway, dedupeWin
     if (target === undefined) return;
     for (const intent of call.intents) invariants.intend(intent);
     if (canBeRepeated(call)) used.push({ ...call, atMs: world.monotonic(), wallMs: world.now() });
-    world.trace.note(`publish ${call.intents.map(({ n }) => n).join(' ')}`);
+    world.trace.note(`publish ${call.intents.map(({ n, topic, key }) => `${n} ${topic} ${key ?? '-'}`).join(', ')}`);
     try {
       const results = await target.publish(call.request);
       invariants.answeredPublish(call.intents, results);

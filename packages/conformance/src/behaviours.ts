@@ -15,7 +15,7 @@ export interface Suite<World> {
 }
 
 /** Nothing here waits for time to pass; a behaviour that is stuck on a signal ends as a failure after this long. */
-const STUCK_MS = 60_000;
+const STUCK_MS = 30_000;
 
 export function runSuite<World extends { close(): Promise<void> }>({ name, areas, skip, open }: Suite<World>): void {
   mustBeTitles(Object.keys(skip), areas);

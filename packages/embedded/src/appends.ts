@@ -80,8 +80,9 @@ export function createAppends({ send, appended }: AppendsOptions): Appends {
   return {
     add(entries) {
       if (entries.length === 0) return Promise.resolve([]);
-      const tooLong = entries.find(({ dedupe }) => dedupe !== undefined && dedupe.key.length > KEY_BYTES_MAX);
-      if (tooLong !== undefined) return Promise.reject(new Problem('invalid_request', `An idempotency key has at most ${KEY_BYTES_MAX} bytes`));
+      const tooLong = entries.find(({ dedupe }) => dedupe !== undefined && isTooLong(dedupe.key));
+      if (tooLong !== undefined)
+        return Promise.reject(new Problem('invalid_request', `An idempotency key has at most ${KEY_BYTES_MAX} bytes`));
       const { promise, resolve, reject } = Promise.withResolvers<readonly Appended[]>();
       waiting.push({ entries, bytes: entries.reduce((sum, { bytes }) => sum + bytes.length, 0), resolve, reject });
       if (!isScheduled) queueMicrotask(flush);
@@ -91,17 +92,26 @@ export function createAppends({ send, appended }: AppendsOptions): Appends {
   };
 }
 
+function isTooLong(key: string): boolean {
+  // A code unit has at most three bytes: nearly every key is short enough without counting.
+  return key.length * 3 > KEY_BYTES_MAX && Buffer.byteLength(key) > KEY_BYTES_MAX;
+}
+
 function resultsOf(entries: readonly Entry[], { first, timeMs, others }: AppendAnswer): Appended[] {
   const settled = new Map(others);
   let offset = first;
   return entries.map((_, at) => {
     const before = settled.get(at);
     if (before === null) return { status: 'conflict' };
-    if (before !== undefined) return { status: 'duplicate', shard: SHARD, position: positionOf(before.offset), timeMs: before.timeMs, id: before.id };
+    if (before !== undefined)
+      return { status: 'duplicate', shard: SHARD, position: positionOf(before.offset), timeMs: before.timeMs, id: before.id };
     return { status: 'appended', shard: SHARD, position: positionOf(offset++), timeMs };
   });
 }
 
-function recordOf({ environment, app, event, bytes }: Entry, { shard, position, timeMs }: Extract<Appended, { status: 'appended' }>): LogRecord {
+function recordOf(
+  { environment, app, event, bytes }: Entry,
+  { shard, position, timeMs }: Extract<Appended, { status: 'appended' }>,
+): LogRecord {
   return { shard, position, timeMs, environment, app, event, size: bytes.length };
 }

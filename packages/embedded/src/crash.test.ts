@@ -47,7 +47,10 @@ async function holdsAll({ log }: Embedded, appended: ReadonlyMap<string, string>
   for (const [key, position] of appended) assert.equal(byId.get(key), position);
   const keys = [...byId.keys()];
   const again = await log.append(keys.map((key) => keyed(key)));
-  assert.deepEqual(again.map((result) => [result.status, result.status === 'duplicate' && result.position]), keys.map((key) => ['duplicate', byId.get(key)]));
+  assert.deepEqual(
+    again.map((result) => [result.status, result.status === 'duplicate' && result.position]),
+    keys.map((key) => ['duplicate', byId.get(key)]),
+  );
 }
 
 async function isWhole({ ledger }: Embedded, round: number, commits: number): Promise<void> {
@@ -91,7 +94,10 @@ test('a data directory belongs to one process, and to the next one when that has
   const writer = startWriter(store, 0, {});
   const heard = listen(writer, Infinity);
   await once(writer.stdout, 'data');
-  await assert.rejects(store.open(), (error: Error) => hasCode('data_directory_locked')(error) && error.message.includes(`${writer.pid}`));
+  await assert.rejects(
+    store.open(),
+    (error: Error) => hasCode('data_directory_locked')(error) && error.message.includes(`${writer.pid}`),
+  );
   writer.kill('SIGKILL');
   const { appended } = await heard;
   await holdsAll(await store.open(), appended);

@@ -21,7 +21,13 @@ export function createDirectory({ ask }: Pick<StoreThread, 'ask'>): Directory {
       return (await ask('listResources', { kind, ...query })).map((stored) => read<K>(stored));
     },
     async put<K extends Kind>(kind: K, environment: string, id: string, value: Kinds[K], expect?: 'absent' | number) {
-      const stored = await ask('putResource', { kind, environment, id, value: JSON.stringify(value), ...(expect === undefined ? {} : { expect }) });
+      const stored = await ask('putResource', {
+        kind,
+        environment,
+        id,
+        value: JSON.stringify(value),
+        ...(expect === undefined ? {} : { expect }),
+      });
       tell(kind, environment, id, stored);
       return read<K>(stored);
     },

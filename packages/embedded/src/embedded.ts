@@ -58,9 +58,26 @@ const TAIL_BYTES = 16 * 1024 * 1024;
 
 /** Rejects with `data_directory_locked`, `data_directory_damaged`, `data_directory_newer`, `log_full` or `log_unavailable`. */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
-  const { directory, durability = 'fsync', now = Date.now, segmentBytes = SEGMENT_BYTES, segmentMs = SEGMENT_MS, maxBytes = Infinity } = options;
+  const {
+    directory,
+    durability = 'fsync',
+    now = Date.now,
+    segmentBytes = SEGMENT_BYTES,
+    segmentMs = SEGMENT_MS,
+    maxBytes = Infinity,
+  } = options;
   const { tailBytes = TAIL_BYTES, damaged = 'refuse', maxPageCount, fault, onFailure = warn } = options;
-  const setup = { directory, relaxed: durability === 'relaxed', segmentBytes, segmentMs, maxBytes, maxPageCount, damaged, nowMs: now(), fault };
+  const setup = {
+    directory,
+    relaxed: durability === 'relaxed',
+    segmentBytes,
+    segmentMs,
+    maxBytes,
+    maxPageCount,
+    damaged,
+    nowMs: now(),
+    fault,
+  };
   const thread = await startThread({ setup, now, onFailure });
   const log = createLog({ thread, now, tailBytes });
 

@@ -17,7 +17,9 @@ async function fill({ log }: Embedded, prefix = ''): Promise<string[]> {
   const positions: string[] = [];
   for (let i = 0; i < 10_000; i++) {
     try {
-      positions.push(...positionsOf(await log.append(Array.from({ length: 10 }, (_, n) => keyed(`${prefix}${i}.${n}`, { bytes: 2_000 })))));
+      positions.push(
+        ...positionsOf(await log.append(Array.from({ length: 10 }, (_, n) => keyed(`${prefix}${i}.${n}`, { bytes: 2_000 })))),
+      );
     } catch (error) {
       assert.ok(hasCode('log_full')(error), String(error));
       return positions;
@@ -69,7 +71,10 @@ test('what has room is not refused for what has none, though they came together'
     embedded.ledger.commit({ attempts: attempts(8_000) }),
     embedded.directory.put('app', 'default', 'shop', { name: 'Shop', createdMs: START_MS }),
   ]);
-  assert.deepEqual(results.map(({ status }) => status), ['fulfilled', 'rejected', 'fulfilled']);
+  assert.deepEqual(
+    results.map(({ status }) => status),
+    ['fulfilled', 'rejected', 'fulfilled'],
+  );
   assert.equal((await positionsIn(embedded.log)).length, 2);
   assert.equal((await embedded.directory.get('app', 'default', 'shop'))?.version, 1);
 });

@@ -3,7 +3,7 @@ import { Problem } from '@millrace/core/problem';
 import { compileTopics } from '@millrace/core/topic';
 import type { Appended, Entry, Log, LogRecord, Page, ReadRequest } from '@millrace/gateway/ports/log';
 import { createAppends } from './appends.ts';
-import { DEFAULT_RETENTION_MS, nameOf } from './names.ts';
+import { DEFAULT_RETENTION_MS, nameOf } from './messages.ts';
 import { unpackRecords } from './packing.ts';
 import { mustBeShard, offsetOf, positionOf, SHARD } from './position.ts';
 import { createTail } from './tail.ts';
@@ -42,10 +42,11 @@ export function createLog({ thread, now, tailBytes }: LogOptions): Log {
     return call;
   }
 
-  /** The records are in the tail before anybody hears of them. */
+  /** The records are in the tail before anybody hears of them; what a listener throws is its own. */
   function appended(records: readonly LogRecord[]): void {
     for (const record of records) tail.add(record);
-    if (records.length > 0) for (const { call } of [...listeners]) call();
+    if (records.length === 0) return;
+    for (const listener of listeners) queueMicrotask(() => listeners.has(listener) && listener.call());
   }
 
   function wantedBy(only: ReadRequest['only']): (record: LogRecord) => boolean {

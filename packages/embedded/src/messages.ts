@@ -1,9 +1,19 @@
 /** What crosses between the main thread and the store thread. All of it survives a structured clone. */
 import type { ProblemCode } from '@millrace/core/problem';
-import type { Commit, DeadLetter, KeyedRow, AttemptKey, AttemptRow, LaneRow, OpenLane, ParkedRow, SlotRow } from '@millrace/gateway/ports/ledger';
+import type {
+  Commit,
+  DeadLetter,
+  KeyedRow,
+  AttemptKey,
+  AttemptRow,
+  LaneRow,
+  OpenLane,
+  ParkedRow,
+  SlotRow,
+} from '@millrace/gateway/ports/ledger';
 import type { Page, TopicRetention } from '@millrace/gateway/ports/log';
 import type { AppendAnswer, AppendBatch, AttemptColumns, RecordPack } from './packing.ts';
-import type { SealStep } from './seal.ts';
+import type { SealStep } from './store/seal.ts';
 
 /** `workerData`. */
 export interface Setup {
@@ -58,22 +68,42 @@ export interface PackedPage extends Omit<Page, 'records'> {
   readonly records: RecordPack;
 }
 
-/** Every call with what goes in and what comes back. */
-export interface Calls {
+/** The calls, each with what goes in and what comes back. */
+export interface LogCalls {
   append: [AppendBatch, AppendAnswer];
-  read: [{ readonly after: number; readonly only?: { readonly environment: string; readonly topics: readonly string[] } | undefined; readonly limit: number; readonly maxBytes: number }, PackedPage];
+  read: [
+    {
+      readonly after: number;
+      readonly only?: { readonly environment: string; readonly topics: readonly string[] } | undefined;
+      readonly limit: number;
+      readonly maxBytes: number;
+    },
+    PackedPage,
+  ];
   fetch: [number, RecordPack];
   positionAt: [number, number];
-  bounds: [null, { readonly first?: { offset: number; timeMs: number }; readonly last?: { offset: number; timeMs: number }; readonly end: number }];
+  bounds: [
+    null,
+    {
+      readonly first?: { offset: number; timeMs: number };
+      readonly last?: { offset: number; timeMs: number };
+      readonly end: number;
+    },
+  ];
   declareTopic: [TopicRetention, null];
   trim: [null, null];
+}
 
+export interface LedgerCalls {
   commit: [PackedCommit, null];
   lanes: [null, readonly LaneRow[]];
   slots: [null, readonly SlotRow[]];
   handledAfter: [{ readonly lane: string; readonly shard: string; readonly after: string }, readonly string[]];
   openLanes: [null, readonly OpenLane[]];
-  due: [{ readonly lane: string; readonly shard: string; readonly dueMs: number; readonly limit: number }, { readonly rows: readonly ParkedRow[]; readonly nextDueMs?: number }];
+  due: [
+    { readonly lane: string; readonly shard: string; readonly dueMs: number; readonly limit: number },
+    { readonly rows: readonly ParkedRow[]; readonly nextDueMs?: number },
+  ];
   keyed: [{ readonly lane: string; readonly shard: string }, readonly KeyedRow[]];
   parked: [{ readonly lane: string; readonly shard: string; readonly position: string }, ParkedRow | undefined];
   attempts: [{ readonly subscription: string; readonly before?: AttemptKey; readonly limit: number }, readonly AttemptRow[]];
@@ -82,12 +112,36 @@ export interface Calls {
   deadLetter: [string, DeadLetter | undefined];
   deadLetterCounts: [null, readonly { readonly subscription: string; readonly count: number }[]];
   pruneAttempts: [number, null];
+}
 
+export interface DirectoryCalls {
   getResource: [{ readonly kind: string; readonly environment: string; readonly id: string }, StoredResource | undefined];
-  listResources: [{ readonly kind: string; readonly environment?: string; readonly after?: { readonly environment: string; readonly id: string }; readonly limit: number }, readonly StoredResource[]];
-  putResource: [{ readonly kind: string; readonly environment: string; readonly id: string; readonly value: string; readonly expect?: 'absent' | number }, StoredResource];
-  deleteResource: [{ readonly kind: string; readonly environment: string; readonly id: string; readonly expect?: number }, boolean];
+  listResources: [
+    {
+      readonly kind: string;
+      readonly environment?: string;
+      readonly after?: { readonly environment: string; readonly id: string };
+      readonly limit: number;
+    },
+    readonly StoredResource[],
+  ];
+  putResource: [
+    {
+      readonly kind: string;
+      readonly environment: string;
+      readonly id: string;
+      readonly value: string;
+      readonly expect?: 'absent' | number;
+    },
+    StoredResource,
+  ];
+  deleteResource: [
+    { readonly kind: string; readonly environment: string; readonly id: string; readonly expect?: number },
+    boolean,
+  ];
+}
 
+export interface Calls extends LogCalls, LedgerCalls, DirectoryCalls {
   close: [null, null];
 }
 export type CallName = keyof Calls;
@@ -102,7 +156,10 @@ export interface Question<Name extends CallName = CallName> {
 
 export type Answer =
   | { readonly number: number; readonly value: unknown }
-  | { readonly number: number; readonly problem: { readonly code: ProblemCode; readonly message: string; readonly advice: string | undefined } };
+  | {
+      readonly number: number;
+      readonly problem: { readonly code: ProblemCode; readonly message: string; readonly advice: string | undefined };
+    };
 
 /** Thread to main. */
 export type Told =
@@ -111,3 +168,11 @@ export type Told =
   | { readonly answers: readonly Answer[] }
   /** Retention took files with offsets up to here. */
   | { readonly removedThrough: number };
+
+/** Of topics never declared: seven days. */
+export const DEFAULT_RETENTION_MS = 7 * 86_400_000;
+
+/** A topic or app with its environment, as one key. */
+export function nameOf(environment: string, name: string): string {
+  return `${environment}\0${name}`;
+}

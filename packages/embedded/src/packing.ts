@@ -9,7 +9,7 @@ import type { AttemptRow } from '@millrace/gateway/ports/ledger';
 import type { Entry, LogRecord } from '@millrace/gateway/ports/log';
 import { audienceOf } from '@millrace/core/event';
 import { decodeEvent } from '@millrace/core/event-bytes';
-import { nameOf } from './names.ts';
+import { nameOf } from './messages.ts';
 import { positionOf, SHARD } from './position.ts';
 
 export type NamePair = readonly [environment: string, name: string];
@@ -81,7 +81,8 @@ export function createBatchPacker(): BatchPacker {
         head[i * ENTRY_WORDS + 3] = audience === undefined ? 0 : numberOf(apps, batch.apps, environment, audience) + 1;
         body.set(bytes, at);
         at += bytes.length;
-        if (dedupe !== undefined) batch.keys.push({ at: i, key: dedupe.key, memo: memoOf(dedupe.digest, event.id), windowMs: dedupe.windowMs });
+        if (dedupe !== undefined)
+          batch.keys.push({ at: i, key: dedupe.key, memo: memoOf(dedupe.digest, event.id), windowMs: dedupe.windowMs });
       });
       return batch;
     },
@@ -101,7 +102,12 @@ export function* unpackBatch({ count, buffer }: AppendBatch): Generator<BatchEnt
   for (let i = 0; i < head.length; i += ENTRY_WORDS) {
     const size = head[i]!;
     const audience = head[i + 3]!;
-    yield { topic: head[i + 1]!, app: head[i + 2]!, audience: audience === 0 ? undefined : audience - 1, bytes: new Uint8Array(buffer, at, size) };
+    yield {
+      topic: head[i + 1]!,
+      app: head[i + 2]!,
+      audience: audience === 0 ? undefined : audience - 1,
+      bytes: new Uint8Array(buffer, at, size),
+    };
     at += size;
   }
 }
@@ -161,11 +167,23 @@ export function unpackRecords({ count, buffer, environments, apps }: RecordPack)
   const words = new Uint32Array(buffer, floats.byteLength, count * RECORD_WORDS);
   let at = count * RECORD_HEAD_BYTES;
   return Array.from({ length: count }, (_, i) => {
-    const [size, environment, app] = words.subarray(i * RECORD_WORDS, (i + 1) * RECORD_WORDS) as unknown as [number, number, number];
+    const [size, environment, app] = words.subarray(i * RECORD_WORDS, (i + 1) * RECORD_WORDS) as unknown as [
+      number,
+      number,
+      number,
+    ];
     const event = decodeEvent(new Uint8Array(buffer, at, size));
     at += size;
     const position = positionOf(floats[i * RECORD_FLOATS]!);
-    return { shard: SHARD, position, timeMs: floats[i * RECORD_FLOATS + 1]!, environment: environments[environment]!, app: apps[app]!, event, size };
+    return {
+      shard: SHARD,
+      position,
+      timeMs: floats[i * RECORD_FLOATS + 1]!,
+      environment: environments[environment]!,
+      app: apps[app]!,
+      event,
+      size,
+    };
   });
 }
 
@@ -204,7 +222,9 @@ export function packAttempts(rows: readonly AttemptRow[]): AttemptColumns {
     startedMs[i] = row.startedMs;
   });
   const positions = rows.map((row) => row.position).join('\n');
-  const rest = rows.map((row) => JSON.stringify([row.durationMs, row.cause, row.status, row.snippet, row.eventId, row.topic])).join('\n');
+  const rest = rows
+    .map((row) => JSON.stringify([row.durationMs, row.cause, row.status, row.snippet, row.eventId, row.topic]))
+    .join('\n');
   return { count: rows.length, names: [...numbers.keys()], words, startedMs, positions, rest };
 }
 
@@ -222,12 +242,32 @@ export function* unpackAttempts({ count, names, words, startedMs, positions, res
   const positionLines = positions.split('\n');
   const restLines = rest.split('\n');
   for (let i = 0; i < count; i++) {
-    const [lane, shard, n, outcome] = words.subarray(i * ATTEMPT_WORDS, (i + 1) * ATTEMPT_WORDS) as unknown as [number, number, number, number];
-    yield { lane: names[lane]!, shard: names[shard]!, position: positionLines[i]!, n, startedMs: startedMs[i]!, outcome, rest: restLines[i]! };
+    const [lane, shard, n, outcome] = words.subarray(i * ATTEMPT_WORDS, (i + 1) * ATTEMPT_WORDS) as unknown as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    yield {
+      lane: names[lane]!,
+      shard: names[shard]!,
+      position: positionLines[i]!,
+      n,
+      startedMs: startedMs[i]!,
+      outcome,
+      rest: restLines[i]!,
+    };
   }
 }
 
 export function readRest(rest: string): Pick<AttemptRow, 'durationMs' | 'cause' | 'status' | 'snippet' | 'eventId' | 'topic'> {
-  const [durationMs, cause, status, snippet, eventId, topic] = JSON.parse(rest) as [number, string, number, string, string, string];
+  const [durationMs, cause, status, snippet, eventId, topic] = JSON.parse(rest) as [
+    number,
+    string,
+    number,
+    string,
+    string,
+    string,
+  ];
   return { durationMs, cause, status, snippet, eventId, topic };
 }

@@ -1,8 +1,24 @@
 /** Which of the three ports a call belongs to, and whether it writes. */
 import type { CallName } from './messages.ts';
 
-const LOG_CALLS: ReadonlySet<CallName> = new Set<CallName>(['append', 'read', 'fetch', 'positionAt', 'bounds', 'declareTopic', 'trim', 'close']);
-const WRITES: ReadonlySet<CallName> = new Set<CallName>(['append', 'declareTopic', 'commit', 'pruneAttempts', 'putResource', 'deleteResource']);
+const LOG_CALLS: ReadonlySet<CallName> = new Set<CallName>([
+  'append',
+  'read',
+  'fetch',
+  'positionAt',
+  'bounds',
+  'declareTopic',
+  'trim',
+  'close',
+]);
+const WRITES: ReadonlySet<CallName> = new Set<CallName>([
+  'append',
+  'declareTopic',
+  'commit',
+  'pruneAttempts',
+  'putResource',
+  'deleteResource',
+]);
 
 /** The directory has no codes of its own: it fails as the ledger does, they share a store wherever they are. */
 export function partOf(call: CallName): 'log' | 'ledger' {

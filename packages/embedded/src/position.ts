@@ -16,7 +16,8 @@ export function positionOf(offset: number): Position {
 /** Rejects what no embedded log ever gave out: read as a number it would silently mean another event. */
 export function offsetOf(position: Position): number {
   if (position === '') return 0;
-  if (!POSITION.test(position)) throw new Problem('invalid_request', `'${position.slice(0, 64)}' is not a position of the embedded log`);
+  if (!POSITION.test(position))
+    throw new Problem('invalid_request', `'${position.slice(0, 64)}' is not a position of the embedded log`);
   return Number(position);
 }
 

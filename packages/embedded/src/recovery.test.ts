@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, copyFileSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
@@ -36,10 +46,16 @@ for (const [what, damage] of Object.entries(DAMAGES)) {
     const positions = await halfSealed(store);
     damage(join(store.path, 'segments', SECOND));
     for (let i = 0; i < 2; i++) {
-      await assert.rejects(store.open(), (error: Error & { code: string }) => error.code === 'data_directory_damaged' && error.message.includes(SECOND));
+      await assert.rejects(
+        store.open(),
+        (error: Error & { code: string }) => error.code === 'data_directory_damaged' && error.message.includes(SECOND),
+      );
     }
     const embedded = await store.open({ damaged: 'set-aside' });
-    assert.deepEqual(embedded.setAside.map(({ file, records }) => [file, records]), [[SECOND, 1]]);
+    assert.deepEqual(
+      embedded.setAside.map(({ file, records }) => [file, records]),
+      [[SECOND, 1]],
+    );
     assert.equal(existsSync(join(store.path, 'set-aside', SECOND)), what !== 'missing');
     await reportsLossOf(embedded, positions, positions[1]!);
     await reportsLossOf(await store.open(), positions, positions[1]!);
@@ -48,7 +64,10 @@ for (const [what, damage] of Object.entries(DAMAGES)) {
 
 async function reportsLossOf({ log }: Embedded, positions: readonly string[], lost: string): Promise<void> {
   const [page] = await pages(log);
-  assert.deepEqual(page!.records.map(({ position }) => position), positions.filter((position) => position !== lost));
+  assert.deepEqual(
+    page!.records.map(({ position }) => position),
+    positions.filter((position) => position !== lost),
+  );
   assert.equal(page!.expired?.last.position, lost);
   assert.equal(page!.expired?.count, 1);
 }
@@ -61,9 +80,15 @@ test('damage inside a sealed file is told to who reads there, and found by the s
   // Not the first page and no overflow page: the b-tree of the events or its index.
   for (let page = 1; page < bytes.length / 16_384; page++) bytes.fill(0xff, page * 16_384, page * 16_384 + 64);
   writeFileSync(path, bytes);
-  await assert.rejects(store.open().then(({ log }) => pages(log)), (error: Error) => error.message.includes(SECOND));
+  await assert.rejects(
+    store.open().then(({ log }) => pages(log)),
+    (error: Error) => error.message.includes(SECOND),
+  );
   const embedded = await store.open({ damaged: 'set-aside' });
-  assert.deepEqual(embedded.setAside.map(({ file }) => file), [SECOND]);
+  assert.deepEqual(
+    embedded.setAside.map(({ file }) => file),
+    [SECOND],
+  );
   assert.equal((await positionsIn(embedded.log)).length, 9);
 });
 
@@ -73,7 +98,10 @@ test('a lost keys file is set aside without a loss of events', async (context) =
   rmSync(join(store.path, 'segments', '000000002-keys.db'));
   await assert.rejects(store.open(), { code: 'data_directory_damaged' });
   const embedded = await store.open({ damaged: 'set-aside' });
-  assert.deepEqual(embedded.setAside.map(({ file, records }) => [file, records]), [['000000002-keys.db', 0]]);
+  assert.deepEqual(
+    embedded.setAside.map(({ file, records }) => [file, records]),
+    [['000000002-keys.db', 0]],
+  );
   assert.deepEqual(await positionsIn(embedded.log), positions);
   assert.equal((await embedded.log.append([keyed('k0')]))[0]?.status, 'duplicate');
 });
@@ -86,7 +114,10 @@ test('what a crash left of a sealing is removed, what nobody knows is set aside'
   copyFileSync(join(segments, SECOND), join(segments, '000000006-7d.db'));
   copyFileSync(join(segments, SECOND), join(segments, '000000099-7d.db'));
   const embedded = await store.open();
-  assert.deepEqual(embedded.setAside.map(({ file }) => file), ['000000099-7d.db']);
+  assert.deepEqual(
+    embedded.setAside.map(({ file }) => file),
+    ['000000099-7d.db'],
+  );
   assert.deepEqual(readdirSync(join(store.path, 'set-aside')), ['000000099-7d.db']);
   assert.equal(store.segments().filter((name) => name.startsWith('000000006')).length, 0);
   assert.deepEqual(await positionsIn(embedded.log), positions);
@@ -165,6 +196,9 @@ test('in relaxed mode offsets skip ahead after an unclean stop, and only then', 
   assert.deepEqual([Number(last!.position), Number(end)], [2, 1_000_002]);
   assert.deepEqual(await offsetsOf(restarted), [1_000_003]);
   const [page] = await pages(restarted.log, { after: '0000000000001500' });
-  assert.deepEqual(page!.records.map(({ position }) => Number(position)), [1_000_003]);
+  assert.deepEqual(
+    page!.records.map(({ position }) => Number(position)),
+    [1_000_003],
+  );
   await restarted.close();
 });

@@ -1,7 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Embedded } from './embedded.ts';
-import { DAY_MS, entries, entry, HOUR_MS, keyed, pages, positionsIn, positionsOf, readAll, START_MS, testStore } from './testing.ts';
+import {
+  DAY_MS,
+  entries,
+  entry,
+  HOUR_MS,
+  keyed,
+  pages,
+  positionsIn,
+  positionsOf,
+  readAll,
+  START_MS,
+  testStore,
+} from './testing.ts';
 import type { TestStore } from './testing.ts';
 
 /** Every append fills its hot table: the next one goes to a new table, and the old one is sealed. */
@@ -26,7 +38,10 @@ test('a log is read across sealed files and the hot table as if it were one', as
   assert.deepEqual(await positionsIn(embedded.log), positions);
   assert.deepEqual(await positionsIn(embedded.log, { limit: 1 }), positions);
   assert.deepEqual(await positionsIn(embedded.log, { after: positions[4]!, limit: 5 }), positions.slice(5));
-  assert.deepEqual((await readAll(embedded.log)).map(({ event }) => event.id), positions.map((_, i) => `${i}`));
+  assert.deepEqual(
+    (await readAll(embedded.log)).map(({ event }) => event.id),
+    positions.map((_, i) => `${i}`),
+  );
 });
 
 test('topics are found in sealed files, few of many and most of them', async (context) => {
@@ -36,11 +51,22 @@ test('topics are found in sealed files, few of many and most of them', async (co
   for (let i = 0; i < all.length; i += 50) await embedded.log.append(all.slice(i, i + 50));
   await embedded.log.trim();
   assert.ok(store.segments().length > 2);
-  for (const topics of [['topic.7'], ['topic.7', 'topic.11'], ['topic.*'], ['>'], ['topic.1', 'topic.2', 'topic.3', 'topic.4', 'topic.5', 'topic.6']]) {
-    const expected = all.filter(({ event }) => topics.some((topic) => topic === event.type || topic === 'topic.*' || topic === '>'));
+  for (const topics of [
+    ['topic.7'],
+    ['topic.7', 'topic.11'],
+    ['topic.*'],
+    ['>'],
+    ['topic.1', 'topic.2', 'topic.3', 'topic.4', 'topic.5', 'topic.6'],
+  ]) {
+    const expected = all.filter(({ event }) =>
+      topics.some((topic) => topic === event.type || topic === 'topic.*' || topic === '>'),
+    );
     for (const limit of [1_000, 7]) {
       const found = await readAll(embedded.log, { topics, limit });
-      assert.deepEqual(found.map(({ event }) => event.id), expected.map(({ event }) => event.id));
+      assert.deepEqual(
+        found.map(({ event }) => event.id),
+        expected.map(({ event }) => event.id),
+      );
     }
   }
 });
@@ -84,13 +110,18 @@ test('an idempotency key is known when its event was sealed, and forgotten after
   assert.ok(first?.status === 'appended');
   for (let i = 0; i < 2; i++) {
     assert.deepEqual(await embedded.log.append([keyed('k1')]), [{ ...first, status: 'duplicate', id: 'k1' }]);
-    assert.deepEqual(await embedded.log.append([entry({ dedupe: { key: 'k1', digest: 'b', windowMs: 1 } })]), [{ status: 'conflict' }]);
+    assert.deepEqual(await embedded.log.append([entry({ dedupe: { key: 'k1', digest: 'b', windowMs: 1 } })]), [
+      { status: 'conflict' },
+    ]);
     embedded = await store.open(SEAL_EACH);
   }
   store.clock.ms += DAY_MS;
   assert.equal((await embedded.log.append([keyed('k1')]))[0]?.status, 'appended');
   await embedded.log.trim();
-  assert.deepEqual(store.segments().filter((name) => name.includes('keys')), ['000000006-keys.db']);
+  assert.deepEqual(
+    store.segments().filter((name) => name.includes('keys')),
+    ['000000006-keys.db'],
+  );
 });
 
 test('a hot table is sealed by its age, also when nothing more is appended', async (context) => {
@@ -108,7 +139,8 @@ test('topics of different retention go to files of their own and their space ret
   const store = testStore(context);
   const embedded = await store.open({ segmentMs: HOUR_MS });
   const lives = { short: HOUR_MS / 2, daily: DAY_MS, long: 365 * DAY_MS };
-  for (const [topic, retentionMs] of Object.entries(lives)) await embedded.log.declareTopic({ environment: 'default', topic, retentionMs });
+  for (const [topic, retentionMs] of Object.entries(lives))
+    await embedded.log.declareTopic({ environment: 'default', topic, retentionMs });
   const all = entries(30).map((each, i) => entry({ id: each.event.id, topic: Object.keys(lives)[i % 3]! }));
   const positions = positionsOf(await embedded.log.append(all));
   store.clock.ms += HOUR_MS;
@@ -118,7 +150,10 @@ test('topics of different retention go to files of their own and their space ret
   await embedded.log.trim();
   assert.deepEqual(store.segments(), ['000000001-1y.db']);
   const [page] = await pages(embedded.log);
-  assert.deepEqual(page!.records.map(({ position }) => position), positions.filter((_, i) => i % 3 === 2));
+  assert.deepEqual(
+    page!.records.map(({ position }) => position),
+    positions.filter((_, i) => i % 3 === 2),
+  );
   assert.deepEqual(page!.expired, { last: { position: positions[28], timeMs: START_MS }, firstTimeMs: START_MS, count: 20 });
 });
 
@@ -152,7 +187,10 @@ test('appends and reads go on while a large table is sealed', async (context) =>
   const positions: string[] = [];
   for (let i = 0; i < 24; i++) {
     positions.push(...positionsOf(await embedded.log.append(entries(256, { bytes: 1_000 }))));
-    assert.equal((await pages(embedded.log, { after: positions.at(-257) ?? '', limit: 1_000 })).flatMap(({ records }) => records).length, 256);
+    assert.equal(
+      (await pages(embedded.log, { after: positions.at(-257) ?? '', limit: 1_000 })).flatMap(({ records }) => records).length,
+      256,
+    );
   }
   await embedded.log.trim();
   assert.deepEqual(await positionsIn(embedded.log, { limit: 1_000 }), positions);

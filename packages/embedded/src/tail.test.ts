@@ -16,7 +16,10 @@ test('the tail reads what was added since, and leaves what is older to the log',
   const tail = createTail(10, 1_000);
   for (let offset = 11; offset <= 15; offset++) tail.add(record(offset));
   assert.equal(tail.read({ ...all, after: 9 }), undefined);
-  assert.deepEqual(tail.read({ ...all, after: 10 })?.records.map(({ timeMs }) => timeMs), [11, 12, 13, 14, 15]);
+  assert.deepEqual(
+    tail.read({ ...all, after: 10 })?.records.map(({ timeMs }) => timeMs),
+    [11, 12, 13, 14, 15],
+  );
   assert.deepEqual(tail.read({ ...all, after: 15 }), { records: [], through: positionOf(15), atEnd: true });
   assert.deepEqual(tail.read({ ...all, after: 99 }), { records: [], through: positionOf(99), atEnd: true });
   assert.deepEqual([tail.at(10), tail.at(11)?.timeMs, tail.at(16)], [undefined, 11, undefined]);
@@ -26,7 +29,10 @@ test('the tail keeps at most so many bytes and records, the newest', () => {
   const tail = createTail(0, 1_000);
   for (let offset = 1; offset <= 5_000; offset++) tail.add(record(offset, 10));
   assert.deepEqual([tail.after, tail.end], [4_900, 5_000]);
-  assert.deepEqual(tail.read({ ...all, after: 4_997 })?.records.map(({ timeMs }) => timeMs), [4_998, 4_999, 5_000]);
+  assert.deepEqual(
+    tail.read({ ...all, after: 4_997 })?.records.map(({ timeMs }) => timeMs),
+    [4_998, 4_999, 5_000],
+  );
   for (let offset = 5_001; offset <= 5_000 + TAIL_RECORDS_MAX + 10; offset++) tail.add(record(offset, 0));
   assert.equal(tail.end - tail.after, TAIL_RECORDS_MAX);
 });
@@ -45,7 +51,10 @@ test('a page of the tail ends before the record that has no room, and reports wh
   const hidden = ({ timeMs }: LogRecord) => timeMs === 2 || timeMs === 5;
   const wanted = ({ timeMs }: LogRecord) => timeMs !== 4;
   const page = tail.read({ ...all, wanted, hidden, limit: 2, after: 0 });
-  assert.deepEqual(page?.records.map(({ timeMs }) => timeMs), [1, 3]);
+  assert.deepEqual(
+    page?.records.map(({ timeMs }) => timeMs),
+    [1, 3],
+  );
   assert.deepEqual([page?.through, page?.atEnd], [positionOf(5), false]);
   assert.deepEqual(page?.expired, { last: { position: positionOf(5), timeMs: 5 }, firstTimeMs: 2, count: 2 });
 });

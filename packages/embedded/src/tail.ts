@@ -71,7 +71,8 @@ export function createTail(end: number, bytesMax: number): Tail {
         const record = records[i]!;
         if (!wanted(record)) continue;
         if (hidden(record)) expired = withLost(expired, record);
-        else if (taken.length >= limit || (taken.length > 0 && size + record.size > maxBytes)) return page(after + i - head, false);
+        else if (taken.length >= limit || (taken.length > 0 && size + record.size > maxBytes))
+          return page(after + i - head, false);
         else {
           taken.push(record);
           size += record.size;

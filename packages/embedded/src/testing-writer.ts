@@ -27,7 +27,19 @@ async function commit({ ledger }: Embedded): Promise<never> {
   const lane = `sub${round}.0`;
   for (let n = 1; ; n++) {
     const position = String(n).padStart(16, '0');
-    const attempt = { lane, shard: '0', position, startedMs: START_MS, durationMs: 1, outcome: 'delivered', cause: '', status: 200, snippet: '', eventId: '', topic: 't' } as const;
+    const attempt = {
+      lane,
+      shard: '0',
+      position,
+      startedMs: START_MS,
+      durationMs: 1,
+      outcome: 'delivered',
+      cause: '',
+      status: 200,
+      snippet: '',
+      eventId: '',
+      topic: 't',
+    } as const;
     const cursor = { log: 'l', position, timeMs: n, idHash: '' };
     await ledger.commit({ attempts: [1, 2, 3].map((i) => ({ ...attempt, n: i })), lanes: [{ lane, shard: '0', cursor }] });
     say(`c ${n}`);

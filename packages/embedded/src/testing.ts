@@ -70,7 +70,14 @@ export interface Given {
   readonly dedupe?: Dedupe;
 }
 
-export function entry({ id = '1', topic = 'orders.created', environment = 'default', app = 'shop', bytes = 10, dedupe }: Given = {}): Entry {
+export function entry({
+  id = '1',
+  topic = 'orders.created',
+  environment = 'default',
+  app = 'shop',
+  bytes = 10,
+  dedupe,
+}: Given = {}): Entry {
   const event: Event = { id, source: '/shop', type: topic, extensions: {}, data: new Uint8Array(bytes).fill(7) };
   return { environment, app, event, bytes: encodeEvent(event), ...(dedupe && { dedupe }) };
 }
@@ -101,7 +108,15 @@ export interface Query {
 export async function pages(log: Log, { after = '', limit = 100, topics }: Query = {}): Promise<Page[]> {
   const all: Page[] = [];
   for (let from = after; ; from = all.at(-1)!.through) {
-    all.push(await log.read({ shard: '0', after: from, limit, maxBytes: 2 ** 20, ...(topics && { only: { environment: 'default', topics } }) }));
+    all.push(
+      await log.read({
+        shard: '0',
+        after: from,
+        limit,
+        maxBytes: 2 ** 20,
+        ...(topics && { only: { environment: 'default', topics } }),
+      }),
+    );
     if (all.at(-1)!.atEnd) return all;
   }
 }

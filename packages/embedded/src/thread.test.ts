@@ -15,7 +15,9 @@ test('when the thread dies, all that waits and all that comes later is rejected,
   // No batch the packer makes: the thread takes it for the bug that it is.
   const impossible = { count: 9, buffer: new ArrayBuffer(1), topics: [], apps: [], keys: [] };
   const waiting = [thread.ask('append', impossible), thread.ask('lanes', null), thread.ask('bounds', null)];
-  const codes = (await Promise.allSettled(waiting)).map((result) => result.status === 'rejected' && (result.reason as { code: string }).code);
+  const codes = (await Promise.allSettled(waiting)).map(
+    (result) => result.status === 'rejected' && (result.reason as { code: string }).code,
+  );
   assert.deepEqual(codes, ['log_unavailable', 'ledger_unavailable', 'log_unavailable']);
   assert.ok((await told.promise) instanceof RangeError);
   await assert.rejects(thread.ask('lanes', null), { code: 'ledger_unavailable' });

@@ -6,7 +6,7 @@ import type { Answer, CallName, Calls, Ready, Setup, Told } from './messages.ts'
 import { partOf } from './parts.ts';
 
 /** The one place that names the file; the packed package has it as .js. */
-const WORKER = new URL('./worker.ts', import.meta.url);
+const WORKER = new URL('./store/worker.ts', import.meta.url);
 
 export interface StoreThread {
   readonly ready: Ready;
@@ -39,6 +39,7 @@ export async function startThread({ setup, now, onFailure }: ThreadOptions): Pro
   let removed: (through: number) => void = () => {};
   let asked = 0;
   let ended: { readonly cause: unknown } | undefined;
+  let isOpen = false;
   let closing: Promise<void> | undefined;
 
   worker.on('message', (told: Told) => {
@@ -50,7 +51,7 @@ export async function startThread({ setup, now, onFailure }: ThreadOptions): Pro
   worker.on('error', (error) => {
     opened.reject(error);
     end(error);
-    onFailure(error as Error);
+    if (isOpen) onFailure(error as Error);
   });
   worker.on('exit', () => {
     end(undefined);
@@ -76,7 +77,11 @@ export async function startThread({ setup, now, onFailure }: ThreadOptions): Pro
     return new Problem(`${partOf(call)}_unavailable`, `The embedded store ${why}`, { cause });
   }
 
-  function ask<Name extends CallName>(call: Name, value: Calls[Name][0], transfer: readonly Transferable[] = []): Promise<Calls[Name][1]> {
+  function ask<Name extends CallName>(
+    call: Name,
+    value: Calls[Name][0],
+    transfer: readonly Transferable[] = [],
+  ): Promise<Calls[Name][1]> {
     if (ended !== undefined || (closing !== undefined && call !== 'close')) return Promise.reject(unavailable(call));
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const number = ++asked;
@@ -92,6 +97,7 @@ export async function startThread({ setup, now, onFailure }: ThreadOptions): Pro
   }
 
   const ready = await opened.promise;
+  isOpen = true;
   return {
     ready,
     ask,
@@ -100,6 +106,14 @@ export async function startThread({ setup, now, onFailure }: ThreadOptions): Pro
   };
 }
 
-function problemFrom({ code, message, advice }: { readonly code: Problem['code']; readonly message: string; readonly advice: string | undefined }): Problem {
+function problemFrom({
+  code,
+  message,
+  advice,
+}: {
+  readonly code: Problem['code'];
+  readonly message: string;
+  readonly advice: string | undefined;
+}): Problem {
   return new Problem(code, message, advice === undefined ? {} : { advice });
 }

@@ -132,6 +132,7 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     for (const { environment, id, value } of registry.topics()) await log.declareTopic({ environment, topic: id, retentionMs: value.retentionMs });
     await lanes.start({ subscriptions: [...registry.subscriptions()], runs: [...registry.runs()].filter(isOfThisLog) });
     state = 'running';
+    for (const run of registry.runs()) if (run.value.state === 'running' && !isOfThisLog(run)) await replays.cancel(run.environment, run.id);
   }
 
   const isOfThisLog = ({ value }: Versioned<Run>): boolean => value.log === log.identity;

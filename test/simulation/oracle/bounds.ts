@@ -1,5 +1,5 @@
 /** Promise 5: what a subscription and the process may cost. In flight, rate, slow-down, pause, and the bounds of the ledger. */
-import type { Health } from '@millrace/gateway/api';
+import type { Health, Notice } from '@millrace/gateway/api';
 import type { Limits } from '@millrace/gateway/limits';
 import type { Subscription } from '@millrace/gateway/ports/directory';
 import type { Situations } from '../situations.ts';
@@ -12,6 +12,7 @@ export interface Bounds {
   sent(request: Request): void;
   answered(request: Request): void;
   committed(touched: Touched): void;
+  noticed(notice: Notice): void;
   health(environment: string, id: string, health: Health): void;
   /** Requests under way at a subscription's own endpoint. */
   inFlight(uid: string): number;
@@ -32,6 +33,7 @@ interface Load {
   inFlight: number;
   tokens: number;
   atMs: number;
+  lastMs: number;
   slowUntilMs: number;
 }
 
@@ -40,10 +42,11 @@ const TOLERANCE_MS = 1;
 
 export function createBounds({ limits, subscriptions, mirror, verdict, situations, now }: Needs): Bounds {
   const loads = new Map<string, Load>();
+  const told = new Set<string>();
   let inFlight = 0;
 
   const loadOf = ({ subscription, elsewhere, exchange }: Request): Load =>
-    loads.getOrInsertComputed(elsewhere ? exchange.host : subscription.uid, () => ({ inFlight: 0, tokens: Number.POSITIVE_INFINITY, atMs: now(), slowUntilMs: 0 }));
+    loads.getOrInsertComputed(elsewhere ? exchange.host : subscription.uid, () => ({ inFlight: 0, tokens: Number.POSITIVE_INFINITY, atMs: now(), lastMs: -1, slowUntilMs: 0 }));
 
   /** The most that any settings the gateway may act on now allow. */
   function most(subscription: SubscriptionFact, of: (settings: Subscription) => number): number {
@@ -59,7 +62,9 @@ export function createBounds({ limits, subscriptions, mirror, verdict, situation
     }
     load.tokens = Math.min(Math.max(1, rate), load.tokens + ((now() - load.atMs) * rate) / 1_000) - 1;
     load.atMs = now();
-    if (load.tokens < 0.5) situations.count('rateWait');
+    const smoothMs = 1_000 / rate;
+    if (now() - load.lastMs < 1.2 * smoothMs && now() - load.lastMs > 0.8 * smoothMs) situations.count('rateWait');
+    load.lastMs = now();
     if (load.tokens < -0.1) {
       verdict.broken('P5', 'a subscription gets no more than its rate', `event ${fact.n} to ${subscription.id}: more than ${rate} in a second`, [subscription.id]);
     }
@@ -102,14 +107,21 @@ export function createBounds({ limits, subscriptions, mirror, verdict, situation
         const open = mirror.open(subscription.uid);
         for (const name of ['parked', 'parkedBytes', 'held', 'deadLetters'] as const) {
           const bound = most(subscription, ({ bounds }) => bounds[name]);
+          if (open[name] >= bound) situations.count('boundReached');
           if (open[name] <= bound) continue;
           verdict.broken('P5', 'a subscription stays inside its bounds', `${name} of ${subscription.id} is ${open[name]}, its bound ${bound}`, [subscription.uid]);
         }
       }
     },
+    noticed(notice) {
+      if (notice.kind === 'bound_reached') told.add(`${notice.environment} ${notice.subscription}`);
+    },
     health(environment, id, health) {
       const subscription = subscriptions.byName(environment, id);
       if (subscription === undefined) return;
+      if (health.stoppedBy !== undefined && !told.has(`${environment} ${id}`)) {
+        verdict.broken('P5', 'a bound that stops a lane is told', `${health.stoppedBy} of ${id}`);
+      }
       for (const name of ['parked', 'parkedBytes', 'held'] as const) {
         const bound = most(subscription, ({ bounds }) => bounds[name]);
         if (health[name] > bound) verdict.broken('P5', 'health stays inside the bounds', `${name} of ${id} is ${health[name]}, its bound ${bound}`);

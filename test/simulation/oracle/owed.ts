@@ -21,6 +21,8 @@ export interface Owed {
   restart(): void;
   /** Whether the lane must still see to the event that it gets delivered or accounted for. */
   owes(lane: LaneFact, fact: Fact): boolean;
+  /** Whether a run was started over the event. */
+  spans(run: RunFact, fact: Fact): boolean;
   /** What has to happen before nothing is open any more. */
   left(): readonly Left[];
 }
@@ -224,6 +226,7 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
     },
     restart: () => passed.clear(),
     owes,
+    spans: isInSpan,
     left() {
       const left: Left[] = [];
       const leave = (lane: LaneFact, fact: Fact, state: string): void => {

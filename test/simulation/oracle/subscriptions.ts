@@ -23,6 +23,8 @@ export interface Beginning {
   /** Generation of the log, and its ends then. */
   readonly generation: number;
   readonly ends: ReadonlyMap<string, Position>;
+  /** As `ends`, when it was asked for: nothing up to there may come. */
+  readonly endsWhenAsked: ReadonlyMap<string, Position>;
   /** Shards that were not discovered then: entered by time. */
   readonly hidden: ReadonlySet<string>;
 }
@@ -79,18 +81,20 @@ export function createSubscriptions(facts: Facts, hidden: () => ReadonlySet<stri
   const all: SubscriptionFact[] = [];
   const runs: RunFact[] = [];
   const hosts = new Map<string, { readonly subscription: SubscriptionFact; readonly run?: RunFact }>();
-  const expected = new Map<string, From>();
+  const expected = new Map<string, { readonly from: From; readonly ends: ReadonlyMap<string, Position> }>();
   const verdicts = new Map<Subscription, Map<number, boolean>>();
 
   const byUid = (uid: string): SubscriptionFact | undefined => all.find((one) => one.uid === uid);
   const byName = (environment: string, id: string): SubscriptionFact | undefined =>
     all.findLast((one) => one.environment === environment && one.id === id && !one.deleted);
 
+  const endsNow = (): ReadonlyMap<string, Position> => new Map(facts.shards().map((shard) => [shard, facts.end(shard)]));
+
   function beginning(name: string, madeMs: number, wallMs: number): Beginning {
-    const ends = new Map(facts.shards().map((shard) => [shard, facts.end(shard)]));
-    const from = expected.get(name) ?? 'latest';
+    const asked = expected.get(name);
     expected.delete(name);
-    return { from, madeMs, wallMs, generation: facts.generation, ends, hidden: new Set(hidden()) };
+    const ends = endsNow();
+    return { from: asked?.from ?? 'latest', endsWhenAsked: asked?.ends ?? ends, madeMs, wallMs, generation: facts.generation, ends, hidden: new Set(hidden()) };
   }
 
   function subscriptionChanged(environment: string, id: string, value: Subscription | undefined, nowMs: number, wallMs: number): void {
@@ -149,7 +153,7 @@ export function createSubscriptions(facts: Facts, hidden: () => ReadonlySet<stri
     byUid,
     byName,
     byHost: (host) => hosts.get(host),
-    expect: (environment, id, from) => void expected.set(`${environment} ${id}`, from),
+    expect: (environment, id, from) => void expected.set(`${environment} ${id}`, { from, ends: endsNow() }),
     changed(change, { monotonicMs, wallMs }) {
       if (change.kind === 'subscription') subscriptionChanged(change.environment, change.id, change.now?.value, monotonicMs, wallMs);
       if (change.kind === 'run') runChanged(change.id, change.now?.value, monotonicMs);

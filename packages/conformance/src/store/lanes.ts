@@ -79,7 +79,7 @@ export const handled: Behaviours<OpenedStores> = {
         attempt(4, { n: 2 }),
       ],
       park: [parked(3), held(10)],
-      bury: [deadLetter(2), deadLetter(7)],
+      bury: [deadLetter(9), deadLetter(7)],
     });
     same(await ledger.handledAfter(LANE, SHARD, ''), [2, 3, 4, 7, 9, 10].map(at));
   },

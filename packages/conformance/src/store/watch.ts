@@ -78,9 +78,10 @@ export const watching: Behaviours<OpenedStores> = {
     const [one, two, gone] = [listen(directory), listen(directory), listen(directory)];
     await directory.put('app', 'default', 'shop', app('1'));
     await Promise.all([one, two, gone].map((watcher) => watcher.until(1)));
+    const putting = directory.put('app', 'default', 'shop', app('2'));
     gone.stop();
     gone.stop();
-    await directory.put('app', 'default', 'shop', app('2'));
+    await putting;
     await Promise.all([one, two].map((watcher) => watcher.until(2)));
     assert.equal(gone.changes.length, 1);
   },

@@ -130,7 +130,7 @@ interface Needs {
   readonly ledger: Ledger;
   readonly clock: Clock;
   readonly limits: Limits;
-  readonly deadLetterId: (place: LanePosition, of: 'event' | 'range') => string;
+  readonly deadLetterId: (place: LanePosition, through?: Position) => string;
   readonly onNotice: (notice: Notice) => void;
   /** Something was freed that other lanes of the subscription may be waiting for. */
   readonly onFreed: () => void;
@@ -310,7 +310,7 @@ export function createLane(needs: Needs): Lane {
   function lose({ cause, after, through, timeMs, throughTimeMs, count }: LostRange): void {
     const range = { through, throughTimeMs, ...(count === undefined ? {} : { count }) };
     const detail = cause === 'expired' ? 'retention took these events before they were delivered' : 'the log no longer holds what stood here';
-    bury({ ...emptyLetter(after, timeMs, 'range'), cause, detail, range }, {});
+    bury({ ...emptyLetter(after, timeMs, through), cause, detail, range }, {});
     const { environment, subscription } = needs;
     needs.onNotice({ kind: cause === 'expired' ? 'range_expired' : 'log_changed', environment, subscription, after, through });
   }
@@ -331,9 +331,9 @@ export function createLane(needs: Needs): Lane {
     pass(delivery);
   }
 
-  function emptyLetter(position: Position, timeMs: number, of: 'event' | 'range' = 'event'): DeadLetter {
+  function emptyLetter(position: Position, timeMs: number, through?: Position): DeadLetter {
     const place = placeOf(position);
-    return { ...place, id: needs.deadLetterId(place, of), cause: '', detail: '', attempts: 0, eventId: '', topic: '', timeMs, diedMs: clock.now() };
+    return { ...place, id: needs.deadLetterId(place, through), cause: '', detail: '', attempts: 0, eventId: '', topic: '', timeMs, diedMs: clock.now() };
   }
 
   function bury(letter: DeadLetter, change: Change, durable?: () => void): void {
@@ -345,6 +345,7 @@ export function createLane(needs: Needs): Lane {
 
   function pump(): void {
     if (ended || !started) return;
+    tellBound();
     if (retiring !== undefined) {
       if (inFlight === 0) retiring();
       return;
@@ -357,6 +358,15 @@ export function createLane(needs: Needs): Lane {
     startWhatMay();
     while (ready.size * 2 <= limits.windowRecords && feed()) startWhatMay();
     armDue();
+  }
+
+  /** Once each time the subscription comes to stand at a bound. */
+  function tellBound(): void {
+    const bound = endpoint.stoppedBy();
+    if (bound === endpoint.toldBound) return;
+    endpoint.toldBound = bound;
+    const { environment, subscription } = needs;
+    if (bound !== undefined) needs.onNotice({ kind: 'bound_reached', environment, subscription, bound });
   }
 
   function startWhatMay(): void {
@@ -376,10 +386,10 @@ export function createLane(needs: Needs): Lane {
 
   /** An open breaker lets one delivery out at a time: in turn one that is parked and one that is new, each time another. */
   function nextProbe(): Delivery | undefined {
-    const chosen = endpoint.probes % 2 === 0 ? (due.peek() ?? ready.peek()) : (ready.peek() ?? due.peek());
+    const candidates = endpoint.probes % 2 === 0 ? [due.peek(), ready.peek()] : [ready.peek(), due.peek()];
     if (due.size === 0 && mine.parked > 0) void loadDue(Number.MAX_SAFE_INTEGER);
-    if (chosen === undefined) feed();
-    return chosen !== undefined && endpoint.hasRoom(chosen.size, chosen.row === 'parked') ? chosen : undefined;
+    // Where the bounds have no room for a new one, a parked one can still be tried.
+    return candidates.find((one) => one !== undefined && endpoint.hasRoom(one.size, one.row === 'parked'));
   }
 
   function standInLine(next: Delivery): void {
@@ -844,8 +854,8 @@ export function createLane(needs: Needs): Lane {
     fallBehind(place) {
       if (!live) return;
       live = false;
-      readPlace = place;
-      feed();
+      if (place.position > readPlace.position) readPlace = place;
+      pump();
     },
     lookForExpired() {
       if (started && !live && !ended && kind !== 'drain' && !isReadUp() && !tail.covers(readPlace.position)) needs.catchUp.request(lane);

@@ -17,6 +17,8 @@ export interface Endpoint {
   readonly breakerOpen: boolean;
   readonly breakerByConnect: boolean;
   readonly counts: Counts;
+  /** The bound of which people were told last. */
+  toldBound: keyof SubscriptionBounds | undefined;
   /** How many unread events an open breaker may probe with: more with every round of them that failed. */
   readonly probeWindow: number;
   /** Probes of this outage so far. */
@@ -161,6 +163,7 @@ export function createEndpoint({ subscription, clock, limits, wake }: Needs): En
   const endpoint: Endpoint = {
     subscription,
     counts,
+    toldBound: undefined,
     get inFlight() {
       return inFlight;
     },

@@ -73,9 +73,12 @@ const HOUR_MS = 3_600_000;
 /** Breakers that must be open by failures to connect before the fault is taken to be ours. */
 const EGRESS_MIN = 3;
 
-/** A range begins where an event may be dead by itself: the two are different letters. */
-export const deadLetterId = ({ lane, shard, position }: LanePosition, of: 'event' | 'range'): string =>
-  `dl_${base32(hash('sha256', `${of}\n${lane}\n${shard}\n${position}`, 'buffer'), 26)}`;
+/**
+ * A range begins where an event may be dead by itself, and may be found again, longer, after a restart: each is a letter
+ * of its own, so that discarding the one a person has seen never takes another with it.
+ */
+export const deadLetterId = ({ lane, shard, position }: LanePosition, through = ''): string =>
+  `dl_${base32(hash('sha256', `${lane}\n${shard}\n${position}\n${through}`, 'buffer'), 26)}`;
 
 export function createLanes(needs: Needs): Lanes {
   const { log, ledger, clock, limits, recorder, match } = needs;
@@ -379,7 +382,7 @@ export function createLanes(needs: Needs): Lanes {
     needs.onNotice({ kind: 'log_changed', environment: subscriber.environment, subscription: subscriber.id, after: was.position, through: now.position });
     const detail = 'the log no longer holds the event at which this subscription stood: what came after it there can not be known';
     const range = { through: now.position, throughTimeMs: now.timeMs };
-    return { ...place, id: deadLetterId(place, 'range'), cause: 'log_changed', detail, attempts: 0, eventId: '', topic: '', timeMs: was.timeMs, diedMs: clock.now(), range };
+    return { ...place, id: deadLetterId(place, now.position), cause: 'log_changed', detail, attempts: 0, eventId: '', topic: '', timeMs: was.timeMs, diedMs: clock.now(), range };
   }
 
   async function start(known: Parameters<Lanes['start']>[0]): Promise<void> {

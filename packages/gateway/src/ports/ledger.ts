@@ -114,7 +114,7 @@ export interface AttemptRow extends LanePosition {
 export type AttemptKey = LanePosition & { readonly n: number; readonly startedMs: number };
 
 export interface DeadLetter extends LanePosition {
-  /** `dl_` and a digest of lane, shard and position: the same delivery can't be dead twice. */
+  /** `dl_` and a digest of lane, shard, position and the range's end: the same delivery can't be dead twice. */
   readonly id: string;
   /** Why, as a stable code: an attempt's cause, `exhausted`'s last one, `expired`, `log_changed`, … */
   readonly cause: string;

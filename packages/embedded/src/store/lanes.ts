@@ -66,7 +66,8 @@ export function openLanes(db: DatabaseSync): Lanes {
 
   reload();
   return {
-    laneId: (lane) => laneIds.get(lane) ?? (knownLane(lane) || hold(Number(addLane.run(lane, subscriptionOf(lane)).lastInsertRowid), lane)),
+    laneId: (lane) =>
+      laneIds.get(lane) ?? (knownLane(lane) || hold(Number(addLane.run(lane, subscriptionOf(lane)).lastInsertRowid), lane)),
     shardId: (shard) => shardIds.get(shard) ?? holdShard(Number(addShard.run(shard).lastInsertRowid), shard),
     knownLane,
     knownShard: (shard) => shardIds.get(shard) ?? 0,

@@ -1,5 +1,6 @@
 /** Topics and apps by number. Numbers are given out within the transaction that first uses them. */
 import type { DatabaseSync } from 'node:sqlite';
+import { DEFAULT_RETENTION_MS, nameOf } from '../messages.ts';
 
 export interface Topic {
   readonly id: number;
@@ -26,10 +27,6 @@ export interface Names {
   /** After a rollback: forgets what the transaction had added. */
   reload(): void;
 }
-
-const DAY_MS = 86_400_000;
-/** Of topics never declared. */
-export const DEFAULT_RETENTION_MS = 7 * DAY_MS;
 
 export function loadNames(db: DatabaseSync): Names {
   const readTopics = db.prepare('SELECT id, environment, topic, retention_ms FROM topics');
@@ -64,9 +61,15 @@ export function loadNames(db: DatabaseSync): Names {
   function reload(): void {
     for (const known of [topics, topicsByName, apps, appsByName]) known.clear();
     for (const { id, environment, topic, retention_ms } of readTopics.all()) {
-      holdTopic({ id: Number(id), environment: String(environment), topic: String(topic), retentionMs: Number(retention_ms ?? DEFAULT_RETENTION_MS) });
+      holdTopic({
+        id: Number(id),
+        environment: String(environment),
+        topic: String(topic),
+        retentionMs: Number(retention_ms ?? DEFAULT_RETENTION_MS),
+      });
     }
-    for (const { id, environment, app } of readApps.all()) holdApp({ id: Number(id), environment: String(environment), app: String(app) });
+    for (const { id, environment, app } of readApps.all())
+      holdApp({ id: Number(id), environment: String(environment), app: String(app) });
   }
 
   reload();
@@ -89,8 +92,4 @@ export function loadNames(db: DatabaseSync): Names {
     },
     reload,
   };
-}
-
-export function nameOf(environment: string, name: string): string {
-  return `${environment}\0${name}`;
 }

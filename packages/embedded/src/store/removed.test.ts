@@ -19,7 +19,10 @@ function removalOf(offsets: readonly number[]) {
 }
 
 test('marks come back as they were, small and large differences alike', () => {
-  const marks = { offsets: [1, 2, 3, 200, 70_000, 1_000_070_000, 2 ** 48], times: [0, 0, 5, 1_790_000_000_000, 1_790_000_000_000, 1_790_000_000_127, 1_990_000_000_000] };
+  const marks = {
+    offsets: [1, 2, 3, 200, 70_000, 1_000_070_000, 2 ** 48],
+    times: [0, 0, 5, 1_790_000_000_000, 1_790_000_000_000, 1_790_000_000_127, 1_990_000_000_000],
+  };
   assert.deepEqual(decodeMarks(encodeMarks(marks)), marks);
   assert.deepEqual(decodeMarks(new Uint8Array()), { offsets: [], times: [] });
   assert.throws(() => decodeMarks(Uint8Array.of(1, 200)), RangeError);
@@ -37,9 +40,14 @@ test('every part of what was removed is reported exactly', () => {
   for (const wanted of [undefined, new Set([1]), new Set([2]), new Set([1, 2]), new Set([3])]) {
     for (let after = 0; after < 22; after++) {
       for (let through = after; through < 22; through++) {
-        const inside = [...gone].flatMap(([topic, offsets]) => (wanted?.has(topic) === false ? [] : offsets)).filter((offset) => offset > after && offset <= through);
+        const inside = [...gone]
+          .flatMap(([topic, offsets]) => (wanted?.has(topic) === false ? [] : offsets))
+          .filter((offset) => offset > after && offset <= through);
         const loss = removed.within(after, through, wanted);
-        assert.deepEqual(loss && [loss.records, loss.first, loss.last, loss.firstMs, loss.lastMs, loss.exact], inside.length === 0 ? undefined : expectedOf(inside));
+        assert.deepEqual(
+          loss && [loss.records, loss.first, loss.last, loss.firstMs, loss.lastMs, loss.exact],
+          inside.length === 0 ? undefined : expectedOf(inside),
+        );
       }
     }
   }
@@ -54,7 +62,10 @@ test('the last one gone before a time is found inside a removal', () => {
   const { removed, add } = removedIn();
   add(1, [2, 4, 6]);
   add(2, [10]);
-  assert.deepEqual([15, 21, 40, 41, 61, 101].map((timeMs) => removed.lastBefore(timeMs)), [0, 2, 2, 4, 6, 10]);
+  assert.deepEqual(
+    [15, 21, 40, 41, 61, 101].map((timeMs) => removed.lastBefore(timeMs)),
+    [0, 2, 2, 4, 6, 10],
+  );
 });
 
 test('what is folded keeps its ends and count; a part of it is reported as perhaps more, never as nothing', () => {

@@ -12,7 +12,10 @@ export interface KeySources {
 }
 
 /** The use whose window is still open at `timeMs`. Of several uses only the newest can be: it began when the others' had ended. */
-export function findUse({ hots, files, sealed }: KeySources, { app, key, timeMs }: { readonly app: number; readonly key: string; readonly timeMs: number }): Use | undefined {
+export function findUse(
+  { hots, files, sealed }: KeySources,
+  { app, key, timeMs }: { readonly app: number; readonly key: string; readonly timeMs: number },
+): Use | undefined {
   const use = hotUse(hots, keyOf(app, key)) ?? sealedUse();
   return use !== undefined && use.untilMs > timeMs ? use : undefined;
 

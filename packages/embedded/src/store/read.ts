@@ -80,7 +80,10 @@ function* merge(shelves: readonly Iterable<Row>[]): Generator<Row> {
   const heads = sources.map((source) => source.next());
   try {
     for (;;) {
-      const next = heads.reduce((least, head, i) => (head.done !== true && (least === -1 || head.value[0] < (heads[least]!.value as Row)[0]) ? i : least), -1);
+      const next = heads.reduce(
+        (least, head, i) => (head.done !== true && (least === -1 || head.value[0] < (heads[least]!.value as Row)[0]) ? i : least),
+        -1,
+      );
       if (next === -1) return;
       yield heads[next]!.value as Row;
       heads[next] = sources[next]!.next();
@@ -91,7 +94,11 @@ function* merge(shelves: readonly Iterable<Row>[]): Generator<Row> {
   }
 }
 
-function lossOf({ names, removed }: PageSource, stretches: readonly Stretch[], query: PageQuery & { readonly through: number }): Loss | undefined {
+function lossOf(
+  { names, removed }: PageSource,
+  stretches: readonly Stretch[],
+  query: PageQuery & { readonly through: number },
+): Loss | undefined {
   const { after, through, wanted, nowMs } = query;
   let loss = removed.within(after, through, wanted);
   for (const { first, shelves } of stretches) {

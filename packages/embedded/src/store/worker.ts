@@ -6,33 +6,61 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { Transferable } from 'node:worker_threads';
-import { Problem } from '@millrace/core/problem';
 import { openDirectoryStore } from './directory-store.ts';
+import type { DirectoryStore } from './directory-store.ts';
 import { isStorageError, problemOf } from './faults.ts';
 import { answer, commitGroup, refusal } from './group.ts';
 import { openLedgerStore } from './ledger-store.ts';
+import type { LedgerStore } from './ledger-store.ts';
 import { lockDirectory } from './lock.ts';
 import { openLogStore } from './log-store.ts';
-import type { Answer, Calls, PackedPage, Question, Setup, Told } from './messages.ts';
-import type { RecordPack } from './packing.ts';
-import { isWrite, partOf } from './parts.ts';
+import type { LogStore } from './log-store.ts';
+import type { Answer, CallName, Calls, PackedPage, Question, Setup, Told } from '../messages.ts';
+import type { RecordPack } from '../packing.ts';
+import { isWrite, partOf } from '../parts.ts';
 import { openState } from './state.ts';
+import type { State } from './state.ts';
 
 const port = parentPort!;
 
+const setup = workerData as Setup;
 try {
-  serve(workerData as Setup);
+  serve(open(setup));
 } catch (error) {
-  if (!(error instanceof Problem)) throw error;
-  const { code, message, advice } = error;
+  const { code, message, advice } = problemOf(error, { directory: setup.directory, part: 'log' });
   tell({ refused: { code, message, advice } });
 }
 
-function serve(setup: Setup): void {
-  const { directory } = setup;
+/** What is answered at once. */
+type PlainCall = Exclude<CallName, 'trim' | 'close'>;
+type PlainCalls = { readonly [Name in PlainCall]: (value: Calls[Name][0], nowMs: number) => Calls[Name][1] };
+
+interface Stores {
+  readonly state: State;
+  readonly log: LogStore;
+  readonly ledger: LedgerStore;
+  readonly resources: DirectoryStore;
+  unlock(): void;
+}
+
+function open({ directory, ...options }: Setup): Stores {
   mkdirSync(join(directory, 'segments'), { recursive: true, mode: 0o700 });
   const unlock = lockDirectory(directory);
-  const { state, log, ledger, resources } = openStores(setup, unlock);
+  try {
+    const state = openState(directory, options);
+    const log = openLogStore(state, { ...options, turn, took: (removedThrough) => tell({ removedThrough }) });
+    const ledger = openLedgerStore(state, { turn });
+    const resources = openDirectoryStore(state);
+    state.begin(options.relaxed);
+    return { state, log, ledger, resources, unlock };
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
+
+function serve({ state, log, ledger, resources, unlock }: Stores): void {
+  const { directory } = state;
   const context = { state, apply, mark };
 
   function mark(): () => void {
@@ -43,31 +71,19 @@ function serve(setup: Setup): void {
     };
   }
 
+  const calls: PlainCalls = {
+    ...ledger,
+    ...resources,
+    append: log.append,
+    declareTopic: log.declareTopic,
+    read: log.read,
+    fetch: log.fetch,
+    positionAt: log.positionAt,
+    bounds: (_, nowMs) => log.bounds(nowMs),
+  };
+
   function apply({ call, value, nowMs }: Question): unknown {
-    switch (call) {
-      case 'append':
-        return log.append(value as Calls['append'][0], nowMs);
-      case 'declareTopic':
-        return log.declareTopic(value as Calls['declareTopic'][0]);
-      case 'read':
-        return log.read(value as Calls['read'][0], nowMs);
-      case 'fetch':
-        return log.fetch(value as number, nowMs);
-      case 'positionAt':
-        return log.positionAt(value as number);
-      case 'bounds':
-        return log.bounds(nowMs);
-      case 'trim':
-      case 'close':
-        throw new Error(`${call} is no plain call`);
-      case 'getResource':
-      case 'listResources':
-      case 'putResource':
-      case 'deleteResource':
-        return resources[call](value as never);
-      default:
-        return ledger[call](value as never);
-    }
+    return calls[call as PlainCall](value as never, nowMs);
   }
 
   function work(questions: readonly Question[]): void {
@@ -75,6 +91,7 @@ function serve(setup: Setup): void {
     const writes = questions.filter(({ call }) => isWrite(call));
     if (writes.length > 0) tellAnswers(commitGroup(writes, context));
     rotate(questions.at(-1)!.nowMs);
+    ledger.purgeQuietly();
     for (const question of questions) if (!isWrite(question.call)) workRead(question);
   }
 
@@ -104,6 +121,7 @@ function serve(setup: Setup): void {
   async function trim(question: Question): Promise<void> {
     try {
       await log.trim(question.nowMs);
+      await ledger.purge();
       tellAnswers([{ number: question.number, value: null }]);
     } catch (error) {
       tellAnswers([refusal(question, problemOf(error, { directory, part: 'log' }))]);
@@ -112,6 +130,7 @@ function serve(setup: Setup): void {
 
   async function close({ number }: Question): Promise<void> {
     await log.close();
+    await ledger.close();
     try {
       state.close();
     } finally {
@@ -126,20 +145,6 @@ function serve(setup: Setup): void {
   port.on('message', (first: Question) => work([first, ...arrived()]));
 }
 
-function openStores(setup: Setup, unlock: () => void) {
-  try {
-    const state = openState(setup.directory, setup);
-    const log = openLogStore(state, { ...setup, turn, took: (removedThrough) => tell({ removedThrough }) });
-    const ledger = openLedgerStore(state);
-    const resources = openDirectoryStore(state);
-    state.begin(setup.relaxed);
-    return { state, log, ledger, resources };
-  } catch (error) {
-    unlock();
-    throw error instanceof Problem ? error : problemOf(error, { directory: setup.directory, part: 'log' });
-  }
-}
-
 /** Waiting messages are worked between two immediates. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
@@ -147,7 +152,8 @@ function turn(): Promise<void> {
 
 function arrived(): Question[] {
   const questions: Question[] = [];
-  for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) questions.push(next.message as Question);
+  for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port))
+    questions.push(next.message as Question);
   return questions;
 }
 

@@ -1,8 +1,8 @@
 /** Group commit: everything that arrived together is one transaction. */
 import { Problem } from '@millrace/core/problem';
 import { problemOf } from './faults.ts';
-import type { Answer, Question } from './messages.ts';
-import { partOf } from './parts.ts';
+import type { Answer, Question } from '../messages.ts';
+import { partOf } from '../parts.ts';
 import type { State } from './state.ts';
 
 export interface GroupContext {

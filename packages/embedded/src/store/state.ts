@@ -3,7 +3,7 @@ import { closeSync, existsSync, fsyncSync, openSync, readdirSync } from 'node:fs
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Problem } from '@millrace/core/problem';
-import { isDamage } from './faults.ts';
+import { isDamage, isStorageError } from './faults.ts';
 import { APPLICATION_ID, PAGE_BYTES, SCHEMA_VERSION, STATE_SCHEMA } from './schema.ts';
 
 /** Pages between checkpoints: 64 MB of WAL. Fewer would make them cheaper and so frequent that they cost more. */
@@ -20,6 +20,8 @@ export interface State {
   readonly left: 'clean' | 'fsync' | 'relaxed';
   /** All of `change` or nothing; throws what it throws. */
   transaction<T>(change: () => T): T;
+  /** The same, and it survives a power loss also in `relaxed` mode. */
+  durably<T>(change: () => T): T;
   fact(name: FactName): string | number | undefined;
   setFact(name: FactName, value: string | number): void;
   /** From here on commits are worth what `relaxed` says. */
@@ -52,23 +54,36 @@ export function openState(directory: string, { maxPageCount }: { readonly maxPag
     }
   }
 
+  let isRelaxed = false;
+
+  function durably<T>(change: () => T): T {
+    db.exec('PRAGMA synchronous = FULL');
+    try {
+      return transaction(change);
+    } finally {
+      if (isRelaxed) db.exec('PRAGMA synchronous = NORMAL');
+    }
+  }
+
   return {
     db,
     directory,
     identity: String(fact('identity')),
     left: (fact('mode') ?? 'clean') as State['left'],
     transaction,
+    durably,
     fact,
     setFact: (name, value) => void writeFact.run(name, value),
     begin(relaxed) {
-      transaction(() => writeFact.run('mode', relaxed ? 'relaxed' : 'fsync'));
-      if (relaxed) db.exec('PRAGMA synchronous = NORMAL');
+      isRelaxed = relaxed;
+      durably(() => writeFact.run('mode', relaxed ? 'relaxed' : 'fsync'));
     },
     close() {
-      db.exec('PRAGMA synchronous = FULL');
-      // A disk with no room for this leaves the mode as it is: the next start then takes the careful way.
       try {
-        transaction(() => writeFact.run('mode', 'clean'));
+        durably(() => writeFact.run('mode', 'clean'));
+      } catch (error) {
+        // Where there is no space for this the mode stays as it is: the next start then takes the careful way.
+        if (!isStorageError(error)) throw error;
       } finally {
         db.close();
       }
@@ -103,9 +118,13 @@ function checkVersion(db: DatabaseSync, path: string): void {
   const application = Number(db.prepare('PRAGMA application_id').get()?.['application_id']);
   const tables = Number(db.prepare('SELECT count(*) AS tables FROM sqlite_schema').get()?.['tables']);
   if (version > SCHEMA_VERSION) {
-    throw new Problem('data_directory_newer', `${path} has schema version ${version}, this program knows versions up to ${SCHEMA_VERSION}`, {
-      advice: 'Start the newer program again, or restore a backup from before the upgrade.',
-    });
+    throw new Problem(
+      'data_directory_newer',
+      `${path} has schema version ${version}, this program knows versions up to ${SCHEMA_VERSION}`,
+      {
+        advice: 'Start the newer program again, or restore a backup from before the upgrade.',
+      },
+    );
   }
   if (version === 0 ? tables > 0 : application !== APPLICATION_ID) throw damaged(path, 'is no file of Millrace');
 }
@@ -152,7 +171,8 @@ export function syncDirectory(directory: string): void {
 
 export function damaged(path: string, what: string, cause?: unknown): Problem {
   return new Problem('data_directory_damaged', `${path} ${what}`, {
-    advice: 'Restore the data directory from a backup; a damaged sealed file can also be set aside (damaged: set-aside), its events are then reported as expired.',
+    advice:
+      'Restore the data directory from a backup; a damaged sealed file can also be set aside (damaged: set-aside), its events are then reported as expired.',
     ...(cause === undefined ? {} : { cause }),
   });
 }

@@ -47,10 +47,14 @@ interface StoredRemoval extends Extent {
 }
 
 export function openRemoved({ db }: Pick<State, 'db'>): Removed {
-  const add = db.prepare('INSERT INTO removed (topic, records, first, last, first_ms, last_ms, marks) VALUES (?, ?, ?, ?, ?, ?, ?)');
+  const add = db.prepare(
+    'INSERT INTO removed (topic, records, first, last, first_ms, last_ms, marks) VALUES (?, ?, ?, ?, ?, ?, ?)',
+  );
   const last = db.prepare('SELECT coalesce(max(last), 0) AS last FROM removed');
   const crossing = db.prepare(`SELECT ${CUT_COLUMNS} FROM removed WHERE last > ? AND first <= ?`);
-  const crossingSome = db.prepare(`SELECT ${CUT_COLUMNS} FROM removed WHERE last > ? AND first <= ? AND topic IN (SELECT value FROM json_each(?))`);
+  const crossingSome = db.prepare(
+    `SELECT ${CUT_COLUMNS} FROM removed WHERE last > ? AND first <= ? AND topic IN (SELECT value FROM json_each(?))`,
+  );
   const before = db.prepare('SELECT coalesce(max(last), 0) AS last FROM removed WHERE last_ms < ?');
   const around = db.prepare(`SELECT ${COLUMNS} FROM removed WHERE first_ms < ? AND last_ms >= ?`);
   const marked = db.prepare('SELECT id, length(marks) AS bytes FROM removed WHERE marks IS NOT NULL ORDER BY last DESC');

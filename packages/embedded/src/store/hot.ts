@@ -74,7 +74,9 @@ export function openHot(db: DatabaseSync, number: number): Hot {
   const table = `hot_${number}`;
   const add = db.prepare(`INSERT INTO ${table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`);
   const scan = inArrays(db.prepare(`${ROW} ${table} WHERE offset > ? ORDER BY offset`));
-  const scanSome = inArrays(db.prepare(`${ROW} ${table} WHERE offset > ? AND topic IN (SELECT value FROM json_each(?)) ORDER BY offset`));
+  const scanSome = inArrays(
+    db.prepare(`${ROW} ${table} WHERE offset > ? AND topic IN (SELECT value FROM json_each(?)) ORDER BY offset`),
+  );
   const one = inArrays(db.prepare(`${ROW} ${table} WHERE offset = ?`));
   const readUse = db.prepare(`SELECT offset, time_ms AS timeMs, until_ms AS untilMs, memo FROM ${table} WHERE offset = ?`);
   const topics = new Map<number, TopicRows>();
@@ -156,7 +158,9 @@ export function openHot(db: DatabaseSync, number: number): Hot {
   }
 
   function load(): void {
-    const rows = db.prepare(`SELECT offset, time_ms, topic, app, length(bytes) AS size, key, until_ms, audience FROM ${table} ORDER BY offset`);
+    const rows = db.prepare(
+      `SELECT offset, time_ms, topic, app, length(bytes) AS size, key, until_ms, audience FROM ${table} ORDER BY offset`,
+    );
     for (const { offset, time_ms, topic, app, size, key, until_ms, audience } of rows.iterate()) {
       index(Number(offset), Number(time_ms), Number(topic), Number(size));
       apps.add(Number(app));

@@ -1,7 +1,7 @@
 /** The segments directory at start: what a crash left is removed, what is listed is checked, what is neither is set aside. */
 import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { SetAside } from './messages.ts';
+import type { SetAside } from '../messages.ts';
 import { namesIn } from './files.ts';
 import type { FileList, SealedFile } from './files.ts';
 import type { Removed } from './removed.ts';
@@ -34,15 +34,25 @@ function setAsideDamaged({ state, files, removed, damaged }: RecoverContext): Se
     return reason === undefined ? [] : [{ file, reason }];
   });
   if (bad.length === 0) return [];
-  if (damaged === 'refuse') throw damage(join(directory, bad[0]!.file.name), bad[0]!.reason + (bad.length > 1 ? ` (and ${bad.length - 1} more files are unusable)` : ''));
+  if (damaged === 'refuse')
+    throw damage(
+      join(directory, bad[0]!.file.name),
+      bad[0]!.reason + (bad.length > 1 ? ` (and ${bad.length - 1} more files are unusable)` : ''),
+    );
   // Moved before it is taken off the list: a crash between leaves a listed file that is missing, and this is done again.
   for (const { file } of bad) moveAside(files, file.name);
-  forget(bad.map(({ file }) => file), { state, files, removed });
+  forget(
+    bad.map(({ file }) => file),
+    { state, files, removed },
+  );
   return bad.map(({ file, reason }) => ({ file: file.name, reason, records: file.kind === 'events' ? file.extent.records : 0 }));
 }
 
 /** What was in the files is reported to readers as expired: lost, but never silently. */
-function forget(gone: readonly SealedFile[], { state, files, removed }: Pick<RecoverContext, 'state' | 'files' | 'removed'>): void {
+function forget(
+  gone: readonly SealedFile[],
+  { state, files, removed }: Pick<RecoverContext, 'state' | 'files' | 'removed'>,
+): void {
   state.transaction(() => {
     for (const file of gone) note(file, { sealed: { marks: () => undefined }, removed });
     files.doom(gone);

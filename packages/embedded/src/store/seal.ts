@@ -12,6 +12,7 @@
 import { open, stat } from 'node:fs/promises';
 import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { isStorageError } from './faults.ts';
 import type { FileList, SealedFile } from './files.ts';
 import type { Hot } from './hot.ts';
 import { createKeyFilter } from './key-filter.ts';
@@ -69,12 +70,13 @@ export async function seal(hot: Hot, nowMs: number, context: SealContext): Promi
       state.db.exec(`DROP TABLE hot_${hot.number}`);
       reached('listing');
     });
-    reached('listed');
   } catch (error) {
     files.reload();
-    for (const { name } of built) remove(files, name);
+    // After a failed fsync nobody knows whether the list counts. Then the files stay, and the thread ends.
+    if (isStorageError(error)) for (const { name } of built) remove(files, name);
     throw error;
   }
+  reached('listed');
 }
 
 function classesOf(hot: Hot, names: Names): Map<string, number[]> {
@@ -96,7 +98,8 @@ async function buildEvents(hot: Hot, label: string, topics: readonly number[], c
     `);
     for await (const [after, through] of pieces(hot, context)) copy.run(after, through, JSON.stringify(topics));
     const copied = Number(db.prepare('SELECT count(*) AS records FROM sealed.events').get()!['records']);
-    if (copied !== joined(extents)!.records) throw new Error(`${name} holds ${copied} events instead of ${joined(extents)!.records}`);
+    if (copied !== joined(extents)!.records)
+      throw new Error(`${name} holds ${copied} events instead of ${joined(extents)!.records}`);
     writeNames(hot, topics, context);
   });
   return { name, hot: hot.number, kind: 'events', bytes, untilMs: null, extent: joined(extents)!, topics: extents };
@@ -119,7 +122,13 @@ async function buildKeys(hot: Hot, nowMs: number, context: SealContext): Promise
 }
 
 /** Makes the file with `fill` and returns its size. What goes wrong leaves no file and nothing attached. */
-async function build(name: string, schema: string, hot: Hot, context: SealContext, fill: (state: State) => Promise<void>): Promise<number> {
+async function build(
+  name: string,
+  schema: string,
+  hot: Hot,
+  context: SealContext,
+  fill: (state: State) => Promise<void>,
+): Promise<number> {
   const { state, files, reached } = context;
   const path = join(files.directory, `${name}${SEALING_SUFFIX}`);
   rmSync(path, { force: true });
@@ -154,7 +163,7 @@ function preamble(schema: string): string {
 
 /** Ranges of offsets, each worth about `pieceBytes`, with a turn for others after each. */
 async function* pieces(hot: Hot, { turn, pieceBytes }: SealContext): AsyncGenerator<readonly [after: number, through: number]> {
-  for (let after = hot.first - 1; after < hot.last; ) {
+  for (let after = hot.first - 1; after < hot.last;) {
     const rows = Math.ceil((pieceBytes() * hot.records) / hot.bytes);
     const through = Math.min(hot.last, after + Math.min(rows, PIECE_ROWS_MAX));
     yield [after, through];

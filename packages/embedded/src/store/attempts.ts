@@ -5,8 +5,8 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { AttemptKey, AttemptRow } from '@millrace/gateway/ports/ledger';
 import type { Lanes } from './lanes.ts';
-import { OUTCOMES, readRest, unpackAttempts } from './packing.ts';
-import type { AttemptColumns } from './packing.ts';
+import { OUTCOMES, readRest, unpackAttempts } from '../packing.ts';
+import type { AttemptColumns } from '../packing.ts';
 import { attemptsSchema } from './schema.ts';
 
 const DAY_MS = 86_400_000;
@@ -72,7 +72,15 @@ export function openAttempts(db: DatabaseSync, lanes: Lanes): Attempts {
 
   function rowOf(stored: StoredAttempt): AttemptRow {
     const { lane, shard, position, n, startedMs, outcome, rest } = stored;
-    return { lane: lanes.laneName(lane), shard: lanes.shardName(shard), position, n, startedMs, outcome: OUTCOMES[outcome]!, ...readRest(rest) };
+    return {
+      lane: lanes.laneName(lane),
+      shard: lanes.shardName(shard),
+      position,
+      n,
+      startedMs,
+      outcome: OUTCOMES[outcome]!,
+      ...readRest(rest),
+    };
   }
 
   /** Of one day, in the one order that paging needs: total, so that attempts of one millisecond are neither repeated nor left out. */
@@ -82,7 +90,16 @@ export function openAttempts(db: DatabaseSync, lanes: Lanes): Attempts {
     const { startedMs, lane, shard, position, n } = before;
     const older = 'started_ms <= ? AND (started_ms, lane, shard, position, n) < (?, ?, ?, ?, ?)';
     const rows = day.sql(`${ofLanes} AND ${older} ${NEWEST_FIRST} LIMIT ?`);
-    return rows.all(ids, startedMs, startedMs, lanes.knownLane(lane), lanes.knownShard(shard), position, n, limit) as unknown as StoredAttempt[];
+    return rows.all(
+      ids,
+      startedMs,
+      startedMs,
+      lanes.knownLane(lane),
+      lanes.knownShard(shard),
+      position,
+      n,
+      limit,
+    ) as unknown as StoredAttempt[];
   }
 
   reload();
@@ -94,7 +111,12 @@ export function openAttempts(db: DatabaseSync, lanes: Lanes): Attempts {
     },
     settledAfter(lane, shard, after) {
       const where = `lane = ? AND shard = ? AND position > ? AND outcome <> ${OUTCOMES.indexOf('retry')}`;
-      return [...days.values()].flatMap((day) => day.sql(`SELECT position FROM ${day.table} WHERE ${where}`).all(lane, shard, after).map((row) => String(row['position'])));
+      return [...days.values()].flatMap((day) =>
+        day
+          .sql(`SELECT position FROM ${day.table} WHERE ${where}`)
+          .all(lane, shard, after)
+          .map((row) => String(row['position'])),
+      );
     },
     newest(ids, before, limit) {
       const found: StoredAttempt[] = [];
@@ -107,11 +129,13 @@ export function openAttempts(db: DatabaseSync, lanes: Lanes): Attempts {
       return found.map(rowOf);
     },
     of(lane, shard, position) {
-      const rows = [...days.values()].flatMap((day) => day.sql(`SELECT ${COLUMNS} FROM ${day.table} WHERE lane = ? AND shard = ? AND position = ?`).all(lane, shard, position));
+      const rows = [...days.values()].flatMap((day) =>
+        day.sql(`SELECT ${COLUMNS} FROM ${day.table} WHERE lane = ? AND shard = ? AND position = ?`).all(lane, shard, position),
+      );
       return rows.map((row) => rowOf(row as unknown as StoredAttempt)).sort((a, b) => a.n - b.n || a.startedMs - b.startedMs);
     },
     prune(beforeMs) {
-      for (const { number, table } of [...days.values()]) {
+      for (const { number, table } of days.values()) {
         if ((number + 1) * DAY_MS > beforeMs) continue;
         db.exec(`DROP TABLE ${table}`);
         days.delete(number);

@@ -21,7 +21,10 @@ export interface Shelf {
   rows(after: number, wanted: ReadonlySet<number> | undefined, limit: number): Iterable<Row>;
   at(offset: number): Row | undefined;
   /** What of the topic lies in (after, through] and is older than `beforeMs`. */
-  older(topic: number, range: { readonly after: number; readonly through: number; readonly beforeMs: number }): Extent | undefined;
+  older(
+    topic: number,
+    range: { readonly after: number; readonly through: number; readonly beforeMs: number },
+  ): Extent | undefined;
   /** The last offset with a time before `timeMs`, 0 where there is none. */
   lastBefore(timeMs: number): number;
 }
@@ -52,7 +55,10 @@ export function extentOf({ offsets, times }: Marks, from = 0, to = offsets.lengt
 }
 
 /** What of the marks lies in (after, through] and is older than `beforeMs`. */
-export function cutMarks(marks: Marks, { after, through, beforeMs = Infinity }: { readonly after: number; readonly through: number; readonly beforeMs?: number }): Extent | undefined {
+export function cutMarks(
+  marks: Marks,
+  { after, through, beforeMs = Infinity }: { readonly after: number; readonly through: number; readonly beforeMs?: number },
+): Extent | undefined {
   const from = countUpTo(marks.offsets, after);
   const to = Math.min(countUpTo(marks.offsets, through), countBelow(marks.times, beforeMs));
   return extentOf(marks, from, to);
@@ -61,7 +67,13 @@ export function cutMarks(marks: Marks, { after, through, beforeMs = Infinity }: 
 export function joinExtents(a: Extent | undefined, b: Extent | undefined): Extent | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   const [firstOne, lastOne] = [a.first <= b.first ? a : b, a.last >= b.last ? a : b];
-  return { records: a.records + b.records, first: firstOne.first, firstMs: firstOne.firstMs, last: lastOne.last, lastMs: lastOne.lastMs };
+  return {
+    records: a.records + b.records,
+    first: firstOne.first,
+    firstMs: firstOne.firstMs,
+    last: lastOne.last,
+    lastMs: lastOne.lastMs,
+  };
 }
 
 /** How many of the ascending numbers are at most `value`. */

@@ -1,18 +1,22 @@
 /** The directory in the store thread: JSON by kind, environment and id. */
 import { Problem } from '@millrace/core/problem';
-import type { CallName, Calls, StoredResource } from './messages.ts';
+import type { DirectoryCalls, StoredResource } from '../messages.ts';
 import type { State } from './state.ts';
 
-export type DirectoryCall = Extract<CallName, 'getResource' | 'listResources' | 'putResource' | 'deleteResource'>;
-
-export type DirectoryStore = { readonly [Name in DirectoryCall]: (value: Calls[Name][0]) => Calls[Name][1] };
+export type DirectoryStore = {
+  readonly [Name in keyof DirectoryCalls]: (value: DirectoryCalls[Name][0]) => DirectoryCalls[Name][1];
+};
 
 const COLUMNS = 'environment, id, version, value';
 
 export function openDirectoryStore({ db }: Pick<State, 'db'>): DirectoryStore {
   const get = db.prepare(`SELECT ${COLUMNS} FROM directory WHERE kind = ? AND environment = ? AND id = ?`);
-  const listAll = db.prepare(`SELECT ${COLUMNS} FROM directory WHERE kind = ? AND (environment, id) > (?, ?) ORDER BY environment, id LIMIT ?`);
-  const listOne = db.prepare(`SELECT ${COLUMNS} FROM directory WHERE kind = ? AND (environment, id) > (?, ?) AND environment = ? ORDER BY environment, id LIMIT ?`);
+  const listAll = db.prepare(
+    `SELECT ${COLUMNS} FROM directory WHERE kind = ? AND (environment, id) > (?, ?) ORDER BY environment, id LIMIT ?`,
+  );
+  const listOne = db.prepare(
+    `SELECT ${COLUMNS} FROM directory WHERE kind = ? AND (environment, id) > (?, ?) AND environment = ? ORDER BY environment, id LIMIT ?`,
+  );
   const put = db.prepare('INSERT OR REPLACE INTO directory (kind, environment, id, version, value) VALUES (?, ?, ?, ?, ?)');
   const remove = db.prepare('DELETE FROM directory WHERE kind = ? AND environment = ? AND id = ?');
 

@@ -69,7 +69,7 @@ export function openSealed({ directory }: Pick<FileList, 'directory'>): Sealed {
       filters.delete(name);
     },
     close() {
-      for (const name of [...open.keys()]) close(name);
+      for (const name of open.keys()) close(name);
     },
   };
 }
@@ -84,7 +84,16 @@ function shelfOf(file: SealedFile, reader: () => Reader): Shelf {
     rows(after, wanted, limit) {
       if (after >= extent.last) return [];
       const all = wanted === undefined || [...topics.keys()].every((topic) => wanted.has(topic));
-      return named(file, () => guarded(file, all ? reader().scan(after) : isWorthScanning(shelf, wanted) ? reader().scanSome(after, wanted) : reader().pick(after, wanted, limit)));
+      return named(file, () =>
+        guarded(
+          file,
+          all
+            ? reader().scan(after)
+            : isWorthScanning(shelf, wanted)
+              ? reader().scanSome(after, wanted)
+              : reader().pick(after, wanted, limit),
+        ),
+      );
     },
     at: (offset) => (offset < extent.first || offset > extent.last ? undefined : named(file, () => reader().at(offset))),
     older(topic, { after, through, beforeMs }) {
@@ -119,17 +128,28 @@ function openFile(path: string) {
 
   const row = 'SELECT offset, time_ms, topic, app, bytes FROM events';
   const rows = (found: Iterable<unknown>) => found as Iterable<Row>;
-  const firstFrom = (offset: number) => sql('SELECT offset, time_ms FROM events WHERE offset >= ? ORDER BY offset LIMIT 1').get(offset) as unknown as [number, number];
+  const firstFrom = (offset: number) =>
+    sql('SELECT offset, time_ms FROM events WHERE offset >= ? ORDER BY offset LIMIT 1').get(offset) as unknown as [
+      number,
+      number,
+    ];
 
   return {
     scan: (after: number) => rows(sql(`${row} WHERE offset > ? ORDER BY offset`).iterate(after)),
     // The plus keeps SQLite from using the index: most of the file is wanted.
     scanSome: (after: number, wanted: ReadonlySet<number> | undefined) =>
-      rows(sql(`${row} WHERE offset > ? AND +topic IN (SELECT value FROM json_each(?)) ORDER BY offset`).iterate(after, JSON.stringify([...(wanted ?? [])]))),
+      rows(
+        sql(`${row} WHERE offset > ? AND +topic IN (SELECT value FROM json_each(?)) ORDER BY offset`).iterate(
+          after,
+          JSON.stringify([...(wanted ?? [])]),
+        ),
+      ),
     *pick(after: number, wanted: ReadonlySet<number> | undefined, limit: number): Generator<Row> {
-      const find = sql('SELECT offset FROM events WHERE topic IN (SELECT value FROM json_each(?)) AND offset > ? ORDER BY offset LIMIT ?');
+      const find = sql(
+        'SELECT offset FROM events WHERE topic IN (SELECT value FROM json_each(?)) AND offset > ? ORDER BY offset LIMIT ?',
+      );
       const topics = JSON.stringify([...(wanted ?? [])]);
-      for (let from = after; ; ) {
+      for (let from = after; ;) {
         const found = find.all(topics, from, limit) as unknown as [number][];
         for (const [offset] of found) yield sql(`${row} WHERE offset = ?`).get(offset) as unknown as Row;
         if (found.length < limit) return;
@@ -138,7 +158,9 @@ function openFile(path: string) {
     },
     at: (offset: number) => sql(`${row} WHERE offset = ?`).get(offset) as unknown as Row | undefined,
     span(topic: number, after: number, through: number): Extent | undefined {
-      const found = sql('SELECT count(*), min(offset), max(offset) FROM events WHERE topic = ? AND offset > ? AND offset <= ?').get(topic, after, through);
+      const found = sql(
+        'SELECT count(*), min(offset), max(offset) FROM events WHERE topic = ? AND offset > ? AND offset <= ?',
+      ).get(topic, after, through);
       const [records, first, last] = found as unknown as [number, number, number];
       return records === 0 ? undefined : { records, first, last, firstMs: firstFrom(first)[1], lastMs: firstFrom(last)[1] };
     },
@@ -164,7 +186,10 @@ function openFile(path: string) {
     },
     filter: () => (sql('SELECT bits FROM filter').get() as unknown as [Uint8Array])[0],
     about: () => new Map(sql('SELECT name, value FROM about').all() as unknown as [string, string | number][]),
-    header: () => ['application_id', 'user_version', 'page_count', 'page_size'].map((name) => (sql(`PRAGMA ${name}`).get() as unknown as [number])[0]),
+    header: () =>
+      ['application_id', 'user_version', 'page_count', 'page_size'].map(
+        (name) => (sql(`PRAGMA ${name}`).get() as unknown as [number])[0],
+      ),
     ends: (table: string) => sql(`SELECT min(offset), max(offset) FROM ${table}`).get() as unknown as [number, number],
     check: () => (sql('PRAGMA quick_check(1)').get() as unknown as [string])[0],
     close: () => db.close(),
@@ -175,7 +200,10 @@ function openFile(path: string) {
  * What is wrong with a listed file, or undefined. Size, header, whose it is and the first and last page are looked at;
  * with `thorough` every page.
  */
-export function faultOf(file: SealedFile, { directory, identity, thorough }: { readonly directory: string; readonly identity: string; readonly thorough: boolean }): string | undefined {
+export function faultOf(
+  file: SealedFile,
+  { directory, identity, thorough }: { readonly directory: string; readonly identity: string; readonly thorough: boolean },
+): string | undefined {
   const path = join(directory, file.name);
   if (!existsSync(path)) return 'is missing';
   if (statSync(path).size !== file.bytes) return `has ${statSync(path).size} bytes, not ${file.bytes}`;
@@ -183,9 +211,11 @@ export function faultOf(file: SealedFile, { directory, identity, thorough }: { r
   try {
     reader = openFile(path);
     const [application, version, pages, pageBytes] = reader.header();
-    if (application !== APPLICATION_ID || version! > SCHEMA_VERSION || pages! * pageBytes! !== file.bytes) return 'is no file of this log';
+    if (application !== APPLICATION_ID || version! > SCHEMA_VERSION || pages! * pageBytes! !== file.bytes)
+      return 'is no file of this log';
     if (reader.about().get('identity') !== identity || reader.about().get('hot') !== file.hot) return 'belongs to another log';
-    if (file.kind === 'events' && reader.ends('events').join() !== `${file.extent.first},${file.extent.last}`) return 'does not hold the events it is listed with';
+    if (file.kind === 'events' && reader.ends('events').join() !== `${file.extent.first},${file.extent.last}`)
+      return 'does not hold the events it is listed with';
     if (file.kind === 'keys') reader.filter();
     const found = thorough ? reader.check() : 'ok';
     return found === 'ok' ? undefined : `is damaged: ${found}`;
@@ -217,7 +247,9 @@ function named<T>(file: SealedFile, read: () => T): T {
 /** Nothing is skipped: who reads here is told, until the file is back or a person has set it aside. */
 function unreadable(file: SealedFile, error: unknown): unknown {
   if (!isUnreadable(error)) return error;
-  return new Problem('log_unavailable', `The sealed file ${file.name} can not be read: ${(error as Error).message}`, { cause: error });
+  return new Problem('log_unavailable', `The sealed file ${file.name} can not be read: ${(error as Error).message}`, {
+    cause: error,
+  });
 }
 
 function isUnreadable(error: unknown): boolean {

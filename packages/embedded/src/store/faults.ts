@@ -40,15 +40,22 @@ export function isFull(error: unknown, directory: string): boolean {
  * The Problem to answer with, for storage errors and for values that node:sqlite refuses to bind. Anything else is thrown on
  * and ends the thread, loudly.
  */
-export function problemOf(error: unknown, { directory, part }: { readonly directory: string; readonly part: 'log' | 'ledger' }): Problem {
+export function problemOf(
+  error: unknown,
+  { directory, part }: { readonly directory: string; readonly part: 'log' | 'ledger' },
+): Problem {
   if (error instanceof Problem) return error;
   if ((error as SystemError).code === 'ERR_INVALID_ARG_TYPE') {
-    return new Problem('internal_error', `The embedded store was given what it can not store: ${(error as Error).message}`, { cause: error });
+    return new Problem('internal_error', `The embedded store was given what it can not store: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
   if (!isStorageError(error)) throw error;
   const reason = (error as Error).message;
   const code: ProblemCode = `${part}_${isFull(error, directory) ? 'full' : 'unavailable'}`;
-  const message = code.endsWith('full') ? `There is no space left in ${directory}: ${reason}` : `${directory} can not be used now: ${reason}`;
+  const message = code.endsWith('full')
+    ? `There is no space left in ${directory}: ${reason}`
+    : `${directory} can not be used now: ${reason}`;
   return new Problem(code, message, { cause: error });
 }
 

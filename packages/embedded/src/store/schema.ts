@@ -42,6 +42,7 @@ export const STATE_SCHEMA = `
   CREATE TABLE shards (id INTEGER PRIMARY KEY, shard TEXT NOT NULL UNIQUE);
   CREATE TABLE lanes (id INTEGER PRIMARY KEY AUTOINCREMENT, lane TEXT NOT NULL UNIQUE, subscription TEXT NOT NULL);
   CREATE INDEX lanes_subscription ON lanes (subscription);
+  CREATE TABLE forgotten (lane INTEGER PRIMARY KEY);
   CREATE TABLE lane_cursors (
     lane INTEGER NOT NULL, shard INTEGER NOT NULL, log TEXT NOT NULL, position TEXT NOT NULL, time_ms INTEGER NOT NULL, id_hash TEXT NOT NULL,
     PRIMARY KEY (lane, shard)

@@ -40,8 +40,12 @@ const EXTENT = 'records, first, last, first_ms AS firstMs, last_ms AS lastMs';
 
 export function openFileList({ db, directory: dataDirectory }: Pick<State, 'db' | 'directory'>): FileList {
   const directory = join(dataDirectory, 'segments');
-  const addFile = db.prepare('INSERT INTO files (name, hot, kind, bytes, until_ms, records, first, last, first_ms, last_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
-  const addTopic = db.prepare('INSERT INTO file_topics (name, topic, records, first, last, first_ms, last_ms) VALUES (?, ?, ?, ?, ?, ?, ?)');
+  const addFile = db.prepare(
+    'INSERT INTO files (name, hot, kind, bytes, until_ms, records, first, last, first_ms, last_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+  );
+  const addTopic = db.prepare(
+    'INSERT INTO file_topics (name, topic, records, first, last, first_ms, last_ms) VALUES (?, ?, ?, ?, ?, ?, ?)',
+  );
   const readFiles = db.prepare(`SELECT name, hot, kind, bytes, until_ms AS untilMs, ${EXTENT} FROM files ORDER BY first, name`);
   const readTopics = db.prepare(`SELECT name, topic, ${EXTENT} FROM file_topics`);
   const removeFile = db.prepare('DELETE FROM files WHERE name = ?');

@@ -24,7 +24,13 @@ export interface RetentionContext {
 
 export async function dropExpired(nowMs: number, context: RetentionContext): Promise<void> {
   const { files } = context;
-  await drop([...files.events().filter((file) => isExpired(file, nowMs, context)), ...files.keys().filter(({ untilMs }) => untilMs! <= nowMs)], context);
+  await drop(
+    [
+      ...files.events().filter((file) => isExpired(file, nowMs, context)),
+      ...files.keys().filter(({ untilMs }) => untilMs! <= nowMs),
+    ],
+    context,
+  );
   await drop(oldestBeyondSize(context), context);
 }
 
@@ -56,7 +62,8 @@ async function drop(gone: readonly SealedFile[], context: RetentionContext): Pro
 
 function dropSome(gone: readonly SealedFile[], { state, files, sealed, removed, took }: RetentionContext): void {
   try {
-    state.transaction(() => {
+    // The unlinking that follows is not undone by a power loss: this must not be either.
+    state.durably(() => {
       for (const file of gone) note(file, { sealed, removed });
       removed.fold();
       files.doom(gone);
@@ -70,6 +77,9 @@ function dropSome(gone: readonly SealedFile[], { state, files, sealed, removed, 
 }
 
 /** Of a file that can not be read any more the ends and counts are known from the list. */
-export function note(file: SealedFile, { sealed, removed }: { readonly sealed: Pick<Sealed, 'marks'>; readonly removed: Removed }): void {
+export function note(
+  file: SealedFile,
+  { sealed, removed }: { readonly sealed: Pick<Sealed, 'marks'>; readonly removed: Removed },
+): void {
   for (const [topic, extent] of file.topics) removed.add({ topic, extent, marks: sealed.marks(file, topic) });
 }

@@ -1,0 +1,112 @@
+/** The door itself: topics, health, addresses that are not there, and what is no HTTP. */
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import { describe, test, type TestContext } from 'node:test';
+import { world } from '../../test/world.ts';
+import { HTTP_BOUNDS } from './bounds.ts';
+
+/** Sends these bytes to the app over a real socket and resolves with all that comes back. */
+async function talk(t: TestContext, text: string): Promise<string> {
+  const { app } = await world(t);
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  const socket = net.connect((app.server.address() as net.AddressInfo).port, '127.0.0.1');
+  socket.write(text);
+  let answer = '';
+  for await (const chunk of socket) answer += String(chunk);
+  return answer;
+}
+
+describe('topics', { timeout: 30_000 }, () => {
+  test('are declared by an empty PUT, changed by another, listed and deleted', async (t) => {
+    const { ask } = await world(t);
+    const made = await ask('PUT /v1/topics/parcels.sent');
+    assert.equal(made.status, 201);
+    assert.deepEqual({ ...made.json, createdAt: '' }, { topic: 'parcels.sent', owner: 'default', retention: '7d', latency: 'standard', maxBytes: 524_288, createdAt: '' });
+    const changed = await ask('PUT /v1/topics/parcels.sent', { json: { retention: '36h', latency: 'bulk', keyPath: '$.customer.id', maxBytes: 100 }, headers: { 'if-match': String(made.headers.etag) } });
+    assert.deepEqual([changed.status, changed.json.retention, changed.json.keyPath, changed.json.createdAt], [200, '36h', '$.customer.id', made.json.createdAt]);
+    assert.equal((await ask('PUT /v1/topics/parcels.sent', { headers: { 'if-match': String(made.headers.etag) } })).status, 412);
+    assert.equal((await ask('POST /v1/events', { json: { type: 'parcels.sent', data: 'x'.repeat(100) } })).json.code, 'payload_too_large');
+    assert.deepEqual((await ask('GET /v1/topics?limit=2')).json.data.map(({ topic }: { topic: string }) => topic), ['orders.created', 'orders.paid']);
+    assert.equal((await ask('DELETE /v1/topics/parcels.sent')).status, 204);
+    assert.equal((await ask('GET /v1/topics/parcels.sent')).status, 404);
+    assert.equal((await ask('POST /v1/events', { json: { type: 'parcels.sent' } })).json.code, 'unknown_topic');
+  });
+
+  test('are refused where a member or the name is none', async (t) => {
+    const { ask } = await world(t);
+    const cases: [string, object, string, string][] = [
+      ['a.b', { retention: '1s' }, 'invalid_request', '/retention'],
+      ['a.b', { retention: 'long' }, 'invalid_request', '/retention'],
+      ['a.b', { retention: true }, 'invalid_request', '/retention'],
+      ['a.b', { latency: 'fast' }, 'invalid_request', '/latency'],
+      ['a.b', { keyPath: '$..id' }, 'invalid_request', '/keyPath'],
+      ['a.b', { maxBytes: 600_000 }, 'invalid_request', '/maxBytes'],
+      ['a.b', { schema: {} }, 'not_available_yet', '/schema'],
+      ['a.b', { colour: 1 }, 'invalid_request', '/colour'],
+      ['a.*', {}, 'invalid_topic', '/topic'],
+    ];
+    for (const [topic, json, code, pointer] of cases) {
+      const answer = await ask(`PUT /v1/topics/${topic}`, { json });
+      assert.deepEqual([answer.json.code, answer.json.pointer], [code, pointer], answer.text);
+    }
+  });
+
+  test('as configuration are refused above 256 KB, and as anything but JSON', async (t) => {
+    const { ask } = await world(t);
+    assert.equal((await ask('PUT /v1/topics/a.b', { json: { owner: 'x'.repeat(300_000) } })).status, 413);
+    assert.equal((await ask('PUT /v1/topics/a.b', { body: 'retention=7d', headers: { 'content-type': 'application/x-www-form-urlencoded' } })).json.code, 'unsupported_media_type');
+    assert.equal((await ask('PUT /v1/topics/a.b', { body: '{', headers: { 'content-type': 'application/json' } })).json.code, 'invalid_json');
+    assert.equal((await ask('PUT /v1/topics/a.b', { json: [] })).json.code, 'invalid_request');
+  });
+});
+
+describe('the door', { timeout: 30_000 }, () => {
+  test('tells its health to everybody, and nothing else without a key', async (t) => {
+    const { ask } = await world(t);
+    const health = await ask('GET /v1/health', { key: '' });
+    assert.deepEqual({ ...health.json, now: '' }, { status: 'ready', version: '0.0.0', now: '', transports: ['http'] });
+    assert.equal((await ask('GET /livez', { key: '' })).status, 200);
+    assert.equal((await ask('GET /readyz', { key: '' })).status, 200);
+    for (const route of ['topics', 'apps', 'subscriptions', 'deliveries', 'dead-letters', 'operations', 'apps/default/keys', 'operations/x']) {
+      assert.equal((await ask(`GET /v1/${route}`, { key: '' })).status, 401, route);
+    }
+  });
+
+  test('says what is not there, and which methods what is there takes', async (t) => {
+    const { ask } = await world(t);
+    assert.equal((await ask('GET /v1/streams')).json.code, 'not_found');
+    const wrong = await ask('DELETE /v1/events');
+    assert.deepEqual([wrong.status, wrong.json.code, wrong.headers.allow], [405, 'method_not_allowed', 'POST']);
+    assert.equal((await ask('POST /v1/topics/a.b')).headers.allow, 'GET, PUT, DELETE');
+    assert.equal((await ask('GET /v1/topics/%E0%A4%A')).json.code, 'invalid_request');
+    assert.equal((await ask(`GET /v1/topics/${'x'.repeat(700)}`)).status, 404);
+  });
+
+  test('answers an error nobody expected without its text, and passes it on', async (t) => {
+    const { ask, ledger, errors } = await world(t);
+    await ask('PUT /v1/subscriptions/s', { json: { topics: ['>'], deliver: { webhook: { url: 'http://127.0.0.1:9' } } } });
+    ledger.deadLetters = () => Promise.reject(new TypeError('the inside'));
+    const answer = await ask('GET /v1/dead-letters?subscription=s');
+    assert.deepEqual([answer.status, answer.json.code], [500, 'internal_error']);
+    assert.ok(!answer.text.includes('the inside'));
+    assert.equal(String(errors[0]), 'TypeError: the inside');
+  });
+
+  test('refuses headers above 16 KB with a problem', async (t) => {
+    const answer = await talk(t, `GET /v1/health HTTP/1.1\r\nhost: x\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`);
+    assert.match(answer, /^HTTP\/1\.1 431 /);
+    assert.match(answer, /"code":"headers_too_large"/);
+  });
+
+  test('refuses what is no HTTP with a problem', async (t) => {
+    const answer = await talk(t, 'HELO mail\r\n\r\n');
+    assert.match(answer, /^HTTP\/1\.1 400 /);
+    assert.match(answer, /application\/problem\+json/);
+  });
+
+  test('waits for a request no longer than its bounds say', async (t) => {
+    const { app } = await world(t);
+    const { headersTimeout, requestTimeout, keepAliveTimeout, maxConnections } = app.server;
+    assert.deepEqual([headersTimeout, requestTimeout, keepAliveTimeout, maxConnections], [HTTP_BOUNDS.headersMs, HTTP_BOUNDS.requestMs, HTTP_BOUNDS.keepAliveMs, HTTP_BOUNDS.connections]);
+  });
+});

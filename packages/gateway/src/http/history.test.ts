@@ -1,0 +1,141 @@
+/** What happened, over HTTP: deliveries with their attempts, and dead letters in a person's hands. */
+import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
+import { describe, test, type TestContext } from 'node:test';
+import { type Receiver, receiver } from '../../test/receivers.ts';
+import { type World, world } from '../../test/world.ts';
+
+interface Scene {
+  readonly world: World;
+  readonly endpoint: Receiver;
+  /** From now on the endpoint takes everything. */
+  heal(): void;
+}
+
+/** A subscription `s` whose endpoint refuses with 400 until it is healed. */
+async function failing(t: TestContext, members: object = { retry: { schedule: [] } }): Promise<Scene> {
+  const made = await world(t);
+  let healed = false;
+  const endpoint = await receiver(t, (response: ServerResponse) => void response.writeHead(healed ? 204 : 400).end(healed ? undefined : 'not like this'));
+  const created = await made.ask('PUT /v1/subscriptions/s', { json: { topics: ['>'], deliver: { webhook: { url: endpoint.url } }, ...members } });
+  assert.equal(created.status, 201, created.text);
+  return { world: made, endpoint, heal: () => (healed = true) };
+}
+
+async function publish({ ask }: World, count: number): Promise<void> {
+  await ask('POST /v1/events', { json: Array.from({ length: count }, (_, at) => ({ type: 'orders.created', source: '/s', id: `${at + 1}`, data: at })) });
+}
+
+// oxlint-disable-next-line typescript/no-explicit-any -- answers of every shape
+type Json = any;
+
+/** Asks until the list has as many items: the ledger is written after the answer of the endpoint. */
+async function list({ ask }: World, route: string, count: number): Promise<Json> {
+  for (;;) {
+    const { json } = await ask(`GET ${route}`);
+    if (json.data.length >= count) return json;
+    await new Promise(setImmediate);
+  }
+}
+
+describe('deliveries', { timeout: 30_000 }, () => {
+  test('come newest first, each once, with all its attempts', async (t) => {
+    const { world, heal, endpoint } = await failing(t, { retry: { schedule: ['200ms'], jitter: 0 } });
+    await publish(world, 1);
+    await endpoint.request(1);
+    heal();
+    await endpoint.request(2);
+    let delivery: Json;
+    do [delivery] = (await list(world, '/v1/deliveries?subscription=s', 1)).data;
+    while (delivery.attempts.length < 2);
+    assert.deepEqual(delivery.event, { id: '1', type: 'orders.created' });
+    assert.equal(delivery.outcome, 'delivered');
+    assert.deepEqual(delivery.attempts.map(({ n, outcome, cause, status, snippet }: Json) => [n, outcome, cause, status, snippet]), [
+      [1, 'retry', 'http_400', 400, 'not like this'],
+      [2, 'delivered', '', 204, ''],
+    ]);
+    assert.deepEqual((await world.ask(`GET /v1/deliveries/${delivery.id}`)).json, delivery);
+  });
+
+  test('that wait say when they are tried next', async (t) => {
+    const { world } = await failing(t, { retry: { schedule: ['1h'], jitter: 0 } });
+    await publish(world, 1);
+    const { data } = await list(world, '/v1/deliveries?subscription=s', 1);
+    let json: Json;
+    do json = (await world.ask(`GET /v1/deliveries/${data[0].id}`)).json;
+    while (json.nextAttemptAt === undefined);
+    assert.equal(json.outcome, 'retry');
+    assert.ok(Math.abs(Date.parse(json.nextAttemptAt) - Date.now() - 3_600_000) < 60_000);
+  });
+
+  test('are paged without one twice, also where one has many attempts', async (t) => {
+    const { world, heal } = await failing(t, { retry: { schedule: ['1ms', '1ms', '1ms'] }, breaker: false });
+    await publish(world, 7);
+    await list(world, '/v1/dead-letters?subscription=s', 7);
+    heal();
+    const seen: string[] = [];
+    for (let cursor = ''; cursor !== null; ) {
+      const { json } = await world.ask(`GET /v1/deliveries?subscription=s&limit=3${cursor === '' ? '' : `&cursor=${cursor}`}`);
+      assert.ok(json.data.length <= 3);
+      for (const { event, attempts } of json.data) {
+        seen.push(event.id);
+        assert.equal(attempts.length, 4);
+      }
+      cursor = json.next;
+    }
+    assert.deepEqual(seen.toSorted(), ['1', '2', '3', '4', '5', '6', '7']);
+  });
+
+  test('are those of a subscription that is named and there', async (t) => {
+    const { ask } = await world(t);
+    assert.equal((await ask('GET /v1/deliveries')).json.pointer, '/query/subscription');
+    assert.equal((await ask('GET /v1/deliveries?subscription=none')).status, 404);
+    for (const id of ['x', 'e30', Buffer.from('["a","b","c"]').toString('base64url'), 'x'.repeat(600)]) assert.equal((await ask(`GET /v1/deliveries/${id}`)).status, 404);
+  });
+});
+
+describe('dead letters', { timeout: 30_000 }, () => {
+  test('say why, and are sent again once the endpoint is healed', async (t) => {
+    const { world, endpoint, heal } = await failing(t);
+    await publish(world, 1);
+    const [letter] = (await list(world, '/v1/dead-letters?subscription=s', 1)).data;
+    assert.deepEqual([letter.cause, letter.attempts, letter.redrivable, letter.event.id], ['http_400', 1, true, '1']);
+    heal();
+    assert.equal((await world.ask(`POST /v1/dead-letters/${letter.id}/redrive`)).status, 204);
+    const again = await endpoint.request(2);
+    assert.equal(again.headers['webhook-id'], endpoint.requests[0]?.headers['webhook-id']);
+    assert.equal((await world.ask(`GET /v1/dead-letters/${letter.id}`)).status, 404);
+    assert.equal((await world.ask(`POST /v1/dead-letters/${letter.id}/redrive`)).status, 404);
+  });
+
+  test('are discarded by a person', async (t) => {
+    const { world } = await failing(t);
+    await publish(world, 1);
+    const [letter] = (await list(world, '/v1/dead-letters?subscription=s', 1)).data;
+    assert.equal((await world.ask(`POST /v1/dead-letters/${letter.id}/discard`)).status, 204);
+    assert.deepEqual((await world.ask('GET /v1/dead-letters?subscription=s')).json, { data: [], next: null });
+    assert.equal((await world.ask('GET /v1/subscriptions/s')).json.health.deadLetters, 0);
+  });
+
+  test('are counted, then redriven all at once', async (t) => {
+    const { world, endpoint, heal } = await failing(t, { retry: { schedule: [] }, breaker: false });
+    await publish(world, 5);
+    await list(world, '/v1/dead-letters?subscription=s', 5);
+    assert.deepEqual((await world.ask('POST /v1/dead-letters/redrive', { json: { subscription: 's', dryRun: true } })).json, { count: 5, more: false });
+    assert.deepEqual((await world.ask('POST /v1/dead-letters/redrive', { json: { subscription: 's', dryRun: true, cause: 'timeout' } })).json, { count: 0, more: false });
+    heal();
+    assert.deepEqual((await world.ask('POST /v1/dead-letters/redrive', { json: { subscription: 's' } })).json, { redriven: 5, refused: [], more: false });
+    await endpoint.request(10);
+    assert.deepEqual((await world.ask('GET /v1/dead-letters?subscription=s')).json.data, []);
+  });
+
+  test('are paged', async (t) => {
+    const { world } = await failing(t, { retry: { schedule: [] }, breaker: false });
+    await publish(world, 3);
+    await list(world, '/v1/dead-letters?subscription=s', 3);
+    const first = (await world.ask('GET /v1/dead-letters?subscription=s&limit=2')).json;
+    const second = (await world.ask(`GET /v1/dead-letters?subscription=s&limit=2&cursor=${first.next}`)).json;
+    assert.equal(new Set([...first.data, ...second.data].map(({ id }: Json) => id)).size, 3);
+    assert.equal(second.next, null);
+  });
+});
