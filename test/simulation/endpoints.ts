@@ -16,6 +16,7 @@ export interface Exchange {
   readonly startedWallMs: number;
   readonly body: Told;
   endedMs?: number;
+  endedWallMs?: number;
   result?: SendResult;
   /** The endpoint answered 2xx, whether or not the gateway got to hear it. */
   accepted: boolean;
@@ -93,6 +94,7 @@ export function createEndpoints({ world, moodMs, poisonRate, poisons, onSent, on
 
   function end(exchange: Exchange, result: SendResult): void {
     exchange.endedMs = world.monotonic();
+    exchange.endedWallMs = world.now();
     exchange.result = result;
     exchange.accepted = 'status' in result && result.status >= 200 && result.status < 300;
     under.delete(exchange);

@@ -211,14 +211,14 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
     recovered: () => subscriptions.settled(now()),
     logChanged(survives) {
       facts.logChanged(survives);
-      owed.restart();
+      owed.restart(false);
     },
     ledgerRestored(commits) {
       journal = journal.slice(0, commits);
       mirror.clear();
+      owed.restart(true);
       for (const commit of journal) owed.repeated(mirror.apply(commit));
       subscriptions.ledgerRestored();
-      owed.restart();
     },
     left: () => owed.left(),
   };

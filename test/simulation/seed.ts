@@ -227,6 +227,15 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
       invariants.logChanged(({ shard, position }) => position <= (ends.get(shard) ?? ''));
       situations.count('logTailLost');
     }
+    // Others may have written to the log before this gateway looks at it again.
+    if (disaster === 'recreated-log' || disaster === 'lost-tail') await appendElsewhere(random.int(0, 20));
+  }
+
+  async function appendElsewhere(count: number): Promise<void> {
+    for (const entry of workload.elsewhere(count)) {
+      const results = await durable.append([entry]);
+      invariants.appended([entry], results);
+    }
   }
 
   async function crash(plan: Crash): Promise<void> {

@@ -1,6 +1,9 @@
 /** The publishers: several apps, topics and keys, batches, and idempotency keys used again in every way. */
+import type { Event } from '@millrace/core/event';
+import { encodeEvent } from '@millrace/core/event-bytes';
 import { Problem } from '@millrace/core/problem';
 import type { Draft, Gateway, Publish } from '@millrace/gateway/api';
+import type { Entry } from '@millrace/gateway/ports/log';
 import type { Invariants } from './invariants.ts';
 import type { Intent } from './oracle/facts.ts';
 import { APPS, KEYS, KINDS } from './scenario.ts';
@@ -11,6 +14,8 @@ export interface Workload {
   start(): void;
   stop(): void;
   published(): number;
+  /** Events that come to the log past this gateway. */
+  elsewhere(count: number): readonly Entry[];
 }
 
 interface Needs {
@@ -130,5 +135,14 @@ export function createWorkload({ world, scenario, invariants, gateway, dedupeWin
       stopped = true;
     },
     published: () => numbers,
+    elsewhere(count) {
+      return Array.from({ length: count }, () => {
+        const intent = intentOf(random.pick(scenario.topics), random.pick(APPS));
+        const { extensions = {}, data, type } = draftOf(intent, false);
+        const event: Event = { id: `native-${intent.n}`, source: '/elsewhere', type, extensions, ...(data === undefined ? {} : { data }) };
+        invariants.intend(intent);
+        return { environment: intent.environment, app: intent.app, event, bytes: encodeEvent(event) };
+      });
+    },
   };
 }

@@ -80,7 +80,7 @@ test('a process killed at any instant keeps all it acknowledged, and takes each 
 for (const at of ['building', 'built', 'synced', 'renamed', 'listing', 'listed'] as const) {
   test(`a process killed while sealing, at '${at}', keeps all it acknowledged`, async (context) => {
     const store = testStore(context);
-    const said = await listen(startWriter(store, 0, { segmentBytes: 20_000, fault: { at, what: 'kill' } }), Infinity);
+    const said = await listen(startWriter(store, 0, { segmentBytes: 20_000, fault: { at, what: 'kill', times: 1 } }), Infinity);
     const embedded = await store.open();
     await holdsAll(embedded, said.appended);
     await embedded.log.trim();

@@ -31,8 +31,9 @@ export interface Setup {
 /** For tests: what happens when sealing reaches a step. */
 export interface Fault {
   readonly at: SealStep;
-  /** `kill`: the process ends as by kill -9. `full`: the disk is full, once. */
+  /** `kill`: the process ends as by kill -9. `full`: the disk is full, as often as `times` says. */
   readonly what: 'kill' | 'full';
+  readonly times: number;
 }
 
 /** The thread's first word. */

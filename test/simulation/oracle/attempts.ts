@@ -3,7 +3,8 @@
  * no further, probes are no attempts, nothing is called delivered that was not answered 2xx. And promise 10: what is
  * durably recorded as delivered, or was heard of in this very life, is not sent again.
  */
-import type { AttemptRow, DeadLetter } from '@millrace/gateway/ports/ledger';
+import type { Limits } from '@millrace/gateway/limits';
+import type { AttemptRow, DeadLetter, ParkedRow } from '@millrace/gateway/ports/ledger';
 import type { Situations } from '../situations.ts';
 import type { Facts } from './facts.ts';
 import type { Delivery } from './lanes.ts';
@@ -21,6 +22,7 @@ export interface Attempts {
 }
 
 interface Needs {
+  readonly limits: Limits;
   readonly facts: Facts;
   readonly subscriptions: Subscriptions;
   readonly requests: Requests;
@@ -32,7 +34,7 @@ interface Needs {
 /** Causes of dead letters that no attempt led to. */
 const WITHOUT_ATTEMPTS = new Set(['expired', 'log_changed']);
 
-export function createAttempts({ facts, subscriptions, requests, retention, verdict, situations }: Needs): Attempts {
+export function createAttempts({ limits, facts, subscriptions, requests, retention, verdict, situations }: Needs): Attempts {
   const told = (delivery: Delivery): string => `event ${delivery.fact.n} in lane ${delivery.lane.name} of ${delivery.lane.subscription.id}`;
   const words = (delivery: Delivery): readonly string[] => [`event ${delivery.fact.n} `, `event ${delivery.fact.n}:`, ` ${delivery.lane.subscription.uid} `, `row of ${delivery.lane.name}`];
 
@@ -85,6 +87,15 @@ export function createAttempts({ facts, subscriptions, requests, retention, verd
     }
   }
 
+  /** What waits long carries its bytes, so that retention can't empty it meanwhile. */
+  function checkKept(delivery: Delivery, row: ParkedRow): void {
+    const last = delivery.attempts.at(-1);
+    const request = last && exchangeOf(delivery, last);
+    if (row.state !== 'parked' || row.kept !== undefined || request?.exchange.endedWallMs === undefined) return;
+    if (row.dueMs - request.exchange.endedWallMs <= limits.keepBytesMs + 1) return;
+    verdict.broken('P2', 'a delivery that waits long carries its bytes', told(delivery), words(delivery));
+  }
+
   function checkTaken(delivery: Delivery, letter: DeadLetter, redriven: boolean): void {
     const rightly = delivery.fact.lost || (letter.cause === 'expired' && retention.expired(delivery.fact));
     if (!rightly) {
@@ -115,6 +126,7 @@ export function createAttempts({ facts, subscriptions, requests, retention, verd
       for (const { delivery, row, repeated } of attempts) if (!repeated) checkAttempt(delivery, row);
       for (const { delivery, row, before } of parked) {
         if (row.cause === '' && row.attempts === 0 && row.state === 'parked' && before === undefined) situations.count('openParked');
+        checkKept(delivery, row);
         if (row.attempts !== delivery.attempts.length) {
           verdict.broken('P10', 'a parked delivery tells how many attempts are recorded', `${row.attempts} instead of ${delivery.attempts.length} for ${told(delivery)}`, words(delivery));
         }

@@ -23,6 +23,8 @@ interface Breaker {
   probes: number;
   connectFailures: number;
   readonly failed: Set<number>;
+  /** Evidence by all requests of the subscription, those to the targets of its runs too: they share its breaker. */
+  readonly all: { connectFailures: number; readonly failed: Set<number> };
 }
 
 interface Needs {
@@ -44,21 +46,26 @@ export function createBreakers({ subscriptions, requests, verdict, situations, l
   const suspects = new Set<Breaker>();
 
   const breakerOf = (subscription: SubscriptionFact): Breaker =>
-    breakers.getOrInsertComputed(subscription.uid, () => ({ subscription, openSinceMs: undefined, probes: 0, connectFailures: 0, failed: new Set() }));
+    breakers.getOrInsertComputed(subscription.uid, () => ({ subscription, openSinceMs: undefined, probes: 0, connectFailures: 0, failed: new Set(), all: { connectFailures: 0, failed: new Set() } }));
 
-  function weigh(breaker: Breaker, { exchange, fact }: Request): void {
+  function weigh(tally: Breaker['all'], { exchange, fact }: Request): void {
     const { result } = exchange;
     if (result === undefined || ('status' in result && result.status === 429)) return;
-    if ('status' in result && result.status < 500) return forget(breaker);
-    if ('error' in result && UNREACHED.has(result.error)) breaker.connectFailures += 1;
-    else breaker.connectFailures = 0;
-    breaker.failed.add(fact.n);
-    suspects.add(breaker);
+    if ('status' in result && result.status < 500) return forget(tally);
+    if ('error' in result && UNREACHED.has(result.error)) tally.connectFailures += 1;
+    else tally.connectFailures = 0;
+    tally.failed.add(fact.n);
   }
 
-  function forget(breaker: Breaker): void {
-    breaker.connectFailures = 0;
-    breaker.failed.clear();
+  function forget(tally: Breaker['all']): void {
+    tally.connectFailures = 0;
+    tally.failed.clear();
+  }
+
+  function checkEvidence({ subscription, all }: Breaker): void {
+    const enough = subscriptions.possible(subscription, now()).some(({ breaker }) => breaker !== false && (all.connectFailures >= breaker.failures || all.failed.size >= breaker.events));
+    if (enough) return;
+    verdict.broken('P5', 'a breaker opens only on evidence', `${subscription.id}: ${all.connectFailures} failures to connect in a row, ${all.failed.size} different events failed`, [subscription.id]);
   }
 
   function hasDue(subscription: SubscriptionFact): boolean {
@@ -72,9 +79,11 @@ export function createBreakers({ subscriptions, requests, verdict, situations, l
       if (subscription === undefined) return;
       const breaker = breakerOf(subscription);
       situations.count(notice.kind === 'breaker_open' ? 'breakerOpened' : 'breakerClosed');
+      if (notice.kind === 'breaker_open') checkEvidence(breaker);
       breaker.openSinceMs = notice.kind === 'breaker_open' ? now() : undefined;
       breaker.probes = 0;
       forget(breaker);
+      forget(breaker.all);
     },
     sent(request) {
       if (request.elsewhere) return;
@@ -89,10 +98,13 @@ export function createBreakers({ subscriptions, requests, verdict, situations, l
       }
     },
     answered(request) {
-      if (request.elsewhere) return;
       const breaker = breakerOf(request.subscription);
+      weigh(breaker.all, request);
+      if (request.elsewhere) return;
       if (request.probe && breaker.openSinceMs !== undefined) breaker.probes = Math.max(0, breaker.probes - 1);
-      if (breaker.openSinceMs === undefined) weigh(breaker, request);
+      if (breaker.openSinceMs !== undefined) return;
+      weigh(breaker, request);
+      suspects.add(breaker);
     },
     stepped() {
       for (const { subscription, connectFailures, failed, openSinceMs } of suspects) {

@@ -2,7 +2,7 @@
  * Promise 2, held against durable state: after every commit, an event that a lane's recoverable cursor has passed is
  * delivered, parked, held, dead-lettered or inside a range that says why. What is durable now is what a crash leaves.
  */
-import type { Commit } from '@millrace/gateway/ports/ledger';
+import type { Commit, DeadLetter } from '@millrace/gateway/ports/ledger';
 import type { Fact, Facts } from './facts.ts';
 import type { Delivery, LaneFact, Lanes } from './lanes.ts';
 import { passes } from './mirror.ts';
@@ -18,7 +18,7 @@ export interface Owed {
   /** The directory says that a run is done. */
   runEnded(run: RunFact): void;
   /** The ledger or the log is another one: look at everything again. */
-  restart(): void;
+  restart(withLedger: boolean): void;
   /** Whether the lane must still see to the event that it gets delivered or accounted for. */
   owes(lane: LaneFact, fact: Fact): boolean;
   /** Whether a run was started over the event. */
@@ -55,6 +55,8 @@ interface Passed {
 
 export function createOwed({ facts, subscriptions, lanes, mirror, retention, verdict, asked, slotOf }: Needs): Owed {
   const passed = new Map<string, Passed>();
+  /** Range dead letters by lane and shard, also those that were discarded since. */
+  const ranges = new Map<string, DeadLetter[]>();
 
   function standOf(lane: LaneFact, shard: string): Stand | undefined {
     const own = mirror.laneStand(lane.name, shard);
@@ -120,6 +122,10 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
     if (fact.lost || delivery?.delivered || delivery?.covered || delivery?.discarded) return 'done';
     if (delivery?.dead !== undefined || delivery?.parked !== undefined) return 'open';
     if (!known && !owes(lane, fact)) return 'done';
+    if (isCovered(lane, fact)) {
+      lanes.delivery(lane, fact).covered = true;
+      return 'done';
+    }
     // Redriven from a lane of the past: it goes on in another lane.
     if (delivery?.redriving && openElsewhere(lane, fact)) return 'open';
     verdict.broken(
@@ -143,7 +149,7 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
   function checkUnparked(commit: Commit, { unparked }: Touched): void {
     for (const { delivery } of unparked) {
       const { lane, fact } = delivery;
-      const isStoodFor = delivery.delivered || delivery.dead || delivery.parked || delivery.covered || delivery.discarded || fact.lost;
+      const isStoodFor = delivery.delivered || delivery.dead || delivery.parked || delivery.discarded || fact.lost || isCovered(lane, fact);
       const isGivenUp = lane.subscription.deleted || (commit.dropLanes?.includes(lane.name) && !isCurrent(lane));
       if (isStoodFor || isGivenUp || openElsewhere(lane, fact)) continue;
       verdict.broken('P2', 'a parked delivery goes only when it is delivered or dead', `event ${fact.n} at ${fact.shard} ${fact.position} in lane ${lane.name} of ${lane.subscription.id}`, [`event ${fact.n} `, `event ${fact.n}:`, lane.name]);
@@ -171,17 +177,19 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
     return [...live, ...runs];
   }
 
-  function cover({ ranges }: Touched): void {
-    for (const { lane, letter } of ranges) {
-      const { through, throughTimeMs } = letter.range!;
-      for (const fact of facts.inShard(letter.shard)) {
-        // A range of one event stands at that event, others after their first position.
-        const isIn = letter.position === through ? fact.position === through : fact.position > letter.position && fact.position <= through;
-        if (!isIn) continue;
-        const rightly = letter.cause === 'expired' ? retention.expired(fact) : letter.cause === 'log_changed' && (fact.lost || fact.timeMs <= throughTimeMs);
-        if (rightly) lanes.delivery(lane, fact).covered = true;
-      }
-    }
+  function cover({ ranges: written }: Touched): void {
+    for (const { lane, letter } of written) ranges.getOrInsertComputed(`${lane.name} ${letter.shard}`, () => []).push(letter);
+  }
+
+  /** A range stands for what was lost in it by now: also for what still was there when it was written. */
+  function isCovered(lane: LaneFact, fact: Fact): boolean {
+    return (ranges.get(`${lane.name} ${fact.shard}`) ?? []).some(({ position, cause, range }) => {
+      const { through, throughTimeMs } = range!;
+      // A range of one event stands at that event, others after their first position.
+      const isIn = position === through ? fact.position === through : fact.position > position && fact.position <= through;
+      // After a change of the log a lane goes on by time: positions of before and after do not compare.
+      return cause === 'expired' ? isIn && retention.expired(fact) : cause === 'log_changed' && fact.timeMs < throughTimeMs;
+    });
   }
 
   function account({ unburied }: Touched): void {
@@ -206,7 +214,7 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
       }
       cover(touched);
       for (const { delivery, letter } of touched.overwritten) {
-        if (delivery.covered) continue;
+        if (isCovered(delivery.lane, delivery.fact)) continue;
         verdict.broken('P2', 'a range dead letter never takes the place of an event\'s own', `${letter.id} of event ${delivery.fact.n} in lane ${delivery.lane.name}`, [`event ${delivery.fact.n} `, letter.id]);
       }
       account(touched);
@@ -220,11 +228,14 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
       for (const fact of facts.all) {
         if (fact.lost || facts.hasTwin(fact) || !isInSpan(run, fact) || !subscriptions.must(run.subscription, fact, run.startedMs)) continue;
         const delivery = lane.deliveries.get(fact);
-        if (delivery?.delivered || delivery?.dead || delivery?.covered || delivery?.discarded) continue;
+        if (delivery?.delivered || delivery?.dead || delivery?.discarded || isCovered(lane, fact)) continue;
         verdict.broken('P2', 'a run is done when each of its events is delivered or dead-lettered', `event ${fact.n} at ${fact.shard} ${fact.position} in lane ${lane.name}`, [`event ${fact.n} `, `event ${fact.n}:`, lane.name]);
       }
     },
-    restart: () => passed.clear(),
+    restart(withLedger) {
+      passed.clear();
+      if (withLedger) ranges.clear();
+    },
     owes,
     spans: isInSpan,
     left() {
@@ -243,7 +254,7 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
         for (const fact of facts.all) {
           const delivery = lane.deliveries.get(fact);
           if (delivery?.delivered || delivery?.covered || delivery?.discarded || delivery?.parked || delivery?.dead) continue;
-          if (owes(lane, fact)) leave(lane, fact, 'not recorded');
+          if (owes(lane, fact) && !isCovered(lane, fact)) leave(lane, fact, 'not recorded');
         }
       }
       for (const run of subscriptions.runs) {

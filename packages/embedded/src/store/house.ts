@@ -44,7 +44,8 @@ class Stopped extends Error {}
 
 export function createHouse(options: HouseOptions): House {
   const { state, names, files, sealed, removed, hots, maxBytes, turn, changed } = options;
-  let { fault } = options;
+  const { fault } = options;
+  let faultsLeft = fault?.times ?? 0;
   let work: Promise<void> = Promise.resolve();
   let isClosing = false;
 
@@ -77,10 +78,9 @@ export function createHouse(options: HouseOptions): House {
   }
 
   function reached(step: SealStep): void {
-    if (fault?.at !== step) return;
-    const { what } = fault;
-    fault = undefined;
-    if (what === 'kill') process.kill(process.pid, 'SIGKILL');
+    if (fault?.at !== step || faultsLeft === 0) return;
+    faultsLeft--;
+    if (fault.what === 'kill') process.kill(process.pid, 'SIGKILL');
     else throw Object.assign(new Error('no space left on device (made by a test)'), { code: 'ENOSPC' });
   }
 

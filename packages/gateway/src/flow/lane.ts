@@ -146,8 +146,10 @@ export function createLane(needs: Needs): Lane {
   const ordered = endpoint.subscription.ordering === 'key';
   const until = typeof kind === 'object' ? kind.until : undefined;
   const ready = createDeque<Delivery>();
-  /** Parked deliveries that fell due, and successors whose key is free: they go before what is new. */
+  /** Parked deliveries that fell due: they go first, and need no new room in the bounds. */
   const due = createDeque<Delivery>();
+  /** Successors whose key is free: they go before what is new. */
+  const freed = createDeque<Delivery>();
   /** Positions of rows that are in memory, so that the ledger's answer does not bring them twice. */
   const inMemory = new Set<Position>();
   const handled = new Set<Position>();
@@ -156,7 +158,6 @@ export function createLane(needs: Needs): Lane {
   const mine = { parked: 0, parkedBytes: 0, held: 0 };
   let readyBytes = 0;
   let readPlace: Place = tail.end;
-  let expiredThrough: Position = '';
   let live = false;
   let hasRow = false;
   let written = '';
@@ -263,22 +264,32 @@ export function createLane(needs: Needs): Lane {
     });
   }
 
-  function ride(page: Page): void {
+  function ride(page: Page, after: Position): void {
     if (ended || live) return;
-    if (page.expired !== undefined && !noteExpired(page)) return;
+    // A loss that has no room to be written down is not passed: the lane stands.
+    if (page.expired !== undefined && page.expired.last.position > readPlace.position && !endpoint.hasRoomForDeadLetter()) return;
+    const from = readPlace;
+    const isThrough = takeFrom(page);
+    if (page.expired !== undefined) noteExpired(page.expired, { from, isWhole: after === from.position, isThrough });
+    // No new page before something has ended: what had no room now would have none again.
+    if (isThrough) pump();
+    else startWhatMay();
+  }
+
+  /** False when it stopped for want of room. */
+  function takeFrom(page: Page): boolean {
     for (const record of page.records) {
       if (record.position <= readPlace.position) continue;
       // Never ahead of the tail: what the ledger knows of a shard is never newer than what the tail has seen.
       if (record.position > tail.end.position) break;
       if (until !== undefined && record.position > until) break;
-      // No new page before something has ended: what had no room now would have none again.
-      if (needs.wants(record) && !take(record, readPlace)) return startWhatMay();
+      if (needs.wants(record) && !take(record, readPlace)) return false;
       readPlace = record;
     }
-    if (until !== undefined && page.through >= until) readTo({ position: until, timeMs: readPlace.timeMs });
-    else if (page.through >= tail.end.position) readTo(tail.end);
-    else readTo({ position: page.through, timeMs: readPlace.timeMs });
-    pump();
+    const furthest = page.through < tail.end.position ? page.through : tail.end.position;
+    const position = until !== undefined && until < furthest ? until : furthest;
+    readTo(position === tail.end.position ? tail.end : { position, timeMs: readPlace.timeMs });
+    return true;
   }
 
   function readTo(place: Place): void {
@@ -289,22 +300,21 @@ export function createLane(needs: Needs): Lane {
 
   // ── what retention took ────────────────────────────────────────────────────────────────────────────────────────
 
-  /** One dead letter for what the page misses; what is still there in between is read as usual. False when it has no room: then the lane stands. */
-  function noteExpired(page: Page): boolean {
-    const { last, firstTimeMs, count } = page.expired ?? {};
-    if (last === undefined || last.position <= readPlace.position || last.position <= expiredThrough || isReadUp()) return true;
-    if (!endpoint.hasRoomForDeadLetter()) return false;
-    const after = readPlace.position > expiredThrough ? readPlace.position : expiredThrough;
-    expiredThrough = last.position;
+  /** One dead letter for what was missing on the way from `from` to where the lane stands now. */
+  function noteExpired({ last, firstTimeMs, count }: NonNullable<Page['expired']>, { from, isWhole, isThrough }: { from: Place; isWhole: boolean; isThrough: boolean }): void {
+    const isPassed = last.position <= readPlace.position;
+    const through = isPassed ? last : readPlace;
+    // Where it stopped at a record of before the first loss, nothing was missing yet.
+    const isBefore = !isThrough && firstTimeMs !== undefined && through.timeMs < firstTimeMs;
+    if (through.position <= from.position || isBefore) return;
     lose({
       cause: 'expired',
-      after,
-      through: last.position,
-      timeMs: firstTimeMs ?? readPlace.timeMs,
-      throughTimeMs: last.timeMs,
-      ...(count === undefined ? {} : { count }),
+      after: from.position,
+      through: through.position,
+      timeMs: firstTimeMs ?? from.timeMs,
+      throughTimeMs: through.timeMs,
+      ...(isPassed && isWhole && count !== undefined ? { count } : {}),
     });
-    return true;
   }
 
   function lose({ cause, after, through, timeMs, throughTimeMs, count }: LostRange): void {
@@ -380,13 +390,14 @@ export function createLane(needs: Needs): Lane {
   function nextUp(): Delivery | undefined {
     if (inLine || recorder.pending >= limits.unrecorded) return undefined;
     if (endpoint.breakerOpen) return endpoint.mayProbe() ? nextProbe() : undefined;
-    const next = due.peek() ?? ready.peek();
+    const next = due.peek() ?? freed.peek() ?? ready.peek();
     return next !== undefined && endpoint.mayStart(next.size, next.row === 'parked') ? next : undefined;
   }
 
   /** An open breaker lets one delivery out at a time: in turn one that is parked and one that is new, each time another. */
   function nextProbe(): Delivery | undefined {
-    const candidates = endpoint.probes % 2 === 0 ? [due.peek(), ready.peek()] : [ready.peek(), due.peek()];
+    const [parked, fresh] = [due.peek(), freed.peek() ?? ready.peek()];
+    const candidates = endpoint.probes % 2 === 0 ? [parked, fresh] : [fresh, parked];
     if (due.size === 0 && mine.parked > 0) void loadDue(Number.MAX_SAFE_INTEGER);
     // Where the bounds have no room for a new one, a parked one can still be tried.
     return candidates.find((one) => one !== undefined && endpoint.hasRoom(one.size, one.row === 'parked'));
@@ -410,6 +421,7 @@ export function createLane(needs: Needs): Lane {
 
   function begin(delivery: Delivery, probe: boolean): void {
     if (due.peek() === delivery) due.shift();
+    else if (freed.peek() === delivery) freed.shift();
     else {
       ready.shift();
       readyBytes -= delivery.size;
@@ -451,8 +463,9 @@ export function createLane(needs: Needs): Lane {
   function putBack(delivery: Delivery, outcome: Outcome): void {
     delivery.state = 'ready';
     delivery.cause = outcome.cause;
-    if (delivery.row === 'none') pushReady(delivery);
-    else due.push(delivery);
+    if (delivery.row === 'parked') due.push(delivery);
+    else if (delivery.before === undefined || delivery.row === 'held') freed.push(delivery);
+    else pushReady(delivery);
   }
 
   function delivered(delivery: Delivery, outcome: Outcome): void {
@@ -648,7 +661,7 @@ export function createLane(needs: Needs): Lane {
     const loaded = [...due];
     due.clear();
     for (const delivery of loaded) {
-      if (delivery.row !== 'parked' || delivery.dueMs <= nowMs) due.push(delivery);
+      if (delivery.dueMs <= nowMs) due.push(delivery);
       else {
         inMemory.delete(delivery.position);
         if (delivery.key !== undefined) keys.setHead(delivery.key, undefined);
@@ -722,7 +735,7 @@ export function createLane(needs: Needs): Lane {
       if (typeof restored === 'string') return loseOne(delivery, restored);
       delivery.record = restored;
       delivery.state = 'ready';
-      due.push(delivery);
+      freed.push(delivery);
       pump();
     } catch {
       // Neither log nor ledger lost it; they can't be read now.
@@ -815,7 +828,7 @@ export function createLane(needs: Needs): Lane {
     endpoint.counts.held -= mine.held;
   }
 
-  const nothingOpen = (): boolean => tape.size === 0 && inFlight === 0 && mine.parked === 0 && mine.held === 0 && ready.size === 0 && due.size === 0 && lost.length === 0;
+  const nothingOpen = (): boolean => tape.size === 0 && inFlight === 0 && mine.parked === 0 && mine.held === 0 && ready.size === 0 && due.size === 0 && freed.size === 0 && lost.length === 0;
 
   const lane: Lane = {
     name,

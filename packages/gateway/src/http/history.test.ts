@@ -29,13 +29,17 @@ async function publish({ ask }: World, count: number): Promise<void> {
 // oxlint-disable-next-line typescript/no-explicit-any -- answers of every shape
 type Json = any;
 
-/** Asks until the list has as many items: the ledger is written after the answer of the endpoint. */
-async function list({ ask }: World, route: string, count: number): Promise<Json> {
+/** Asks until it is so: the ledger is written after the answer of the endpoint. */
+async function until({ ask }: World, route: string, isSo: (json: Json) => boolean): Promise<Json> {
   for (;;) {
     const { json } = await ask(`GET ${route}`);
-    if (json.data.length >= count) return json;
+    if (isSo(json)) return json;
     await new Promise(setImmediate);
   }
+}
+
+function list(world: World, route: string, count: number): Promise<Json> {
+  return until(world, route, ({ data }) => data.length >= count);
 }
 
 describe('deliveries', { timeout: 30_000 }, () => {
@@ -45,9 +49,7 @@ describe('deliveries', { timeout: 30_000 }, () => {
     await endpoint.request(1);
     heal();
     await endpoint.request(2);
-    let delivery: Json;
-    do [delivery] = (await list(world, '/v1/deliveries?subscription=s', 1)).data;
-    while (delivery.attempts.length < 2);
+    const [delivery] = (await until(world, '/v1/deliveries?subscription=s', ({ data }) => data[0]?.attempts.length === 2)).data;
     assert.deepEqual(delivery.event, { id: '1', type: 'orders.created' });
     assert.equal(delivery.outcome, 'delivered');
     assert.deepEqual(delivery.attempts.map(({ n, outcome, cause, status, snippet }: Json) => [n, outcome, cause, status, snippet]), [
@@ -61,9 +63,7 @@ describe('deliveries', { timeout: 30_000 }, () => {
     const { world } = await failing(t, { retry: { schedule: ['1h'], jitter: 0 } });
     await publish(world, 1);
     const { data } = await list(world, '/v1/deliveries?subscription=s', 1);
-    let json: Json;
-    do json = (await world.ask(`GET /v1/deliveries/${data[0].id}`)).json;
-    while (json.nextAttemptAt === undefined);
+    const json = await until(world, `/v1/deliveries/${data[0].id}`, ({ nextAttemptAt }) => nextAttemptAt !== undefined);
     assert.equal(json.outcome, 'retry');
     assert.ok(Math.abs(Date.parse(json.nextAttemptAt) - Date.now() - 3_600_000) < 60_000);
   });

@@ -155,12 +155,15 @@ describe('a subscription', { timeout: 30_000 }, () => {
     assert.deepEqual([earliest, timed, latest].map((one) => idsOf(one).toSorted()), [['1', '2'], ['1', '2'], ['2']]);
   });
 
-  test('in event mode the whole event is the body', async (t) => {
-    const { world, endpoint, secret } = await subscribed(t, { deliver: undefined });
-    void secret;
-    await publish(world, '1');
-    const { body } = await endpoint.request(1);
-    assert.equal(body.toString(), '{"id":"1"}');
+  test('in event mode sends the whole event, its data as it came', async (t) => {
+    const { world, endpoint } = await subscribed(t);
+    const made = await world.ask('PATCH /v1/subscriptions/s', { json: { deliver: { webhook: { body: 'event', headers: { 'X-Tenant': 'a' } } } } });
+    assert.equal(made.status, 200);
+    await world.ask('POST /v1/events', { body: '{"type":"orders.created","id":"1","data":{"n":1.0}}', headers: { 'content-type': 'application/json' } });
+    const { headers, body } = await endpoint.request(1);
+    assert.equal(headers['content-type'], 'application/cloudevents+json');
+    assert.equal(headers['x-tenant'], 'a');
+    assert.match(body.toString(), /^\{"specversion":"1.0".*"data":\{"n":1\.0\}\}$/);
   });
 });
 

@@ -14,8 +14,8 @@ export interface Rider {
   readonly readPosition: Position;
   readonly environment: string;
   readonly topics: readonly string[];
-  /** Takes what it wants of the page from its readPosition on. */
-  ride(page: Page): void;
+  /** Takes what it wants of the page, which was read after `after`, from its readPosition on. */
+  ride(page: Page, after: Position): void;
 }
 
 export interface CatchUp {
@@ -57,7 +57,7 @@ export function createCatchUp({ shard, log, clock, limits, onTrouble }: { shard:
       const fit = held.find((one) => one.scope === scope && isInside(rider, one));
       if (fit === undefined) continue;
       waiting.delete(rider);
-      rider.ride(fit.page);
+      rider.ride(fit.page, fit.after);
     }
     for (const rider of waiting) {
       if (reading >= limits.catchUpReaders) return;
@@ -78,7 +78,7 @@ export function createCatchUp({ shard, log, clock, limits, onTrouble }: { shard:
       held = [...held, read].slice(-limits.catchUpReaders);
       onTrouble(undefined);
       // Meanwhile its topics may have changed, or it may stand elsewhere: then this page says nothing to it.
-      if (scopeOf(rider) === scope && rider.readPosition === after) rider.ride(page);
+      if (scopeOf(rider) === scope && rider.readPosition === after) rider.ride(page, after);
       else waiting.add(rider);
     } catch (error) {
       if (stopped) return;

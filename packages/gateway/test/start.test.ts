@@ -1,0 +1,203 @@
+/** `millrace start` as a person meets it: the first minute, the second start, and every way in which it can not start. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
+import net from 'node:net';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { Webhook } from 'standardwebhooks';
+import { ready, startProcess, temporary } from './process.ts';
+import { listen, receiver } from './receivers.ts';
+
+const start = (data: string, ...more: readonly string[]): string[] => ['start', '--port', '0', '--data', data, '--json', ...more];
+
+describe('millrace start', { timeout: 120_000 }, () => {
+  test('the first minute: ready, a sample delivered and verified, and a curl line that works when pasted', async (t) => {
+    const data = temporary(t);
+    const running = startProcess(t, start(data));
+    const { curl, key } = await ready(running);
+    const sample = await running.line(({ kind, verdict }) => kind === 'delivered' && verdict === 'verified');
+    assert.equal(sample['topic'], 'orders.created');
+    assert.equal(sample['status'], 204);
+    for (const file of ['secret.key', 'dev-key']) assert.equal(statSync(join(data, file)).mode & 0o777, 0o600, file);
+    assert.equal(readFileSync(join(data, 'dev-key'), 'utf8'), `${key}\n`);
+    const pasted = spawnSync('sh', ['-c', curl], { encoding: 'utf8' });
+    if (pasted.status === 127) return t.skip('curl is not installed');
+    const { id } = JSON.parse(pasted.stdout) as { id: string };
+    const delivered = await running.line(({ eventId, kind }) => eventId === id && kind === 'delivered');
+    assert.equal(delivered['verdict'], 'verified');
+  });
+
+  test('people read lines, without colour where nobody looks', async (t) => {
+    const running = startProcess(t, ['start', '--port', '0', '--data', temporary(t)]);
+    const text = await running.text('signature verified');
+    assert.match(text, /millrace \d+\.\d+\.\d+ {2}ready in \d+\.\d s/);
+    assert.match(text, /Address {3}http:\/\/127\.0\.0\.1:\d+\n/);
+    assert.match(text, /Key {7}mr_[a-z2-7]{8}_[a-z2-7]{40} /);
+    assert.match(text, /Try {7}curl -sS /);
+    assert.match(text, /orders\.created {2}evt_[a-z2-7]+ {2}→ echo {2}204 {2}\d+\.\d ms {2}signature verified/);
+    assert.ok(!text.includes('\u001B'));
+  });
+
+  test('an undeclared topic is declared by its first event, and said so', async (t) => {
+    const running = startProcess(t, start(temporary(t)));
+    const { ask } = await ready(running);
+    assert.equal((await ask('POST /v1/events', { type: 'parcels.sent', data: 1 })).status, 202);
+    await running.line(({ kind, topic }) => kind === 'topic_declared' && topic === 'parcels.sent');
+    await running.line(({ kind, topic }) => kind === 'delivered' && topic === 'parcels.sent');
+  });
+
+  test('with --strict-topics it is refused', async (t) => {
+    const { ask } = await ready(startProcess(t, start(temporary(t), '--strict-topics')));
+    assert.equal((await ask('POST /v1/events', { type: 'parcels.sent', data: 1 })).json.code, 'unknown_topic');
+    assert.equal((await ask('PUT /v1/topics/parcels.sent')).status, 201);
+    assert.equal((await ask('POST /v1/events', { type: 'parcels.sent', data: 1 })).status, 202);
+  });
+
+  test('the second start has the same key and subscriptions, and its receiver is found again', async (t) => {
+    const data = temporary(t);
+    const endpoint = await receiver(t);
+    const first = startProcess(t, start(data));
+    const before = await ready(first);
+    const { secret } = (await before.ask('PUT /v1/subscriptions/mine', { topics: ['orders.*'], deliver: { webhook: { url: endpoint.url } } })).json;
+    first.child.kill('SIGTERM');
+    assert.equal(await first.ended, 0);
+
+    const second = startProcess(t, start(data));
+    const after = await ready(second);
+    assert.equal(after.key, before.key);
+    await second.line(({ kind, verdict }) => kind === 'delivered' && verdict === 'verified');
+    const { headers, body } = await endpoint.request(1);
+    new Webhook(secret as string).verify(body.toString(), headers);
+    assert.equal((await after.ask('GET /v1/apps/default/keys')).json.data.length, 1);
+  });
+
+  test('without the sample there is no built-in receiver, also where there was one', async (t) => {
+    const data = temporary(t);
+    const first = startProcess(t, start(data));
+    assert.equal((await (await ready(first)).ask('GET /v1/subscriptions/echo')).status, 200);
+    first.child.kill('SIGTERM');
+    await first.ended;
+    const { ask } = await ready(startProcess(t, start(data, '--no-sample')));
+    assert.equal((await ask('GET /v1/subscriptions/echo')).status, 404);
+  });
+
+  test('killed at once, it delivers after the next start what it had accepted', async (t) => {
+    const data = temporary(t);
+    const held: ServerResponse[] = [];
+    const endpoint = await receiver(t, (response, count) => (count === 1 ? void held.push(response) : void response.writeHead(204).end()));
+    const first = startProcess(t, start(data, '--no-sample'));
+    const { ask } = await ready(first);
+    await ask('PUT /v1/subscriptions/mine', { topics: ['>'], deliver: { webhook: { url: endpoint.url } } });
+    assert.equal((await ask('POST /v1/events', { type: 'orders.created', data: { id: 1 } })).status, 202);
+    await endpoint.request(1);
+    first.child.kill('SIGKILL');
+    await first.ended;
+    await ready(startProcess(t, start(data, '--no-sample')));
+    const again = await endpoint.request(2);
+    assert.equal(again.headers['webhook-id'], endpoint.requests[0]?.headers['webhook-id']);
+    assert.equal(again.body.toString(), '{"id":1}');
+  });
+
+  test('SIGTERM lets a delivery under way end, records it, and exits 0', async (t) => {
+    const data = temporary(t);
+    const held: ServerResponse[] = [];
+    const endpoint = await receiver(t, (response) => void held.push(response));
+    const first = startProcess(t, start(data, '--no-sample'));
+    const { ask, address } = await ready(first);
+    await ask('PUT /v1/subscriptions/mine', { topics: ['>'], deliver: { webhook: { url: endpoint.url } } });
+    await ask('POST /v1/events', { type: 'orders.created', data: 1 });
+    await endpoint.request(1);
+    first.child.kill('SIGTERM');
+    await first.line(({ kind }) => kind === 'stopping');
+    held[0]?.writeHead(204).end();
+    assert.equal(await first.ended, 0);
+    await assert.rejects(fetch(`${address}/livez`));
+
+    const second = await ready(startProcess(t, start(data, '--no-sample')));
+    const { json } = await second.ask('GET /v1/deliveries?subscription=mine');
+    assert.deepEqual(json.data.map((one: { outcome: string }) => one.outcome), ['delivered']);
+    assert.equal(endpoint.requests.length, 1);
+  });
+
+  test('a second signal ends it at once', async (t) => {
+    const endpoint = await receiver(t, () => undefined);
+    const running = startProcess(t, start(temporary(t), '--no-sample'));
+    const { ask } = await ready(running);
+    await ask('PUT /v1/subscriptions/mine', { topics: ['>'], deliver: { webhook: { url: endpoint.url } } });
+    await ask('POST /v1/events', { type: 'orders.created', data: 1 });
+    await endpoint.request(1);
+    running.child.kill('SIGTERM');
+    await running.line(({ kind }) => kind === 'stopping');
+    running.child.kill('SIGINT');
+    assert.equal(await running.ended, 130);
+  });
+});
+
+describe('millrace start can not', { timeout: 120_000 }, () => {
+  test('use a data directory that another process uses', async (t) => {
+    const data = temporary(t);
+    const first = startProcess(t, start(data, '--no-sample'));
+    await ready(first);
+    const second = startProcess(t, start(data));
+    assert.equal(await second.ended, 1);
+    assert.match(second.output.stderr, /is in use by another process \(process \d+\)\n.*another data directory/);
+  });
+
+  test('take a port that was asked for and is taken', async (t) => {
+    const taken = new URL(await listen(t, net.createServer())).port;
+    const running = startProcess(t, ['start', '--port', taken, '--data', temporary(t)]);
+    assert.equal(await running.ended, 1);
+    assert.match(running.output.stderr, new RegExp(`port ${taken} of 127\\.0\\.0\\.1 is taken\n`));
+    const byEnvironment = startProcess(t, ['start', '--data', temporary(t)], { MILLRACE_PORT: taken });
+    assert.equal(await byEnvironment.ended, 1);
+  });
+
+  test('keep the default port where it is taken: it takes the next free one and says so', async (t) => {
+    const blocker = net.createServer().listen(4_400, '127.0.0.1');
+    await new Promise((resolve) => blocker.once('listening', resolve).once('error', resolve)); // taken by somebody else is as good
+    t.after(() => blocker.close());
+    const running = startProcess(t, ['start', '--no-sample'], { MILLRACE_DATA: temporary(t) });
+    assert.match(await running.text('Ctrl-C'), /Address {3}http:\/\/127\.0\.0\.1:44[0-2]\d {2}\(port 4400 is taken\)/);
+  });
+
+  test('read secrets without the key they were sealed with', async (t) => {
+    const data = temporary(t);
+    const first = startProcess(t, start(data));
+    await ready(first);
+    first.child.kill('SIGTERM');
+    await first.ended;
+    rmSync(join(data, 'secret.key'));
+    const missing = startProcess(t, start(data));
+    assert.equal(await missing.ended, 1);
+    assert.match(missing.output.stderr, /secret\.key is missing/);
+    assert.ok(!existsSync(join(data, 'secret.key')));
+    for (const [text, said] of [[randomBytes(32).toString('base64'), /sealed with the key/], ['short', /does not hold 32 bytes/]] as const) {
+      writeFileSync(join(data, 'secret.key'), text);
+      const wrong = startProcess(t, start(data));
+      assert.equal(await wrong.ended, 1);
+      assert.match(wrong.output.stderr, said);
+      assert.ok(!wrong.output.stderr.includes('    at '), 'a stack is for surprises');
+    }
+  });
+
+  test('guess what was meant: a wrong argument is told, with exit code 2', async (t) => {
+    for (const args of [[], ['begin'], ['start', '--colour'], ['start', '--port', 'x'], ['start', '--port', '70000'], ['start', '--durability', 'maybe'], ['start', 'now']]) {
+      const running = startProcess(t, args);
+      assert.equal(await running.ended, 2, args.join(' '));
+      assert.ok(running.output.stderr.length > 10 && !running.output.stderr.includes('    at '), running.output.stderr);
+      assert.equal(running.output.stdout, '');
+    }
+  });
+
+  test('be asked for help or its version in vain', async (t) => {
+    const help = startProcess(t, ['--help']);
+    assert.equal(await help.ended, 0);
+    for (const word of ['--port', 'MILLRACE_PORT', '--data', '--durability', '--json', '--no-sample']) assert.ok(help.output.stdout.includes(word), word);
+    const version = startProcess(t, ['--version']);
+    assert.equal(await version.ended, 0);
+    assert.match(version.output.stdout, /^\d+\.\d+\.\d+\n$/);
+  });
+});
