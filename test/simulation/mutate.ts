@@ -99,7 +99,7 @@ async function tryOne(mutation: Mutation, copy: string): Promise<Outcome> {
 async function simulate(copy: string): Promise<Summary> {
   const script = join(copy, 'test/simulation/simulate.ts');
   try {
-    const { stdout } = await run(process.execPath, [script, '--seeds', values.seeds, '--json'], { cwd: copy, maxBuffer: 64 * 1024 * 1024, timeout: 300_000 });
+    const { stdout } = await run(process.execPath, [script, '--seeds', values.seeds, '--json'], { cwd: copy, maxBuffer: 64 * 1024 * 1024, timeout: 180_000 });
     return JSON.parse(stdout) as Summary;
   } catch (error) {
     const { stdout, stderr, killed } = error as { readonly stdout?: string; readonly stderr?: string; readonly killed?: boolean };

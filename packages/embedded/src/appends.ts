@@ -18,6 +18,8 @@ const KEY_BYTES_MAX = 512;
 export interface Appends {
   /** Resolves when all is durable. */
   add(entries: readonly Entry[]): Promise<readonly Appended[]>;
+  /** Calls that are not under way yet. */
+  readonly waiting: number;
 }
 
 export interface AppendsOptions {
@@ -78,6 +80,9 @@ export function createAppends({ send, appended }: AppendsOptions): Appends {
   }
 
   return {
+    get waiting() {
+      return waiting.length;
+    },
     add(entries) {
       if (entries.length === 0) return Promise.resolve([]);
       const tooLong = entries.find(({ dedupe }) => dedupe !== undefined && isTooLong(dedupe.key));

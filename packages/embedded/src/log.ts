@@ -79,7 +79,7 @@ export function createLog({ thread, now, tailBytes }: LogOptions): Log {
     shards: () => [SHARD],
     append(entries: readonly Entry[]): Promise<readonly Appended[]> {
       if (closed) return Promise.reject(new Problem('log_unavailable', 'The log is closed'));
-      return track(appends.add(entries));
+      return appends.add(entries);
     },
     async read(request) {
       mustBeOpen();
@@ -126,7 +126,7 @@ export function createLog({ thread, now, tailBytes }: LogOptions): Log {
     },
     async close() {
       closed = true;
-      while (open.size > 0) await Promise.allSettled(open);
+      while (open.size > 0 || appends.waiting > 0) await Promise.allSettled(open);
     },
   };
 }

@@ -1,9 +1,11 @@
 /**
  * Batches as single buffers, so that crossing threads costs one transfer and not an object per event.
  *
- * Events to append:  per event 4 × uint32 (size, topic, app, audience + 1 or 0), then the events' bytes in a row.
+ * Events to append:  per event 1 × float64 (window of its key), then per event 6 × uint32 (size, topic, app, audience + 1
+ *                    or 0, length of its key + 1 or 0, length of its memo), then the events' bytes in a row.
  * Records read:      per record 2 × float64 (offset, time), then 3 × uint32 (size, environment, app), then the bytes.
  * Names are numbers: of an append, into lists that both sides keep and each batch extends; of a read, into its own lists.
+ * Keys and memos are one long string: that is cloned by copying, an array of strings one by one.
  */
 import type { AttemptRow } from '@millrace/gateway/ports/ledger';
 import type { Entry, LogRecord } from '@millrace/gateway/ports/log';
@@ -20,15 +22,8 @@ export interface AppendBatch {
   /** Names not sent before. */
   readonly topics: readonly NamePair[];
   readonly apps: readonly NamePair[];
-  readonly keys: readonly BatchKey[];
-}
-
-/** The idempotency key of the entry at index `at`. */
-export interface BatchKey {
-  readonly at: number;
-  readonly key: string;
-  readonly memo: string;
-  readonly windowMs: number;
+  /** Keys and memos (see memoOf), in a row. */
+  readonly texts: string;
 }
 
 /** What was appended has consecutive offsets from `first` on; `others` were not appended: null is a conflict. */
@@ -49,7 +44,8 @@ export interface BatchPacker {
   pack(entries: readonly Entry[]): AppendBatch;
 }
 
-const ENTRY_WORDS = 4;
+const ENTRY_WORDS = 6;
+const ENTRY_HEAD_BYTES = 8 + ENTRY_WORDS * 4;
 
 export function createBatchPacker(): BatchPacker {
   const topics = new Map<string, number>();
@@ -67,24 +63,29 @@ export function createBatchPacker(): BatchPacker {
 
   return {
     pack(entries) {
-      const headBytes = entries.length * ENTRY_WORDS * 4;
-      const buffer = new ArrayBuffer(headBytes + entries.reduce((sum, { bytes }) => sum + bytes.length, 0));
-      const head = new Uint32Array(buffer, 0, entries.length * ENTRY_WORDS);
-      const body = new Uint8Array(buffer, headBytes);
-      const batch = { count: entries.length, buffer, topics: [] as NamePair[], apps: [] as NamePair[], keys: [] as BatchKey[] };
-      let at = 0;
+      const count = entries.length;
+      const buffer = new ArrayBuffer(count * ENTRY_HEAD_BYTES + entries.reduce((sum, { bytes }) => sum + bytes.length, 0));
+      const { windowsMs, words, body } = partsOf(buffer, count);
+      const fresh = { topics: [] as NamePair[], apps: [] as NamePair[] };
+      const texts: string[] = [];
+      let [at, word] = [0, 0];
       entries.forEach(({ environment, app, event, bytes, dedupe }, i) => {
         const audience = audienceOf(event);
-        head[i * ENTRY_WORDS] = bytes.length;
-        head[i * ENTRY_WORDS + 1] = numberOf(topics, batch.topics, environment, event.type);
-        head[i * ENTRY_WORDS + 2] = numberOf(apps, batch.apps, environment, app);
-        head[i * ENTRY_WORDS + 3] = audience === undefined ? 0 : numberOf(apps, batch.apps, environment, audience) + 1;
+        const memo = dedupe === undefined ? '' : memoOf(dedupe.digest, event.id);
+        words[word++] = bytes.length;
+        words[word++] = numberOf(topics, fresh.topics, environment, event.type);
+        words[word++] = numberOf(apps, fresh.apps, environment, app);
+        words[word++] = audience === undefined ? 0 : numberOf(apps, fresh.apps, environment, audience) + 1;
+        words[word++] = dedupe === undefined ? 0 : dedupe.key.length + 1;
+        words[word++] = memo.length;
+        if (dedupe !== undefined) {
+          windowsMs[i] = dedupe.windowMs;
+          texts.push(dedupe.key, memo);
+        }
         body.set(bytes, at);
         at += bytes.length;
-        if (dedupe !== undefined)
-          batch.keys.push({ at: i, key: dedupe.key, memo: memoOf(dedupe.digest, event.id), windowMs: dedupe.windowMs });
       });
-      return batch;
+      return { count, buffer, ...fresh, texts: texts.join('') };
     },
   };
 }
@@ -94,22 +95,39 @@ export interface BatchEntry {
   readonly app: number;
   readonly audience: number | undefined;
   readonly bytes: Uint8Array;
+  readonly key: BatchKey | undefined;
 }
 
-export function* unpackBatch({ count, buffer }: AppendBatch): Generator<BatchEntry> {
-  const head = new Uint32Array(buffer, 0, count * ENTRY_WORDS);
-  let at = head.byteLength;
-  for (let i = 0; i < head.length; i += ENTRY_WORDS) {
-    const size = head[i]!;
-    const audience = head[i + 3]!;
-    yield {
-      topic: head[i + 1]!,
-      app: head[i + 2]!,
-      audience: audience === 0 ? undefined : audience - 1,
-      bytes: new Uint8Array(buffer, at, size),
-    };
+export interface BatchKey {
+  readonly key: string;
+  readonly memo: string;
+  readonly windowMs: number;
+}
+
+export function* unpackBatch({ count, buffer, texts }: AppendBatch): Generator<BatchEntry> {
+  const { windowsMs, words, body } = partsOf(buffer, count);
+  let [at, word, read] = [0, 0, 0];
+  for (let i = 0; i < count; i++) {
+    const size = words[word++]!;
+    const topic = words[word++]!;
+    const app = words[word++]!;
+    const audience = words[word++]!;
+    const keyEnd = read + words[word++]! - 1;
+    const memoEnd = keyEnd + words[word++]!;
+    const hasKey = keyEnd >= read;
+    const key = hasKey
+      ? { key: texts.slice(read, keyEnd), memo: texts.slice(keyEnd, memoEnd), windowMs: windowsMs[i]! }
+      : undefined;
+    yield { topic, app, audience: audience === 0 ? undefined : audience - 1, bytes: body.subarray(at, at + size), key };
+    if (hasKey) read = memoEnd;
     at += size;
   }
+}
+
+function partsOf(buffer: ArrayBuffer, count: number) {
+  const windowsMs = new Float64Array(buffer, 0, count);
+  const words = new Uint32Array(buffer, windowsMs.byteLength, count * ENTRY_WORDS);
+  return { windowsMs, words, body: new Uint8Array(buffer, count * ENTRY_HEAD_BYTES) };
 }
 
 /** Digest and event id of a key's first use; the length in front keeps any two texts apart. */

@@ -13,7 +13,7 @@ test('when the thread dies, all that waits and all that comes later is rejected,
   } as const; // prettier-ignore
   const thread = await startThread({ setup, now: () => START_MS, onFailure: told.resolve });
   // No batch the packer makes: the thread takes it for the bug that it is.
-  const impossible = { count: 9, buffer: new ArrayBuffer(1), topics: [], apps: [], keys: [] };
+  const impossible = { count: 9, buffer: new ArrayBuffer(1), topics: [], apps: [], texts: '' };
   const waiting = [thread.ask('append', impossible), thread.ask('lanes', null), thread.ask('bounds', null)];
   const codes = (await Promise.allSettled(waiting)).map(
     (result) => result.status === 'rejected' && (result.reason as { code: string }).code,

@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { verifyStandard } from '@millrace/core/signatures';
-import { type Gateway } from './api.ts';
+import type { Gateway } from './api.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Directory, Subscription, Versioned } from './ports/directory.ts';
 import type { Vault } from './vault.ts';
@@ -38,7 +38,10 @@ export async function startEcho({ directory, vault, clock, environment }: Needs)
   let secrets: readonly string[] = [];
 
   const server = createServer((request, response) => {
-    void receive(request).then((verdict) => response.writeHead(verdict === 'verified' ? 204 : 401).end(), () => response.destroy());
+    void receive(request).then(
+      (verdict) => response.writeHead(verdict === 'verified' ? 204 : 401).end(),
+      () => response.destroy(),
+    );
   });
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
@@ -60,12 +63,23 @@ export async function startEcho({ directory, vault, clock, environment }: Needs)
       const { value } = found;
       const { webhook } = value.deliver;
       secrets = webhook.secrets.map(({ sealed }) => vault.open(sealed));
-      await directory.put('subscription', environment, ECHO, { ...value, state: 'active', deliver: { webhook: { ...webhook, url } } }, found.version);
+      await directory.put(
+        'subscription',
+        environment,
+        ECHO,
+        { ...value, state: 'active', deliver: { webhook: { ...webhook, url } } },
+        found.version,
+      );
     },
     async subscribe(gateway) {
       if ((await directory.get('subscription', environment, ECHO)) !== undefined) return;
-      if ((await directory.get('app', environment, ECHO)) === undefined) await directory.put('app', environment, ECHO, { name: 'The built-in receiver', createdMs: clock.now() });
-      const { secret } = await gateway.subscriptions.create(environment, ECHO, { app: ECHO, topics: ['>'], deliver: { webhook: { url } } });
+      if ((await directory.get('app', environment, ECHO)) === undefined)
+        await directory.put('app', environment, ECHO, { name: 'The built-in receiver', createdMs: clock.now() });
+      const { secret } = await gateway.subscriptions.create(environment, ECHO, {
+        app: ECHO,
+        topics: ['>'],
+        deliver: { webhook: { url } },
+      });
       secrets = [secret];
     },
     verdict(eventId) {

@@ -21,9 +21,13 @@ export async function secretKeyOf(data: string, directory: Directory): Promise<U
   if (text !== undefined) return readSecretKey(text, path);
   // Every subscription has a sealed secret.
   if ((await directory.list('subscription', { limit: 1 })).length > 0) {
-    throw new Problem('invalid_secret', `${path} is missing, and the secrets of the subscriptions here can not be read without it`, {
-      advice: `Put the ${SECRET_KEY_FILE} that belongs to this directory back, or start with another directory.`,
-    });
+    throw new Problem(
+      'invalid_secret',
+      `${path} is missing, and the secrets of the subscriptions here can not be read without it`,
+      {
+        advice: `Put the ${SECRET_KEY_FILE} that belongs to this directory back, or start with another directory.`,
+      },
+    );
   }
   const key = randomBytes(VAULT_KEY_BYTES);
   writePrivate(path, key.toString('base64'));
@@ -33,14 +37,19 @@ export async function secretKeyOf(data: string, directory: Directory): Promise<U
 function readSecretKey(text: string, path: string): Uint8Array {
   const key = Buffer.from(text.trim(), 'base64');
   if (key.length === VAULT_KEY_BYTES) return key;
-  throw new Problem('invalid_secret', `${path} does not hold ${VAULT_KEY_BYTES} bytes in base64`, { advice: 'Put the file that belongs to this directory back.' });
+  throw new Problem('invalid_secret', `${path} does not hold ${VAULT_KEY_BYTES} bytes in base64`, {
+    advice: 'Put the file that belongs to this directory back.',
+  });
 }
 
 /**
  * The admin key of the first start, the same at every start. Undefined where there is none to show: somebody has removed
  * the file, or deleted this key, while another admin key exists.
  */
-export async function devKeyOf(data: string, { directory, clock, environment, app }: { directory: Directory; clock: Clock; environment: string; app: string }): Promise<string | undefined> {
+export async function devKeyOf(
+  data: string,
+  { directory, clock, environment, app }: { directory: Directory; clock: Clock; environment: string; app: string },
+): Promise<string | undefined> {
   const path = join(data, DEV_KEY_FILE);
   const keys = await directory.list('key', { environment, limit: 1_000 });
   const kept = readIfThere(path)?.trim();

@@ -57,7 +57,8 @@ export function readArguments(argv: readonly string[], environment: NodeJS.Proce
   if (values.version === true) return { print: version };
   if (values.help === true || positionals[0] === 'help') return { print: HELP };
   if (positionals.length === 0) return { refused: 'Say what to do: "millrace start", or "millrace --help".' };
-  if (positionals[0] !== 'start' || positionals.length > 1) return { refused: `"${positionals.join(' ').slice(0, 80)}" is not known; there is "millrace start". Run "millrace --help".` };
+  if (positionals[0] !== 'start' || positionals.length > 1)
+    return { refused: `"${positionals.join(' ').slice(0, 80)}" is not known; there is "millrace start". Run "millrace --help".` };
   return startOptionsOf(values, environment);
 }
 
@@ -70,8 +71,10 @@ function startOptionsOf(values: Values, environment: NodeJS.ProcessEnv): Asked {
   };
   const port = given('port');
   const durability = given('durability') ?? 'fsync';
-  if (port !== undefined && !(/^\d{1,5}$/.test(port) && Number(port) < 65_536)) return { refused: `"${port.slice(0, 40)}" is no port: a number from 0 to 65535.` };
-  if (durability !== 'fsync' && durability !== 'relaxed') return { refused: `"${durability.slice(0, 40)}" is no durability: fsync or relaxed.` };
+  if (port !== undefined && !(/^\d{1,5}$/.test(port) && Number(port) < 65_536))
+    return { refused: `"${port.slice(0, 40)}" is no port: a number from 0 to 65535.` };
+  if (durability !== 'fsync' && durability !== 'relaxed')
+    return { refused: `"${durability.slice(0, 40)}" is no durability: fsync or relaxed.` };
   return {
     start: {
       host: given('host') ?? '127.0.0.1',

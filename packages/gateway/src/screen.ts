@@ -78,7 +78,12 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
   function lineOf(notice: Extract<Notice, { eventId: string }>, verdict: string | undefined): string {
     const { topic, eventId, subscription, status, cause, durationMs, n, nextMs } = notice;
     const answer = status === 0 ? cause : String(status);
-    const next = notice.kind === 'delivered' ? '' : notice.kind === 'dead' ? red('  dead letter') : `  try ${n + 1} in ${formatDuration(Math.round((nextMs ?? 0) / 1_000) * 1_000)}`;
+    const next =
+      notice.kind === 'delivered'
+        ? ''
+        : notice.kind === 'dead'
+          ? red('  dead letter')
+          : `  try ${n + 1} in ${formatDuration(Math.round((nextMs ?? 0) / 1_000) * 1_000)}`;
     const verified = verdict === undefined ? '' : verdict === 'verified' ? '  signature verified' : red(`  ${verdict}`);
     return `  ${dim(clockTime())}  ${topic}  ${dim(eventId)}  → ${subscription}  ${notice.kind === 'delivered' ? answer : red(answer)}  ${durationMs.toFixed(1)} ms${verified}${next}`;
   }
@@ -94,14 +99,18 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
       write(`  ${bold(`millrace ${version}`)}  ready in ${(startedMs / 1_000).toFixed(1)} s`);
       write('');
       write(`  Address   ${address}${moved}`);
-      write(`  Key       ${key ?? 'as you have it (the first one was removed)'}${key === undefined ? '' : dim(`  (admin; kept in ${data}/dev-key)`)}`);
+      write(
+        `  Key       ${key ?? 'as you have it (the first one was removed)'}${key === undefined ? '' : dim(`  (admin; kept in ${data}/dev-key)`)}`,
+      );
       write(`  Storage   ${data}  (embedded log; ${kept})`);
       if (!options.strictTopics) write('  Topics    declared by their first event');
       write('');
-      if (options.strictTopics) write(`  Declare   curl -sS -X PUT ${address}/v1/topics/${SAMPLE_TOPIC} -H 'Authorization: Bearer ${key ?? 'YOUR_KEY'}'`);
+      if (options.strictTopics)
+        write(`  Declare   curl -sS -X PUT ${address}/v1/topics/${SAMPLE_TOPIC} -H 'Authorization: Bearer ${key ?? 'YOUR_KEY'}'`);
       write(`  Try       ${line}`);
       write('');
-      if (options.sample) write(dim('  A sample event goes to the built-in receiver "echo"; then a line per delivery. Ctrl-C stops.'));
+      if (options.sample)
+        write(dim('  A sample event goes to the built-in receiver "echo"; then a line per delivery. Ctrl-C stops.'));
       else write(dim('  A line per delivery follows. Ctrl-C stops.'));
     },
     sampleSent(eventId) {
@@ -111,7 +120,12 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
     notice(notice, verdict) {
       if ('eventId' in notice) {
         if (!mayWrite()) return;
-        if (json) tell(notice.kind, { ...withoutKind(notice), ...(verdict === undefined ? {} : { verdict }), ...(notice.eventId === sample ? { sample: true } : {}) });
+        if (json)
+          tell(notice.kind, {
+            ...withoutKind(notice),
+            ...(verdict === undefined ? {} : { verdict }),
+            ...(notice.eventId === sample ? { sample: true } : {}),
+          });
         else write(lineOf(notice, verdict));
         return;
       }
@@ -128,7 +142,12 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
     failed(error) {
       const known = error instanceof Problem || error instanceof StartRefused;
       const text = known ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
-      if (json) tell('failed', { message: text, ...(error instanceof Problem ? { code: error.code } : {}), ...(known ? { advice: error.advice } : {}) });
+      if (json)
+        tell('failed', {
+          message: text,
+          ...(error instanceof Problem ? { code: error.code } : {}),
+          ...(known ? { advice: error.advice } : {}),
+        });
       stderr.write(`millrace can not go on: ${text}${known && error.advice !== undefined ? `\n${error.advice}` : ''}\n`);
     },
     stopping() {

@@ -30,7 +30,11 @@ export interface Store {
 }
 
 export interface OpenStore {
-  (options: { readonly directory: string; readonly durability: 'fsync' | 'relaxed'; readonly onFailure: (error: Error) => void }): Promise<Store>;
+  (options: {
+    readonly directory: string;
+    readonly durability: 'fsync' | 'relaxed';
+    readonly onFailure: (error: Error) => void;
+  }): Promise<Store>;
 }
 
 /** Why there is no start: said to a person as it is. */
@@ -75,7 +79,11 @@ export async function start(needs: StartNeeds): Promise<Running> {
     for (let close = opened.pop(); close !== undefined; close = opened.pop()) await close();
   };
   try {
-    const { log, directory, ledger, close } = await openStore({ directory: options.data, durability: options.durability, onFailure });
+    const { log, directory, ledger, close } = await openStore({
+      directory: options.data,
+      durability: options.durability,
+      onFailure,
+    });
     opened.push(close);
     const clock = systemClock;
     const vault = createVault(await secretKeyOf(options.data, directory));
@@ -88,19 +96,38 @@ export async function start(needs: StartNeeds): Promise<Running> {
     if (echo !== undefined) opened.push(() => echo.close());
     await echo?.moveHere();
 
-    const gateway = createGateway({ ports: { log, directory, ledger, sender, clock, vault }, onNotice: (notice) => onNotice(notice, verdictOf(notice, echo)) });
+    const gateway = createGateway({
+      ports: { log, directory, ledger, sender, clock, vault },
+      onNotice: (notice) => onNotice(notice, verdictOf(notice, echo)),
+    });
     let ready = false;
     opened.push(() => gateway.stop());
     await gateway.start();
     if (echo === undefined) await removeEcho(gateway, directory, ENVIRONMENT);
     await echo?.subscribe(gateway);
 
-    const app = await createApp({ gateway, directory, ledger, clock, version, isReady: () => ready, onError, ...(options.strictTopics ? {} : { undeclared: { onDeclared } }) });
+    const app = await createApp({
+      gateway,
+      directory,
+      ledger,
+      clock,
+      version,
+      isReady: () => ready,
+      onError,
+      ...(options.strictTopics ? {} : { undeclared: { onDeclared } }),
+    });
     opened.push(() => closeApp(app));
     const port = await listen(app, options);
     ready = true;
     opened.push(async () => void (ready = false));
-    return { address: addressOf(options.host, port), port, key, sendSample: echo && (() => sendSample(gateway, directory)), stop, abandon: () => gateway.abandon() };
+    return {
+      address: addressOf(options.host, port),
+      port,
+      key,
+      sendSample: echo && (() => sendSample(gateway, directory)),
+      stop,
+      abandon: () => gateway.abandon(),
+    };
   } catch (error) {
     await stop();
     throw error;
@@ -121,7 +148,11 @@ async function sendSample(gateway: Gateway, directory: Directory): Promise<strin
     await directory.put('topic', ENVIRONMENT, SAMPLE_TOPIC, topicOf({}, { owner: DEFAULT_APP, nowMs: systemClock.now() }));
   }
   const data = Buffer.from('{"id":1,"note":"a sample"}');
-  const [published] = await gateway.publish({ environment: ENVIRONMENT, app: DEFAULT_APP, events: [{ type: SAMPLE_TOPIC, data }] });
+  const [published] = await gateway.publish({
+    environment: ENVIRONMENT,
+    app: DEFAULT_APP,
+    events: [{ type: SAMPLE_TOPIC, data }],
+  });
   if (published === undefined || published.status === 'refused') throw published?.problem ?? new Error('the sample was lost');
   return published.id;
 }
@@ -135,9 +166,15 @@ async function listen(app: FastifyInstance, { host, port, portChosen }: StartOpt
     } catch (error) {
       const { code } = error as { readonly code?: unknown };
       if (code === 'EADDRINUSE' && !portChosen && at < port + PORTS_TRIED) continue;
-      if (code === 'EADDRINUSE') throw new StartRefused(`port ${at} of ${host} is taken`, 'Stop what listens there, or choose another one: --port 0 takes any that is free.');
-      if (code === 'EACCES') throw new StartRefused(`port ${at} may not be used by this user`, 'Choose one above 1023: --port 4400.');
-      if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') throw new StartRefused(`${host} is no address of this machine`, 'Use --host 127.0.0.1, or 0.0.0.0 for all.');
+      if (code === 'EADDRINUSE')
+        throw new StartRefused(
+          `port ${at} of ${host} is taken`,
+          'Stop what listens there, or choose another one: --port 0 takes any that is free.',
+        );
+      if (code === 'EACCES')
+        throw new StartRefused(`port ${at} may not be used by this user`, 'Choose one above 1023: --port 4400.');
+      if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
+        throw new StartRefused(`${host} is no address of this machine`, 'Use --host 127.0.0.1, or 0.0.0.0 for all.');
       throw error;
     }
   }

@@ -39,9 +39,22 @@ export function temporary(t: Pick<TestContext, 'after'>): string {
   return path;
 }
 
-export function startProcess(t: Pick<TestContext, 'after'>, args: readonly string[], environment: NodeJS.ProcessEnv = {}): Running {
-  const { MILLRACE_PORT: _port, MILLRACE_DATA: _data, MILLRACE_HOST: _host, MILLRACE_DURABILITY: _durability, ...inherited } = process.env;
-  const child = spawn(process.execPath, [BIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...inherited, ...environment } });
+export function startProcess(
+  t: Pick<TestContext, 'after'>,
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv = {},
+): Running {
+  const {
+    MILLRACE_PORT: _port,
+    MILLRACE_DATA: _data,
+    MILLRACE_HOST: _host,
+    MILLRACE_DURABILITY: _durability,
+    ...inherited
+  } = process.env;
+  const child = spawn(process.execPath, [BIN, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...inherited, ...environment },
+  });
   const output = { stdout: '', stderr: '' };
   const waiting = new Set<() => void>();
   let over = false;

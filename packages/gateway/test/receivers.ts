@@ -20,7 +20,10 @@ export interface Receiver {
 }
 
 /** Answers 204, or as `answer` does; it gets the number of the request, from 1. */
-export async function receiver(t: Pick<TestContext, 'after'>, answer: (response: ServerResponse, count: number) => void = (response) => void response.writeHead(204).end()): Promise<Receiver> {
+export async function receiver(
+  t: Pick<TestContext, 'after'>,
+  answer: (response: ServerResponse, count: number) => void = (response) => void response.writeHead(204).end(),
+): Promise<Receiver> {
   const requests: Received[] = [];
   const waiting = new Set<() => void>();
   let connections = 0;
@@ -45,7 +48,10 @@ export async function receiver(t: Pick<TestContext, 'after'>, answer: (response:
 }
 
 /** Speaks no HTTP by itself: `talk` gets each socket, and the number of the connection from 1. */
-export async function rawServer(t: Pick<TestContext, 'after'>, talk: (socket: net.Socket, count: number) => void): Promise<string> {
+export async function rawServer(
+  t: Pick<TestContext, 'after'>,
+  talk: (socket: net.Socket, count: number) => void,
+): Promise<string> {
   const sockets = new Set<net.Socket>();
   const server = net.createServer((socket) => {
     sockets.add(socket.on('error', () => undefined));
@@ -76,7 +82,11 @@ function endOfRequest(text: string): number {
 }
 
 /** Listens on any port until the test has ended; its address without a path. */
-export async function listen(t: Pick<TestContext, 'after'>, server: net.Server, cut: () => void = () => undefined): Promise<string> {
+export async function listen(
+  t: Pick<TestContext, 'after'>,
+  server: net.Server,
+  cut: () => void = () => undefined,
+): Promise<string> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(async () => {

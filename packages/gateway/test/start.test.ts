@@ -61,7 +61,9 @@ describe('millrace start', { timeout: 120_000 }, () => {
     const endpoint = await receiver(t);
     const first = startProcess(t, start(data));
     const before = await ready(first);
-    const { secret } = (await before.ask('PUT /v1/subscriptions/mine', { topics: ['orders.*'], deliver: { webhook: { url: endpoint.url } } })).json;
+    const { secret } = (
+      await before.ask('PUT /v1/subscriptions/mine', { topics: ['orders.*'], deliver: { webhook: { url: endpoint.url } } })
+    ).json;
     first.child.kill('SIGTERM');
     assert.equal(await first.ended, 0);
 
@@ -87,7 +89,9 @@ describe('millrace start', { timeout: 120_000 }, () => {
   test('killed at once, it delivers after the next start what it had accepted', async (t) => {
     const data = temporary(t);
     const held: ServerResponse[] = [];
-    const endpoint = await receiver(t, (response, count) => (count === 1 ? void held.push(response) : void response.writeHead(204).end()));
+    const endpoint = await receiver(t, (response, count) =>
+      count === 1 ? void held.push(response) : void response.writeHead(204).end(),
+    );
     const first = startProcess(t, start(data, '--no-sample'));
     const { ask } = await ready(first);
     await ask('PUT /v1/subscriptions/mine', { topics: ['>'], deliver: { webhook: { url: endpoint.url } } });
@@ -118,7 +122,10 @@ describe('millrace start', { timeout: 120_000 }, () => {
 
     const second = await ready(startProcess(t, start(data, '--no-sample')));
     const { json } = await second.ask('GET /v1/deliveries?subscription=mine');
-    assert.deepEqual(json.data.map((one: { outcome: string }) => one.outcome), ['delivered']);
+    assert.deepEqual(
+      json.data.map((one: { outcome: string }) => one.outcome),
+      ['delivered'],
+    );
     assert.equal(endpoint.requests.length, 1);
   });
 
@@ -174,7 +181,10 @@ describe('millrace start can not', { timeout: 120_000 }, () => {
     assert.equal(await missing.ended, 1);
     assert.match(missing.output.stderr, /secret\.key is missing/);
     assert.ok(!existsSync(join(data, 'secret.key')));
-    for (const [text, said] of [[randomBytes(32).toString('base64'), /sealed with the key/], ['short', /does not hold 32 bytes/]] as const) {
+    for (const [text, said] of [
+      [randomBytes(32).toString('base64'), /sealed with the key/],
+      ['short', /does not hold 32 bytes/],
+    ] as const) {
       writeFileSync(join(data, 'secret.key'), text);
       const wrong = startProcess(t, start(data));
       assert.equal(await wrong.ended, 1);
@@ -184,7 +194,15 @@ describe('millrace start can not', { timeout: 120_000 }, () => {
   });
 
   test('guess what was meant: a wrong argument is told, with exit code 2', async (t) => {
-    for (const args of [[], ['begin'], ['start', '--colour'], ['start', '--port', 'x'], ['start', '--port', '70000'], ['start', '--durability', 'maybe'], ['start', 'now']]) {
+    for (const args of [
+      [],
+      ['begin'],
+      ['start', '--colour'],
+      ['start', '--port', 'x'],
+      ['start', '--port', '70000'],
+      ['start', '--durability', 'maybe'],
+      ['start', 'now'],
+    ]) {
       const running = startProcess(t, args);
       assert.equal(await running.ended, 2, args.join(' '));
       assert.ok(running.output.stderr.length > 10 && !running.output.stderr.includes('    at '), running.output.stderr);
@@ -195,7 +213,8 @@ describe('millrace start can not', { timeout: 120_000 }, () => {
   test('be asked for help or its version in vain', async (t) => {
     const help = startProcess(t, ['--help']);
     assert.equal(await help.ended, 0);
-    for (const word of ['--port', 'MILLRACE_PORT', '--data', '--durability', '--json', '--no-sample']) assert.ok(help.output.stdout.includes(word), word);
+    for (const word of ['--port', 'MILLRACE_PORT', '--data', '--durability', '--json', '--no-sample'])
+      assert.ok(help.output.stdout.includes(word), word);
     const version = startProcess(t, ['--version']);
     assert.equal(await version.ended, 0);
     assert.match(version.output.stdout, /^\d+\.\d+\.\d+\n$/);

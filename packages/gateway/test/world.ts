@@ -59,12 +59,25 @@ export async function world(t: Pick<TestContext, 'after'>, options: Pick<HttpNee
     notices.push(notice);
     for (const wake of waiting) wake();
   };
-  const gateway = createGateway({ ports: { log, directory, ledger, sender, clock, vault: createVault(randomBytes(32)) }, onNotice });
+  const gateway = createGateway({
+    ports: { log, directory, ledger, sender, clock, vault: createVault(randomBytes(32)) },
+    onNotice,
+  });
   for (const app of ['default', 'shop', 'crm']) await directory.put('app', 'default', app, { name: app, createdMs: clock.now() });
-  for (const topic of ['orders.created', 'orders.paid']) await directory.put('topic', 'default', topic, topicOf({}, { owner: 'default', nowMs: clock.now() }));
+  for (const topic of ['orders.created', 'orders.paid'])
+    await directory.put('topic', 'default', topic, topicOf({}, { owner: 'default', nowMs: clock.now() }));
   await gateway.start();
   const errors: unknown[] = [];
-  const app = await createApp({ gateway, directory, ledger, clock, version: '0.0.0', isReady: () => true, onError: (error) => errors.push(error), ...options });
+  const app = await createApp({
+    gateway,
+    directory,
+    ledger,
+    clock,
+    version: '0.0.0',
+    isReady: () => true,
+    onError: (error) => errors.push(error),
+    ...options,
+  });
   t.after(async () => {
     await app.close();
     gateway.abandon();
@@ -92,7 +105,11 @@ export async function world(t: Pick<TestContext, 'after'>, options: Pick<HttpNee
       const response = await app.inject({
         method: method as 'GET',
         url,
-        headers: { ...(key === '' ? {} : { authorization: `Bearer ${key}` }), ...(json === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+        headers: {
+          ...(key === '' ? {} : { authorization: `Bearer ${key}` }),
+          ...(json === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
         ...(payload === undefined ? {} : { payload }),
       });
       return { status: response.statusCode, headers: response.headers, text: response.body, json: jsonOf(response.body) };

@@ -3,6 +3,7 @@
  * bytes per event, for at most HOT_RECORDS_MAX events; on disk it would add a page per topic to every small commit.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { BatchKey } from '../packing.ts';
 import { hotSchema } from './schema.ts';
 import { countBelow, countUpTo, cutMarks, extentOf, isWorthScanning } from './shelf.ts';
 import type { Extent, Row, Shelf } from './shelf.ts';
@@ -17,14 +18,7 @@ export interface HotRow {
   readonly app: number;
   readonly audience: number | null;
   readonly bytes: Uint8Array;
-  readonly key?: HotKey | undefined;
-}
-
-export interface HotKey {
-  /** At most 512 bytes. */
-  readonly key: string;
-  readonly memo: string;
-  readonly untilMs: number;
+  readonly key: BatchKey | undefined;
 }
 
 /** First use of an idempotency key. `memo` holds digest and event id. */
@@ -99,11 +93,15 @@ export function openHot(db: DatabaseSync, number: number): Hot {
     apps: () => apps,
     keys: () => keys.keys(),
     insert({ offset, timeMs, topic, app, audience, bytes, key }) {
-      add.run(offset, timeMs, topic, app, audience, bytes, key?.key ?? null, key?.memo ?? null, key?.untilMs ?? null);
+      if (key === undefined) add.run(offset, timeMs, topic, app, audience, bytes, null, null, null);
+      else {
+        const untilMs = timeMs + key.windowMs;
+        add.run(offset, timeMs, topic, app, audience, bytes, key.key, key.memo, untilMs);
+        indexKey(keyOf(app, key.key), untilMs, offset);
+      }
       index(offset, timeMs, topic, bytes.length);
       apps.add(app);
       if (audience !== null) apps.add(audience);
-      if (key !== undefined) indexKey(keyOf(app, key.key), key.untilMs, offset);
     },
     use(scopedKey) {
       const offset = keys.get(scopedKey);

@@ -128,15 +128,12 @@ export function openLogStore(state: State, options: LogStoreOptions): LogStore {
       const timeMs = Math.max(lastMs, nowMs);
       const first = end + 1;
       const others: [number, Settled | null][] = [];
-      let nextKey = 0;
       let at = 0;
-      for (const { topic, app: appRef, audience: audienceRef, bytes } of unpackBatch(batch)) {
-        const mine = batch.keys[nextKey]?.at === at ? batch.keys[nextKey++] : undefined;
+      for (const { topic, app: appRef, audience: audienceRef, bytes, key } of unpackBatch(batch)) {
         const app = appByRef(appRef).id;
-        const settled = mine && settledBy(mine, app, timeMs);
+        const settled = key && settledBy(key, app, timeMs);
         if (settled === undefined) {
           const audience = audienceRef === undefined ? null : appByRef(audienceRef).id;
-          const key = mine && { key: mine.key, memo: mine.memo, untilMs: timeMs + mine.windowMs };
           hot().insert({ offset: ++end, timeMs, topic: topicByRef(topic).id, app, audience, bytes, key });
           lastMs = timeMs;
         } else others.push([at, settled]);

@@ -220,7 +220,6 @@ export function createLane(needs: Needs): Lane {
       dueMs: 0,
       row: 'none',
       state: behind ? 'held' : 'ready',
-      tried: false,
       takenMs: clock.monotonic(),
       startedMs: 0,
       passed: false,
@@ -396,9 +395,10 @@ export function createLane(needs: Needs): Lane {
 
   /** An open breaker lets one delivery out at a time: in turn one that is parked and one that is new, each time another. */
   function nextProbe(): Delivery | undefined {
-    const [parked, fresh] = [due.peek(), freed.peek() ?? ready.peek()];
-    const candidates = endpoint.probes % 2 === 0 ? [parked, fresh] : [fresh, parked];
-    if (due.size === 0 && mine.parked > 0) void loadDue(Number.MAX_SAFE_INTEGER);
+    const candidates = [freed.peek(), ready.peek()];
+    if (endpoint.probes % 2 === 0) candidates.unshift(due.peek());
+    else candidates.push(due.peek());
+    if (due.size === 0 && mine.parked > inMemory.size) void loadDue(Number.MAX_SAFE_INTEGER);
     // Where the bounds have no room for a new one, a parked one can still be tried.
     return candidates.find((one) => one !== undefined && endpoint.hasRoom(one.size, one.row === 'parked'));
   }
@@ -427,7 +427,6 @@ export function createLane(needs: Needs): Lane {
       readyBytes -= delivery.size;
     }
     delivery.state = 'sending';
-    delivery.tried = true;
     delivery.startedMs = clock.now();
     inFlight++;
     endpoint.started(delivery.size, delivery.row === 'parked', probe);
@@ -448,7 +447,7 @@ export function createLane(needs: Needs): Lane {
   function finish(delivery: Delivery, probe: boolean, outcome: Outcome): void {
     const wasOpen = endpoint.breakerOpen;
     inFlight--;
-    const turned = endpoint.ended(delivery.size, delivery.row === 'parked', probe, outcome, `${name}\n${shard}\n${delivery.position}`);
+    const turned = endpoint.ended(delivery.size, delivery.row === 'parked', probe, outcome, `${shard}\n${delivery.position}`);
     if (outcome.kind === 'delivered') delivered(delivery, outcome);
     else if (outcome.kind === 'aborted' || probe || wasOpen) putBack(delivery, outcome);
     else failed(delivery, outcome);
@@ -712,7 +711,6 @@ export function createLane(needs: Needs): Lane {
       dueMs: 0,
       row: 'held',
       state: 'held',
-      tried: false,
       takenMs: clock.monotonic(),
       startedMs: 0,
       passed: true,
@@ -794,9 +792,8 @@ export function createLane(needs: Needs): Lane {
         countRow(delivery, 'held');
         recorder.add({ park: parkedRow(delivery, 'held', 0) });
       } else {
-        if (!delivery.tried || delivery.row !== 'none') continue;
-        if (delivery.state === 'sending') endpoint.wroteRow(delivery.size);
-        else if (!endpoint.hasRoom(delivery.size, false)) continue;
+        if (delivery.state !== 'sending' || delivery.row !== 'none') continue;
+        endpoint.wroteRow(delivery.size);
         countRow(delivery, 'parked');
         recorder.add({ park: parkedRow(delivery, 'parked', delivery.startedMs) });
       }
@@ -828,7 +825,11 @@ export function createLane(needs: Needs): Lane {
     endpoint.counts.held -= mine.held;
   }
 
-  const nothingOpen = (): boolean => tape.size === 0 && inFlight === 0 && mine.parked === 0 && mine.held === 0 && ready.size === 0 && due.size === 0 && freed.size === 0 && lost.length === 0;
+  /** Also no row whose removal is still on its way to the ledger: another lane of this name would find it there. */
+  function nothingOpen(): boolean {
+    const queued = ready.size + due.size + freed.size + lost.length;
+    return tape.size === 0 && inFlight === 0 && mine.parked === 0 && mine.held === 0 && inMemory.size === 0 && queued === 0;
+  }
 
   const lane: Lane = {
     name,

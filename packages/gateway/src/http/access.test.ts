@@ -8,14 +8,18 @@ import { type World, world } from '../../test/world.ts';
 async function crm(t: TestContext): Promise<{ world: World; delivery: string; deadLetter: string; operation: string }> {
   const made = await world(t);
   const endpoint = await receiver(t, (response) => void response.writeHead(400).end('no'));
-  await made.ask('PUT /v1/subscriptions/crm-orders', { json: { app: 'crm', topics: ['orders.*'], deliver: { webhook: { url: endpoint.url } }, retry: { schedule: [] } } });
+  await made.ask('PUT /v1/subscriptions/crm-orders', {
+    json: { app: 'crm', topics: ['orders.*'], deliver: { webhook: { url: endpoint.url } }, retry: { schedule: [] } },
+  });
   await made.ask('POST /v1/events', { json: { type: 'orders.created' } });
   await made.notice('dead');
   const { json } = await made.ask('POST /v1/subscriptions/crm-orders/replay', { json: { from: 'latest' } });
-  const list = async (of: string): Promise<{ id: string }[]> => (await made.ask(`GET /v1/${of}?subscription=crm-orders`)).json.data;
+  const list = async (of: string): Promise<{ id: string }[]> =>
+    (await made.ask(`GET /v1/${of}?subscription=crm-orders`)).json.data;
   for (;;) {
     const [[delivery], [deadLetter]] = [await list('deliveries'), await list('dead-letters')];
-    if (delivery !== undefined && deadLetter !== undefined) return { world: made, delivery: delivery.id, deadLetter: deadLetter.id, operation: json.id };
+    if (delivery !== undefined && deadLetter !== undefined)
+      return { world: made, delivery: delivery.id, deadLetter: deadLetter.id, operation: json.id };
     await new Promise(setImmediate);
   }
 }
@@ -48,18 +52,31 @@ describe('an app', { timeout: 30_000 }, () => {
       assert.deepEqual([answer.status, answer.json?.code], [404, 'not_found'], route);
       const nothing = JSON.parse(JSON.stringify(ask).replace('crm-orders', 'nothing')) as object;
       const own = await world.ask(route.replace(/crm-orders|crm$/, 'nothing'), { ...nothing, key: shop });
-      assert.equal(own.json?.detail.replace('nothing', 'x'), answer.json.detail.replace(/crm-orders|crm/, 'x'), `${route} tells that it is there`);
+      assert.equal(
+        own.json?.detail.replace('nothing', 'x'),
+        answer.json.detail.replace(/crm-orders|crm/, 'x'),
+        `${route} tells that it is there`,
+      );
     }
     assert.deepEqual((await world.ask('GET /v1/subscriptions', { key: shop })).json.data, []);
     assert.deepEqual((await world.ask('GET /v1/operations', { key: shop })).json.data, []);
-    assert.deepEqual((await world.ask('GET /v1/apps', { key: shop })).json.data.map((one: { id: string }) => one.id), ['shop']);
+    assert.deepEqual(
+      (await world.ask('GET /v1/apps', { key: shop })).json.data.map((one: { id: string }) => one.id),
+      ['shop'],
+    );
     assert.equal((await world.ask('GET /v1/subscriptions/crm-orders')).json.state, 'active');
   });
 
   test('has all of that for its own subscription', async (t) => {
     const { world, delivery, deadLetter, operation } = await crm(t);
     const key = await world.key('crm', ['subscribe', 'manage']);
-    for (const route of ['GET /v1/subscriptions/crm-orders', `GET /v1/deliveries/${delivery}`, `GET /v1/dead-letters/${deadLetter}`, `GET /v1/operations/${operation}`, 'GET /v1/apps/crm']) {
+    for (const route of [
+      'GET /v1/subscriptions/crm-orders',
+      `GET /v1/deliveries/${delivery}`,
+      `GET /v1/dead-letters/${deadLetter}`,
+      `GET /v1/operations/${operation}`,
+      'GET /v1/apps/crm',
+    ]) {
       assert.equal((await world.ask(route, { key })).status, 200, route);
     }
   });
@@ -90,7 +107,10 @@ describe('an app', { timeout: 30_000 }, () => {
     const staging = await world.key('crm', ['admin'], 'staging');
     assert.equal((await world.ask('GET /v1/subscriptions/crm-orders', { key: staging })).status, 404);
     assert.deepEqual((await world.ask('GET /v1/topics', { key: staging })).json.data, []);
-    assert.equal((await world.ask('POST /v1/events', { key: staging, json: { type: 'orders.created' } })).json.code, 'unknown_topic');
+    assert.equal(
+      (await world.ask('POST /v1/events', { key: staging, json: { type: 'orders.created' } })).json.code,
+      'unknown_topic',
+    );
   });
 });
 
@@ -103,7 +123,10 @@ describe('a key', { timeout: 30_000 }, () => {
     assert.equal(made.json.prefix, made.json.key.slice(0, 11));
     assert.equal((await ask('POST /v1/events', { key: made.json.key, json: { type: 'orders.created' } })).status, 202);
     const listed = await ask('GET /v1/apps/shop/keys');
-    assert.deepEqual(listed.json.data.map((one: { id: string }) => one.id), [made.json.id]);
+    assert.deepEqual(
+      listed.json.data.map((one: { id: string }) => one.id),
+      [made.json.id],
+    );
     assert.ok(!listed.text.includes(made.json.key.slice(12)));
     assert.ok(!JSON.stringify(await directory.list('key', { limit: 100 })).includes(made.json.key.slice(12)));
   });

@@ -34,7 +34,13 @@ export interface Access {
 
 const KEY = /^Bearer +(mr_[a-z2-7]{8}_[a-z2-7]{40})$/i;
 
-export async function createAccess({ directory, clock }: { readonly directory: Directory; readonly clock: Clock }): Promise<Access> {
+export async function createAccess({
+  directory,
+  clock,
+}: {
+  readonly directory: Directory;
+  readonly clock: Clock;
+}): Promise<Access> {
   const keys: Followed<Key> = await follow(directory, 'key', (key) => key.hash);
   const subscriptions: Followed<Subscription> = await follow(directory, 'subscription', ({ uid }) => uid);
 
@@ -46,20 +52,25 @@ export async function createAccess({ directory, clock }: { readonly directory: D
       const { app, scopes } = found.value;
       const admin = scopes.includes('admin');
       if (!admin && !allowed.some((scope) => scopes.includes(scope))) {
-        throw new Problem('forbidden', `this needs a key with the scope ${allowed.join(' or ')}; this one has ${scopes.join(', ')}`);
+        throw new Problem(
+          'forbidden',
+          `this needs a key with the scope ${allowed.join(' or ')}; this one has ${scopes.join(', ')}`,
+        );
       }
       return { environment: found.environment, app, scopes, admin };
     },
     async subscription(caller, id) {
       const found = await directory.get('subscription', caller.environment, id);
-      if (found === undefined || !mayActFor(caller, found.value.app)) throw new Problem('not_found', `there is no subscription '${id.slice(0, 80)}'`);
+      if (found === undefined || !mayActFor(caller, found.value.app))
+        throw new Problem('not_found', `there is no subscription '${id.slice(0, 80)}'`);
       return found;
     },
     subscriptionOf(caller, uid) {
       const found = subscriptions.get(uid);
       return found?.environment === caller.environment && mayActFor(caller, found.value.app) ? found : undefined;
     },
-    subscriptionsOf: (environment, app) => [...subscriptions.values()].filter((one) => one.environment === environment && one.value.app === app).map(({ id }) => id),
+    subscriptionsOf: (environment, app) =>
+      [...subscriptions.values()].filter((one) => one.environment === environment && one.value.app === app).map(({ id }) => id),
     keys: () => keys.values(),
     stop() {
       keys.stop();
@@ -79,15 +90,44 @@ export interface NewKey {
   readonly text: string;
 }
 
-export function makeKey({ app, scopes, nowMs, expiresMs }: { readonly app: string; readonly scopes: readonly Scope[]; readonly nowMs: number; readonly expiresMs?: number }): NewKey {
+export function makeKey({
+  app,
+  scopes,
+  nowMs,
+  expiresMs,
+}: {
+  readonly app: string;
+  readonly scopes: readonly Scope[];
+  readonly nowMs: number;
+  readonly expiresMs?: number;
+}): NewKey {
   const prefix = `mr_${base32(randomBytes(5), 8)}`;
   const text = `${prefix}_${base32(randomBytes(25), 40)}`;
-  return { id: newId('key', nowMs, (count) => randomBytes(count)), text, value: keyOf(text, { app, scopes, nowMs, ...(expiresMs === undefined ? {} : { expiresMs }) }) };
+  return {
+    id: newId('key', nowMs, (count) => randomBytes(count)),
+    text,
+    value: keyOf(text, { app, scopes, nowMs, ...(expiresMs === undefined ? {} : { expiresMs }) }),
+  };
 }
 
 /** What is stored of a key. */
-export function keyOf(text: string, { app, scopes, nowMs, expiresMs }: { readonly app: string; readonly scopes: readonly Scope[]; readonly nowMs: number; readonly expiresMs?: number }): Key {
-  return { app, hash: hashOf(text), prefix: text.slice(0, 11), scopes, createdMs: nowMs, ...(expiresMs === undefined ? {} : { expiresMs }) };
+export function keyOf(
+  text: string,
+  {
+    app,
+    scopes,
+    nowMs,
+    expiresMs,
+  }: { readonly app: string; readonly scopes: readonly Scope[]; readonly nowMs: number; readonly expiresMs?: number },
+): Key {
+  return {
+    app,
+    hash: hashOf(text),
+    prefix: text.slice(0, 11),
+    scopes,
+    createdMs: nowMs,
+    ...(expiresMs === undefined ? {} : { expiresMs }),
+  };
 }
 
 /** Plain SHA-256 is enough: a key is random, there is nothing to guess. */
@@ -97,5 +137,7 @@ function hashOf(text: string): string {
 
 function unauthorized(authorization: string | undefined): Problem {
   const message = authorization === undefined ? 'there is no Authorization header' : 'the key is not known, or it has expired';
-  return new Problem('unauthorized', message, { advice: 'Send the header "Authorization: Bearer mr_…" with a key of this gateway.' });
+  return new Problem('unauthorized', message, {
+    advice: 'Send the header "Authorization: Bearer mr_…" with a key of this gateway.',
+  });
 }

@@ -10,7 +10,8 @@ export function timeOf(ms: number): string {
 /** A time as RFC 3339 writes it, in ms. */
 export function readTime(text: string, pointer: string): number {
   const ms = isTimestamp(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(ms) || ms < 0) throw new Problem('invalid_request', `${pointer.slice(1)} is a time such as 2026-11-23T17:20:00Z (RFC 3339)`, { pointer });
+  if (Number.isNaN(ms) || ms < 0)
+    throw new Problem('invalid_request', `${pointer.slice(1)} is a time such as 2026-11-23T17:20:00Z (RFC 3339)`, { pointer });
   return ms;
 }
 
@@ -23,6 +24,8 @@ export function etagOf({ version, value }: Versioned<{ readonly createdMs: numbe
 export function checkMatch(header: string | undefined, present: Versioned<{ readonly createdMs: number }>): void {
   if (header === undefined || header.trim() === '*') return;
   if (!header.split(',').some((tag) => tag.trim() === etagOf(present))) {
-    throw new Problem('version_mismatch', `'${present.id}' is now at ${etagOf(present)}`, { advice: 'Read it again, then repeat your change.' });
+    throw new Problem('version_mismatch', `'${present.id}' is now at ${etagOf(present)}`, {
+      advice: 'Read it again, then repeat your change.',
+    });
   }
 }

@@ -21,12 +21,27 @@ describe('topics', { timeout: 30_000 }, () => {
     const { ask } = await world(t);
     const made = await ask('PUT /v1/topics/parcels.sent');
     assert.equal(made.status, 201);
-    assert.deepEqual({ ...made.json, createdAt: '' }, { topic: 'parcels.sent', owner: 'default', retention: '7d', latency: 'standard', maxBytes: 524_288, createdAt: '' });
-    const changed = await ask('PUT /v1/topics/parcels.sent', { json: { retention: '36h', latency: 'bulk', keyPath: '$.customer.id', maxBytes: 100 }, headers: { 'if-match': String(made.headers.etag) } });
-    assert.deepEqual([changed.status, changed.json.retention, changed.json.keyPath, changed.json.createdAt], [200, '36h', '$.customer.id', made.json.createdAt]);
+    assert.deepEqual(
+      { ...made.json, createdAt: '' },
+      { topic: 'parcels.sent', owner: 'default', retention: '7d', latency: 'standard', maxBytes: 524_288, createdAt: '' },
+    );
+    const changed = await ask('PUT /v1/topics/parcels.sent', {
+      json: { retention: '36h', latency: 'bulk', keyPath: '$.customer.id', maxBytes: 100 },
+      headers: { 'if-match': String(made.headers.etag) },
+    });
+    assert.deepEqual(
+      [changed.status, changed.json.retention, changed.json.keyPath, changed.json.createdAt],
+      [200, '36h', '$.customer.id', made.json.createdAt],
+    );
     assert.equal((await ask('PUT /v1/topics/parcels.sent', { headers: { 'if-match': String(made.headers.etag) } })).status, 412);
-    assert.equal((await ask('POST /v1/events', { json: { type: 'parcels.sent', data: 'x'.repeat(100) } })).json.code, 'payload_too_large');
-    assert.deepEqual((await ask('GET /v1/topics?limit=2')).json.data.map(({ topic }: { topic: string }) => topic), ['orders.created', 'orders.paid']);
+    assert.equal(
+      (await ask('POST /v1/events', { json: { type: 'parcels.sent', data: 'x'.repeat(100) } })).json.code,
+      'payload_too_large',
+    );
+    assert.deepEqual(
+      (await ask('GET /v1/topics?limit=2')).json.data.map(({ topic }: { topic: string }) => topic),
+      ['orders.created', 'orders.paid'],
+    );
     assert.equal((await ask('DELETE /v1/topics/parcels.sent')).status, 204);
     assert.equal((await ask('GET /v1/topics/parcels.sent')).status, 404);
     assert.equal((await ask('POST /v1/events', { json: { type: 'parcels.sent' } })).json.code, 'unknown_topic');
@@ -54,8 +69,19 @@ describe('topics', { timeout: 30_000 }, () => {
   test('as configuration are refused above 256 KB, and as anything but JSON', async (t) => {
     const { ask } = await world(t);
     assert.equal((await ask('PUT /v1/topics/a.b', { json: { owner: 'x'.repeat(300_000) } })).status, 413);
-    assert.equal((await ask('PUT /v1/topics/a.b', { body: 'retention=7d', headers: { 'content-type': 'application/x-www-form-urlencoded' } })).json.code, 'unsupported_media_type');
-    assert.equal((await ask('PUT /v1/topics/a.b', { body: '{', headers: { 'content-type': 'application/json' } })).json.code, 'invalid_json');
+    assert.equal(
+      (
+        await ask('PUT /v1/topics/a.b', {
+          body: 'retention=7d',
+          headers: { 'content-type': 'application/x-www-form-urlencoded' },
+        })
+      ).json.code,
+      'unsupported_media_type',
+    );
+    assert.equal(
+      (await ask('PUT /v1/topics/a.b', { body: '{', headers: { 'content-type': 'application/json' } })).json.code,
+      'invalid_json',
+    );
     assert.equal((await ask('PUT /v1/topics/a.b', { json: [] })).json.code, 'invalid_request');
   });
 });
@@ -67,7 +93,16 @@ describe('the door', { timeout: 30_000 }, () => {
     assert.deepEqual({ ...health.json, now: '' }, { status: 'ready', version: '0.0.0', now: '', transports: ['http'] });
     assert.equal((await ask('GET /livez', { key: '' })).status, 200);
     assert.equal((await ask('GET /readyz', { key: '' })).status, 200);
-    for (const route of ['topics', 'apps', 'subscriptions', 'deliveries', 'dead-letters', 'operations', 'apps/default/keys', 'operations/x']) {
+    for (const route of [
+      'topics',
+      'apps',
+      'subscriptions',
+      'deliveries',
+      'dead-letters',
+      'operations',
+      'apps/default/keys',
+      'operations/x',
+    ]) {
       assert.equal((await ask(`GET /v1/${route}`, { key: '' })).status, 401, route);
     }
   });
@@ -107,6 +142,9 @@ describe('the door', { timeout: 30_000 }, () => {
   test('waits for a request no longer than its bounds say', async (t) => {
     const { app } = await world(t);
     const { headersTimeout, requestTimeout, keepAliveTimeout, maxConnections } = app.server;
-    assert.deepEqual([headersTimeout, requestTimeout, keepAliveTimeout, maxConnections], [HTTP_BOUNDS.headersMs, HTTP_BOUNDS.requestMs, HTTP_BOUNDS.keepAliveMs, HTTP_BOUNDS.connections]);
+    assert.deepEqual(
+      [headersTimeout, requestTimeout, keepAliveTimeout, maxConnections],
+      [HTTP_BOUNDS.headersMs, HTTP_BOUNDS.requestMs, HTTP_BOUNDS.keepAliveMs, HTTP_BOUNDS.connections],
+    );
   });
 });

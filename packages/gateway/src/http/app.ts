@@ -63,9 +63,15 @@ export async function createApp(needs: HttpNeeds): Promise<FastifyInstance> {
     bodyLimit: HTTP_BOUNDS.bodyBytes,
     requestTimeout: HTTP_BOUNDS.requestMs,
     keepAliveTimeout: HTTP_BOUNDS.keepAliveMs,
-    http: { maxHeaderSize: HTTP_BOUNDS.headerBytes, headersTimeout: HTTP_BOUNDS.headersMs, connectionsCheckingInterval: HTTP_BOUNDS.lateCheckMs },
+    http: {
+      maxHeaderSize: HTTP_BOUNDS.headerBytes,
+      headersTimeout: HTTP_BOUNDS.headersMs,
+      connectionsCheckingInterval: HTTP_BOUNDS.lateCheckMs,
+    },
     routerOptions: { maxParamLength: HTTP_BOUNDS.addressPartChars },
     exposeHeadRoutes: false,
+    // While it closes, who is connected still gets a real answer; the gateway is stopped after the door.
+    return503OnClosing: false,
     // What was sent is taken as it is or refused: nothing is cut off, converted or filled in.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allowUnionTypes: true } },
     schemaErrorFormatter: problemOfFindings,
@@ -80,7 +86,9 @@ export async function createApp(needs: HttpNeeds): Promise<FastifyInstance> {
   }
 
   app.setErrorHandler((error, _request, reply) => answerProblem(reply, problemOf(error) ?? unexpected(error)));
-  app.setNotFoundHandler((request, reply) => answerProblem(reply, new Problem('not_found', `there is nothing at ${request.url.slice(0, 200)}`)));
+  app.setNotFoundHandler((request, reply) =>
+    answerProblem(reply, new Problem('not_found', `there is nothing at ${request.url.slice(0, 200)}`)),
+  );
   app.addHook('onRequest', (request, _reply, done) => {
     const { allow } = request.routeOptions.config;
     if (allow !== undefined) request.caller = access.check(request.headers.authorization, allow);
@@ -97,7 +105,17 @@ export async function createApp(needs: HttpNeeds): Promise<FastifyInstance> {
   });
   await app.register(async (scope) => {
     takeJson(scope);
-    for (const routes of [topicRoutes, appRoutes, keyRoutes, subscriptionRoutes, deliveryRoutes, deadLetterRoutes, operationRoutes, healthRoutes]) routes(scope, all);
+    for (const routes of [
+      topicRoutes,
+      appRoutes,
+      keyRoutes,
+      subscriptionRoutes,
+      deliveryRoutes,
+      deadLetterRoutes,
+      operationRoutes,
+      healthRoutes,
+    ])
+      routes(scope, all);
   });
   refuseOtherMethods(app, taken);
   return app;
@@ -111,13 +129,17 @@ function takeAnyBody(app: FastifyInstance): void {
 
 function takeJson(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(['application/json', 'application/merge-patch+json'], { parseAs: 'buffer', bodyLimit: HTTP_BOUNDS.configurationBytes }, (_request, body, done) => {
-    try {
-      done(null, body.length === 0 ? undefined : parseJson(body as Buffer));
-    } catch (error) {
-      done(error as Problem);
-    }
-  });
+  app.addContentTypeParser(
+    ['application/json', 'application/merge-patch+json'],
+    { parseAs: 'buffer', bodyLimit: HTTP_BOUNDS.configurationBytes },
+    (_request, body, done) => {
+      try {
+        done(null, body.length === 0 ? undefined : parseJson(body as Buffer));
+      } catch (error) {
+        done(error as Problem);
+      }
+    },
+  );
   // A call without a body is a call with an empty one: what it must hold, its schema says.
   app.addHook('preValidation', (request, _reply, done) => {
     request.body ??= {};
@@ -140,7 +162,7 @@ function watchRoutes(app: FastifyInstance): ReadonlyMap<string, Set<string>> {
 
 /** An address that exists says which methods it takes, to those who try another. */
 function refuseOtherMethods(app: FastifyInstance, taken: ReadonlyMap<string, Set<string>>): void {
-  for (const [url, methods] of [...taken]) {
+  for (const [url, methods] of taken) {
     const allow = [...methods].join(', ');
     const refuse = async (_request: FastifyRequest, reply: FastifyReply): Promise<never> => {
       void reply.header('allow', allow);
@@ -162,5 +184,7 @@ function answerConnection(error: Error, socket: Socket): void {
   if (problem === undefined || !socket.writable) return void socket.destroy();
   const body = JSON.stringify(problem);
   const head = `HTTP/1.1 ${problem.status} ${PROBLEMS[problem.code][1]}`;
-  socket.end(`${head}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
+  socket.end(
+    `${head}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
 }

@@ -26,8 +26,16 @@ export function appRoutes(app: FastifyInstance, { directory, access, clock }: Ro
     const limit = limitOf(query);
     const [id] = placeOf(query, ['string']) ?? [];
     const { environment } = caller;
-    if (!caller.admin) return { data: [await directory.get('app', environment, caller.app)].flatMap((own) => (own === undefined ? [] : [showApp(own)])), next: null };
-    const apps = await directory.list('app', { environment, limit, ...(id === undefined ? {} : { after: { environment, id: String(id) } }) });
+    if (!caller.admin)
+      return {
+        data: [await directory.get('app', environment, caller.app)].flatMap((own) => (own === undefined ? [] : [showApp(own)])),
+        next: null,
+      };
+    const apps = await directory.list('app', {
+      environment,
+      limit,
+      ...(id === undefined ? {} : { after: { environment, id: String(id) } }),
+    });
     const last = apps.at(-1);
     return { data: apps.map(showApp), next: last === undefined || apps.length < limit ? null : cursorTo([last.id]) };
   });
@@ -37,23 +45,43 @@ export function appRoutes(app: FastifyInstance, { directory, access, clock }: Ro
     return reply.header('etag', etagOf(found)).send(showApp(found));
   });
 
-  app.put<Named & { Body: { readonly name?: string } }>('/v1/apps/:app', { config: admin, schema: { body: APP_SCHEMA } }, async ({ caller, params, body, headers }, reply) => {
-    if (!APP_ID.test(params.app)) throw new Problem('invalid_request', 'an app id has 1 to 64 letters, digits, dots, dashes or underscores and starts with a letter or digit', { pointer: '/app' });
-    const before = await directory.get('app', caller.environment, params.app);
-    if (before === undefined && headers['if-match'] !== undefined) throw noApp(params.app);
-    if (before !== undefined) checkMatch(headers['if-match'], before);
-    const value = { name: body.name ?? before?.value.name ?? params.app, createdMs: before?.value.createdMs ?? clock.now() };
-    const now = await directory.put('app', caller.environment, params.app, value, before?.version ?? 'absent');
-    return reply.code(before === undefined ? 201 : 200).header('etag', etagOf(now)).send(showApp(now));
-  });
+  app.put<Named & { Body: { readonly name?: string } }>(
+    '/v1/apps/:app',
+    { config: admin, schema: { body: APP_SCHEMA } },
+    async ({ caller, params, body, headers }, reply) => {
+      if (!APP_ID.test(params.app))
+        throw new Problem(
+          'invalid_request',
+          'an app id has 1 to 64 letters, digits, dots, dashes or underscores and starts with a letter or digit',
+          { pointer: '/app' },
+        );
+      const before = await directory.get('app', caller.environment, params.app);
+      if (before === undefined && headers['if-match'] !== undefined) throw noApp(params.app);
+      if (before !== undefined) checkMatch(headers['if-match'], before);
+      const value = { name: body.name ?? before?.value.name ?? params.app, createdMs: before?.value.createdMs ?? clock.now() };
+      const now = await directory.put('app', caller.environment, params.app, value, before?.version ?? 'absent');
+      return reply
+        .code(before === undefined ? 201 : 200)
+        .header('etag', etagOf(now))
+        .send(showApp(now));
+    },
+  );
 
   app.delete<Named>('/v1/apps/:app', { config: admin }, async ({ caller, params, headers }, reply) => {
     const found = await knownApp(caller, params.app);
     checkMatch(headers['if-match'], found);
-    if (params.app === caller.app) throw new Problem('conflict', `'${params.app}' is the app of the key you use`, { advice: 'Delete it with the key of another app.' });
+    if (params.app === caller.app)
+      throw new Problem('conflict', `'${params.app}' is the app of the key you use`, {
+        advice: 'Delete it with the key of another app.',
+      });
     const owned = access.subscriptionsOf(caller.environment, params.app);
-    if (owned.length > 0) throw new Problem('conflict', `'${params.app}' has subscriptions: ${owned.slice(0, 5).join(', ')}`, { advice: 'Delete them first.' });
-    for (const key of [...access.keys()]) if (key.environment === caller.environment && key.value.app === params.app) await directory.delete('key', key.environment, key.id);
+    if (owned.length > 0)
+      throw new Problem('conflict', `'${params.app}' has subscriptions: ${owned.slice(0, 5).join(', ')}`, {
+        advice: 'Delete them first.',
+      });
+    for (const key of access.keys())
+      if (key.environment === caller.environment && key.value.app === params.app)
+        await directory.delete('key', key.environment, key.id);
     await directory.delete('app', caller.environment, params.app, found.version);
     return reply.code(204).send();
   });

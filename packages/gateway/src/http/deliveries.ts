@@ -17,13 +17,19 @@ export function deliveryRoutes(app: FastifyInstance, { ledger, access }: RouteNe
     const found = await subscriptionIn(access, caller, query);
     const place = placeOf(query, KEY_SHAPE);
     const { rows, next } = await newest(found.value.uid, limitOf(query), place && keyAt(place));
-    const data = await Promise.all(rows.map(async (row) => show(found.id, await ledger.attemptsOf(row.lane, row.shard, row.position))));
+    const data = await Promise.all(
+      rows.map(async (row) => show(found.id, await ledger.attemptsOf(row.lane, row.shard, row.position))),
+    );
     return { data, next: next === undefined ? null : cursorTo([next.lane, next.shard, next.position, next.n, next.startedMs]) };
   });
 
   app.get<{ Params: { id: string } }>('/v1/deliveries/:id', read, async ({ caller, params }) => {
     const refusal = (): Problem => new Problem('not_found', 'there is no such delivery');
-    const [lane, shard, position] = readPlace(params.id, ['string', 'string', 'string'], refusal) as readonly string[] as [string, string, string];
+    const [lane, shard, position] = readPlace(params.id, ['string', 'string', 'string'], refusal) as readonly string[] as [
+      string,
+      string,
+      string,
+    ];
     const subscription = access.subscriptionOf(caller, lane.slice(0, Math.max(0, lane.indexOf('.'))));
     const attempts = subscription === undefined ? [] : await ledger.attemptsOf(lane, shard, position);
     if (subscription === undefined || attempts.length === 0) throw refusal();
@@ -36,11 +42,15 @@ export function deliveryRoutes(app: FastifyInstance, { ledger, access }: RouteNe
    * Attempts are kept by time, and a delivery stands where its newest one does: an attempt that is not its delivery's last
    * is passed over, so that no delivery is on two pages.
    */
-  async function newest(subscription: string, limit: number, after: AttemptKey | undefined): Promise<{ readonly rows: readonly AttemptRow[]; readonly next?: AttemptKey }> {
+  async function newest(
+    subscription: string,
+    limit: number,
+    after: AttemptKey | undefined,
+  ): Promise<{ readonly rows: readonly AttemptRow[]; readonly next?: AttemptKey }> {
     const rows: AttemptRow[] = [];
     const seen = new Set<string>();
     let before = after;
-    for (let looked = 0; looked < HTTP_BOUNDS.attemptsLookedAt; ) {
+    for (let looked = 0; looked < HTTP_BOUNDS.attemptsLookedAt;) {
       const page = await ledger.attempts({ subscription, limit, ...(before === undefined ? {} : { before }) });
       looked += page.length;
       for (const row of page) {
@@ -81,6 +91,14 @@ function show(subscription: string, attempts: readonly AttemptRow[]): object {
     shard: last.shard,
     position: last.position,
     outcome: last.outcome,
-    attempts: attempts.map(({ n, startedMs, durationMs, outcome, cause, status, snippet }) => ({ n, startedAt: timeOf(startedMs), durationMs, outcome, cause, status, snippet })),
+    attempts: attempts.map(({ n, startedMs, durationMs, outcome, cause, status, snippet }) => ({
+      n,
+      startedAt: timeOf(startedMs),
+      durationMs,
+      outcome,
+      cause,
+      status,
+      snippet,
+    })),
   };
 }

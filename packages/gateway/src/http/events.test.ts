@@ -8,10 +8,15 @@ import { type Ask, type World, world } from '../../test/world.ts';
 const JSON_TYPE = { 'content-type': 'application/json' };
 
 /** A gateway with a subscription to everything. */
-async function delivering(t: TestContext, options: Parameters<typeof world>[1] = {}): Promise<{ world: World; endpoint: Receiver; secret: string }> {
+async function delivering(
+  t: TestContext,
+  options: Parameters<typeof world>[1] = {},
+): Promise<{ world: World; endpoint: Receiver; secret: string }> {
   const made = await world(t, options);
   const endpoint = await receiver(t);
-  const { json } = await made.ask('PUT /v1/subscriptions/all', { json: { topics: ['>'], deliver: { webhook: { url: `${endpoint.url}/hook` } } } });
+  const { json } = await made.ask('PUT /v1/subscriptions/all', {
+    json: { topics: ['>'], deliver: { webhook: { url: `${endpoint.url}/hook` } } },
+  });
   return { world: made, endpoint, secret: json.secret };
 }
 
@@ -48,22 +53,49 @@ describe('POST /v1/events', { timeout: 30_000 }, () => {
     const data = '[ 12345678901234567890 ]';
     const event = `{"specversion":"1.0","id":"1","source":"/s","type":"orders.created","data":${data}}`;
     await world.ask('POST /v1/events', { body: event, headers: { 'content-type': 'application/cloudevents+json' } });
-    await world.ask('POST /v1/events', { body: `[${event.replace('"1"', '"2"')}]`, headers: { 'content-type': 'application/cloudevents-batch+json' } });
-    await world.ask('POST /v1/events', { body: data, headers: { ...JSON_TYPE, 'ce-specversion': '1.0', 'ce-id': '3', 'ce-source': '/s', 'ce-type': 'orders.created' } });
+    await world.ask('POST /v1/events', {
+      body: `[${event.replace('"1"', '"2"')}]`,
+      headers: { 'content-type': 'application/cloudevents-batch+json' },
+    });
+    await world.ask('POST /v1/events', {
+      body: data,
+      headers: { ...JSON_TYPE, 'ce-specversion': '1.0', 'ce-id': '3', 'ce-source': '/s', 'ce-type': 'orders.created' },
+    });
     await endpoint.request(3);
-    assert.deepEqual(endpoint.requests.map(({ headers, body }) => `${headers['ce-id']} ${body.toString()}`).toSorted(), [1, 2, 3].map((id) => `${id} ${data}`));
+    assert.deepEqual(
+      endpoint.requests.map(({ headers, body }) => `${headers['ce-id']} ${body.toString()}`).toSorted(),
+      [1, 2, 3].map((id) => `${id} ${data}`),
+    );
   });
 
   test('a payload that is no JSON arrives with its content type, byte for byte', async (t) => {
     const body = Buffer.from([0, 255, 13, 10, 128]);
-    const received = await publish(t, { body, headers: { 'content-type': 'image/png', 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/s', 'ce-type': 'orders.created' } });
+    const received = await publish(t, {
+      body,
+      headers: {
+        'content-type': 'image/png',
+        'ce-specversion': '1.0',
+        'ce-id': '1',
+        'ce-source': '/s',
+        'ce-type': 'orders.created',
+      },
+    });
     assert.deepEqual([...received.body], [...body]);
     assert.equal(received.headers['content-type'], 'image/png');
   });
 
   test('a batch answers for each event, in order', async (t) => {
     const { world } = await delivering(t);
-    const answer = await world.ask('POST /v1/events', { json: [{ type: 'orders.created' }, { type: 'orders..created' }, { id: 'x' }, 5, { type: 'orders.lost' }, { type: 'orders.paid' }] });
+    const answer = await world.ask('POST /v1/events', {
+      json: [
+        { type: 'orders.created' },
+        { type: 'orders..created' },
+        { id: 'x' },
+        5,
+        { type: 'orders.lost' },
+        { type: 'orders.paid' },
+      ],
+    });
     assert.equal(answer.status, 202);
     const results = answer.json.results as { status?: string; problem?: { code: string; pointer: string } }[];
     assert.deepEqual(
@@ -74,7 +106,8 @@ describe('POST /v1/events', { timeout: 30_000 }, () => {
 
   test('an idempotency key appends once, and refuses other content', async (t) => {
     const { world } = await delivering(t);
-    const ask = (id: number) => world.ask('POST /v1/events', { json: { type: 'orders.created', data: { id } }, headers: { 'idempotency-key': 'k1' } });
+    const ask = (id: number) =>
+      world.ask('POST /v1/events', { json: { type: 'orders.created', data: { id } }, headers: { 'idempotency-key': 'k1' } });
     const first = await ask(1);
     const second = await ask(1);
     assert.deepEqual(second.json, { ...first.json, status: 'duplicate' });
@@ -85,36 +118,96 @@ describe('POST /v1/events', { timeout: 30_000 }, () => {
 
   test('an idempotency key with a batch is refused', async (t) => {
     const { world } = await delivering(t);
-    const answer = await world.ask('POST /v1/events', { json: [{ type: 'orders.created' }, { type: 'orders.created' }], headers: { 'idempotency-key': 'k1' } });
+    const answer = await world.ask('POST /v1/events', {
+      json: [{ type: 'orders.created' }, { type: 'orders.created' }],
+      headers: { 'idempotency-key': 'k1' },
+    });
     assert.equal(answer.json.code, 'invalid_request');
   });
 
   const refusals: Record<string, { ask: Ask; status: number; code: string; pointer?: string; advice?: RegExp }> = {
     'malformed JSON': { ask: { body: '{"type":', headers: JSON_TYPE }, status: 400, code: 'invalid_json' },
-    'invalid UTF-8': { ask: { body: Buffer.concat([Buffer.from('{"type":"orders.created","data":"'), Buffer.from([0xc3, 0x28]), Buffer.from('"}')]), headers: JSON_TYPE }, status: 400, code: 'invalid_json' },
+    'invalid UTF-8': {
+      ask: {
+        body: Buffer.concat([Buffer.from('{"type":"orders.created","data":"'), Buffer.from([0xc3, 0x28]), Buffer.from('"}')]),
+        headers: JSON_TYPE,
+      },
+      status: 400,
+      code: 'invalid_json',
+    },
     'JSON nested a million deep': { ask: { body: '['.repeat(1_000_000), headers: JSON_TYPE }, status: 400, code: 'invalid_json' },
     'no body': { ask: { headers: JSON_TYPE }, status: 400, code: 'invalid_json' },
     'an empty batch': { ask: { json: [] }, status: 400, code: 'invalid_event' },
     'an event without a type': { ask: { json: { data: 1 } }, status: 400, code: 'invalid_event', pointer: '/type' },
-    'an unknown topic': { ask: { json: { type: 'orders.lost' } }, status: 404, code: 'unknown_topic', pointer: '/type', advice: /PUT \/v1\/topics\/orders\.lost/ },
+    'an unknown topic': {
+      ask: { json: { type: 'orders.lost' } },
+      status: 404,
+      code: 'unknown_topic',
+      pointer: '/type',
+      advice: /PUT \/v1\/topics\/orders\.lost/,
+    },
     'a topic that is none': { ask: { json: { type: 'orders created' } }, status: 400, code: 'invalid_topic', pointer: '/type' },
-    'a member twice': { ask: { body: '{"type":"orders.created","type":"orders.paid"}', headers: JSON_TYPE }, status: 400, code: 'invalid_event', pointer: '/type' },
-    'an attribute named __proto__': { ask: { body: '{"type":"orders.created","__proto__":{"a":1}}', headers: JSON_TYPE }, status: 400, code: 'invalid_event', pointer: '/__proto__' },
-    'a payload above the inline size': { ask: { json: { type: 'orders.created', data: 'x'.repeat(524_288) } }, status: 413, code: 'payload_too_large', pointer: '/data' },
-    'a body above 8 MB': { ask: { body: Buffer.alloc(8 * 1024 * 1024 + 1, 0x20), headers: JSON_TYPE }, status: 413, code: 'payload_too_large' },
-    'a form': { ask: { body: '{"type":"a"}', headers: { 'content-type': 'application/x-www-form-urlencoded' } }, status: 415, code: 'unsupported_media_type', advice: /curl -sS http.*\/v1\/events -H 'Authorization: Bearer YOUR_KEY' -H 'Content-Type: application\/json' -d '\{/ },
-    'another kind of form': { ask: { body: 'x', headers: { 'content-type': 'multipart/form-data; boundary=x' } }, status: 415, code: 'unsupported_media_type', advice: /curl/ },
-    'text': { ask: { body: 'x', headers: { 'content-type': 'text/plain' } }, status: 415, code: 'unsupported_media_type' },
-    'JSON in another charset': { ask: { body: '{}', headers: { 'content-type': 'application/json; charset=latin1' } }, status: 415, code: 'unsupported_media_type' },
-    'NDJSON, for now': { ask: { body: '{}', headers: { 'content-type': 'application/x-ndjson' } }, status: 400, code: 'not_available_yet' },
+    'a member twice': {
+      ask: { body: '{"type":"orders.created","type":"orders.paid"}', headers: JSON_TYPE },
+      status: 400,
+      code: 'invalid_event',
+      pointer: '/type',
+    },
+    'an attribute named __proto__': {
+      ask: { body: '{"type":"orders.created","__proto__":{"a":1}}', headers: JSON_TYPE },
+      status: 400,
+      code: 'invalid_event',
+      pointer: '/__proto__',
+    },
+    'a payload above the inline size': {
+      ask: { json: { type: 'orders.created', data: 'x'.repeat(524_288) } },
+      status: 413,
+      code: 'payload_too_large',
+      pointer: '/data',
+    },
+    'a body above 8 MB': {
+      ask: { body: Buffer.alloc(8 * 1024 * 1024 + 1, 0x20), headers: JSON_TYPE },
+      status: 413,
+      code: 'payload_too_large',
+    },
+    'a form': {
+      ask: { body: '{"type":"a"}', headers: { 'content-type': 'application/x-www-form-urlencoded' } },
+      status: 415,
+      code: 'unsupported_media_type',
+      advice: /curl -sS http.*\/v1\/events -H 'Authorization: Bearer YOUR_KEY' -H 'Content-Type: application\/json' -d '\{/,
+    },
+    'another kind of form': {
+      ask: { body: 'x', headers: { 'content-type': 'multipart/form-data; boundary=x' } },
+      status: 415,
+      code: 'unsupported_media_type',
+      advice: /curl/,
+    },
+    text: { ask: { body: 'x', headers: { 'content-type': 'text/plain' } }, status: 415, code: 'unsupported_media_type' },
+    'JSON in another charset': {
+      ask: { body: '{}', headers: { 'content-type': 'application/json; charset=latin1' } },
+      status: 415,
+      code: 'unsupported_media_type',
+    },
+    'NDJSON, for now': {
+      ask: { body: '{}', headers: { 'content-type': 'application/x-ndjson' } },
+      status: 400,
+      code: 'not_available_yet',
+    },
     'a key without the scope': { ask: { json: { type: 'orders.created' } }, status: 403, code: 'forbidden' },
-    'a key that nobody made': { ask: { key: `mr_aaaaaaaa_${'a'.repeat(40)}`, json: { type: 'orders.created' } }, status: 401, code: 'unauthorized' },
+    'a key that nobody made': {
+      ask: { key: `mr_aaaaaaaa_${'a'.repeat(40)}`, json: { type: 'orders.created' } },
+      status: 401,
+      code: 'unauthorized',
+    },
     'no key': { ask: { key: '', json: { type: 'orders.created' } }, status: 401, code: 'unauthorized' },
   };
   for (const [name, { ask, status, code, pointer, advice }] of Object.entries(refusals)) {
     test(`${name}: ${status} ${code}`, async (t) => {
       const { ask: asking, key, errors } = await world(t);
-      const answer = await asking('POST /v1/events', name === 'a key without the scope' ? { ...ask, key: await key('shop', ['manage']) } : ask);
+      const answer = await asking(
+        'POST /v1/events',
+        name === 'a key without the scope' ? { ...ask, key: await key('shop', ['manage']) } : ask,
+      );
       assert.equal(answer.status, status, answer.text);
       assert.match(String(answer.headers['content-type']), /^application\/problem\+json/);
       assert.equal(answer.json.code, code);
@@ -127,10 +220,23 @@ describe('POST /v1/events', { timeout: 30_000 }, () => {
 
   test('where it is allowed, an undeclared topic is declared by its first event and owned by the publisher', async (t) => {
     const declared: string[] = [];
-    const { world, endpoint } = await delivering(t, { undeclared: { onDeclared: (topic, owner) => declared.push(`${topic} ${owner}`) } });
+    const { world, endpoint } = await delivering(t, {
+      undeclared: { onDeclared: (topic, owner) => declared.push(`${topic} ${owner}`) },
+    });
     const shop = await world.key('shop', ['publish']);
-    const answer = await world.ask('POST /v1/events', { key: shop, json: [{ type: 'parcels.sent', data: 1 }, { type: 'orders.created', data: 2 }, { type: 'parcels.sent', data: 3 }, { type: 'bad topic' }] });
-    assert.deepEqual(answer.json.results.map((one: { status?: string }) => one.status), ['appended', 'appended', 'appended', undefined]);
+    const answer = await world.ask('POST /v1/events', {
+      key: shop,
+      json: [
+        { type: 'parcels.sent', data: 1 },
+        { type: 'orders.created', data: 2 },
+        { type: 'parcels.sent', data: 3 },
+        { type: 'bad topic' },
+      ],
+    });
+    assert.deepEqual(
+      answer.json.results.map((one: { status?: string }) => one.status),
+      ['appended', 'appended', 'appended', undefined],
+    );
     await endpoint.request(3);
     assert.deepEqual(declared, ['parcels.sent shop']);
     assert.equal((await world.ask('GET /v1/topics/parcels.sent')).json.owner, 'shop');
@@ -139,14 +245,22 @@ describe('POST /v1/events', { timeout: 30_000 }, () => {
 
 describe('POST /v1/topics/{topic}/events', { timeout: 30_000 }, () => {
   test('takes bare data, byte for byte', async (t) => {
-    const received = await publish(t, { body: '{ "n" : 12345678901234567890 }', headers: JSON_TYPE }, 'POST /v1/topics/orders.created/events');
+    const received = await publish(
+      t,
+      { body: '{ "n" : 12345678901234567890 }', headers: JSON_TYPE },
+      'POST /v1/topics/orders.created/events',
+    );
     assert.equal(received.body.toString(), '{ "n" : 12345678901234567890 }');
     assert.equal(received.headers['ce-type'], 'orders.created');
     assert.equal(received.headers['content-type'], 'application/json');
   });
 
   test('takes any content type as it is called', async (t) => {
-    const received = await publish(t, { body: 'a,b\n', headers: { 'content-type': 'text/csv' } }, 'POST /v1/topics/orders.created/events');
+    const received = await publish(
+      t,
+      { body: 'a,b\n', headers: { 'content-type': 'text/csv' } },
+      'POST /v1/topics/orders.created/events',
+    );
     assert.equal(received.body.toString(), 'a,b\n');
     assert.equal(received.headers['content-type'], 'text/csv');
   });
@@ -159,8 +273,19 @@ describe('POST /v1/topics/{topic}/events', { timeout: 30_000 }, () => {
 
   test('refuses JSON that is none, forms, and topics that nobody declared', async (t) => {
     const { ask } = await world(t);
-    assert.equal((await ask('POST /v1/topics/orders.created/events', { body: '{', headers: JSON_TYPE })).json.code, 'invalid_json');
-    assert.equal((await ask('POST /v1/topics/orders.created/events', { body: 'a=1', headers: { 'content-type': 'application/x-www-form-urlencoded' } })).status, 415);
+    assert.equal(
+      (await ask('POST /v1/topics/orders.created/events', { body: '{', headers: JSON_TYPE })).json.code,
+      'invalid_json',
+    );
+    assert.equal(
+      (
+        await ask('POST /v1/topics/orders.created/events', {
+          body: 'a=1',
+          headers: { 'content-type': 'application/x-www-form-urlencoded' },
+        })
+      ).status,
+      415,
+    );
     assert.equal((await ask('POST /v1/topics/orders.lost/events', { json: 1 })).json.code, 'unknown_topic');
     assert.equal((await ask('POST /v1/topics/orders%20x/events', { json: 1 })).json.code, 'invalid_topic');
   });

@@ -29,7 +29,11 @@ export function eventRoutes(app: FastifyInstance, { publish }: { readonly publis
     const datacontenttype = request.headers['content-type'];
     // What is called JSON must be JSON: filters, key paths and native clients rely on it.
     if (data.length > 0 && (datacontenttype === undefined || isJsonType(datacontenttype))) parseJson(data);
-    const draft = { type: request.params.topic, ...(data.length === 0 ? {} : { data }), ...(datacontenttype === undefined || data.length === 0 ? {} : { datacontenttype }) };
+    const draft = {
+      type: request.params.topic,
+      ...(data.length === 0 ? {} : { data }),
+      ...(datacontenttype === undefined || data.length === 0 ? {} : { datacontenttype }),
+    };
     const [published] = await publish(request.caller, [draft], idempotencyKeyOf(request));
     return answerOne(reply, published as Published);
   });
@@ -57,13 +61,21 @@ function refuseForms(request: FastifyRequest): void {
   const type = request.headers['content-type'] ?? '';
   if (!/^\s*(application\/x-www-form-urlencoded|multipart\/form-data)/i.test(type)) return;
   const host = /^[\w.:[\]-]+$/.test(request.host) ? request.host : '127.0.0.1:4400';
-  const line = curlLine({ address: `${request.protocol}://${host}`, key: 'YOUR_KEY', body: '{"type":"orders.created","data":{"id":42}}' });
-  throw new Problem('unsupported_media_type', 'the body is called a form; an event is JSON', { advice: `Say what it is: ${line}` });
+  const line = curlLine({
+    address: `${request.protocol}://${host}`,
+    key: 'YOUR_KEY',
+    body: '{"type":"orders.created","data":{"id":42}}',
+  });
+  throw new Problem('unsupported_media_type', 'the body is called a form; an event is JSON', {
+    advice: `Say what it is: ${line}`,
+  });
 }
 
 function refuseLines(request: FastifyRequest): void {
   if (!/^\s*application\/(x-)?ndjson/i.test(request.headers['content-type'] ?? '')) return;
-  throw new Problem('not_available_yet', 'events as NDJSON are planned and not available yet', { advice: 'Send a JSON list of up to 1,000 events.' });
+  throw new Problem('not_available_yet', 'events as NDJSON are planned and not available yet', {
+    advice: 'Send a JSON list of up to 1,000 events.',
+  });
 }
 
 function answerOne(reply: FastifyReply, published: Published): FastifyReply {

@@ -10,7 +10,11 @@ export interface Followed<V> {
 const PAGE = 500;
 
 /** Resolves when all that was there is known. `nameOf` must give different resources different names. */
-export async function follow<K extends Kind>(directory: Directory, kind: K, nameOf: (value: Kinds[K]) => string): Promise<Followed<Kinds[K]>> {
+export async function follow<K extends Kind>(
+  directory: Directory,
+  kind: K,
+  nameOf: (value: Kinds[K]) => string,
+): Promise<Followed<Kinds[K]>> {
   const byName = new Map<string, Versioned<Kinds[K]>>();
   const names = new Map<string, string>();
   /** What the watch has told of already: a page read before that is older. */
@@ -34,7 +38,7 @@ export async function follow<K extends Kind>(directory: Directory, kind: K, name
   }
 
   const stop = directory.watch(take);
-  for (let after: { environment: string; id: string } | undefined; ; ) {
+  for (let after: { environment: string; id: string } | undefined; ;) {
     const page = await directory.list(kind, { limit: PAGE, ...(after === undefined ? {} : { after }) });
     for (const item of page) if (!told.has(placeOf(item))) set(placeOf(item), item);
     const last = page.at(-1);

@@ -16,14 +16,21 @@ interface Scene {
 async function failing(t: TestContext, members: object = { retry: { schedule: [] } }): Promise<Scene> {
   const made = await world(t);
   let healed = false;
-  const endpoint = await receiver(t, (response: ServerResponse) => void response.writeHead(healed ? 204 : 400).end(healed ? undefined : 'not like this'));
-  const created = await made.ask('PUT /v1/subscriptions/s', { json: { topics: ['>'], deliver: { webhook: { url: endpoint.url } }, ...members } });
+  const endpoint = await receiver(
+    t,
+    (response: ServerResponse) => void response.writeHead(healed ? 204 : 400).end(healed ? undefined : 'not like this'),
+  );
+  const created = await made.ask('PUT /v1/subscriptions/s', {
+    json: { topics: ['>'], deliver: { webhook: { url: endpoint.url } }, ...members },
+  });
   assert.equal(created.status, 201, created.text);
   return { world: made, endpoint, heal: () => (healed = true) };
 }
 
 async function publish({ ask }: World, count: number): Promise<void> {
-  await ask('POST /v1/events', { json: Array.from({ length: count }, (_, at) => ({ type: 'orders.created', source: '/s', id: `${at + 1}`, data: at })) });
+  await ask('POST /v1/events', {
+    json: Array.from({ length: count }, (_, at) => ({ type: 'orders.created', source: '/s', id: `${at + 1}`, data: at })),
+  });
 }
 
 // oxlint-disable-next-line typescript/no-explicit-any -- answers of every shape
@@ -52,10 +59,13 @@ describe('deliveries', { timeout: 30_000 }, () => {
     const [delivery] = (await until(world, '/v1/deliveries?subscription=s', ({ data }) => data[0]?.attempts.length === 2)).data;
     assert.deepEqual(delivery.event, { id: '1', type: 'orders.created' });
     assert.equal(delivery.outcome, 'delivered');
-    assert.deepEqual(delivery.attempts.map(({ n, outcome, cause, status, snippet }: Json) => [n, outcome, cause, status, snippet]), [
-      [1, 'retry', 'http_400', 400, 'not like this'],
-      [2, 'delivered', '', 204, ''],
-    ]);
+    assert.deepEqual(
+      delivery.attempts.map(({ n, outcome, cause, status, snippet }: Json) => [n, outcome, cause, status, snippet]),
+      [
+        [1, 'retry', 'http_400', 400, 'not like this'],
+        [2, 'delivered', '', 204, ''],
+      ],
+    );
     assert.deepEqual((await world.ask(`GET /v1/deliveries/${delivery.id}`)).json, delivery);
   });
 
@@ -74,7 +84,7 @@ describe('deliveries', { timeout: 30_000 }, () => {
     await list(world, '/v1/dead-letters?subscription=s', 7);
     heal();
     const seen: string[] = [];
-    for (let cursor = ''; cursor !== null; ) {
+    for (let cursor = ''; cursor !== null;) {
       const { json } = await world.ask(`GET /v1/deliveries?subscription=s&limit=3${cursor === '' ? '' : `&cursor=${cursor}`}`);
       assert.ok(json.data.length <= 3);
       for (const { event, attempts } of json.data) {
@@ -90,7 +100,8 @@ describe('deliveries', { timeout: 30_000 }, () => {
     const { ask } = await world(t);
     assert.equal((await ask('GET /v1/deliveries')).json.pointer, '/query/subscription');
     assert.equal((await ask('GET /v1/deliveries?subscription=none')).status, 404);
-    for (const id of ['x', 'e30', Buffer.from('["a","b","c"]').toString('base64url'), 'x'.repeat(600)]) assert.equal((await ask(`GET /v1/deliveries/${id}`)).status, 404);
+    for (const id of ['x', 'e30', Buffer.from('["a","b","c"]').toString('base64url'), 'x'.repeat(600)])
+      assert.equal((await ask(`GET /v1/deliveries/${id}`)).status, 404);
   });
 });
 
@@ -121,10 +132,20 @@ describe('dead letters', { timeout: 30_000 }, () => {
     const { world, endpoint, heal } = await failing(t, { retry: { schedule: [] }, breaker: false });
     await publish(world, 5);
     await list(world, '/v1/dead-letters?subscription=s', 5);
-    assert.deepEqual((await world.ask('POST /v1/dead-letters/redrive', { json: { subscription: 's', dryRun: true } })).json, { count: 5, more: false });
-    assert.deepEqual((await world.ask('POST /v1/dead-letters/redrive', { json: { subscription: 's', dryRun: true, cause: 'timeout' } })).json, { count: 0, more: false });
+    assert.deepEqual((await world.ask('POST /v1/dead-letters/redrive', { json: { subscription: 's', dryRun: true } })).json, {
+      count: 5,
+      more: false,
+    });
+    assert.deepEqual(
+      (await world.ask('POST /v1/dead-letters/redrive', { json: { subscription: 's', dryRun: true, cause: 'timeout' } })).json,
+      { count: 0, more: false },
+    );
     heal();
-    assert.deepEqual((await world.ask('POST /v1/dead-letters/redrive', { json: { subscription: 's' } })).json, { redriven: 5, refused: [], more: false });
+    assert.deepEqual((await world.ask('POST /v1/dead-letters/redrive', { json: { subscription: 's' } })).json, {
+      redriven: 5,
+      refused: [],
+      more: false,
+    });
     await endpoint.request(10);
     assert.deepEqual((await world.ask('GET /v1/dead-letters?subscription=s')).json.data, []);
   });

@@ -30,15 +30,28 @@ const KEY_SCHEMA = {
 export function keyRoutes(app: FastifyInstance, { directory, access, clock }: RouteNeeds): void {
   const config = { allow: ['admin'] } as const;
 
-  app.post<OfApp & { Body: KeySettings }>('/v1/apps/:app/keys', { config, schema: { body: KEY_SCHEMA } }, async ({ caller, params, body }, reply) => {
-    await mustExist(caller.environment, params.app);
-    const nowMs = clock.now();
-    const expiresMs = body.expiresAt === undefined ? undefined : readTime(body.expiresAt, '/expiresAt');
-    if (expiresMs !== undefined && expiresMs <= nowMs) throw new Problem('invalid_request', 'expiresAt is in the past', { pointer: '/expiresAt' });
-    const { id, value, text } = makeKey({ app: params.app, scopes: body.scopes, nowMs, ...(expiresMs === undefined ? {} : { expiresMs }) });
-    const made = await directory.put('key', caller.environment, id, value, 'absent');
-    return reply.code(201).header('cache-control', 'no-store').send({ ...showKey(made), key: text });
-  });
+  app.post<OfApp & { Body: KeySettings }>(
+    '/v1/apps/:app/keys',
+    { config, schema: { body: KEY_SCHEMA } },
+    async ({ caller, params, body }, reply) => {
+      await mustExist(caller.environment, params.app);
+      const nowMs = clock.now();
+      const expiresMs = body.expiresAt === undefined ? undefined : readTime(body.expiresAt, '/expiresAt');
+      if (expiresMs !== undefined && expiresMs <= nowMs)
+        throw new Problem('invalid_request', 'expiresAt is in the past', { pointer: '/expiresAt' });
+      const { id, value, text } = makeKey({
+        app: params.app,
+        scopes: body.scopes,
+        nowMs,
+        ...(expiresMs === undefined ? {} : { expiresMs }),
+      });
+      const made = await directory.put('key', caller.environment, id, value, 'absent');
+      return reply
+        .code(201)
+        .header('cache-control', 'no-store')
+        .send({ ...showKey(made), key: text });
+    },
+  );
 
   app.get<OfApp>('/v1/apps/:app/keys', { config }, async ({ caller, params }) => {
     await mustExist(caller.environment, params.app);
@@ -47,21 +60,32 @@ export function keyRoutes(app: FastifyInstance, { directory, access, clock }: Ro
 
   app.delete<OneKey>('/v1/apps/:app/keys/:key', { config }, async ({ caller, params }, reply) => {
     const found = keysOf(caller.environment, params.app).find(({ id }) => id === params.key);
-    if (found === undefined) throw new Problem('not_found', `the app '${params.app.slice(0, 80)}' has no key '${params.key.slice(0, 80)}'`);
+    if (found === undefined)
+      throw new Problem('not_found', `the app '${params.app.slice(0, 80)}' has no key '${params.key.slice(0, 80)}'`);
     await directory.delete('key', caller.environment, params.key);
     return reply.code(204).send();
   });
 
   function keysOf(environment: string, owner: string): Versioned<Key>[] {
-    return [...access.keys()].filter((key) => key.environment === environment && key.value.app === owner).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+    return [...access.keys()]
+      .filter((key) => key.environment === environment && key.value.app === owner)
+      .toSorted((a, b) => (a.id < b.id ? -1 : 1));
   }
 
   async function mustExist(environment: string, id: string): Promise<void> {
-    if ((await directory.get('app', environment, id)) === undefined) throw new Problem('not_found', `there is no app '${id.slice(0, 80)}'`);
+    if ((await directory.get('app', environment, id)) === undefined)
+      throw new Problem('not_found', `there is no app '${id.slice(0, 80)}'`);
   }
 }
 
 function showKey({ id, value }: Versioned<Key>): object {
   const { app, prefix, scopes, createdMs, expiresMs } = value;
-  return { id, app, prefix, scopes, createdAt: timeOf(createdMs), ...(expiresMs === undefined ? {} : { expiresAt: timeOf(expiresMs) }) };
+  return {
+    id,
+    app,
+    prefix,
+    scopes,
+    createdAt: timeOf(createdMs),
+    ...(expiresMs === undefined ? {} : { expiresAt: timeOf(expiresMs) }),
+  };
 }

@@ -17,8 +17,12 @@ export function operationRoutes(app: FastifyInstance, { gateway, directory, acce
     const [after] = placeOf(query, ['string']) ?? [];
     const { environment } = caller;
     const data: Versioned<Run>[] = [];
-    for (let id = after as string | undefined; ; ) {
-      const page = await directory.list('run', { environment, limit: 1_000, ...(id === undefined ? {} : { after: { environment, id } }) });
+    for (let id = after as string | undefined; ;) {
+      const page = await directory.list('run', {
+        environment,
+        limit: 1_000,
+        ...(id === undefined ? {} : { after: { environment, id } }),
+      });
       data.push(...page.filter((run) => maySee(caller, run)));
       id = page.at(-1)?.id;
       if (data.length > limit || page.length < 1_000) break;

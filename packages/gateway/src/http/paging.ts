@@ -15,7 +15,8 @@ export interface PageAnswer {
 export function limitOf({ limit }: PageQuery): number {
   if (limit === undefined) return HTTP_BOUNDS.listDefault;
   const count = /^\d{1,4}$/.test(limit) ? Number(limit) : 0;
-  if (count < 1 || count > HTTP_BOUNDS.listMax) throw new Problem('invalid_request', `limit is a whole number from 1 to ${HTTP_BOUNDS.listMax}`, { pointer: '/query/limit' });
+  if (count < 1 || count > HTTP_BOUNDS.listMax)
+    throw new Problem('invalid_request', `limit is a whole number from 1 to ${HTTP_BOUNDS.listMax}`, { pointer: '/query/limit' });
   return count;
 }
 
@@ -28,13 +29,20 @@ export function cursorTo(place: Place): string {
 
 /** The place in a cursor of `shape`: one type per part. Throws for what no answer of ours held. */
 export function placeOf({ cursor }: PageQuery, shape: readonly ('string' | 'number')[]): Place | undefined {
-  return cursor === undefined ? undefined : readPlace(cursor, shape, () => new Problem('invalid_request', "this cursor is not one of this list's", { pointer: '/query/cursor' }));
+  return cursor === undefined
+    ? undefined
+    : readPlace(
+        cursor,
+        shape,
+        () => new Problem('invalid_request', "this cursor is not one of this list's", { pointer: '/query/cursor' }),
+      );
 }
 
 export function readPlace(text: string, shape: readonly ('string' | 'number')[], refusal: () => Problem): Place {
   const parts = parsed(text);
-  if (!Array.isArray(parts) || parts.length !== shape.length || !shape.every((type, at) => typeof parts[at] === type)) throw refusal();
-  return parts as unknown as Place;
+  if (!Array.isArray(parts) || parts.length !== shape.length || !shape.every((type, at) => typeof parts[at] === type))
+    throw refusal();
+  return parts;
 }
 
 function parsed(text: string): unknown {

@@ -8,10 +8,15 @@ export function problemOf(error: unknown): Problem | undefined {
   if (error instanceof Problem) return error;
   switch ((error as { readonly code?: unknown } | null)?.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new Problem('payload_too_large', `the body has more than ${HTTP_BOUNDS.bodyBytes} bytes, or more than ${HTTP_BOUNDS.configurationBytes} where it is configuration`);
+      return new Problem(
+        'payload_too_large',
+        `the body has more than ${HTTP_BOUNDS.bodyBytes} bytes, or more than ${HTTP_BOUNDS.configurationBytes} where it is configuration`,
+      );
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
     case 'FST_ERR_CTP_INVALID_TYPE':
-      return new Problem('unsupported_media_type', 'the body must be JSON', { advice: 'Send it with the header "Content-Type: application/json".' });
+      return new Problem('unsupported_media_type', 'the body must be JSON', {
+        advice: 'Send it with the header "Content-Type: application/json".',
+      });
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
       return new Problem('invalid_request', 'the body is not as long as its Content-Length says');
     case 'FST_ERR_BAD_URL':
@@ -46,7 +51,9 @@ export function problemOfFindings(findings: readonly Finding[]): Problem {
   if (keyword === 'not') return new Problem('not_available_yet', `'${name}' is planned and not available yet`, { pointer });
   if (keyword === 'additionalProperties') {
     const unknown = (params as { readonly additionalProperty: string }).additionalProperty;
-    return new Problem('invalid_request', `'${unknown.slice(0, 80)}' is not known here`, { pointer: pointerTo(pointer, unknown) });
+    return new Problem('invalid_request', `'${unknown.slice(0, 80)}' is not known here`, {
+      pointer: pointerTo(pointer, unknown),
+    });
   }
   if (keyword === 'required') {
     const missing = (params as { readonly missingProperty: string }).missingProperty;

@@ -50,9 +50,16 @@ export function replayRoute(app: FastifyInstance, { gateway, access }: RouteNeed
 
 function specOf({ from, until, asNew = false, to, rewind = false }: ReplayBody): ReplaySpec {
   for (const [name, given] of Object.entries({ until, asNew: asNew || undefined, to })) {
-    if (rewind && given !== undefined) throw new Problem('invalid_request', `a rewind sets the lane itself back: it takes no ${name}`, { pointer: `/${name}` });
+    if (rewind && given !== undefined)
+      throw new Problem('invalid_request', `a rewind sets the lane itself back: it takes no ${name}`, { pointer: `/${name}` });
   }
-  const spec = { from: fromOf(from), ids: asNew ? 'as-new' : 'same', ...(until === undefined ? {} : { untilMs: readTime(until, '/until') }), ...(to === undefined ? {} : { to }) } as const;
-  if (spec.untilMs !== undefined && typeof spec.from === 'object' && spec.from.timeMs > spec.untilMs) throw new Problem('invalid_request', 'until is before from', { pointer: '/until' });
+  const spec = {
+    from: fromOf(from),
+    ids: asNew ? 'as-new' : 'same',
+    ...(until === undefined ? {} : { untilMs: readTime(until, '/until') }),
+    ...(to === undefined ? {} : { to }),
+  } as const;
+  if (spec.untilMs !== undefined && typeof spec.from === 'object' && spec.from.timeMs > spec.untilMs)
+    throw new Problem('invalid_request', 'until is before from', { pointer: '/until' });
   return spec;
 }

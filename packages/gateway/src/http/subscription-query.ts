@@ -7,7 +7,12 @@ export interface SubscriptionQuery {
 }
 
 /** The subscription that `?subscription=` names: lists of what happened are always those of one. */
-export async function subscriptionIn(access: Access, caller: Caller, { subscription }: SubscriptionQuery): Promise<Versioned<Subscription>> {
-  if (subscription === undefined || subscription === '') throw new Problem('invalid_request', 'say whose: ?subscription=…', { pointer: '/query/subscription' });
+export async function subscriptionIn(
+  access: Access,
+  caller: Caller,
+  { subscription }: SubscriptionQuery,
+): Promise<Versioned<Subscription>> {
+  if (subscription === undefined || subscription === '')
+    throw new Problem('invalid_request', 'say whose: ?subscription=…', { pointer: '/query/subscription' });
   return access.subscription(caller, subscription);
 }

@@ -32,19 +32,37 @@ const PROPERTIES = {
       webhook: {
         type: 'object',
         additionalProperties: false,
-        properties: { url: text, signature: text, secret: text, timeoutMs: number, body: text, headers: { type: 'object', additionalProperties: text }, json: LATER },
+        properties: {
+          url: text,
+          signature: text,
+          secret: text,
+          timeoutMs: number,
+          body: text,
+          headers: { type: 'object', additionalProperties: text },
+          json: LATER,
+        },
       },
       stream: LATER,
       relay: LATER,
     },
   },
-  retry: { type: 'object', additionalProperties: false, properties: { schedule: { type: 'array', items: { type: ['string', 'number'] } }, jitter: number } },
+  retry: {
+    type: 'object',
+    additionalProperties: false,
+    properties: { schedule: { type: 'array', items: { type: ['string', 'number'] } }, jitter: number },
+  },
   ordering: text,
   onDead: text,
   concurrency: number,
   ratePerSecond: number,
-  breaker: { anyOf: [{ const: false }, { type: 'object', additionalProperties: false, properties: { failures: number, events: number } }] },
-  bounds: { type: 'object', additionalProperties: false, properties: { parked: number, parkedBytes: number, held: number, deadLetters: number } },
+  breaker: {
+    anyOf: [{ const: false }, { type: 'object', additionalProperties: false, properties: { failures: number, events: number } }],
+  },
+  bounds: {
+    type: 'object',
+    additionalProperties: false,
+    properties: { parked: number, parkedBytes: number, held: number, deadLetters: number },
+  },
   from: text,
   transform: LATER,
   disableAfter: LATER,
@@ -58,9 +76,11 @@ export const POST_SCHEMA = { ...PUT_SCHEMA, properties: { id: text, ...PROPERTIE
 /** Throws what the gateway would, and for a key that may not act for the app. */
 export function specOf(caller: Caller, body: SubscriptionBody): SubscriptionSpec {
   const { id: _id, app = caller.app, from, ...rest } = body;
-  if (!mayActFor(caller, app)) throw new Problem('forbidden', `this key can subscribe as '${caller.app}' only`, { pointer: '/app' });
+  if (!mayActFor(caller, app))
+    throw new Problem('forbidden', `this key can subscribe as '${caller.app}' only`, { pointer: '/app' });
   checkFilter(rest.filter);
-  if (rest.deliver.webhook === undefined) throw new Problem('invalid_request', 'a subscription delivers to a webhook', { pointer: '/deliver/webhook' });
+  if (rest.deliver.webhook === undefined)
+    throw new Problem('invalid_request', 'a subscription delivers to a webhook', { pointer: '/deliver/webhook' });
   return { ...rest, app, ...(from === undefined ? {} : { from: fromOf(from) }) };
 }
 
@@ -87,7 +107,10 @@ export function checkFilter(filter: unknown): void {
     compileFilter(filter);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    throw new Problem(error.code, error.message, { pointer: `/filter${error.pointer ?? ''}`, ...(error.advice === undefined ? {} : { advice: error.advice }) });
+    throw new Problem(error.code, error.message, {
+      pointer: `/filter${error.pointer ?? ''}`,
+      ...(error.advice === undefined ? {} : { advice: error.advice }),
+    });
   }
 }
 

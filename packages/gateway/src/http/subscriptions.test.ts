@@ -18,10 +18,14 @@ function bodyFor(url: string, members: object = {}): object {
 }
 
 async function publish({ ask }: World, ...ids: readonly string[]): Promise<void> {
-  for (const id of ids) assert.equal((await ask('POST /v1/events', { json: { type: 'orders.created', id, source: '/s', data: { id } } })).status, 202);
+  for (const id of ids)
+    assert.equal(
+      (await ask('POST /v1/events', { json: { type: 'orders.created', id, source: '/s', data: { id } } })).status,
+      202,
+    );
 }
 
-const idsOf = ({ requests }: Receiver): (string | undefined)[] => requests.map(({ headers }) => headers['ce-id']);
+const idsOf = ({ requests }: Receiver): string[] => requests.map(({ headers }) => headers['ce-id'] ?? '');
 
 /** Resolves when the run has ended. */
 async function ended({ ask }: World, operation: string): Promise<{ state: string }> {
@@ -36,7 +40,12 @@ describe('a subscription', { timeout: 30_000 }, () => {
   test('shows its secret in the answer that makes it, and never again', async (t) => {
     const { world, secret } = await subscribed(t);
     assert.match(secret, /^whsec_/);
-    const answers = [await world.ask('GET /v1/subscriptions/s'), await world.ask('GET /v1/subscriptions'), await world.ask('PATCH /v1/subscriptions/s', { json: { concurrency: 2 } }), await world.ask('POST /v1/subscriptions/s/pause')];
+    const answers = [
+      await world.ask('GET /v1/subscriptions/s'),
+      await world.ask('GET /v1/subscriptions'),
+      await world.ask('PATCH /v1/subscriptions/s', { json: { concurrency: 2 } }),
+      await world.ask('POST /v1/subscriptions/s/pause'),
+    ];
     for (const { text, status } of answers) {
       assert.equal(status, 200);
       assert.ok(!/whsec|secret|sealed|v1\./.test(text), text);
@@ -62,7 +71,10 @@ describe('a subscription', { timeout: 30_000 }, () => {
       breaker: { failures: 3, events: 10 },
       bounds: { parked: 100_000, parkedBytes: 268_435_456, held: 100_000, deadLetters: 1_000_000 },
     });
-    assert.deepEqual({ ...health, cursors: {} }, { breaker: 'closed', parked: 0, parkedBytes: 0, held: 0, deadLetters: 0, inFlight: 0, allowed: 16, cursors: {} });
+    assert.deepEqual(
+      { ...health, cursors: {} },
+      { breaker: 'closed', parked: 0, parkedBytes: 0, held: 0, deadLetters: 0, inFlight: 0, allowed: 16, cursors: {} },
+    );
     assert.ok(headers.etag);
   });
 
@@ -73,24 +85,43 @@ describe('a subscription', { timeout: 30_000 }, () => {
     const own = await ask('POST /v1/subscriptions', { json: bodyFor('http://127.0.0.1:9') });
     assert.equal(own.status, 201);
     assert.match(own.json.id, /^sub_[a-z2-7]+$/);
-    assert.equal((await ask('POST /v1/subscriptions', { json: { id: 'mine', ...bodyFor('http://127.0.0.1:9') } })).json.code, 'already_exists');
+    assert.equal(
+      (await ask('POST /v1/subscriptions', { json: { id: 'mine', ...bodyFor('http://127.0.0.1:9') } })).json.code,
+      'already_exists',
+    );
   });
 
   test('put again is replaced: what is left out has its default back', async (t) => {
-    const { world, endpoint } = await subscribed(t, { filter: { data: { id: ['7'] } }, concurrency: 3, onDead: 'hold', breaker: false, bounds: { parked: 5 }, retry: { schedule: ['1s'] } });
+    const { world, endpoint } = await subscribed(t, {
+      filter: { data: { id: ['7'] } },
+      concurrency: 3,
+      onDead: 'hold',
+      breaker: false,
+      bounds: { parked: 5 },
+      retry: { schedule: ['1s'] },
+    });
     const before = (await world.ask('GET /v1/subscriptions/s')).json;
     const again = await world.ask('PUT /v1/subscriptions/s', { json: bodyFor(endpoint.url) });
     assert.equal(again.status, 200);
     assert.equal(again.json.filter, undefined);
-    assert.deepEqual([again.json.concurrency, again.json.onDead, again.json.breaker, again.json.bounds.parked, again.json.retry.schedule.length], [16, 'release', { failures: 3, events: 10 }, 100_000, 9]);
+    assert.deepEqual(
+      [again.json.concurrency, again.json.onDead, again.json.breaker, again.json.bounds.parked, again.json.retry.schedule.length],
+      [16, 'release', { failures: 3, events: 10 }, 100_000, 9],
+    );
     assert.equal(again.json.createdAt, before.createdAt);
   });
 
   test('patched keeps what is not named, and loses its filter by null', async (t) => {
     const { world } = await subscribed(t, { filter: { data: { id: ['7'] } }, concurrency: 3 });
-    const patched = await world.ask('PATCH /v1/subscriptions/s', { json: { filter: null, deliver: { webhook: { timeoutMs: 1_000 } } }, headers: { 'content-type': 'application/merge-patch+json' } });
+    const patched = await world.ask('PATCH /v1/subscriptions/s', {
+      json: { filter: null, deliver: { webhook: { timeoutMs: 1_000 } } },
+      headers: { 'content-type': 'application/merge-patch+json' },
+    });
     assert.equal(patched.status, 200, patched.text);
-    assert.deepEqual([patched.json.filter, patched.json.concurrency, patched.json.deliver.webhook.timeoutMs], [undefined, 3, 1_000]);
+    assert.deepEqual(
+      [patched.json.filter, patched.json.concurrency, patched.json.deliver.webhook.timeoutMs],
+      [undefined, 3, 1_000],
+    );
   });
 
   test('changes only at the version that If-Match names', async (t) => {
@@ -99,12 +130,23 @@ describe('a subscription', { timeout: 30_000 }, () => {
     const headers = { 'if-match': String(etag) };
     const first = await world.ask('PATCH /v1/subscriptions/s', { json: { concurrency: 2 }, headers });
     assert.equal(first.status, 200);
-    for (const route of ['PATCH /v1/subscriptions/s', 'PUT /v1/subscriptions/s', 'DELETE /v1/subscriptions/s', 'POST /v1/subscriptions/s/pause']) {
-      const late = await world.ask(route, { headers, ...(route.startsWith('P') && !route.endsWith('pause') ? { json: bodyFor('http://127.0.0.1:9') } : {}) });
+    for (const route of [
+      'PATCH /v1/subscriptions/s',
+      'PUT /v1/subscriptions/s',
+      'DELETE /v1/subscriptions/s',
+      'POST /v1/subscriptions/s/pause',
+    ]) {
+      const late = await world.ask(route, {
+        headers,
+        ...(route.startsWith('P') && !route.endsWith('pause') ? { json: bodyFor('http://127.0.0.1:9') } : {}),
+      });
       assert.equal(late.status, 412, route);
       assert.equal(late.json.code, 'version_mismatch');
     }
-    assert.equal((await world.ask('DELETE /v1/subscriptions/s', { headers: { 'if-match': String(first.headers.etag) } })).status, 204);
+    assert.equal(
+      (await world.ask('DELETE /v1/subscriptions/s', { headers: { 'if-match': String(first.headers.etag) } })).status,
+      204,
+    );
     assert.equal((await world.ask('PUT /v1/subscriptions/s', { json: bodyFor('http://127.0.0.1:9'), headers })).status, 404);
   });
 
@@ -118,9 +160,15 @@ describe('a subscription', { timeout: 30_000 }, () => {
     const { ask } = await world(t);
     for (const id of ['c', 'a', 'b']) await ask(`PUT /v1/subscriptions/${id}`, { json: bodyFor('http://127.0.0.1:9') });
     const first = await ask('GET /v1/subscriptions?limit=2');
-    assert.deepEqual(first.json.data.map((one: { id: string }) => one.id), ['a', 'b']);
+    assert.deepEqual(
+      first.json.data.map((one: { id: string }) => one.id),
+      ['a', 'b'],
+    );
     const second = await ask(`GET /v1/subscriptions?limit=2&cursor=${first.json.next}`);
-    assert.deepEqual(second.json.data.map((one: { id: string }) => one.id), ['c']);
+    assert.deepEqual(
+      second.json.data.map((one: { id: string }) => one.id),
+      ['c'],
+    );
     assert.equal(second.json.next, null);
     for (const query of ['limit=0', 'limit=501', 'limit=x', 'cursor=%22', 'cursor=WzFd']) {
       const bad = await ask(`GET /v1/subscriptions?${query}`);
@@ -152,14 +200,22 @@ describe('a subscription', { timeout: 30_000 }, () => {
     await world.ask('PUT /v1/subscriptions/latest', { json: bodyFor(latest.url, { from: 'latest' }) });
     await publish(world, '2');
     await Promise.all([earliest.request(2), timed.request(2), latest.request(1)]);
-    assert.deepEqual([earliest, timed, latest].map((one) => idsOf(one).toSorted()), [['1', '2'], ['1', '2'], ['2']]);
+    assert.deepEqual(
+      [earliest, timed, latest].map((one) => idsOf(one).toSorted()),
+      [['1', '2'], ['1', '2'], ['2']],
+    );
   });
 
   test('in event mode sends the whole event, its data as it came', async (t) => {
     const { world, endpoint } = await subscribed(t);
-    const made = await world.ask('PATCH /v1/subscriptions/s', { json: { deliver: { webhook: { body: 'event', headers: { 'X-Tenant': 'a' } } } } });
+    const made = await world.ask('PATCH /v1/subscriptions/s', {
+      json: { deliver: { webhook: { body: 'event', headers: { 'X-Tenant': 'a' } } } },
+    });
     assert.equal(made.status, 200);
-    await world.ask('POST /v1/events', { body: '{"type":"orders.created","id":"1","data":{"n":1.0}}', headers: { 'content-type': 'application/json' } });
+    await world.ask('POST /v1/events', {
+      body: '{"type":"orders.created","id":"1","data":{"n":1.0}}',
+      headers: { 'content-type': 'application/json' },
+    });
     const { headers, body } = await endpoint.request(1);
     assert.equal(headers['content-type'], 'application/cloudevents+json');
     assert.equal(headers['x-tenant'], 'a');
@@ -170,28 +226,76 @@ describe('a subscription', { timeout: 30_000 }, () => {
 describe('a subscription is refused', { timeout: 30_000 }, () => {
   const url = 'http://127.0.0.1:9';
   const cases: Record<string, { members: object; code: string; pointer: string }> = {
-    'with a filter that is none': { members: { filter: { data: { amount: [{ numeric: ['>', 'x'] }] } } }, code: 'invalid_filter', pointer: '/filter/data/amount/0/numeric/1' },
-    'with a filter whose fields are no lists': { members: { filter: { data: { filter: 5 } } }, code: 'invalid_filter', pointer: '/filter/data/filter' },
-    'with a schedule that overflows': { members: { retry: { schedule: ['5s', '99999999999d'] } }, code: 'invalid_schedule', pointer: '/retry/schedule/1' },
-    'with a schedule that is no list': { members: { retry: { schedule: '5s' } }, code: 'invalid_request', pointer: '/retry/schedule' },
+    'with a filter that is none': {
+      members: { filter: { data: { amount: [{ numeric: ['>', 'x'] }] } } },
+      code: 'invalid_filter',
+      pointer: '/filter/data/amount/0/numeric/1',
+    },
+    'with a filter whose fields are no lists': {
+      members: { filter: { data: { filter: 5 } } },
+      code: 'invalid_filter',
+      pointer: '/filter/data/filter',
+    },
+    'with a schedule that overflows': {
+      members: { retry: { schedule: ['5s', '99999999999d'] } },
+      code: 'invalid_schedule',
+      pointer: '/retry/schedule/1',
+    },
+    'with a schedule that is no list': {
+      members: { retry: { schedule: '5s' } },
+      code: 'invalid_request',
+      pointer: '/retry/schedule',
+    },
     'with a topic pattern that is none': { members: { topics: ['orders.>.x'] }, code: 'invalid_topic', pointer: '/topics/0' },
     'without topics': { members: { topics: undefined }, code: 'invalid_request', pointer: '/topics' },
     'with an unknown member': { members: { colour: 'red' }, code: 'invalid_request', pointer: '/colour' },
-    'with an unknown member inside': { members: { deliver: { webhook: { url, 'a/b~': 1 } } }, code: 'invalid_request', pointer: '/deliver/webhook/a~1b~0' },
-    'with a number for a text': { members: { deliver: { webhook: { url: 5 } } }, code: 'invalid_request', pointer: '/deliver/webhook/url' },
+    'with an unknown member inside': {
+      members: { deliver: { webhook: { url, 'a/b~': 1 } } },
+      code: 'invalid_request',
+      pointer: '/deliver/webhook/a~1b~0',
+    },
+    'with a number for a text': {
+      members: { deliver: { webhook: { url: 5 } } },
+      code: 'invalid_request',
+      pointer: '/deliver/webhook/url',
+    },
     'with null for a part': { members: { retry: null }, code: 'invalid_request', pointer: '/retry' },
-    'with an address that is none': { members: { deliver: { webhook: { url: 'ftp://x/' } } }, code: 'invalid_url', pointer: '/deliver/webhook/url' },
-    'with a password in its address': { members: { deliver: { webhook: { url: 'http://a:b@x/' } } }, code: 'invalid_url', pointer: '/deliver/webhook/url' },
-    'with a secret that is none': { members: { deliver: { webhook: { url, secret: 'x' } } }, code: 'invalid_secret', pointer: '/deliver/webhook/secret' },
-    'with a header of ours': { members: { deliver: { webhook: { url, headers: { 'Webhook-Id': 'x' } } } }, code: 'invalid_request', pointer: '/deliver/webhook/headers' },
-    'with a breaker of the wrong shape': { members: { breaker: { failures: 'x' } }, code: 'invalid_request', pointer: '/breaker/failures' },
+    'with an address that is none': {
+      members: { deliver: { webhook: { url: 'ftp://x/' } } },
+      code: 'invalid_url',
+      pointer: '/deliver/webhook/url',
+    },
+    'with a password in its address': {
+      members: { deliver: { webhook: { url: 'http://a:b@x/' } } },
+      code: 'invalid_url',
+      pointer: '/deliver/webhook/url',
+    },
+    'with a secret that is none': {
+      members: { deliver: { webhook: { url, secret: 'x' } } },
+      code: 'invalid_secret',
+      pointer: '/deliver/webhook/secret',
+    },
+    'with a header of ours': {
+      members: { deliver: { webhook: { url, headers: { 'Webhook-Id': 'x' } } } },
+      code: 'invalid_request',
+      pointer: '/deliver/webhook/headers',
+    },
+    'with a breaker of the wrong shape': {
+      members: { breaker: { failures: 'x' } },
+      code: 'invalid_request',
+      pointer: '/breaker/failures',
+    },
     'for an app that is not there': { members: { app: 'nobody' }, code: 'not_found', pointer: '/app' },
     'with a beginning that is no time': { members: { from: 'yesterday' }, code: 'invalid_request', pointer: '/from' },
     'without a webhook': { members: { deliver: {} }, code: 'invalid_request', pointer: '/deliver/webhook' },
     'for a stream, for now': { members: { deliver: { stream: {} } }, code: 'not_available_yet', pointer: '/deliver/stream' },
     'for a relay, for now': { members: { deliver: { relay: {} } }, code: 'not_available_yet', pointer: '/deliver/relay' },
     'with a transform, for now': { members: { transform: { redact: [] } }, code: 'not_available_yet', pointer: '/transform' },
-    'with a jwt, for now': { members: { deliver: { webhook: { url, signature: 'jwt' } } }, code: 'not_available_yet', pointer: '/deliver/webhook/signature' },
+    'with a jwt, for now': {
+      members: { deliver: { webhook: { url, signature: 'jwt' } } },
+      code: 'not_available_yet',
+      pointer: '/deliver/webhook/signature',
+    },
   };
   for (const [name, { members, code, pointer }] of Object.entries(cases)) {
     test(name, async (t) => {
@@ -205,9 +309,15 @@ describe('a subscription is refused', { timeout: 30_000 }, () => {
 
   test('with a member named __proto__, wherever it stands', async (t) => {
     const { ask } = await world(t);
-    const top = await ask('PUT /v1/subscriptions/s', { body: `{"topics":["a"],"deliver":{"webhook":{"url":"${url}"}},"__proto__":{"app":"crm"}}`, headers: { 'content-type': 'application/json' } });
+    const top = await ask('PUT /v1/subscriptions/s', {
+      body: `{"topics":["a"],"deliver":{"webhook":{"url":"${url}"}},"__proto__":{"app":"crm"}}`,
+      headers: { 'content-type': 'application/json' },
+    });
     assert.equal(top.json.pointer, '/__proto__', top.text);
-    const inside = await ask('PUT /v1/subscriptions/s', { body: `{"topics":["a"],"deliver":{"webhook":{"url":"${url}","__proto__":{"body":"event"}}}}`, headers: { 'content-type': 'application/json' } });
+    const inside = await ask('PUT /v1/subscriptions/s', {
+      body: `{"topics":["a"],"deliver":{"webhook":{"url":"${url}","__proto__":{"body":"event"}}}}`,
+      headers: { 'content-type': 'application/json' },
+    });
     assert.equal(inside.json.pointer, '/deliver/webhook/__proto__', inside.text);
   });
 
@@ -239,7 +349,10 @@ describe('a replay', { timeout: 30_000 }, () => {
     assert.deepEqual(new Set(endpoint.requests.map(({ headers }) => headers['webhook-id'])).size, 3);
     assert.equal((await ended(world, started.json.id)).state, 'done');
     const { json } = await world.ask('GET /v1/deliveries?subscription=s');
-    assert.deepEqual(json.data.map((one: { operation?: string }) => one.operation).filter((one: unknown) => one !== undefined).length, 3);
+    assert.deepEqual(
+      json.data.map((one: { operation?: string }) => one.operation).filter((one: unknown) => one !== undefined).length,
+      3,
+    );
   });
 
   test('as new has ids of its own', async (t) => {
@@ -265,7 +378,8 @@ describe('a replay', { timeout: 30_000 }, () => {
   test('ends at a time', async (t) => {
     const { world } = await subscribed(t);
     await publish(world, '1');
-    const count = async (until: string): Promise<unknown> => (await world.ask('POST /v1/subscriptions/s/replay', { json: { from: 'earliest', until, dryRun: true } })).json.count;
+    const count = async (until: string): Promise<unknown> =>
+      (await world.ask('POST /v1/subscriptions/s/replay', { json: { from: 'earliest', until, dryRun: true } })).json.count;
     assert.equal(await count('2020-01-01T00:00:00Z'), 0);
     assert.equal(await count('2100-01-01T00:00:00Z'), 1);
   });

@@ -10,7 +10,16 @@ import { checkMatch, etagOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
 import { replayRoute } from './replay.ts';
-import { checkFilter, PATCH_SCHEMA, POST_SCHEMA, PUT_SCHEMA, replacementOf, showSubscription, specOf, type SubscriptionBody } from './subscription-settings.ts';
+import {
+  checkFilter,
+  PATCH_SCHEMA,
+  POST_SCHEMA,
+  PUT_SCHEMA,
+  replacementOf,
+  showSubscription,
+  specOf,
+  type SubscriptionBody,
+} from './subscription-settings.ts';
 
 type Named = { Params: { id: string } };
 
@@ -25,11 +34,15 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
     return pageOf(caller, { limit, ...(id === undefined ? {} : { after: String(id) }) });
   });
 
-  app.post<{ Body: SubscriptionBody }>('/v1/subscriptions', { config: manage, schema: { body: POST_SCHEMA } }, async ({ caller, body }, reply) => {
-    const id = body.id ?? newId('sub', clock.now(), (count) => randomBytes(count));
-    const created = await gateway.subscriptions.create(caller.environment, id, specOf(caller, body));
-    return reply.code(201).headers(headersOf(created)).send(showCreated(created));
-  });
+  app.post<{ Body: SubscriptionBody }>(
+    '/v1/subscriptions',
+    { config: manage, schema: { body: POST_SCHEMA } },
+    async ({ caller, body }, reply) => {
+      const id = body.id ?? newId('sub', clock.now(), (count) => randomBytes(count));
+      const created = await gateway.subscriptions.create(caller.environment, id, specOf(caller, body));
+      return reply.code(201).headers(headersOf(created)).send(showCreated(created));
+    },
+  );
 
   app.get<Named>('/v1/subscriptions/:id', read, async ({ caller, params }, reply) => {
     const found = await access.subscription(caller, params.id);
@@ -37,29 +50,42 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
     return reply.header('etag', etagOf(found)).send({ ...showSubscription(found), health });
   });
 
-  app.put<Named & { Body: SubscriptionBody }>('/v1/subscriptions/:id', { config: manage, schema: { body: PUT_SCHEMA } }, async ({ caller, params, body, headers }, reply) => {
-    const before = await directory.get('subscription', caller.environment, params.id);
-    const spec = specOf(caller, body);
-    if (before === undefined) {
-      if (headers['if-match'] !== undefined) throw new Problem('not_found', `there is no subscription '${params.id.slice(0, 80)}'`);
-      const created = await gateway.subscriptions.create(caller.environment, params.id, spec);
-      return reply.code(201).headers(headersOf(created)).send(showCreated(created));
-    }
-    const found = await own(caller, before);
-    checkMatch(headers['if-match'], found);
-    const now = await gateway.subscriptions.update(caller.environment, params.id, replacementOf(spec), found.version);
-    return reply.header('etag', etagOf(now)).send(showSubscription(now));
-  });
+  app.put<Named & { Body: SubscriptionBody }>(
+    '/v1/subscriptions/:id',
+    { config: manage, schema: { body: PUT_SCHEMA } },
+    async ({ caller, params, body, headers }, reply) => {
+      const before = await directory.get('subscription', caller.environment, params.id);
+      const spec = specOf(caller, body);
+      if (before === undefined) {
+        if (headers['if-match'] !== undefined)
+          throw new Problem('not_found', `there is no subscription '${params.id.slice(0, 80)}'`);
+        const created = await gateway.subscriptions.create(caller.environment, params.id, spec);
+        return reply.code(201).headers(headersOf(created)).send(showCreated(created));
+      }
+      const found = await own(caller, before);
+      checkMatch(headers['if-match'], found);
+      const now = await gateway.subscriptions.update(caller.environment, params.id, replacementOf(spec), found.version);
+      return reply.header('etag', etagOf(now)).send(showSubscription(now));
+    },
+  );
 
-  app.patch<Named & { Body: SubscriptionBody }>('/v1/subscriptions/:id', { config: manage, schema: { body: PATCH_SCHEMA } }, async ({ caller, params, body, headers }, reply) => {
-    const found = await access.subscription(caller, params.id);
-    checkMatch(headers['if-match'], found);
-    if (body.from !== undefined) throw new Problem('invalid_request', 'from is where a new subscription begins', { pointer: '/from', advice: 'Use /replay with "rewind": true.' });
-    checkFilter(body.filter);
-    const { from: _from, ...change } = body;
-    const now = await gateway.subscriptions.update(caller.environment, params.id, change, found.version);
-    return reply.header('etag', etagOf(now)).send(showSubscription(now));
-  });
+  app.patch<Named & { Body: SubscriptionBody }>(
+    '/v1/subscriptions/:id',
+    { config: manage, schema: { body: PATCH_SCHEMA } },
+    async ({ caller, params, body, headers }, reply) => {
+      const found = await access.subscription(caller, params.id);
+      checkMatch(headers['if-match'], found);
+      if (body.from !== undefined)
+        throw new Problem('invalid_request', 'from is where a new subscription begins', {
+          pointer: '/from',
+          advice: 'Use /replay with "rewind": true.',
+        });
+      checkFilter(body.filter);
+      const { from: _from, ...change } = body;
+      const now = await gateway.subscriptions.update(caller.environment, params.id, change, found.version);
+      return reply.header('etag', etagOf(now)).send(showSubscription(now));
+    },
+  );
 
   app.delete<Named>('/v1/subscriptions/:id', { config: manage }, async ({ caller, params, headers }, reply) => {
     checkMatch(headers['if-match'], await access.subscription(caller, params.id));
@@ -78,10 +104,17 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
   replayRoute(app, needs);
 
   /** For an app's key, those of other apps are walked over. */
-  async function pageOf({ environment, ...caller }: Caller, { limit, after }: { readonly limit: number; readonly after?: string }): Promise<object> {
+  async function pageOf(
+    { environment, ...caller }: Caller,
+    { limit, after }: { readonly limit: number; readonly after?: string },
+  ): Promise<object> {
     const data: Versioned<Subscription>[] = [];
-    for (let id = after; ; ) {
-      const page = await directory.list('subscription', { environment, limit: 1_000, ...(id === undefined ? {} : { after: { environment, id } }) });
+    for (let id = after; ;) {
+      const page = await directory.list('subscription', {
+        environment,
+        limit: 1_000,
+        ...(id === undefined ? {} : { after: { environment, id } }),
+      });
       data.push(...page.filter(({ value }) => mayActFor({ environment, ...caller }, value.app)));
       id = page.at(-1)?.id;
       if (data.length > limit || page.length < 1_000) break;
@@ -98,7 +131,11 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
 }
 
 function headersOf({ subscription }: Created): Record<string, string> {
-  return { etag: etagOf(subscription), location: `/v1/subscriptions/${encodeURIComponent(subscription.id)}`, 'cache-control': 'no-store' };
+  return {
+    etag: etagOf(subscription),
+    location: `/v1/subscriptions/${encodeURIComponent(subscription.id)}`,
+    'cache-control': 'no-store',
+  };
 }
 
 /** The one answer that shows the secret. */

@@ -39,12 +39,28 @@ const RETENTION_MS = 7 * 86_400_000;
 export function topicOf(settings: TopicSettings, { owner, nowMs }: { readonly owner: string; readonly nowMs: number }): Topic {
   const { retention = RETENTION_MS, latency = 'standard', keyPath, maxBytes = LIMITS.payloadBytes } = settings;
   const retentionMs = parseDurationMs(retention, { maxMs: HTTP_BOUNDS.retentionMsMax, pointer: '/retention' });
-  if (retentionMs < HTTP_BOUNDS.retentionMsMin) throw new Problem('invalid_request', 'a topic keeps its events for a minute or longer', { pointer: '/retention' });
+  if (retentionMs < HTTP_BOUNDS.retentionMsMin)
+    throw new Problem('invalid_request', 'a topic keeps its events for a minute or longer', { pointer: '/retention' });
   if (keyPath !== undefined) compileKeyPath(keyPath, '/keyPath');
-  return { owner: settings.owner ?? owner, retentionMs, latency, ...(keyPath === undefined ? {} : { keyPath }), maxBytes, createdMs: nowMs };
+  return {
+    owner: settings.owner ?? owner,
+    retentionMs,
+    latency,
+    ...(keyPath === undefined ? {} : { keyPath }),
+    maxBytes,
+    createdMs: nowMs,
+  };
 }
 
 export function showTopic({ id, value }: Versioned<Topic>): object {
   const { owner, retentionMs, latency, keyPath, maxBytes, createdMs } = value;
-  return { topic: id, owner, retention: formatDuration(retentionMs), latency, ...(keyPath === undefined ? {} : { keyPath }), maxBytes, createdAt: timeOf(createdMs) };
+  return {
+    topic: id,
+    owner,
+    retention: formatDuration(retentionMs),
+    latency,
+    ...(keyPath === undefined ? {} : { keyPath }),
+    maxBytes,
+    createdAt: timeOf(createdMs),
+  };
 }

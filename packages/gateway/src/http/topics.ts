@@ -19,7 +19,11 @@ export function topicRoutes(app: FastifyInstance, { directory, clock }: RouteNee
     const limit = limitOf(query);
     const [id] = placeOf(query, ['string']) ?? [];
     const { environment } = caller;
-    const topics = await directory.list('topic', { environment, limit, ...(id === undefined ? {} : { after: { environment, id: String(id) } }) });
+    const topics = await directory.list('topic', {
+      environment,
+      limit,
+      ...(id === undefined ? {} : { after: { environment, id: String(id) } }),
+    });
     const last = topics.at(-1);
     return { data: topics.map(showTopic), next: last === undefined || topics.length < limit ? null : cursorTo([last.id]) };
   });
@@ -29,16 +33,23 @@ export function topicRoutes(app: FastifyInstance, { directory, clock }: RouteNee
     return reply.header('etag', etagOf(topic)).send(showTopic(topic));
   });
 
-  app.put<Named & { Body: TopicSettings | undefined }>('/v1/topics/:topic', { config: manage, schema: { body: TOPIC_SCHEMA } }, async ({ caller, params, body = {}, headers }, reply) => {
-    checkTopic(params.topic, '/topic');
-    const before = await directory.get('topic', caller.environment, params.topic);
-    if (before === undefined && headers['if-match'] !== undefined) throw notFound(params.topic);
-    if (before !== undefined) checkMatch(headers['if-match'], before);
-    mayOwn(caller, body.owner ?? before?.value.owner ?? caller.app, before);
-    const value = topicOf(body, { owner: before?.value.owner ?? caller.app, nowMs: before?.value.createdMs ?? clock.now() });
-    const topic = await directory.put('topic', caller.environment, params.topic, value, before?.version ?? 'absent');
-    return reply.code(before === undefined ? 201 : 200).header('etag', etagOf(topic)).send(showTopic(topic));
-  });
+  app.put<Named & { Body: TopicSettings | undefined }>(
+    '/v1/topics/:topic',
+    { config: manage, schema: { body: TOPIC_SCHEMA } },
+    async ({ caller, params, body = {}, headers }, reply) => {
+      checkTopic(params.topic, '/topic');
+      const before = await directory.get('topic', caller.environment, params.topic);
+      if (before === undefined && headers['if-match'] !== undefined) throw notFound(params.topic);
+      if (before !== undefined) checkMatch(headers['if-match'], before);
+      mayOwn(caller, body.owner ?? before?.value.owner ?? caller.app, before);
+      const value = topicOf(body, { owner: before?.value.owner ?? caller.app, nowMs: before?.value.createdMs ?? clock.now() });
+      const topic = await directory.put('topic', caller.environment, params.topic, value, before?.version ?? 'absent');
+      return reply
+        .code(before === undefined ? 201 : 200)
+        .header('etag', etagOf(topic))
+        .send(showTopic(topic));
+    },
+  );
 
   app.delete<Named>('/v1/topics/:topic', { config: manage }, async ({ caller, params, headers }, reply) => {
     const topic = await known(caller, params.topic);
@@ -61,6 +72,8 @@ function notFound(name: string): Problem {
 
 /** Topics are seen by all apps of an environment, so here it is `forbidden`, not `not_found`. */
 function mayOwn(caller: Caller, owner: string, before: Versioned<Topic> | undefined): void {
-  if (!mayActFor(caller, owner)) throw new Problem('forbidden', `this key can own topics as '${caller.app}' only`, { pointer: '/owner' });
-  if (before !== undefined && !mayActFor(caller, before.value.owner)) throw new Problem('forbidden', `the topic '${before.id}' is owned by '${before.value.owner}'`);
+  if (!mayActFor(caller, owner))
+    throw new Problem('forbidden', `this key can own topics as '${caller.app}' only`, { pointer: '/owner' });
+  if (before !== undefined && !mayActFor(caller, before.value.owner))
+    throw new Problem('forbidden', `the topic '${before.id}' is owned by '${before.value.owner}'`);
 }

@@ -29,8 +29,6 @@ export interface Delivery {
   /** Its row in the ledger, as far as it was handed to the recorder. */
   row: 'none' | 'parked' | 'held';
   state: 'ready' | 'sending' | 'held' | 'gone';
-  /** Was tried since it was taken in. */
-  tried: boolean;
   /** When it was taken in, monotonic; when its last attempt began, wall time. */
   readonly takenMs: number;
   startedMs: number;

@@ -10,6 +10,9 @@ export type Connect = buildConnector.connector;
 export const CONNECT_MS = 10_000;
 
 /** `ca` adds certificate authorities to trust, in PEM. */
-export function createConnect({ connectMs = CONNECT_MS, ca }: { readonly connectMs?: number; readonly ca?: string } = {}): Connect {
+export function createConnect({
+  connectMs = CONNECT_MS,
+  ca,
+}: { readonly connectMs?: number; readonly ca?: string } = {}): Connect {
   return buildConnector({ timeout: connectMs, allowH2: false, ...(ca === undefined ? {} : { ca }) });
 }

@@ -44,7 +44,10 @@ const KEEP_ALIVE_MS = 15_000;
 const CONNECTION_AGE_MS = 300_000;
 
 export function createLines({ clock, connect, connectionsMax }: Needs): Lines {
-  const origins = new Map<string, { readonly lines: Set<Client>; readonly idle: OwnLine[]; readonly waiting: Deque<Passenger> }>();
+  const origins = new Map<
+    string,
+    { readonly lines: Set<Client>; readonly idle: OwnLine[]; readonly waiting: Deque<Passenger> }
+  >();
 
   interface OwnLine extends Line {
     /** Too old, or without a connection: not to be used again. */
@@ -54,7 +57,14 @@ export function createLines({ clock, connect, connectionsMax }: Needs): Lines {
 
   function openLine(origin: string): OwnLine {
     const place = placeOf(origin);
-    const client = new Client(origin, { connect, allowH2: false, pipelining: 1, keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: 0, bodyTimeout: 0 });
+    const client = new Client(origin, {
+      connect,
+      allowH2: false,
+      pipelining: 1,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
     let answers = 0;
     let connected = false;
     let connectedAt = 0;

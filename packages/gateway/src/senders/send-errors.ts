@@ -36,7 +36,10 @@ const BY_CODE: Readonly<Record<string, SendError>> = {
 };
 
 /** `started`: a connection stood and the request was being written. Before that, everything unknown is a matter of connecting. */
-export function sendErrorOf(error: Error, { started, secure }: { readonly started: boolean; readonly secure: boolean }): SendError {
+export function sendErrorOf(
+  error: Error,
+  { started, secure }: { readonly started: boolean; readonly secure: boolean },
+): SendError {
   const code = (error as { readonly code?: unknown }).code;
   const text = typeof code === 'string' ? code : '';
   if (text === 'ETIMEDOUT') return started ? 'timeout' : 'connect_timeout';

@@ -11,14 +11,24 @@ import { createConnect } from './connect.ts';
 import { ANSWER_BYTES_MAX, createUndiciSender, type UndiciSenderOptions } from './undici.ts';
 
 /** A sender and a short way to ask it. */
-function sending(t: TestContext, options: Partial<UndiciSenderOptions> = {}): (url: string, request?: Partial<SendRequest>) => Promise<SendResult> {
+function sending(
+  t: TestContext,
+  options: Partial<UndiciSenderOptions> = {},
+): (url: string, request?: Partial<SendRequest>) => Promise<SendResult> {
   const sender = createUndiciSender({ clock: systemClock, ...options });
   t.after(() => sender.close());
   return (url, request = {}) => send(sender, url, request);
 }
 
 function send(sender: Sender, url: string, request: Partial<SendRequest> = {}): Promise<SendResult> {
-  return sender.send({ subscription: 's', url, headers: { 'content-type': 'application/json' }, body: Buffer.from('{"id":1}'), timeoutMs: 5_000, ...request });
+  return sender.send({
+    subscription: 's',
+    url,
+    headers: { 'content-type': 'application/json' },
+    body: Buffer.from('{"id":1}'),
+    timeoutMs: 5_000,
+    ...request,
+  });
 }
 
 function errorOf(result: SendResult): string {
@@ -38,7 +48,10 @@ describe('the sender', { timeout: 30_000 }, () => {
   test('posts the very bytes with the headers it was given, and says what was answered', async (t) => {
     const endpoint = await receiver(t);
     const post = sending(t);
-    const result = await post(`${endpoint.url}/hooks/a%20b?x=1`, { headers: { 'content-type': 'text/plain', 'x-signature': 'abc' }, body: new Uint8Array([0, 255, 10]) });
+    const result = await post(`${endpoint.url}/hooks/a%20b?x=1`, {
+      headers: { 'content-type': 'text/plain', 'x-signature': 'abc' },
+      body: new Uint8Array([0, 255, 10]),
+    });
     assert.equal(statusOf(result), 204);
     const [request] = endpoint.requests;
     assert.equal(request?.path, '/hooks/a%20b?x=1');
@@ -74,7 +87,10 @@ describe('the sender', { timeout: 30_000 }, () => {
   test('of a refusal it keeps the first 1,024 characters, and Retry-After in milliseconds', async (t) => {
     const endpoint = await receiver(t, (response) => void response.writeHead(503, { 'retry-after': '7' }).end('é'.repeat(3_000)));
     const result = await sending(t)(endpoint.url);
-    assert.deepEqual({ ...result, durationMs: 0 }, { status: 503, retryAfterMs: 7_000, snippet: 'é'.repeat(1_024), durationMs: 0 });
+    assert.deepEqual(
+      { ...result, durationMs: 0 },
+      { status: 503, retryAfterMs: 7_000, snippet: 'é'.repeat(1_024), durationMs: 0 },
+    );
   });
 
   test('a Retry-After that makes no sense is none', async (t) => {
@@ -114,14 +130,20 @@ describe('the sender', { timeout: 30_000 }, () => {
 
   test('an answer that is cut short is a reset, whatever its status was', async (t) => {
     const post = sending(t);
-    for (const head of ['Content-Length: 100\r\n\r\nabc', 'Transfer-Encoding: chunked\r\n\r\n5\r\nab', 'Content-Length: 100\r\nConnection: close\r\n\r\nabc']) {
+    for (const head of [
+      'Content-Length: 100\r\n\r\nabc',
+      'Transfer-Encoding: chunked\r\n\r\n5\r\nab',
+      'Content-Length: 100\r\nConnection: close\r\n\r\nabc',
+    ]) {
       const endpoint = await rawServer(t, (socket) => onRequests(socket, () => socket.end(`HTTP/1.1 200 OK\r\n${head}`)));
       assert.equal(errorOf(await post(endpoint)), 'reset', head);
     }
   });
 
   test('a 200 followed by a reset of the connection is a reset', async (t) => {
-    const endpoint = await rawServer(t, (socket) => onRequests(socket, () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc', () => socket.resetAndDestroy())));
+    const endpoint = await rawServer(t, (socket) =>
+      onRequests(socket, () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc', () => socket.resetAndDestroy())),
+    );
     assert.equal(errorOf(await sending(t)(endpoint)), 'reset');
   });
 
@@ -160,18 +182,24 @@ describe('the sender', { timeout: 30_000 }, () => {
       'an upgrade nobody asked for': 'HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n',
       'headers without end': `HTTP/1.1 200 OK\r\n${'x-a: b\r\n'.repeat(10_000)}`,
     };
-    for (const [name, bytes] of Object.entries(answers)) assert.equal(errorOf(await post(await rawServer(t, always(bytes)))), 'protocol', name);
+    for (const [name, bytes] of Object.entries(answers))
+      assert.equal(errorOf(await post(await rawServer(t, always(bytes)))), 'protocol', name);
   });
 
   test('an early hint is no answer yet', async (t) => {
-    const endpoint = await rawServer(t, always('HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'));
+    const endpoint = await rawServer(
+      t,
+      always('HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'),
+    );
     assert.equal(statusOf(await sending(t)(endpoint)), 200);
   });
 
   test('where nobody listens it is refused, and a name that nobody has is a matter of DNS', async (t) => {
     const post = sending(t);
     const server = net.createServer().listen(0, '127.0.0.1');
-    const { port } = await new Promise<net.AddressInfo>((resolve) => server.on('listening', () => resolve(server.address() as net.AddressInfo)));
+    const { port } = await new Promise<net.AddressInfo>((resolve) =>
+      server.on('listening', () => resolve(server.address() as net.AddressInfo)),
+    );
     await new Promise((resolve) => server.close(resolve));
     assert.equal(errorOf(await post(`http://127.0.0.1:${port}/`)), 'refused');
     assert.equal(errorOf(await post('http://nobody.invalid/')), 'dns');
@@ -195,12 +223,18 @@ describe('the sender', { timeout: 30_000 }, () => {
     answer();
     assert.equal(statusOf(await first), 204);
     assert.equal(statusOf(await post(endpoint.url, { body: Buffer.from('third') })), 204);
-    assert.deepEqual(endpoint.requests.map(({ body }) => body.toString()), ['{"id":1}', 'third']);
+    assert.deepEqual(
+      endpoint.requests.map(({ body }) => body.toString()),
+      ['{"id":1}', 'third'],
+    );
   });
 
   describe('over TLS', () => {
     async function secure(t: TestContext): Promise<string> {
-      const server = createServer({ key: CERTIFICATE_KEY, cert: CERTIFICATE }, (request, response) => void request.resume().on('end', () => response.writeHead(204).end()));
+      const server = createServer(
+        { key: CERTIFICATE_KEY, cert: CERTIFICATE },
+        (request, response) => void request.resume().on('end', () => response.writeHead(204).end()),
+      );
       return (await listen(t, server, () => server.closeAllConnections())).replace('http:', 'https:');
     }
 

@@ -36,7 +36,11 @@ interface Address {
   readonly path: string;
 }
 
-export function createUndiciSender({ clock, connect = createConnect(), connectionsMax = CONNECTIONS_MAX }: UndiciSenderOptions): Sender {
+export function createUndiciSender({
+  clock,
+  connect = createConnect(),
+  connectionsMax = CONNECTIONS_MAX,
+}: UndiciSenderOptions): Sender {
   const inFlight = new Set<Exchange>();
   const addresses = new Map<string, Address>();
   const lines = createLines({ clock, connect, connectionsMax });
@@ -127,8 +131,13 @@ class Exchange implements Dispatcher.DispatchHandler, Passenger {
 
   endLate(): void {
     const { timeoutMs } = this.#needs.request;
-    if (this.#line !== undefined && this.#controller === undefined && !this.#line.connected) this.#fail('connect_timeout', `no connection within ${timeoutMs} ms`);
-    else this.#fail('timeout', `${this.#status === 0 ? 'no answer' : `status ${this.#status}, but no whole answer`} within ${timeoutMs} ms`);
+    if (this.#line !== undefined && this.#controller === undefined && !this.#line.connected)
+      this.#fail('connect_timeout', `no connection within ${timeoutMs} ms`);
+    else
+      this.#fail(
+        'timeout',
+        `${this.#status === 0 ? 'no answer' : `status ${this.#status}, but no whole answer`} within ${timeoutMs} ms`,
+      );
     this.#drop();
   }
 
@@ -147,11 +156,16 @@ class Exchange implements Dispatcher.DispatchHandler, Passenger {
     this.#answering = true;
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[] | undefined>): void {
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
     if (status < 200) return;
     this.#status = status;
     const value = headers['retry-after'];
-    if (value !== undefined) this.#retryAfterMs = parseRetryAfter(Array.isArray(value) ? value[0] : value, this.#needs.clock.now());
+    if (value !== undefined)
+      this.#retryAfterMs = parseRetryAfter(Array.isArray(value) ? value[0] : value, this.#needs.clock.now());
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
