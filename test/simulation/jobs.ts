@@ -10,6 +10,7 @@ export interface SeedRange {
   readonly from: number;
   readonly count: number;
   readonly steps?: number;
+  readonly skip?: ReadonlySet<number>;
   /** Default: one per processor. */
   readonly jobs?: number;
 }
@@ -23,7 +24,7 @@ interface Task {
 }
 
 /** Gives every result to `onResult`, until it says no. Results come as they are ready, in no order. */
-export async function runSeeds({ from, count, steps, jobs = availableParallelism() }: SeedRange, onResult: (result: SeedResult) => boolean): Promise<void> {
+export async function runSeeds({ from, count, steps, skip = new Set(), jobs = availableParallelism() }: SeedRange, onResult: (result: SeedResult) => boolean): Promise<void> {
   let next = from;
   let stopped = false;
 
@@ -37,6 +38,7 @@ export async function runSeeds({ from, count, steps, jobs = availableParallelism
       let watchdog: NodeJS.Timeout | undefined;
       const give = (): void => {
         clearTimeout(watchdog);
+        while (skip.has(next)) next++;
         if (stopped || next >= from + count) {
           void worker.terminate();
           return resolve();

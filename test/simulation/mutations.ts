@@ -81,12 +81,12 @@ export const MUTATIONS: readonly Mutation[] = [
   { name: 'every attempt has a webhook id of its own', file: DELIVER, find: 'source: record.event.source, id: record.event.id };', replace: 'source: record.event.source, id: `${record.event.id} ${startedMs}` };' },
   { name: 'a replay with new ids has the old ones', file: LANE, find: "kind.ids === 'as-new' ? kind.run : undefined;", replace: "kind.ids === 'same' ? undefined : undefined;" },
   { name: 'the audience is ignored', file: MATCH, find: '    (plan.audience === undefined || plan.audience === wanted.app) &&\n', replace: '' },
-  { name: 'a replay sends what does not match', file: LANE, find: 'if (needs.wants(record) && !take(record, readPlace)) return startWhatMay();', replace: 'if (!take(record, readPlace)) return startWhatMay();' },
+  { name: 'a replay sends what does not match', file: LANE, find: 'if (needs.wants(record) && !take(record, readPlace)) return false;', replace: 'if (!take(record, readPlace)) return false;' },
   { name: 'an idempotency key does not look at the content', file: ACCEPT, find: 'return { key: `key:${idempotencyKey}`, digest: digestOf(draft), windowMs };', replace: "return { key: `key:${idempotencyKey}`, digest: '', windowMs };" },
   { name: 'idempotency keys are shared by apps', file: 'packages/memory/src/dedupe.ts', find: 'return JSON.stringify([environment, app, dedupe?.key]);', replace: 'return JSON.stringify([environment, dedupe?.key, app.length > 99]);' },
 
   // the log
-  { name: 'no dead letter for a range that expired', file: LANE, find: 'const after = readPlace.position > expiredThrough ? readPlace.position : expiredThrough;', replace: 'if (readPlace.position !== undefined) return true;\n    const after = readPlace.position > expiredThrough ? readPlace.position : expiredThrough;' },
+  { name: 'no dead letter for a range that expired', file: LANE, find: 'if (through.position <= from.position || isBefore) return;', replace: 'if (through !== undefined) return;' },
   { name: 'a lane behind the ring is fed from the ring', file: LANE, find: 'if (tail.covers(readPlace.position)) feedFromRing();', replace: 'if (tail.shard === shard) feedFromRing();' },
   { name: 'a new shard is entered at its end', file: LANES, find: 'cursor: await cursorOfTime(log, shard, subscriber.versioned.value.beginsMs) })', replace: 'cursor: await cursorOfTime(log, shard, Number.MAX_SAFE_INTEGER) })' },
   { name: 'a position of a log that was recreated is trusted', file: RECOVERY, find: 'async function isTrusted(log: Log, shard: string, cursor: Cursor): Promise<boolean> {', replace: 'async function isTrusted(log: Log, shard: string, cursor: Cursor): Promise<boolean> {\n  if (cursor !== undefined) return true;' },

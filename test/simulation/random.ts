@@ -55,7 +55,7 @@ function generator(seed: number): () => number {
  * slots and ids, and a failing seed must reproduce. Holds for the whole thread, which runs one seed at a time.
  */
 export function seedCrypto(random: Random): void {
-  crypto.randomBytes = ((size: number) => Buffer.from(Array.from({ length: size }, () => random.int(0, 255)))) as typeof crypto.randomBytes;
+  crypto.randomBytes = (size: number) => Buffer.from(Array.from({ length: size }, () => random.int(0, 255)));
   crypto.randomUUID = (() => Array.from({ length: 32 }, () => random.int(0, 15).toString(16)).join('')) as unknown as typeof crypto.randomUUID;
   syncBuiltinESMExports();
 }

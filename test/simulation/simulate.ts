@@ -1,5 +1,5 @@
 /**
- * npm run simulate -- --seeds N [--from K] [--jobs J] [--steps n] [--keep-going] [--json]
+ * npm run simulate -- --seeds N [--from K] [--jobs J] [--steps n] [--keep-going] [--skip a,b] [--json]
  * npm run simulate -- --seed S [--trace] [--steps n]
  */
 import { parseArgs } from 'node:util';
@@ -22,6 +22,8 @@ const { values } = parseArgs({
     trace: { type: 'boolean', default: false },
     'keep-going': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
+    /** Seeds to leave out, with commas. */
+    skip: { type: 'string', default: '' },
   },
 });
 
@@ -42,7 +44,8 @@ async function simulateMany(): Promise<number> {
   const failures: SeedResult[] = [];
   const count = Number(values.seeds);
   const startedMs = performance.now();
-  const range = { from: Number(values.from), count, ...steps, ...(values.jobs === undefined ? {} : { jobs: Number(values.jobs) }) };
+  const skip = new Set(values.skip.split(',').filter(Boolean).map(Number));
+  const range = { from: Number(values.from), count, skip, ...steps, ...(values.jobs === undefined ? {} : { jobs: Number(values.jobs) }) };
 
   await runSeeds(range, (result) => {
     addTo(totals, result);

@@ -6,7 +6,7 @@ import { runSeed } from './seed.ts';
 import type { SeedResult } from './seed.ts';
 
 /** Few, because the tests must stay quick: `npm run simulate` runs thousands. */
-const SEEDS = 60;
+const SEEDS = 40;
 
 test('every promise holds over crashes, faults and failing endpoints', { timeout: 120_000 }, async () => {
   const broken: SeedResult[] = [];

@@ -10,7 +10,9 @@
 import type { AttemptRow } from '@millrace/gateway/ports/ledger';
 import type { Entry, LogRecord } from '@millrace/gateway/ports/log';
 import { audienceOf } from '@millrace/core/event';
+import type { Event } from '@millrace/core/event';
 import { decodeEvent } from '@millrace/core/event-bytes';
+import { Problem } from '@millrace/core/problem';
 import { nameOf } from './messages.ts';
 import { positionOf, SHARD } from './position.ts';
 
@@ -190,9 +192,9 @@ export function unpackRecords({ count, buffer, environments, apps }: RecordPack)
       number,
       number,
     ];
-    const event = decodeEvent(new Uint8Array(buffer, at, size));
-    at += size;
     const position = positionOf(floats[i * RECORD_FLOATS]!);
+    const event = decoded(new Uint8Array(buffer, at, size), position);
+    at += size;
     return {
       shard: SHARD,
       position,
@@ -203,6 +205,16 @@ export function unpackRecords({ count, buffer, environments, apps }: RecordPack)
       size,
     };
   });
+}
+
+function decoded(bytes: Uint8Array, position: string): Event {
+  try {
+    return decodeEvent(bytes);
+  } catch (error) {
+    throw new Problem('log_unavailable', `The event at ${position} can not be read: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
 }
 
 /** The lists are short, and the last name is nearly always the next one's too. */

@@ -52,18 +52,18 @@ export function createDeadLetters({ ledger, registry, lanes, recorder, clock }: 
         const { kept } = letter;
         if (kept === undefined) throw new Problem('not_redrivable', 'this dead letter stands for events that are gone: there is nothing to send', { advice: 'Discard it when you have seen it.' });
         const row = rowOf(letter, kept, clock.now());
-        if (!subscriber.endpoint.hasRoomToPark(row.size)) throw new Problem('overloaded', 'the subscription has as many parked deliveries as its bound allows', { retryAfterMs: 60_000 });
-        subscriber.endpoint.reservePark(row.size, 1);
+        if (!subscriber.bounds.hasRoomToPark(row.size)) throw new Problem('overloaded', 'the subscription has as many parked deliveries as its bound allows', { retryAfterMs: 60_000 });
+        subscriber.bounds.reserve(row.size, false);
         await durable({ unbury: letter.id, park: row });
-        subscriber.endpoint.reservePark(row.size, -1);
-        subscriber.endpoint.counts.deadLetters--;
+        subscriber.bounds.release(row.size, false);
+        subscriber.bounds.counts.deadLetters--;
         lanes.drain(subscriber.uid, letter.lane, letter.shard)?.redriven(row);
         subscriber.pump();
       }),
     discard: (environment, id, letterId) =>
       decide(environment, id, letterId, async (letter, subscriber) => {
         await durable({ unbury: letter.id });
-        subscriber.endpoint.counts.deadLetters--;
+        subscriber.bounds.counts.deadLetters--;
         if (letter.holdsKey !== undefined) lanes.drain(subscriber.uid, letter.lane, letter.shard)?.releaseHeld(letter.holdsKey);
         subscriber.pump();
       }),

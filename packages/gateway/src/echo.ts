@@ -67,7 +67,7 @@ export async function startEcho({ directory, vault, clock, environment }: Needs)
         'subscription',
         environment,
         ECHO,
-        { ...value, state: 'active', deliver: { webhook: { ...webhook, url } } },
+        { ...value, deliver: { webhook: { ...webhook, url } } },
         found.version,
       );
     },

@@ -73,7 +73,8 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     topic,
     topics: registry.topics,
     onNotice,
-    onRunDone: (run) => void replays.finish(run).catch(() => undefined),
+    onRunDone: (run) => void replays.finish(run).catch(reportLog),
+    onRunLost: ({ environment, id }) => void replays.cancel(environment, id).catch(reportLog),
     onLogChanged: nextPass,
   });
   const subscriptions = createSubscriptions({ directory, registry, recorder, lanes, vault, clock, opening });
@@ -112,9 +113,11 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
 
   /** The log learns of a topic's retention; should it fail now, the next start tells it again. */
   async function declare(environment: string, name: string, retentionMs: number): Promise<void> {
-    await log.declareTopic({ environment, topic: name, retentionMs }).catch((error: unknown) => {
-      onNotice({ kind: 'log_failing', code: error instanceof Problem ? error.code : String(error) });
-    });
+    await log.declareTopic({ environment, topic: name, retentionMs }).catch(reportLog);
+  }
+
+  function reportLog(error: unknown): void {
+    onNotice({ kind: 'log_failing', code: error instanceof Problem ? error.code : String(error) });
   }
 
   async function nextPass({ environment, id, value, version }: Versioned<Subscription>): Promise<Versioned<Subscription>> {
@@ -130,12 +133,9 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
   async function start(): Promise<void> {
     await registry.start();
     for (const { environment, id, value } of registry.topics()) await log.declareTopic({ environment, topic: id, retentionMs: value.retentionMs });
-    await lanes.start({ subscriptions: [...registry.subscriptions()], runs: [...registry.runs()].filter(isOfThisLog) });
+    await lanes.start({ subscriptions: [...registry.subscriptions()], runs: [...registry.runs()] });
     state = 'running';
-    for (const run of registry.runs()) if (run.value.state === 'running' && !isOfThisLog(run)) await replays.cancel(run.environment, run.id);
   }
-
-  const isOfThisLog = ({ value }: Versioned<Run>): boolean => value.log === log.identity;
 
   function health(environment: string, id: string): Promise<Health> {
     const uid = registry.subscription(environment, id)?.value.uid;
@@ -179,15 +179,15 @@ function publishedAs({ event }: Entry, appended: Appended): Published {
   return { status, shard, position, id: appended.status === 'duplicate' ? appended.id : event.id };
 }
 
-function healthOf({ endpoint, versioned, lanes }: Subscriber, ends: ReadonlyMap<string, Cursor>): Health {
+function healthOf({ bounds, endpoint, versioned, lanes }: Subscriber, ends: ReadonlyMap<string, Cursor>): Health {
   const name = liveName(versioned.value);
   const own = [...lanes.values()].filter((lane) => lane.name === name);
-  const stoppedBy = endpoint.stoppedBy();
+  const stoppedBy = bounds.stoppedBy();
   return {
     state: versioned.value.state,
     breaker: endpoint.breakerOpen ? 'open' : 'closed',
     ...(stoppedBy === undefined ? {} : { stoppedBy }),
-    ...endpoint.counts,
+    ...bounds.counts,
     inFlight: endpoint.inFlight,
     allowed: endpoint.allowed,
     cursors: Object.fromEntries([...ends].map(([shard, { position }]) => [shard, own.find((lane) => lane.shard === shard)?.place.position ?? position])),

@@ -89,7 +89,7 @@ export function createBounds({ limits, subscriptions, mirror, verdict, situation
       }
       if (subscription.gone) verdict.broken('P5', 'a deleted subscription gets nothing', about, [exchange.host]);
       if (!elsewhere && subscriptions.possible(subscription, now()).every(({ state }) => state === 'paused')) {
-        verdict.broken('P5', 'a paused subscription gets nothing', about, [exchange.host, `${subscription.id}`]);
+        verdict.broken('P5', 'a paused subscription gets nothing', about, [exchange.host, subscription.id]);
       }
       spend(load, request);
     },

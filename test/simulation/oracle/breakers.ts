@@ -21,10 +21,13 @@ interface Breaker {
   readonly subscription: SubscriptionFact;
   openSinceMs: number | undefined;
   probes: number;
+  /** Failures in a row. */
+  readonly evidence: Evidence;
+}
+
+interface Evidence {
   connectFailures: number;
   readonly failed: Set<number>;
-  /** Evidence by all requests of the subscription, those to the targets of its runs too: they share its breaker. */
-  readonly all: { connectFailures: number; readonly failed: Set<number> };
 }
 
 interface Needs {
@@ -44,11 +47,13 @@ const SLACK = 2;
 export function createBreakers({ subscriptions, requests, verdict, situations, lanes, now, wallMs }: Needs): Breakers {
   const breakers = new Map<string, Breaker>();
   const suspects = new Set<Breaker>();
+  const lastAnswered = new Map<SubscriptionFact, Breaker>();
 
-  const breakerOf = (subscription: SubscriptionFact): Breaker =>
-    breakers.getOrInsertComputed(subscription.uid, () => ({ subscription, openSinceMs: undefined, probes: 0, connectFailures: 0, failed: new Set(), all: { connectFailures: 0, failed: new Set() } }));
+  /** The target of a run has a breaker of its own. */
+  const breakerOf = ({ subscription, elsewhere, exchange }: Request): Breaker =>
+    breakers.getOrInsertComputed(elsewhere ? exchange.host : subscription.uid, () => ({ subscription, openSinceMs: undefined, probes: 0, evidence: { connectFailures: 0, failed: new Set() } }));
 
-  function weigh(tally: Breaker['all'], { exchange, fact }: Request): void {
+  function weigh(tally: Evidence, { exchange, fact }: Request): void {
     const { result } = exchange;
     if (result === undefined || ('status' in result && result.status === 429)) return;
     if ('status' in result && result.status < 500) return forget(tally);
@@ -57,12 +62,12 @@ export function createBreakers({ subscriptions, requests, verdict, situations, l
     tally.failed.add(fact.n);
   }
 
-  function forget(tally: Breaker['all']): void {
+  function forget(tally: Evidence): void {
     tally.connectFailures = 0;
     tally.failed.clear();
   }
 
-  function checkEvidence({ subscription, all }: Breaker): void {
+  function checkEvidence({ subscription, evidence: all }: Breaker): void {
     const enough = subscriptions.possible(subscription, now()).some(({ breaker }) => breaker !== false && (all.connectFailures >= breaker.failures || all.failed.size >= breaker.events));
     if (enough) return;
     verdict.broken('P5', 'a breaker opens only on evidence', `${subscription.id}: ${all.connectFailures} failures to connect in a row, ${all.failed.size} different events failed`, [subscription.id]);
@@ -77,17 +82,17 @@ export function createBreakers({ subscriptions, requests, verdict, situations, l
       if (notice.kind !== 'breaker_open' && notice.kind !== 'breaker_closed') return;
       const subscription = subscriptions.byName(notice.environment, notice.subscription);
       if (subscription === undefined) return;
-      const breaker = breakerOf(subscription);
+      // A notice does not say which of a subscription's endpoints it means: the one that just answered.
+      const breaker = lastAnswered.get(subscription);
+      if (breaker === undefined) return;
       situations.count(notice.kind === 'breaker_open' ? 'breakerOpened' : 'breakerClosed');
       if (notice.kind === 'breaker_open') checkEvidence(breaker);
       breaker.openSinceMs = notice.kind === 'breaker_open' ? now() : undefined;
       breaker.probes = 0;
-      forget(breaker);
-      forget(breaker.all);
+      forget(breaker.evidence);
     },
     sent(request) {
-      if (request.elsewhere) return;
-      const breaker = breakerOf(request.subscription);
+      const breaker = breakerOf(request);
       if (breaker.openSinceMs === undefined) return;
       request.probe = true;
       breaker.probes += 1;
@@ -98,16 +103,16 @@ export function createBreakers({ subscriptions, requests, verdict, situations, l
       }
     },
     answered(request) {
-      const breaker = breakerOf(request.subscription);
-      weigh(breaker.all, request);
-      if (request.elsewhere) return;
+      const breaker = breakerOf(request);
+      lastAnswered.set(request.subscription, breaker);
+      if (breaker.openSinceMs === undefined) {
+        weigh(breaker.evidence, request);
+        suspects.add(breaker);
+      }
       if (request.probe && breaker.openSinceMs !== undefined) breaker.probes = Math.max(0, breaker.probes - 1);
-      if (breaker.openSinceMs !== undefined) return;
-      weigh(breaker, request);
-      suspects.add(breaker);
     },
     stepped() {
-      for (const { subscription, connectFailures, failed, openSinceMs } of suspects) {
+      for (const { subscription, evidence: { connectFailures, failed }, openSinceMs } of suspects) {
         const settings = subscriptions.possible(subscription, now()).map(({ breaker }) => breaker);
         if (openSinceMs !== undefined || subscription.deleted) continue;
         const due = settings.every((one) => one !== false && (connectFailures >= one.failures + SLACK || failed.size >= one.events + SLACK));
@@ -128,6 +133,7 @@ export function createBreakers({ subscriptions, requests, verdict, situations, l
     },
     crashed() {
       breakers.clear();
+      lastAnswered.clear();
       suspects.clear();
     },
   };

@@ -1,5 +1,5 @@
 /** Promises 1 and 6: what was answered is in the log, and a key appends once within its window. */
-import { Problem } from '@millrace/core/problem';
+import type { Problem } from '@millrace/core/problem';
 import type { Published } from '@millrace/gateway/api';
 import type { Durable } from '../durable.ts';
 import type { Situations } from '../situations.ts';

@@ -5,8 +5,8 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { BatchKey } from '../packing.ts';
 import { hotSchema } from './schema.ts';
-import { countBelow, countUpTo, cutMarks, extentOf, isWorthScanning } from './shelf.ts';
-import type { Extent, Row, Shelf } from './shelf.ts';
+import { countBelow, countUpTo, cutMarks, extentOf, isWorthScanning, NO_MARKS, pickRows } from './shelf.ts';
+import type { Extent, Marks, Row, Shelf } from './shelf.ts';
 
 /** A hot table with more events than this is sealed, however small they are: it bounds the memory of the index. */
 export const HOT_RECORDS_MAX = 131_072;
@@ -41,7 +41,7 @@ export interface Hot extends Shelf {
   readonly bytes: number;
   /** The end of the last idempotency window, 0 without keys. */
   readonly keysUntilMs: number;
-  marks(topic: number): TopicRows;
+  marks(topic: number): Marks;
   /** Publishers and audiences. */
   apps(): ReadonlySet<number>;
   /** As keyOf() makes them. */
@@ -89,7 +89,7 @@ export function openHot(db: DatabaseSync, number: number): Hot {
     *topics() {
       for (const [topic, rows] of topics) yield [topic, extentOf(rows)!] as readonly [number, Extent];
     },
-    marks: (topic) => topics.get(topic) ?? { offsets: [], times: [] },
+    marks: (topic) => topics.get(topic) ?? NO_MARKS,
     apps: () => apps,
     keys: () => keys.keys(),
     insert({ offset, timeMs, topic, app, audience, bytes, key }) {
@@ -119,7 +119,7 @@ export function openHot(db: DatabaseSync, number: number): Hot {
     rows(after, wanted, limit) {
       if (after >= hot.last) return [];
       if (wanted === undefined) return rowsOf(scan.iterate(after));
-      if (!isWorthScanning(hot, wanted)) return pick(after, wanted, limit);
+      if (!isWorthScanning(hot, wanted)) return pickRows(hot, { after, wanted, limit });
       return rowsOf(scanSome.iterate(after, JSON.stringify([...wanted])));
     },
     at: (offset) => (offset < hot.first || offset > hot.last ? undefined : (one.get(offset) as unknown as Row | undefined)),
@@ -164,24 +164,6 @@ export function openHot(db: DatabaseSync, number: number): Hot {
       apps.add(Number(app));
       if (audience !== null) apps.add(Number(audience));
       if (key !== null) indexKey(keyOf(Number(app), String(key)), Number(until_ms), Number(offset));
-    }
-  }
-
-  /** Offsets after `after` of the wanted topics, the first `limit` of them, in order. */
-  function offsetsOf(wanted: ReadonlySet<number>, after: number, limit: number): number[] {
-    const offsets: number[] = [];
-    for (const topic of wanted) {
-      const known = topics.get(topic)?.offsets;
-      if (known === undefined) continue;
-      const from = countUpTo(known, after);
-      for (let i = from; i < known.length && i < from + limit; i++) offsets.push(known[i]!);
-    }
-    return offsets.sort((a, b) => a - b).slice(0, limit);
-  }
-
-  function* pick(after: number, wanted: ReadonlySet<number>, limit: number): Generator<Row> {
-    for (let offsets = offsetsOf(wanted, after, limit); offsets.length > 0; offsets = offsetsOf(wanted, offsets.at(-1)!, limit)) {
-      for (const offset of offsets) yield one.get(offset) as unknown as Row;
     }
   }
 

@@ -1,5 +1,6 @@
 /** Topics and apps by number. Numbers are given out within the transaction that first uses them. */
 import type { DatabaseSync } from 'node:sqlite';
+import { Problem } from '@millrace/core/problem';
 import { DEFAULT_RETENTION_MS, nameOf } from '../messages.ts';
 
 export interface Topic {
@@ -79,8 +80,8 @@ export function loadNames(db: DatabaseSync): Names {
       const known = appsByName.get(nameOf(environment, app));
       return known ?? holdApp({ id: Number(addApp.run(environment, app).lastInsertRowid), environment, app });
     },
-    topic: (id) => topics.get(id)!,
-    app: (id) => apps.get(id)!,
+    topic: (id) => topics.get(id) ?? unknown('topic', id),
+    app: (id) => apps.get(id) ?? unknown('app', id),
     topics: () => topics.values(),
     get topicCount() {
       return topics.size;
@@ -92,4 +93,9 @@ export function loadNames(db: DatabaseSync): Names {
     },
     reload,
   };
+}
+
+/** A flipped bit in a row must not end the thread for everybody: who reads there is told. */
+function unknown(what: string, id: number): never {
+  throw new Problem('log_unavailable', `An event names the ${what} ${id}, which there is not: its file is damaged`);
 }

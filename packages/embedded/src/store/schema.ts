@@ -78,13 +78,15 @@ export function hotSchema(hot: number): string {
   )`;
 }
 
-/** A sealed file can be understood without state.db: it says which log it is of and brings its names. */
+/**
+ * A sealed file can be understood without state.db: it says which log it is of and brings its names. `marks` (see
+ * marks.ts) is the index by topic and time: a tenth of the size and half of the work of one in SQL.
+ */
 export const EVENTS_SCHEMA = `
   CREATE TABLE sealed.about (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
   CREATE TABLE sealed.events (
     offset INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, topic INTEGER NOT NULL, app INTEGER NOT NULL, audience INTEGER, bytes BLOB NOT NULL
   );
-  CREATE INDEX sealed.events_topic ON events (topic);
   CREATE TABLE sealed.topics (id INTEGER PRIMARY KEY, environment TEXT NOT NULL, topic TEXT NOT NULL, marks BLOB NOT NULL);
   CREATE TABLE sealed.apps (id INTEGER PRIMARY KEY, environment TEXT NOT NULL, app TEXT NOT NULL);
 `;

@@ -2,19 +2,21 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import type { StatementSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { Problem } from '@millrace/core/problem';
 import type { FileList, SealedFile } from './files.ts';
 import type { Use } from './hot.ts';
+import { decodeMarks } from './marks.ts';
 import { openKeyFilter } from './key-filter.ts';
 import type { KeyFilter } from './key-filter.ts';
 import { isDamage } from './faults.ts';
 import { APPLICATION_ID, SCHEMA_VERSION } from './schema.ts';
-import { isWorthScanning } from './shelf.ts';
-import type { Extent, Row, Shelf } from './shelf.ts';
+import { cutMarks, isWorthScanning, pickRows } from './shelf.ts';
+import type { Extent, Marks, Row, Shelf } from './shelf.ts';
 
-/** Each has one descriptor and up to 2 MB of page cache. */
-const OPEN_FILES_MAX = 32;
+/** Each has a descriptor, up to 2 MB of page cache, and up to 2 MB of marks. */
+const OPEN_FILES_MAX = 16;
 
 export interface Sealed {
   /** The file as a shelf. Opened at the first use. */
@@ -52,7 +54,7 @@ export function openSealed({ directory }: Pick<FileList, 'directory'>): Sealed {
     shelf: (file) => shelfOf(file, () => reader(file)),
     marks(file, topic) {
       try {
-        return reader(file).marks(topic);
+        return reader(file).markBytes(topic);
       } catch (error) {
         if (isUnreadable(error)) return undefined;
         throw error;
@@ -81,27 +83,13 @@ function shelfOf(file: SealedFile, reader: () => Reader): Shelf {
     last: extent.last,
     firstMs: extent.firstMs,
     topics: () => topics,
-    rows(after, wanted, limit) {
-      if (after >= extent.last) return [];
-      const all = wanted === undefined || [...topics.keys()].every((topic) => wanted.has(topic));
-      return named(file, () =>
-        guarded(
-          file,
-          all
-            ? reader().scan(after)
-            : isWorthScanning(shelf, wanted)
-              ? reader().scanSome(after, wanted)
-              : reader().pick(after, wanted, limit),
-        ),
-      );
-    },
+    rows: (after, wanted, limit) => (after >= extent.last ? [] : guarded(file, () => rowsOf(reader(), after, wanted, limit))),
     at: (offset) => (offset < extent.first || offset > extent.last ? undefined : named(file, () => reader().at(offset))),
     older(topic, { after, through, beforeMs }) {
       const known = topics.get(topic);
       if (known === undefined || known.first > through || known.last <= after || known.firstMs >= beforeMs) return undefined;
       if (known.first > after && known.last <= through && known.lastMs < beforeMs) return known;
-      const until = known.lastMs < beforeMs ? through : Math.min(through, shelf.lastBefore(beforeMs));
-      return named(file, () => reader().span(topic, after, until));
+      return named(file, () => cutMarks(reader().marks(topic), { after, through, beforeMs }));
     },
     lastBefore(timeMs) {
       if (extent.firstMs >= timeMs) return 0;
@@ -109,89 +97,80 @@ function shelfOf(file: SealedFile, reader: () => Reader): Shelf {
       return named(file, () => reader().lastBefore(extent, timeMs));
     },
   };
+
+  function rowsOf(from: Reader, after: number, wanted: ReadonlySet<number> | undefined, limit: number): Iterable<Row> {
+    if (wanted === undefined || topics.keys().every((topic) => wanted.has(topic))) return from.scan(after);
+    const mine = new Set(topics.keys().filter((topic) => wanted.has(topic)));
+    return isWorthScanning(shelf, mine) ? from.scanSome(after, mine) : pickRows(from, { after, wanted: mine, limit });
+  }
+
   return shelf;
 }
+
+const ROW = 'SELECT offset, time_ms, topic, app, bytes FROM events';
 
 function openFile(path: string) {
   const url = pathToFileURL(path);
   // Sealed files never change: no locks, no journal to look for.
   url.searchParams.set('immutable', '1');
   const db = new DatabaseSync(url, { readOnly: true });
-  const statements = new Map<string, ReturnType<DatabaseSync['prepare']>>();
+  const statements = new Map<string, StatementSync>();
+  const marks = new Map<number, Marks>();
 
-  function sql(text: string) {
-    const known = statements.get(text) ?? db.prepare(text);
-    known.setReturnArrays(true);
-    statements.set(text, known);
-    return known;
+  function sql(text: string): StatementSync {
+    const known = statements.get(text);
+    if (known !== undefined) return known;
+    const statement = db.prepare(text);
+    statement.setReturnArrays(true);
+    statements.set(text, statement);
+    return statement;
   }
 
-  const row = 'SELECT offset, time_ms, topic, app, bytes FROM events';
-  const rows = (found: Iterable<unknown>) => found as Iterable<Row>;
-  const firstFrom = (offset: number) =>
-    sql('SELECT offset, time_ms FROM events WHERE offset >= ? ORDER BY offset LIMIT 1').get(offset) as unknown as [
-      number,
-      number,
-    ];
+  function one<T>(text: string, ...values: readonly (number | string)[]): T | undefined {
+    return sql(text).get(...values) as T | undefined;
+  }
+
+  function markBytes(topic: number): Uint8Array | undefined {
+    return one<[Uint8Array]>('SELECT marks FROM topics WHERE id = ?', topic)?.[0];
+  }
 
   return {
-    scan: (after: number) => rows(sql(`${row} WHERE offset > ? ORDER BY offset`).iterate(after)),
-    // The plus keeps SQLite from using the index: most of the file is wanted.
-    scanSome: (after: number, wanted: ReadonlySet<number> | undefined) =>
-      rows(
-        sql(`${row} WHERE offset > ? AND +topic IN (SELECT value FROM json_each(?)) ORDER BY offset`).iterate(
-          after,
-          JSON.stringify([...(wanted ?? [])]),
-        ),
-      ),
-    *pick(after: number, wanted: ReadonlySet<number> | undefined, limit: number): Generator<Row> {
-      const find = sql(
-        'SELECT offset FROM events WHERE topic IN (SELECT value FROM json_each(?)) AND offset > ? ORDER BY offset LIMIT ?',
-      );
-      const topics = JSON.stringify([...(wanted ?? [])]);
-      for (let from = after; ;) {
-        const found = find.all(topics, from, limit) as unknown as [number][];
-        for (const [offset] of found) yield sql(`${row} WHERE offset = ?`).get(offset) as unknown as Row;
-        if (found.length < limit) return;
-        from = found.at(-1)![0];
-      }
+    scan: (after: number) => sql(`${ROW} WHERE offset > ? ORDER BY offset`).iterate(after) as Iterable<unknown> as Iterable<Row>,
+    scanSome(after: number, wanted: ReadonlySet<number>) {
+      const rows = sql(`${ROW} WHERE offset > ? AND topic IN (SELECT value FROM json_each(?)) ORDER BY offset`);
+      return rows.iterate(after, JSON.stringify([...wanted])) as Iterable<unknown> as Iterable<Row>;
     },
-    at: (offset: number) => sql(`${row} WHERE offset = ?`).get(offset) as unknown as Row | undefined,
-    span(topic: number, after: number, through: number): Extent | undefined {
-      const found = sql(
-        'SELECT count(*), min(offset), max(offset) FROM events WHERE topic = ? AND offset > ? AND offset <= ?',
-      ).get(topic, after, through);
-      const [records, first, last] = found as unknown as [number, number, number];
-      return records === 0 ? undefined : { records, first, last, firstMs: firstFrom(first)[1], lastMs: firstFrom(last)[1] };
+    at: (offset: number) => one<Row>(`${ROW} WHERE offset = ?`, offset),
+    markBytes,
+    marks(topic: number): Marks {
+      const known = marks.get(topic) ?? decodeMarks(markBytes(topic) ?? new Uint8Array());
+      marks.set(topic, known);
+      return known;
     },
-    /** Time never runs backwards along the offsets, so they are the index on time. */
+    /** Time never runs backwards along the offsets: they are sorted by it too. */
     lastBefore(extent: Extent, timeMs: number): number {
       let [early, late] = [extent.first, extent.last];
       while (early < late) {
         const middle = Math.floor((early + late) / 2);
-        const [offset, atMs] = firstFrom(middle + 1);
-        if (atMs < timeMs) early = offset;
+        const next = one<[number, number]>(
+          'SELECT offset, time_ms FROM events WHERE offset > ? ORDER BY offset LIMIT 1',
+          middle,
+        )!;
+        if (next[1] < timeMs) early = next[0];
         else late = middle;
       }
       return early;
     },
-    marks(topic: number) {
-      return (sql('SELECT marks FROM topics WHERE id = ?').get(topic) as unknown as [Uint8Array] | undefined)?.[0];
-    },
     use(app: number, key: string): Use | undefined {
-      const found = sql('SELECT offset, time_ms, until_ms, memo FROM keys WHERE app = ? AND key = ?').get(app, key);
-      if (found === undefined) return undefined;
-      const [offset, timeMs, untilMs, memo] = found as unknown as [number, number, number, string];
-      return { offset, timeMs, untilMs, memo };
+      const columns = 'SELECT offset, time_ms, until_ms, memo FROM keys WHERE app = ? AND key = ?';
+      const found = one<[number, number, number, string]>(columns, app, key);
+      return found && { offset: found[0], timeMs: found[1], untilMs: found[2], memo: found[3] };
     },
-    filter: () => (sql('SELECT bits FROM filter').get() as unknown as [Uint8Array])[0],
+    filter: () => one<[Uint8Array]>('SELECT bits FROM filter')![0],
     about: () => new Map(sql('SELECT name, value FROM about').all() as unknown as [string, string | number][]),
-    header: () =>
-      ['application_id', 'user_version', 'page_count', 'page_size'].map(
-        (name) => (sql(`PRAGMA ${name}`).get() as unknown as [number])[0],
-      ),
-    ends: (table: string) => sql(`SELECT min(offset), max(offset) FROM ${table}`).get() as unknown as [number, number],
-    check: () => (sql('PRAGMA quick_check(1)').get() as unknown as [string])[0],
+    pragma: (name: 'application_id' | 'user_version' | 'page_count' | 'page_size') => one<[number]>(`PRAGMA ${name}`)![0],
+    ends: () => one<[number, number]>('SELECT min(offset), max(offset) FROM events')!,
+    check: () => one<[string]>('PRAGMA quick_check(1)')![0],
     close: () => db.close(),
   };
 }
@@ -210,12 +189,11 @@ export function faultOf(
   let reader: Reader | undefined;
   try {
     reader = openFile(path);
-    const [application, version, pages, pageBytes] = reader.header();
-    if (application !== APPLICATION_ID || version! > SCHEMA_VERSION || pages! * pageBytes! !== file.bytes)
-      return 'is no file of this log';
+    const isOurs = reader.pragma('application_id') === APPLICATION_ID && reader.pragma('user_version') <= SCHEMA_VERSION;
+    if (!isOurs || reader.pragma('page_count') * reader.pragma('page_size') !== file.bytes) return 'is no file of this log';
     if (reader.about().get('identity') !== identity || reader.about().get('hot') !== file.hot) return 'belongs to another log';
-    if (file.kind === 'events' && reader.ends('events').join() !== `${file.extent.first},${file.extent.last}`)
-      return 'does not hold the events it is listed with';
+    const isListed = file.kind === 'keys' || reader.ends().join() === `${file.extent.first},${file.extent.last}`;
+    if (!isListed) return 'does not hold the events it is listed with';
     if (file.kind === 'keys') reader.filter();
     const found = thorough ? reader.check() : 'ok';
     return found === 'ok' ? undefined : `is damaged: ${found}`;
@@ -228,9 +206,9 @@ export function faultOf(
 }
 
 /** Reading goes on in steps, and any of them may find the damage. */
-function* guarded(file: SealedFile, rows: Iterable<Row>): Generator<Row> {
+function* guarded(file: SealedFile, rows: () => Iterable<Row>): Generator<Row> {
   try {
-    yield* rows;
+    yield* rows();
   } catch (error) {
     throw unreadable(file, error);
   }
@@ -252,6 +230,8 @@ function unreadable(file: SealedFile, error: unknown): unknown {
   });
 }
 
+/** A RangeError: marks that are no marks, or that name events which are not there. */
 function isUnreadable(error: unknown): boolean {
+  if (error instanceof RangeError) return true;
   return isDamage(error) || /unable to open|no such table|disk I\/O/.test((error as Error).message);
 }

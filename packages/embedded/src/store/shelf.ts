@@ -35,6 +35,8 @@ export interface Marks {
   readonly times: readonly number[];
 }
 
+export const NO_MARKS: Marks = { offsets: [], times: [] };
+
 /** Past this share of a shelf, going through all of it is cheaper than fetching row by row. */
 const SCAN_SHARE = 1 / 8;
 
@@ -47,6 +49,28 @@ export function isWorthScanning(shelf: Shelf, wanted: ReadonlySet<number> | unde
     if (wanted.has(topic)) some += records;
   }
   return some >= all * SCAN_SHARE;
+}
+
+/** Fetches the wanted rows one by one, in order; `limit` is how many are likely to be taken. */
+export function* pickRows(
+  { marks, at }: { marks(topic: number): Marks; at(offset: number): Row | undefined },
+  { after, wanted, limit }: { readonly after: number; readonly wanted: ReadonlySet<number>; readonly limit: number },
+): Generator<Row> {
+  for (let from = after; ;) {
+    const offsets = [...wanted].flatMap((topic) => offsetsAfter(marks(topic), from, limit)).sort((a, b) => a - b);
+    for (const offset of offsets.slice(0, limit)) {
+      const row = at(offset);
+      if (row === undefined) throw new RangeError(`the event ${offset} is missing`);
+      yield row;
+    }
+    if (offsets.length < limit) return;
+    from = offsets[limit - 1]!;
+  }
+}
+
+function offsetsAfter({ offsets }: Marks, after: number, limit: number): number[] {
+  const from = countUpTo(offsets, after);
+  return offsets.slice(from, from + limit);
 }
 
 export function extentOf({ offsets, times }: Marks, from = 0, to = offsets.length): Extent | undefined {

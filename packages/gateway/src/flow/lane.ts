@@ -23,6 +23,7 @@ import { cursorAt, idHashOf } from '../lanes/cursor.ts';
 import type { Notice } from '../api.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
+import type { Subscription } from '../ports/directory.ts';
 import type { AttemptRow, Cursor, DeadLetter, KeyedRow, KeptEvent, LanePosition, Ledger, ParkedRow } from '../ports/ledger.ts';
 import type { LogRecord, Page, Position } from '../ports/log.ts';
 import type { CatchUp, Rider } from '../lanes/catch-up.ts';
@@ -118,6 +119,8 @@ interface Needs {
   readonly topics: () => readonly string[];
   readonly target: () => Target;
   readonly line: (record: LogRecord) => Line;
+  /** Present settings of the subscription. */
+  readonly settings: () => Subscription;
   readonly endpoint: Endpoint;
   readonly tape: Tape;
   readonly keys: Keys;
@@ -143,7 +146,10 @@ const DAY_MS = 86_400_000;
 
 export function createLane(needs: Needs): Lane {
   const { name, shard, kind, endpoint, tape, keys, tail, turns, recorder, clock, limits } = needs;
-  const ordered = endpoint.subscription.ordering === 'key';
+  const settings = needs.settings;
+  const { bounds } = endpoint;
+  const { counts } = bounds;
+  const ordered = settings().ordering === 'key';
   const until = typeof kind === 'object' ? kind.until : undefined;
   const ready = createDeque<Delivery>();
   /** Parked deliveries that fell due: they go first, and need no new room in the bounds. */
@@ -192,7 +198,7 @@ export function createLane(needs: Needs): Lane {
     if (!mayTake(record.size)) return false;
     const key = ordered ? keyOf(record.event) : undefined;
     const behind = key !== undefined && keys.isBusy(key);
-    if (behind && endpoint.counts.held >= endpoint.subscription.bounds.held) return false;
+    if (behind && counts.held >= settings().bounds.held) return false;
     const delivery = fresh(record, before, key, behind);
     tape.push(delivery);
     if (behind) {
@@ -228,8 +234,8 @@ export function createLane(needs: Needs): Lane {
   }
 
   function mayTake(size: number): boolean {
-    if (ended || retiring !== undefined || endpoint.subscription.state === 'paused') return false;
-    if (endpoint.counts.deadLetters >= endpoint.subscription.bounds.deadLetters) return false;
+    if (ended || retiring !== undefined || settings().state === 'paused') return false;
+    if (counts.deadLetters >= settings().bounds.deadLetters) return false;
     const records = endpoint.breakerOpen ? Math.min(limits.windowRecords, endpoint.probeWindow) : limits.windowRecords;
     return ready.size < records && (ready.size === 0 || readyBytes + size <= limits.windowBytes);
   }
@@ -266,7 +272,7 @@ export function createLane(needs: Needs): Lane {
   function ride(page: Page, after: Position): void {
     if (ended || live) return;
     // A loss that has no room to be written down is not passed: the lane stands.
-    if (page.expired !== undefined && page.expired.last.position > readPlace.position && !endpoint.hasRoomForDeadLetter()) return;
+    if (page.expired !== undefined && page.expired.last.position > readPlace.position && !bounds.hasRoomForDeadLetter()) return;
     const from = readPlace;
     const isThrough = takeFrom(page);
     if (page.expired !== undefined) noteExpired(page.expired, { from, isWhole: after === from.position, isThrough });
@@ -326,7 +332,7 @@ export function createLane(needs: Needs): Lane {
 
   /** A parked or held delivery whose event is gone. */
   function loseOne(delivery: Delivery, cause: LostRange['cause']): void {
-    if (!endpoint.hasRoomForDeadLetter()) {
+    if (!bounds.hasRoomForDeadLetter()) {
       lost.push({ delivery, cause });
       return;
     }
@@ -346,7 +352,7 @@ export function createLane(needs: Needs): Lane {
   }
 
   function bury(letter: DeadLetter, change: Change, durable?: () => void): void {
-    endpoint.counts.deadLetters++;
+    counts.deadLetters++;
     recorder.add({ ...change, bury: letter }, durable);
   }
 
@@ -371,9 +377,9 @@ export function createLane(needs: Needs): Lane {
 
   /** Once each time the subscription comes to stand at a bound. */
   function tellBound(): void {
-    const bound = endpoint.stoppedBy();
-    if (bound === endpoint.toldBound) return;
-    endpoint.toldBound = bound;
+    const bound = bounds.stoppedBy();
+    if (bound === bounds.told) return;
+    bounds.told = bound;
     const { environment, subscription } = needs;
     if (bound !== undefined) needs.onNotice({ kind: 'bound_reached', environment, subscription, bound });
   }
@@ -400,7 +406,7 @@ export function createLane(needs: Needs): Lane {
     else candidates.push(due.peek());
     if (due.size === 0 && mine.parked > inMemory.size) void loadDue(Number.MAX_SAFE_INTEGER);
     // Where the bounds have no room for a new one, a parked one can still be tried.
-    return candidates.find((one) => one !== undefined && endpoint.hasRoom(one.size, one.row === 'parked'));
+    return candidates.find((one) => one !== undefined && bounds.hasRoom(one.size, one.row === 'parked'));
   }
 
   function standInLine(next: Delivery): void {
@@ -475,7 +481,7 @@ export function createLane(needs: Needs): Lane {
   }
 
   function failed(delivery: Delivery, outcome: Outcome): void {
-    const { retry } = endpoint.subscription;
+    const { retry } = settings();
     const question = { ...retry, attempt: delivery.attempts - delivery.attemptsBefore + 1, random: clock.random() };
     const delayMs = nextDelayMs(outcome.retryAfterMs === undefined ? question : { ...question, retryAfterMs: outcome.retryAfterMs });
     if (delayMs === undefined) return died(delivery, outcome);
@@ -498,7 +504,7 @@ export function createLane(needs: Needs): Lane {
   function died(delivery: Delivery, outcome: Outcome): void {
     const attempt = attemptRow(delivery, outcome, 'dead');
     const { event } = delivery.record as LogRecord;
-    const holds = delivery.key !== undefined && endpoint.subscription.onDead === 'hold';
+    const holds = delivery.key !== undefined && settings().onDead === 'hold';
     const letter: DeadLetter = {
       ...emptyLetter(delivery.position, delivery.timeMs),
       cause: outcome.cause,
@@ -573,13 +579,13 @@ export function createLane(needs: Needs): Lane {
   function countParked(rows: number, bytes: number): void {
     mine.parked += rows;
     mine.parkedBytes += bytes;
-    endpoint.counts.parked += rows;
-    endpoint.counts.parkedBytes += bytes;
+    counts.parked += rows;
+    counts.parkedBytes += bytes;
   }
 
   function countHeld(rows: number): void {
     mine.held += rows;
-    endpoint.counts.held += rows;
+    counts.held += rows;
   }
 
   function parkedRow(delivery: Delivery, state: ParkedRow['state'], dueMs: number): ParkedRow {
@@ -621,7 +627,7 @@ export function createLane(needs: Needs): Lane {
   }
 
   function armDue(): void {
-    const mustWait = endpoint.breakerOpen || endpoint.subscription.state === 'paused';
+    const mustWait = endpoint.breakerOpen || settings().state === 'paused';
     if (ended || !started || loadingDue || due.size > 0 || nextDueMs === Infinity || mustWait || retiring !== undefined) return;
     const delayMs = nextDueMs - clock.now();
     if (delayMs <= 0) return void loadDue(clock.now());
@@ -793,7 +799,7 @@ export function createLane(needs: Needs): Lane {
         recorder.add({ park: parkedRow(delivery, 'held', 0) });
       } else {
         if (delivery.state !== 'sending' || delivery.row !== 'none') continue;
-        endpoint.wroteRow(delivery.size);
+        bounds.wroteRow(delivery.size);
         countRow(delivery, 'parked');
         recorder.add({ park: parkedRow(delivery, 'parked', delivery.startedMs) });
       }
@@ -820,9 +826,9 @@ export function createLane(needs: Needs): Lane {
     ended = true;
     dueTimer?.cancel();
     needs.catchUp.cancel(lane);
-    endpoint.counts.parked -= mine.parked;
-    endpoint.counts.parkedBytes -= mine.parkedBytes;
-    endpoint.counts.held -= mine.held;
+    counts.parked -= mine.parked;
+    counts.parkedBytes -= mine.parkedBytes;
+    counts.held -= mine.held;
   }
 
   /** Also no row whose removal is still on its way to the ledger: another lane of this name would find it there. */

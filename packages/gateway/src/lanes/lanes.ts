@@ -65,6 +65,8 @@ interface Needs {
   readonly onNotice: (notice: Notice) => void;
   /** Every lane of a run has sent what it had to. */
   readonly onRunDone: (run: string) => void;
+  /** The log of a run is another one now: it can't go on. */
+  readonly onRunLost: (run: Versioned<Run>) => void;
   /** The log is another one for these subscriptions: they begin a new pass. Resolves with the stored subscription. */
   readonly onLogChanged: (subscription: Versioned<Subscription>) => Promise<Versioned<Subscription>>;
 }
@@ -116,7 +118,8 @@ export function createLanes(needs: Needs): Lanes {
       topics: () => subscriber.versioned.value.topics,
       target: () => (to === undefined ? subscriber.target : subscriber.targetAt(to)),
       line: ({ environment, event }) => (kind === 'live' ? (needs.topic(environment, event.type)?.latency ?? 'standard') : 'replay'),
-      endpoint: subscriber.endpoint,
+      settings: () => subscriber.versioned.value,
+      endpoint: to === undefined ? subscriber.endpoint : subscriber.endpointAt(to),
       tape: createTape(),
       keys: createKeys(),
       tail,
@@ -130,8 +133,11 @@ export function createLanes(needs: Needs): Lanes {
       limits,
       deadLetterId,
       onNotice: (notice) => {
+        const isOfBreaker = notice.kind === 'breaker_open' || notice.kind === 'breaker_closed';
+        // The breaker of a drill says nothing of the subscription's endpoint.
+        if (isOfBreaker && to !== undefined) return;
         needs.onNotice(notice);
-        if (notice.kind === 'breaker_open' || notice.kind === 'breaker_closed') watchEgress();
+        if (isOfBreaker) watchEgress();
       },
       onFreed: () => {
         if (stopped) return;
@@ -361,10 +367,14 @@ export function createLanes(needs: Needs): Lanes {
 
   // ── life cycle ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async function begin({ places, lanes, counts }: Recovery): Promise<void> {
+  async function begin({ places, lanes, counts, lostRuns }: Recovery): Promise<void> {
+    for (const run of lostRuns) {
+      runs.delete(run.id);
+      needs.onRunLost(run);
+    }
     for (const { subscriber, parked, parkedBytes, held, deadLetters } of counts) {
-      subscriber.endpoint.counts.deadLetters += deadLetters;
-      Object.assign(subscriber.endpoint.counts, { parked, parkedBytes, held });
+      subscriber.bounds.counts.deadLetters += deadLetters;
+      Object.assign(subscriber.bounds.counts, { parked, parkedBytes, held });
     }
     for (const [shard, { from, end }] of places) {
       makeTail(shard, from);
@@ -378,7 +388,7 @@ export function createLanes(needs: Needs): Lanes {
   /** A range may stand beyond the bound of dead letters: there is one per change of the log, and losing it would be silent. */
   function lostRange({ subscriber, name, shard, was, now }: Parameters<Parameters<typeof recover>[0]['lostRange']>[0]): DeadLetter {
     const place = { lane: name, shard, position: was.position };
-    subscriber.endpoint.counts.deadLetters++;
+    subscriber.bounds.counts.deadLetters++;
     needs.onNotice({ kind: 'log_changed', environment: subscriber.environment, subscription: subscriber.id, after: was.position, through: now.position });
     const detail = 'the log no longer holds the event at which this subscription stood: what came after it there can not be known';
     const range = { through: now.position, throughTimeMs: now.timeMs };
@@ -403,7 +413,7 @@ export function createLanes(needs: Needs): Lanes {
     match.remove(subscriber.indexed);
     for (const lane of subscriber.lanes.values()) lane.end();
     subscriber.lanes.clear();
-    subscriber.endpoint.stop();
+    subscriber.stop();
     for (const [id, run] of runs) if (run.value.subscriptionUid === uid) runs.delete(id);
     recorder.add({ dropSubscription: uid });
   }
@@ -521,7 +531,7 @@ export function createLanes(needs: Needs): Lanes {
     for (const catchUp of catchUps.values()) catchUp.stop();
     for (const subscriber of subscribers.values()) {
       for (const lane of subscriber.lanes.values()) lane.end();
-      subscriber.endpoint.stop();
+      subscriber.stop();
     }
   }
 }

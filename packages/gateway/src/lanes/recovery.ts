@@ -26,6 +26,8 @@ export interface Recovery {
   /** Per shard: where the tail begins, and the end at the time of the recovery. */
   readonly places: ReadonlyMap<string, { readonly from: Place; readonly end: Position }>;
   readonly lanes: readonly RecoveredLane[];
+  /** Replays over a log that is not there any more: their spans mean other events now, so they can't go on. */
+  readonly lostRuns: readonly Versioned<Run>[];
   /** What the subscriptions have in the ledger, all lanes together. */
   readonly counts: readonly { readonly subscriber: Subscriber; readonly parked: number; readonly parkedBytes: number; readonly held: number; readonly deadLetters: number }[];
 }
@@ -73,13 +75,14 @@ export async function recover(needs: Needs): Promise<Recovery> {
   for (const subscriber of subscribers.values()) await moveToNewLog(needs, known, subscriber, add);
   const places = new Map<string, { from: Place; end: Position }>();
   for (const shard of log.shards()) places.set(shard, await recoverShard(needs, known, shard, add));
-  for (const run of runs.values()) recoverRun(needs, known, run, add);
+  const lostRuns = [...runs.values()].filter(({ value }) => value.log !== log.identity || Object.keys(value.spans).some((shard) => known.changed.has(shard)));
+  for (const run of runs.values()) if (!lostRuns.includes(run)) recoverRun(needs, known, run, add);
   for (const { lane: name, shard } of open) {
     const subscriber = subscribers.get(uidOf(name));
     const cursor = { log: log.identity, position: '', timeMs: 0, idHash: '' };
     if (subscriber !== undefined) add({ subscriber, name, shard, kind: 'drain', cursor, hasRow: false });
   }
-  return { places, lanes: [...lanes.values()], counts: countsOf(needs, known) };
+  return { places, lanes: [...lanes.values()], counts: countsOf(needs, known), lostRuns };
 }
 
 interface Known {
@@ -179,6 +182,12 @@ async function changedShards(log: Log, rows: readonly LaneRow[], slots: readonly
   return changed;
 }
 
+/** In a shard that changed, a cursor that does not know its event may mean any. */
+async function isSame(log: Log, shard: string, cursor: Cursor, changed: ReadonlySet<string>): Promise<boolean> {
+  const isBlind = changed.has(shard) && cursor.idHash === '' && cursor.position !== '';
+  return !isBlind && isTrusted(log, shard, cursor);
+}
+
 /** True where the log still holds what the cursor saw, or only retention took it. */
 async function isTrusted(log: Log, shard: string, cursor: Cursor): Promise<boolean> {
   if (cursor.log !== log.identity) return false;
@@ -197,7 +206,7 @@ async function moveToNewLog(needs: Needs, known: Known, subscriber: Subscriber, 
   const { log, recorder } = needs;
   const stored = log.shards().map((shard) => ({ shard, cursor: storedCursor(known, subscriber, shard)?.cursor }));
   if (stored.every(({ shard, cursor }) => cursor === undefined || !known.changed.has(shard))) return;
-  const trusted = await Promise.all(stored.map(({ shard, cursor }) => cursor === undefined || isTrusted(log, shard, cursor)));
+  const trusted = await Promise.all(stored.map(async ({ shard, cursor }) => cursor === undefined || isSame(log, shard, cursor, known.changed)));
   const { versioned } = subscriber;
   const name = liveName({ ...versioned.value, pass: versioned.value.pass + 1 });
   for (const [at, { shard, cursor }] of stored.entries()) {

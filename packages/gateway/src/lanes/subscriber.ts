@@ -9,6 +9,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Subscription, Versioned, Webhook } from '../ports/directory.ts';
 import { simpleSign, standardSign } from '../signing.ts';
 import type { Vault } from '../vault.ts';
+import { createBounds, type Bounds } from './bounds.ts';
 import { createEndpoint, type Endpoint } from './endpoint.ts';
 
 /** What the match index holds: a subscription as it was configured, leading back to what runs it. */
@@ -21,7 +22,10 @@ export interface Subscriber {
   readonly id: string;
   readonly environment: string;
   readonly slot: number;
+  readonly bounds: Bounds;
   readonly endpoint: Endpoint;
+  /** The endpoint of a drill: its health is not the subscription's. */
+  endpointAt(url: string): Endpoint;
   /** Present settings. */
   readonly versioned: Versioned<Subscription>;
   readonly indexed: Indexed;
@@ -33,6 +37,7 @@ export interface Subscriber {
   targetAt(url: string): Target;
   /** Lets its lanes start what may start, each time beginning with another. */
   pump(): void;
+  stop(): void;
 }
 
 interface Needs {
@@ -61,6 +66,10 @@ export function createSubscriber({ versioned: first, vault, clock, limits }: Nee
   let target = targetOf(versioned, vault);
   let turn = 0;
   const lanes = new Map<string, Lane>();
+  const settings = (): Subscription => versioned.value;
+  const bounds = createBounds({ subscription: settings, limits });
+  const drills = new Map<string, Endpoint>();
+  const newEndpoint = (): Endpoint => createEndpoint({ subscription: settings, bounds, clock, limits, wake: () => pump() });
 
   function pump(): void {
     const all = [...lanes.values()];
@@ -79,7 +88,9 @@ export function createSubscriber({ versioned: first, vault, clock, limits }: Nee
     id: first.id,
     environment: first.environment,
     slot: slotOf(first.value.uid),
-    endpoint: createEndpoint({ subscription: first.value, clock, limits, wake: () => pump() }),
+    bounds,
+    endpoint: newEndpoint(),
+    endpointAt: (url) => drills.getOrInsertComputed(url, newEndpoint),
     get versioned() {
       return versioned;
     },
@@ -93,11 +104,14 @@ export function createSubscriber({ versioned: first, vault, clock, limits }: Nee
     configure(next) {
       versioned = next;
       target = targetOf(next, vault);
-      subscriber.endpoint.subscription = next.value;
       indexed = index();
     },
     targetAt: (url) => ({ ...target, url }),
     pump,
+    stop() {
+      subscriber.endpoint.stop();
+      for (const endpoint of drills.values()) endpoint.stop();
+    },
   };
   let indexed = index();
   return subscriber;

@@ -1,0 +1,43 @@
+/** The process of one benchmark: runs its passes, the first one uncounted, and hands the figures to bench.ts. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import type { Outcome, Sample } from './figure.ts';
+
+export interface Plan {
+  readonly runs: number;
+  /** Less of everything: shows that it works, says little about speed. */
+  readonly quick: boolean;
+  /** Of this benchmark alone; removed at the end. */
+  readonly directory: string;
+}
+
+/** Says what was measured and how, and makes one pass. */
+export interface Passes {
+  readonly method: readonly string[];
+  pass(run: number): Promise<readonly Sample[]>;
+  close(): Promise<void>;
+  /** False where every pass is a fresh process by itself. */
+  readonly warmUp?: boolean;
+}
+
+export async function runBenchmark(benchmark: string, open: (plan: Plan) => Promise<Passes>): Promise<void> {
+  const { values } = parseArgs({ options: { runs: { type: 'string', default: '5' }, quick: { type: 'boolean', default: false } } });
+  const directory = mkdtempSync(join(tmpdir(), `millrace-bench-${benchmark}-`));
+  try {
+    const passes = await open({ runs: Number(values.runs), quick: values.quick, directory });
+    const runs: (readonly Sample[])[] = [];
+    if (passes.warmUp !== false) await passes.pass(0);
+    for (let run = 1; run <= Number(values.runs); run++) runs.push(await passes.pass(run));
+    await passes.close();
+    hand({ benchmark, method: passes.method, runs });
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function hand(outcome: Outcome): void {
+  if (process.send === undefined) console.log(JSON.stringify(outcome, undefined, 1));
+  else process.send(outcome, () => process.disconnect());
+}
