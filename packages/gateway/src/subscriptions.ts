@@ -70,8 +70,10 @@ export function createSubscriptions({ directory, registry, recorder, lanes, vaul
       const settings = settingsOf(spec, { secrets: [{ sealed: vault.seal(secret) }] }, secret);
       if (registry.app(environment, spec.app) === undefined) throw new Problem('not_found', `there is no app '${spec.app}'`, { pointer: '/app' });
       if (registry.subscription(environment, id) !== undefined) throw new Problem('already_exists', `there is a subscription '${id}' already`);
-      const cursors = await lanes.cursorsAt(beginning(spec.from));
-      const value: Subscription = { ...base, ...settings, beginsMs: beginsMs(spec.from, createdMs) };
+      const ends = await lanes.cursorsAt('end');
+      const from = beginning(spec.from);
+      const cursors = from === 'end' ? ends : await lanes.cursorsAt(from);
+      const value: Subscription = { ...base, ...settings, ...owedFrom(from, [...ends.values()]) };
       for (const [shard, cursor] of cursors) recorder.add({ lane: { lane: liveName(value), shard, cursor } });
       await recorder.settled();
       opening.set(value.uid, cursors);
@@ -110,9 +112,11 @@ export function beginning(from: From = 'latest'): number | 'end' | 'start' {
   return from.timeMs;
 }
 
-function beginsMs(from: From | undefined, createdMs: number): number {
-  const begin = beginning(from);
-  return begin === 'end' ? createdMs : begin === 'start' ? 0 : begin;
+/** Wall time would not do: after the clock was set back, events of later have append times of before. */
+function owedFrom(from: number | 'end' | 'start', ends: readonly Cursor[]): Pick<Subscription, 'beginsMs' | 'bornMs'> {
+  const timesMs = ends.map(({ timeMs }) => timeMs);
+  const bornMs = Math.max(0, ...timesMs);
+  return { beginsMs: from === 'end' ? Math.min(bornMs, ...timesMs) : from === 'start' ? 0 : from, bornMs };
 }
 
 function checkId(id: string): void {
@@ -121,7 +125,7 @@ function checkId(id: string): void {
   }
 }
 
-type Settings = Omit<Subscription, 'uid' | 'state' | 'createdMs' | 'pass' | 'beginsMs'>;
+type Settings = Omit<Subscription, 'uid' | 'state' | 'createdMs' | 'pass' | 'beginsMs' | 'bornMs'>;
 
 /** Checks what a person wrote and fills in what was left out. `secret` is the clear text of the newest one. */
 function settingsOf(spec: SubscriptionSpec, { secrets }: Pick<Webhook, 'secrets'>, secret: string): Settings {
@@ -180,8 +184,8 @@ function changed(now: Subscription, change: Partial<SubscriptionSpec>, vault: Va
     bounds: { ...now.bounds, ...change.bounds },
   };
   const keys = secret === undefined ? secrets : [{ sealed: vault.seal(secret) }];
-  const { uid, state, createdMs, pass, beginsMs: owed } = now;
-  return { uid, state, createdMs, pass, beginsMs: owed, ...settingsOf(spec, { secrets: keys }, secret ?? vault.open(keys[0]?.sealed ?? '')) };
+  const { uid, state, createdMs, pass, beginsMs, bornMs } = now;
+  return { uid, state, createdMs, pass, beginsMs, bornMs, ...settingsOf(spec, { secrets: keys }, secret ?? vault.open(keys[0]?.sealed ?? '')) };
 }
 
 const LATER: readonly (readonly [member: string, of: (spec: SubscriptionSpec) => object | undefined])[] = [

@@ -285,7 +285,7 @@ export function createLanes(needs: Needs): Lanes {
     const { value } = subscriber.versioned;
     for (const [key, lane] of subscriber.lanes) {
       // Until an event is newer than the subscription, its row is what tells where it began (see recovery.ts).
-      if (lane.isCovered && lane.hasRow && (tails.get(lane.shard) as Tail).end.timeMs >= value.createdMs) {
+      if (lane.isCovered && lane.hasRow && (tails.get(lane.shard) as Tail).end.timeMs > value.bornMs) {
         recorder.add({ idle: { lane: lane.name, shard: lane.shard } });
         lane.forgetRow();
       }
@@ -492,9 +492,10 @@ export function createLanes(needs: Needs): Lanes {
       const cursors = new Map<string, Cursor>();
       for (const shard of log.shards()) {
         const { last, end } = await log.bounds(shard);
-        const position = timeMs === 'end' ? end : timeMs === 'start' ? await log.positionAt(shard, 0) : await log.positionAt(shard, timeMs);
-        const isLast = last !== undefined && last.position === position;
-        cursors.set(shard, { log: log.identity, position, timeMs: isLast ? last.timeMs : typeof timeMs === 'number' ? timeMs : clock.now(), idHash: '' });
+        // Of an empty shard no time is known: 0 is before whatever comes.
+        const endMs = last?.timeMs ?? 0;
+        const position = timeMs === 'end' ? end : await log.positionAt(shard, timeMs === 'start' ? 0 : timeMs);
+        cursors.set(shard, { log: log.identity, position, timeMs: timeMs === 'end' ? endMs : timeMs === 'start' ? 0 : timeMs, idHash: '' });
       }
       return cursors;
     },

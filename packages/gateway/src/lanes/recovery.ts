@@ -121,7 +121,7 @@ function storedCursor(known: Known, { uid, slot, versioned }: Subscriber, shard:
   const former = known.former.get(laneKey(uid, shard));
   if (former !== undefined) return { cursor: former.cursor, by: 'former' };
   const place = known.slots.get(laneKey(String(slot), shard));
-  return place !== undefined && place.cursor.timeMs >= versioned.value.createdMs ? { cursor: place.cursor, by: 'slot' } : undefined;
+  return place !== undefined && place.cursor.timeMs > versioned.value.bornMs ? { cursor: place.cursor, by: 'slot' } : undefined;
 }
 
 async function recoverShard(needs: Needs, known: Known, shard: string, add: Add): Promise<{ from: Place; end: Position }> {

@@ -89,8 +89,13 @@ export interface Subscription {
   readonly breaker: { readonly failures: number; readonly events: number } | false;
   readonly state: 'active' | 'paused';
   readonly createdMs: number;
-  /** Append time from which on it is owed events: what a lane goes by when the ledger knows nothing of it (a new shard, an older backup). */
+  /**
+   * On the log's clock (append times), which never runs backwards: the time from which on it is owed events, what a lane
+   * goes by when the ledger knows nothing of it (a new shard, an older backup); and the time of the newest event there
+   * was when it was created, so that a row of the ledger can be told to be newer.
+   */
   readonly beginsMs: number;
+  readonly bornMs: number;
   /** Counts the rewinds: the live lane's name is made from it (see lanes.ts). */
   readonly pass: number;
   readonly bounds: SubscriptionBounds;
