@@ -2,45 +2,42 @@
 import { logConformance } from '@millrace/conformance/log-conformance';
 import { storeConformance } from '@millrace/conformance/store-conformance';
 import { openEmbedded } from './embedded.ts';
+import type { EmbeddedOptions } from './embedded.ts';
 import { temporaryDirectory } from './testing.ts';
 
+async function openStore(options: Partial<EmbeddedOptions> = {}) {
+  const directory = temporaryDirectory();
+  const openIt = () => openEmbedded({ directory: directory.path, ...options });
+  let store = await openIt();
+  return {
+    store,
+    async reopen() {
+      await store.close();
+      return (store = await openIt());
+    },
+    async close() {
+      await store.close();
+      directory.remove();
+    },
+  };
+}
+
+async function openLog(options: Partial<EmbeddedOptions>) {
+  const { store, reopen, close } = await openStore(options);
+  return { log: store.log, reopen: async () => (await reopen()).log, close };
+}
+
+logConformance({ name: 'the embedded log', open: ({ now }) => openLog({ now }) });
+
 logConformance({
-  name: 'the embedded log',
-  async open({ now }) {
-    const directory = temporaryDirectory();
-    let store = await openEmbedded({ directory: directory.path, now });
-    return {
-      log: store.log,
-      async reopen() {
-        await store.close();
-        store = await openEmbedded({ directory: directory.path, now });
-        return store.log;
-      },
-      async close() {
-        await store.close();
-        directory.remove();
-      },
-    };
-  },
+  name: 'the embedded log, every append sealed and nothing kept in memory',
+  open: ({ now }) => openLog({ now, segmentBytes: 1, tailBytes: 0 }),
 });
 
 storeConformance({
   name: 'the embedded directory and ledger',
   async open() {
-    const directory = temporaryDirectory();
-    let store = await openEmbedded({ directory: directory.path });
-    return {
-      directory: store.directory,
-      ledger: store.ledger,
-      async reopen() {
-        await store.close();
-        store = await openEmbedded({ directory: directory.path });
-        return store;
-      },
-      async close() {
-        await store.close();
-        directory.remove();
-      },
-    };
+    const { store, reopen, close } = await openStore();
+    return { directory: store.directory, ledger: store.ledger, reopen, close };
   },
 });

@@ -1,4 +1,5 @@
 /** Housekeeping, one thing at a time: full hot tables are sealed, what has expired or is too much is dropped. */
+import { Problem } from '@millrace/core/problem';
 import { isStorageError } from './faults.ts';
 import type { FileList } from './files.ts';
 import type { Hot } from './hot.ts';
@@ -40,8 +41,6 @@ export interface HouseOptions {
   readonly took: (through: number) => void;
 }
 
-class Stopped extends Error {}
-
 export function createHouse(options: HouseOptions): House {
   const { state, names, files, sealed, removed, hots, maxBytes, turn, changed } = options;
   const { fault } = options;
@@ -51,7 +50,7 @@ export function createHouse(options: HouseOptions): House {
 
   async function turnOrStop(): Promise<void> {
     await turn();
-    if (isClosing) throw new Stopped('The store is being closed');
+    if (isClosing) throw new Problem('log_unavailable', 'The store is being closed');
   }
 
   async function keepNow(nowMs: number): Promise<void> {
@@ -94,8 +93,8 @@ export function createHouse(options: HouseOptions): House {
     keep,
     keepQuietly(nowMs) {
       keep(nowMs).catch((error: unknown) => {
-        // Not the disk: a bug. As an unhandled rejection it ends the thread.
-        if (!isStorageError(error) && !(error instanceof Stopped)) throw error;
+        // Neither the disk nor a close: a bug. As an unhandled rejection it ends the thread.
+        if (!isStorageError(error) && !(error instanceof Problem)) throw error;
       });
     },
     async close() {

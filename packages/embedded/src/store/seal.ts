@@ -12,6 +12,7 @@
 import { open, stat } from 'node:fs/promises';
 import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { Problem } from '@millrace/core/problem';
 import { isStorageError } from './faults.ts';
 import type { FileList, SealedFile } from './files.ts';
 import type { Hot } from './hot.ts';
@@ -73,7 +74,7 @@ export async function seal(hot: Hot, nowMs: number, context: SealContext): Promi
   } catch (error) {
     files.reload();
     // After a failed fsync nobody knows whether the list counts. Then the files stay, and the thread ends.
-    if (isStorageError(error)) for (const { name } of built) remove(files, name);
+    if (isStorageError(error) || error instanceof Problem) for (const { name } of built) remove(files, name);
     throw error;
   }
   reached('listed');

@@ -373,8 +373,7 @@ export function createLanes(needs: Needs): Lanes {
       needs.onRunLost(run);
     }
     for (const { subscriber, parked, parkedBytes, held, deadLetters } of counts) {
-      subscriber.bounds.counts.deadLetters += deadLetters;
-      Object.assign(subscriber.bounds.counts, { parked, parkedBytes, held });
+      Object.assign(subscriber.bounds.counts, { parked, parkedBytes, held, deadLetters });
     }
     for (const [shard, { from, end }] of places) {
       makeTail(shard, from);
@@ -388,7 +387,6 @@ export function createLanes(needs: Needs): Lanes {
   /** A range may stand beyond the bound of dead letters: there is one per change of the log, and losing it would be silent. */
   function lostRange({ subscriber, name, shard, was, now }: Parameters<Parameters<typeof recover>[0]['lostRange']>[0]): DeadLetter {
     const place = { lane: name, shard, position: was.position };
-    subscriber.bounds.counts.deadLetters++;
     needs.onNotice({ kind: 'log_changed', environment: subscriber.environment, subscription: subscriber.id, after: was.position, through: now.position });
     const detail = 'the log no longer holds the event at which this subscription stood: what came after it there can not be known';
     const range = { through: now.position, throughTimeMs: now.timeMs };

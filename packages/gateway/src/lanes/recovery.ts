@@ -82,7 +82,7 @@ export async function recover(needs: Needs): Promise<Recovery> {
     const cursor = { log: log.identity, position: '', timeMs: 0, idHash: '' };
     if (subscriber !== undefined) add({ subscriber, name, shard, kind: 'drain', cursor, hasRow: false });
   }
-  return { places, lanes: [...lanes.values()], counts: countsOf(needs, known), lostRuns };
+  return { places, lanes: [...lanes.values()], counts: countsOf(needs, known, await ledger.deadLetterCounts()), lostRuns };
 }
 
 interface Known {
@@ -157,8 +157,10 @@ function recoverRun({ log, subscribers }: Needs, known: Known, run: Versioned<Ru
   }
 }
 
-function countsOf({ subscribers }: Needs, known: Known): Recovery['counts'] {
-  const counts = new Map([...subscribers.values()].map((subscriber) => [subscriber.uid, { subscriber, parked: 0, parkedBytes: 0, held: 0, deadLetters: known.dead.get(subscriber.uid) ?? 0 }]));
+/** Dead letters are counted again: moving to a new log has written some. */
+function countsOf({ subscribers }: Needs, known: Known, letters: readonly { readonly subscription: string; readonly count: number }[]): Recovery['counts'] {
+  const dead = new Map(letters.map(({ subscription, count }) => [subscription, count]));
+  const counts = new Map([...subscribers.values()].map((subscriber) => [subscriber.uid, { subscriber, parked: 0, parkedBytes: 0, held: 0, deadLetters: dead.get(subscriber.uid) ?? 0 }]));
   for (const { lane, parked, parkedBytes, held } of known.open.values()) {
     const sum = counts.get(uidOf(lane));
     if (sum === undefined) continue;
