@@ -10,7 +10,6 @@
 import { isJsonType, startDraft } from './attributes.ts';
 import { decodeJsonBatch, decodeJsonEvent } from './cloud-events-json.ts';
 import type { EventDraft } from './draft.ts';
-import { attributesOf } from './event-bytes.ts';
 import type { Event } from './event.ts';
 import { pointerTo } from './json-pointer.ts';
 import { Problem } from './problem.ts';
@@ -121,19 +120,32 @@ function decodeHeader(value: string): string | undefined {
 }
 
 /** Everything but printable ASCII, and of that space, double quote and percent (section 3.1.3.2). */
+const UNSAFE = /[^!#$&-~]+/;
+const ALL_UNSAFE = new RegExp(UNSAFE, 'g');
+
 function encodeHeader(value: string): string {
-  return value.toWellFormed().replace(/[^!#$&-~]+/g, (run) => encodeURIComponent(run));
+  // Nearly no value has one, and looking costs a tenth of replacing.
+  return UNSAFE.test(value) ? value.toWellFormed().replace(ALL_UNSAFE, (run) => encodeURIComponent(run)) : value;
 }
 
 /** The event in binary mode: lower-case header names. Without a payload the body is empty and there is no content type. */
 export function encodeBinary(event: Event): { readonly headers: Record<string, string>; readonly body: Uint8Array } {
-  const { datacontenttype, ...attributes } = attributesOf(event);
-  const headers: Record<string, string> = { 'ce-specversion': '1.0' };
-  for (const [name, value] of Object.entries(attributes)) headers[`ce-${name}`] = encodeHeader(String(value));
+  const { id, source, type, subject, time, datacontenttype, dataschema, extensions, data } = event;
+  // Names written out: names put together for every event cost more than their values.
+  const headers: Record<string, string> = {
+    'ce-specversion': '1.0',
+    'ce-id': encodeHeader(id),
+    'ce-source': encodeHeader(source),
+    'ce-type': encodeHeader(type),
+  };
+  if (subject !== undefined) headers['ce-subject'] = encodeHeader(subject);
+  if (time !== undefined) headers['ce-time'] = encodeHeader(time);
+  if (dataschema !== undefined) headers['ce-dataschema'] = encodeHeader(dataschema);
+  for (const name in extensions) headers[`ce-${name}`] = encodeHeader(String(extensions[name]));
   // Absent means JSON inside the gateway; on the wire it has to be said. A native producer's type may be no header value.
-  if (event.data !== undefined || datacontenttype !== undefined)
-    headers['content-type'] = headerSafe(String(datacontenttype ?? 'application/json'));
-  return { headers, body: event.data ?? new Uint8Array() };
+  if (data !== undefined || datacontenttype !== undefined)
+    headers['content-type'] = headerSafe(datacontenttype ?? 'application/json');
+  return { headers, body: data ?? new Uint8Array() };
 }
 
 function headerSafe(contentType: string): string {

@@ -13,6 +13,8 @@ const FORMAT = 1;
 const HEAD_BYTES = 6;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+/** Room for the attributes of nearly every event. */
+const scratch = new Uint8Array(8_192);
 const CORE = new Set(['id', 'source', 'type', 'subject', 'time', 'datacontenttype', 'dataschema']);
 
 /** All attributes of an event as one flat object, in the names of the CloudEvents JSON format. */
@@ -22,15 +24,26 @@ export function attributesOf(event: Event): Record<string, AttributeValue> {
 }
 
 export function encodeEvent(event: Event): Uint8Array<ArrayBuffer> {
-  const attributes = encoder.encode(JSON.stringify(attributesOf(event)));
-  const data = event.data;
-  const bytes = new Uint8Array(HEAD_BYTES + attributes.length + (data?.length ?? 0));
+  const attributes = utf8(JSON.stringify(attributesOf(event)));
+  const { data } = event;
+  const { length } = attributes;
+  const bytes = new Uint8Array(HEAD_BYTES + length + (data?.length ?? 0));
   bytes[0] = FORMAT;
   bytes[1] = data === undefined ? 0 : 1;
-  new DataView(bytes.buffer).setUint32(2, attributes.length);
+  bytes[2] = length >>> 24;
+  bytes[3] = length >>> 16;
+  bytes[4] = length >>> 8;
+  bytes[5] = length;
   bytes.set(attributes, HEAD_BYTES);
-  if (data !== undefined) bytes.set(data, HEAD_BYTES + attributes.length);
+  if (data !== undefined) bytes.set(data, HEAD_BYTES + length);
   return bytes;
+}
+
+/** A view that is good until the next call: the attributes are copied at once, into the array they share with the payload. */
+function utf8(text: string): Uint8Array {
+  // A code unit takes at most three bytes of UTF-8.
+  if (text.length * 3 > scratch.length) return encoder.encode(text);
+  return scratch.subarray(0, encoder.encodeInto(text, scratch).written);
 }
 
 /** The payload of the result is a view into `bytes`. Throws a RangeError on what encodeEvent did not make. */
@@ -39,9 +52,13 @@ export function decodeEvent(bytes: Uint8Array): Event {
   const attributesEnd = HEAD_BYTES + new DataView(bytes.buffer, bytes.byteOffset).getUint32(2);
   if (attributesEnd > bytes.length) throw new RangeError('the encoded event is cut short');
   const attributes: Record<string, AttributeValue> = JSON.parse(decoder.decode(bytes.subarray(HEAD_BYTES, attributesEnd)));
-  const core: Record<string, AttributeValue> = {};
   const extensions: Record<string, AttributeValue> = {};
-  for (const [name, value] of Object.entries(attributes)) (CORE.has(name) ? core : extensions)[name] = value;
-  const event = { ...core, extensions } as unknown as Event;
-  return bytes[1] === 1 ? { ...event, data: bytes.subarray(attributesEnd) } : event;
+  const event: Record<string, unknown> = {};
+  for (const name in attributes) {
+    if (CORE.has(name)) event[name] = attributes[name];
+    else extensions[name] = attributes[name] as AttributeValue;
+  }
+  event['extensions'] = extensions;
+  if (bytes[1] === 1) event['data'] = bytes.subarray(attributesEnd);
+  return event as unknown as Event;
 }

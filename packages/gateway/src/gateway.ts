@@ -72,6 +72,7 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     match,
     topic,
     topics: registry.topics,
+    run: registry.run,
     onNotice,
     onRunDone: (run) => void replays.finish(run).catch(reportLog),
     onRunLost: ({ environment, id }) => void replays.cancel(environment, id).catch(reportLog),

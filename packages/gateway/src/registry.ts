@@ -13,6 +13,7 @@ export interface Registry {
   subscription(environment: string, id: string): Versioned<Subscription> | undefined;
   subscriptions(): Iterable<Versioned<Subscription>>;
   topics(): Iterable<Versioned<Topic>>;
+  run(environment: string, id: string): Run | undefined;
   runs(): Iterable<Versioned<Run>>;
   /** Takes a change in before the watch brings it; telling it twice is harmless. */
   tell(change: Change): void;
@@ -81,6 +82,7 @@ export function createRegistry({ directory, onChange }: { directory: Directory; 
     subscription: (environment, id) => known.subscription.get(nameOf(environment, id)) as Versioned<Subscription> | undefined,
     subscriptions: () => known.subscription.values() as Iterable<Versioned<Subscription>>,
     topics: () => known.topic.values() as Iterable<Versioned<Topic>>,
+    run: (environment, id) => known.run.get(nameOf(environment, id))?.value as Run | undefined,
     runs: () => known.run.values() as Iterable<Versioned<Run>>,
     tell,
   };

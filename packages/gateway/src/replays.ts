@@ -101,9 +101,11 @@ export function createReplays({ log, directory, registry, lanes, recorder, match
       const subscriber = subscriberOf(environment, id);
       const found = await directory.get('subscription', environment, id);
       if (found === undefined || found.value.uid !== subscriber.uid) throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
-      const cursors = await lanes.cursorsAt(beginning(from));
       const value: Subscription = { ...found.value, pass: found.value.pass + 1 };
+      let cursors = await lanes.cursorsAt(beginning(from));
       await rowsFor(value, cursors);
+      // A shard may have appeared meanwhile: it is set back like the others.
+      while (cursors.size < log.shards().length) await rowsFor(value, (cursors = await lanes.cursorsAt(beginning(from))));
       const now = await directory.put('subscription', environment, id, value, found.version);
       await lanes.rewind(now, cursors);
       registry.tell({ kind: 'subscription', environment, id, now });

@@ -22,18 +22,17 @@ export async function serve(
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
 
-  const starting = start({
-    options,
-    version,
-    openStore,
-    onNotice: screen.notice,
-    onDeclared: screen.declared,
-    onError: screen.unexpected,
-    onFailure: fail,
-  });
-  stopOnSignals(starting, screen, fail);
+  stopOnSignals(() => running, screen, fail);
   try {
-    running = await starting;
+    running = await start({
+      options,
+      version,
+      openStore,
+      onNotice: screen.notice,
+      onDeclared: screen.declared,
+      onError: screen.unexpected,
+      onFailure: fail,
+    });
   } catch (error) {
     return fail(error);
   }
@@ -42,20 +41,19 @@ export async function serve(
   await running.sendSample?.().then(screen.sampleSent);
 }
 
-/** The first signal lets everything end, also a start that is still under way; the second ends at once. */
-function stopOnSignals(starting: Promise<Running>, screen: Screen, fail: (error: unknown) => void): void {
+/** The first signal lets everything end, the second ends at once; so does one while nothing was accepted yet. */
+function stopOnSignals(runningNow: () => Running | undefined, screen: Screen, fail: (error: unknown) => void): void {
   let stopping = false;
   for (const [signal, code] of Object.entries(SIGNALS)) {
     process.on(signal, () => {
-      if (stopping) process.exit(code);
+      const running = runningNow();
+      if (stopping || running === undefined) process.exit(code);
       stopping = true;
       screen.stopping();
-      starting
-        .then((running) => running.stop())
-        .then(() => {
-          screen.stopped();
-          process.exit(0);
-        }, fail);
+      running.stop().then(() => {
+        screen.stopped();
+        process.exit(0);
+      }, fail);
     });
   }
 }

@@ -81,22 +81,18 @@ export async function seal(hot: Hot, nowMs: number, context: SealContext): Promi
 }
 
 function classesOf(hot: Hot, names: Names): Map<string, number[]> {
-  const classes = new Map<string, number[]>();
-  for (const [topic] of hot.topics()) {
-    const label = CLASSES.find(([, upToMs]) => names.topic(topic).retentionMs <= upToMs)![0];
-    classes.set(label, [...(classes.get(label) ?? []), topic]);
-  }
-  return classes;
+  const topics = [...hot.topics()].map(([topic]) => topic);
+  return Map.groupBy(topics, (topic) => CLASSES.find(([, upToMs]) => names.topic(topic).retentionMs <= upToMs)![0]);
 }
 
 async function buildEvents(hot: Hot, label: string, topics: readonly number[], context: SealContext): Promise<SealedFile> {
   const name = fileName(hot, label);
-  const extents = new Map([...hot.topics()].filter(([topic]) => topics.includes(topic)));
+  const all = new Map(hot.topics());
+  const extents = new Map(topics.map((topic) => [topic, all.get(topic)!]));
   const bytes = await build(name, EVENTS_SCHEMA, hot, context, async ({ db }) => {
-    const isAll = extents.size === [...hot.topics()].length;
     const copy = db.prepare(`
       INSERT INTO sealed.events SELECT offset, time_ms, topic, app, audience, bytes FROM hot_${hot.number}
-      WHERE offset > ? AND offset <= ? ${isAll ? '' : `AND topic IN (${topics.join()})`}
+      WHERE offset > ? AND offset <= ? ${extents.size === all.size ? '' : `AND topic IN (${topics.join()})`}
     `);
     for await (const [after, through] of pieces(hot, context)) copy.run(after, through);
     const copied = Number(db.prepare('SELECT count(*) AS records FROM sealed.events').get()!['records']);

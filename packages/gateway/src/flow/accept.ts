@@ -34,6 +34,17 @@ const RESERVED = new Set(['id', 'source', 'type', 'subject', 'time', 'dataconten
 export function createAccept({ topic, clock, limits }: Needs): Accept {
   const randomBytes = bytesFrom(clock);
   const keyPaths = new Map<string, (data: unknown) => string | undefined>();
+  let isoOfMs = Number.NaN;
+  let iso = '';
+
+  /** Events of one call are nearly always of one millisecond. */
+  function isoOf(ms: number): string {
+    if (ms !== isoOfMs) {
+      iso = new Date(ms).toISOString();
+      isoOfMs = ms;
+    }
+    return iso;
+  }
 
   function entryOf(draft: Draft, { environment, app, idempotencyKey }: Publish): Entry {
     checkTopic(draft.type, '/type');
@@ -46,7 +57,7 @@ export function createAccept({ topic, clock, limits }: Needs): Accept {
       throw new Problem('payload_too_large', `the attributes take more than ${limits.attributeBytes} bytes`);
     }
     const dedupe = dedupeOf(draft, event, idempotencyKey, limits.dedupeWindowMs);
-    return { environment, app, event, bytes, ...(dedupe === undefined ? {} : { dedupe }) };
+    return dedupe === undefined ? { environment, app, event, bytes } : { environment, app, event, bytes, dedupe };
   }
 
   /** Fills in what the publisher left out. The given members are taken as they are: a codec has checked their form, or we do. */
@@ -56,13 +67,13 @@ export function createAccept({ topic, clock, limits }: Needs): Accept {
     checkText(draft.source, '/source', 1_024);
     checkText(draft.subject, '/subject', 1_024);
     const extensions: Record<string, string | number | boolean> = {};
-    for (const [name, value] of Object.entries(draft.extensions ?? {})) {
+    for (const [name, value] of draft.extensions === undefined ? [] : Object.entries(draft.extensions)) {
       if (!ATTRIBUTE_NAME.test(name) || RESERVED.has(name)) {
         throw new Problem('invalid_event', `'${name.slice(0, 40)}' is not a name for an extension attribute`, { pointer: `/${name.slice(0, 40)}` });
       }
       extensions[name] = value;
     }
-    const event = { ...draft, id: draft.id ?? newId('evt', nowMs, randomBytes), source: draft.source ?? `/apps/${app}`, time: draft.time ?? new Date(nowMs).toISOString(), extensions };
+    const event = { ...draft, id: draft.id ?? newId('evt', nowMs, randomBytes), source: draft.source ?? `/apps/${app}`, time: draft.time ?? isoOf(nowMs), extensions };
     if (declared.keyPath !== undefined && extensions['partitionkey'] === undefined) {
       const key = keyAt(declared.keyPath, event);
       if (key !== undefined) extensions['partitionkey'] = key;

@@ -3,7 +3,7 @@
  * outcome. What a failure means for the next attempt, the key and the breaker is the lane's matter.
  */
 import { hash } from 'node:crypto';
-import { encodeBinary, encodeStructured } from '@millrace/core/cloud-events-http';
+import { encodeBinary, encodeStructured, STRUCTURED_TYPE } from '@millrace/core/cloud-events-http';
 import type { Event } from '@millrace/core/event';
 import { webhookId } from '@millrace/core/webhook-id';
 import type { Clock } from '../ports/clock.ts';
@@ -52,21 +52,18 @@ const SLOW_DOWN: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 const sha256 = (bytes: Uint8Array): Uint8Array => hash('sha256', bytes, 'buffer');
 
 export function createDeliver({ sender, clock }: { sender: Sender; clock: Clock }): Deliver {
+  const messageOf = createMessages();
+
   return async (target, record, run) => {
     const startedMs = clock.now();
-    const { headers, body } = messageOf(target, record);
-    const identity = { subscription: target.uid, publisher: record.app, source: record.event.source, id: record.event.id };
+    const { headers, body } = messageOf(record, target.body);
+    const { app: publisher, event } = record;
+    const identity = { subscription: target.uid, publisher, source: event.source, id: event.id };
     const id = webhookId(run === undefined ? identity : { ...identity, run }, sha256);
     const result = await sender.send({
       subscription: target.uid,
       url: target.url,
-      headers: {
-        ...target.headers,
-        ...headers,
-        ...target.sign(id, Math.floor(startedMs / 1_000), body),
-        'x-idempotency-key': id,
-        'millrace-subscription': target.id,
-      },
+      headers: signed(target, { id, startedMs, headers, body }),
       body,
       timeoutMs: target.timeoutMs,
     });
@@ -74,30 +71,64 @@ export function createDeliver({ sender, clock }: { sender: Sender; clock: Clock 
   };
 }
 
-function messageOf({ body: form }: Target, { event, position }: LogRecord): { headers: Record<string, string>; body: Uint8Array } {
-  const sequenced = withSequence(event, position);
-  if (form === 'event') return { headers: { 'content-type': 'application/cloudevents+json' }, body: encodeStructured(sequenced) };
-  const { headers, body } = encodeBinary(sequenced);
-  return { headers, body: body ?? NOTHING };
+interface Message {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+/** The request of one delivery: what is the event's, what the target adds, what proves who sent it. */
+function signed(target: Target, { id, startedMs, headers: own, body }: Message & { id: string; startedMs: number }): Record<string, string> {
+  // One copy, then member by member: each further spread cost as much as the first.
+  const headers: Record<string, string> = { ...own };
+  for (const name in target.headers) headers[name] ??= target.headers[name] as string;
+  const signature = target.sign(id, Math.floor(startedMs / 1_000), body);
+  for (const name in signature) headers[name] = signature[name] as string;
+  headers['x-idempotency-key'] = id;
+  headers['millrace-subscription'] = target.id;
+  return headers;
+}
+
+/** Messages of records, the last one kept: an event for many subscriptions goes out to one after the other. */
+function createMessages(): (record: LogRecord, form: Target['body']) => Message {
+  let lastRecord: LogRecord | undefined;
+  let lastForm: Target['body'] | undefined;
+  let last: Message = { headers: {}, body: NOTHING };
+  return (record, form) => {
+    if (record === lastRecord && form === lastForm) return last;
+    last = form === 'event' ? asEvent(record) : asData(record);
+    lastRecord = record;
+    lastForm = form;
+    return last;
+  };
+}
+
+function asEvent({ event, position }: LogRecord): Message {
+  const sequenced = hasSequence(event) ? event : { ...event, extensions: { ...event.extensions, sequence: position } };
+  return { headers: { 'content-type': STRUCTURED_TYPE }, body: encodeStructured(sequenced) };
+}
+
+function asData({ event, position }: LogRecord): Message {
+  const { headers, body } = encodeBinary(event);
+  if (!hasSequence(event)) headers['ce-sequence'] = position;
+  return { headers, body };
 }
 
 /** The place in the log, sortable, by which a receiver may refuse what is older than it has. A publisher's own is kept. */
-function withSequence(event: Event, position: string): Event {
-  if (event.extensions['sequence'] !== undefined) return event;
-  return { ...event, extensions: { ...event.extensions, sequence: position } };
+function hasSequence({ extensions }: Event): boolean {
+  return extensions['sequence'] !== undefined;
 }
 
 function outcomeOf(result: SendResult, startedMs: number): Outcome {
-  const common = { startedMs, durationMs: result.durationMs };
+  const { durationMs } = result;
   if ('error' in result) {
     const evidence = UNREACHABLE.has(result.error) ? 'unreachable' : 'failing';
     const kind = result.error === 'aborted' ? 'aborted' : 'failed';
-    return { ...common, kind, cause: result.error, status: 0, evidence, slowDown: false, snippet: result.detail.slice(0, 1_024) };
+    const snippet = result.detail.slice(0, 1_024);
+    return { kind, cause: result.error, status: 0, evidence, slowDown: false, snippet, startedMs, durationMs };
   }
   const { status, retryAfterMs, snippet = '' } = result;
   const delivered = status >= 200 && status < 300;
   return {
-    ...common,
     kind: delivered ? 'delivered' : 'failed',
     cause: delivered ? '' : `http_${status}`,
     status,
@@ -105,6 +136,8 @@ function outcomeOf(result: SendResult, startedMs: number): Outcome {
     // 502, 503 and 504 without Retry-After are the breaker's matter; 429 asks for slowness by itself.
     slowDown: status === 429 || (SLOW_DOWN.has(status) && retryAfterMs !== undefined),
     snippet: delivered ? '' : snippet,
+    startedMs,
+    durationMs,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   };
 }

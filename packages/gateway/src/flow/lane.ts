@@ -103,7 +103,7 @@ export type LaneKind =
   /** The subscription's own. */
   | 'live'
   /** A replay: reads up to `until` and ends. */
-  | { readonly until: Position; readonly run: string; readonly ids: 'same' | 'as-new' }
+  | { readonly until: Position }
   /** Only what is parked under a name that is no longer read for: former passes, runs that ended. */
   | 'drain';
 
@@ -111,6 +111,8 @@ interface Needs {
   readonly name: string;
   readonly shard: string;
   readonly kind: LaneKind;
+  /** The run whose deliveries have ids of their own. */
+  readonly asNew: string | undefined;
   readonly environment: string;
   /** The subscription's id. */
   readonly subscription: string;
@@ -440,8 +442,7 @@ export function createLane(needs: Needs): Lane {
   }
 
   async function attempt(delivery: Delivery, probe: boolean): Promise<void> {
-    const run = typeof kind === 'object' && kind.ids === 'as-new' ? kind.run : undefined;
-    const outcome = await needs.deliver(needs.target(), delivery.record as LogRecord, run);
+    const outcome = await needs.deliver(needs.target(), delivery.record as LogRecord, needs.asNew);
     if (!ended) finish(delivery, probe, outcome);
     turns.giveBack(delivery.size);
     if (ended) endpoint.ended(delivery.size, delivery.row === 'parked', probe, { ...outcome, kind: 'aborted' }, '');

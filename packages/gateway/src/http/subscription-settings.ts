@@ -120,7 +120,19 @@ export function fromOf(from: string): From {
 
 /** Never with a secret. */
 export function showSubscription({ id, value }: Versioned<Subscription>): object {
-  const { uid: _uid, app, topics, filter, deliver, retry, createdMs, beginsMs: _begins, bornMs: _born, pass: _pass, ...rest } = value;
+  const {
+    uid: _uid,
+    app,
+    topics,
+    filter,
+    deliver,
+    retry,
+    createdMs,
+    beginsMs: _begins,
+    bornMs: _born,
+    pass: _pass,
+    ...rest
+  } = value;
   const { secrets: _secrets, ...webhook } = deliver.webhook;
   return {
     id,

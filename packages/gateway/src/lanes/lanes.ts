@@ -62,6 +62,8 @@ interface Needs {
   readonly match: Match<Indexed>;
   readonly topic: (environment: string, name: string) => Topic | undefined;
   readonly topics: () => Iterable<Versioned<Topic>>;
+  /** A run by its id, also one that has ended. */
+  readonly run: (environment: string, id: string) => Run | undefined;
   readonly onNotice: (notice: Notice) => void;
   /** Every lane of a run has sent what it had to. */
   readonly onRunDone: (run: string) => void;
@@ -105,12 +107,14 @@ export function createLanes(needs: Needs): Lanes {
 
   function make(subscriber: Subscriber, name: string, shard: string, kind: LaneKind): Lane {
     const tail = tails.get(shard) as Tail;
-    const run = typeof kind === 'object' ? runs.get(kind.run) : undefined;
-    const to = run?.value.to?.url;
+    // Also what a run left parked when it ended, or had redriven since, is the run's: its ids, its address.
+    const run = needs.run(subscriber.environment, name.slice(subscriber.uid.length + 1));
+    const to = run?.to?.url;
     const lane = createLane({
       name,
       shard,
       kind,
+      asNew: run?.ids === 'as-new' ? name.slice(subscriber.uid.length + 1) : undefined,
       environment: subscriber.environment,
       subscription: subscriber.id,
       log: log.identity,
@@ -159,6 +163,20 @@ export function createLanes(needs: Needs): Lanes {
     if (stopped || subscriber.lanes.get(laneKey(lane.name, lane.shard)) !== lane) return;
     lane.start({ cursor, hasRow, handled: handled ?? [], keyed: keyed ?? [], parked: 0, parkedBytes: 0, held: 0, ...open } satisfies Recovered);
     touch();
+  }
+
+  /** On shards that were discovered since the cursors were fixed it is owed events from its beginning. */
+  async function enterOtherShards(subscriber: Subscriber, cursors: ReadonlyMap<string, Cursor>): Promise<void> {
+    const { value } = subscriber.versioned;
+    const others = [...tails.keys()].filter((shard) => !cursors.has(shard));
+    // The lanes must be there before the tails ask for one.
+    const lanes = others.map((shard) => make(subscriber, liveName(value), shard, 'live'));
+    for (const lane of lanes) {
+      loading++;
+      const cursor = await untilItWorks(() => cursorOfTime(log, lane.shard, value.beginsMs));
+      loading--;
+      if (cursor !== undefined) void load(subscriber, lane, cursor, false);
+    }
   }
 
   async function untilItWorks<T>(read: () => Promise<T>): Promise<T | undefined> {
@@ -424,6 +442,7 @@ export function createLanes(needs: Needs): Lanes {
       const subscriber = enter(subscription);
       match.add(subscriber.indexed);
       for (const [shard, cursor] of cursors) void load(subscriber, make(subscriber, liveName(subscription.value), shard, 'live'), cursor, true);
+      void enterOtherShards(subscriber, cursors);
     },
     change(subscription) {
       const subscriber = subscribers.get(subscription.value.uid);
@@ -452,6 +471,7 @@ export function createLanes(needs: Needs): Lanes {
       match.add(subscriber.indexed);
       const name = liveName(subscription.value);
       for (const [shard, cursor] of cursors) void load(subscriber, make(subscriber, name, shard, 'live'), cursor, true);
+      void enterOtherShards(subscriber, cursors);
     },
     startRun(run) {
       const subscriber = subscribers.get(run.value.subscriptionUid);
@@ -459,7 +479,7 @@ export function createLanes(needs: Needs): Lanes {
       runs.set(run.id, run);
       const name = runName(subscriber.uid, run.id);
       for (const [shard, { after, until }] of Object.entries(run.value.spans)) {
-        const lane = make(subscriber, name, shard, { until, run: run.id, ids: run.value.ids });
+        const lane = make(subscriber, name, shard, { until });
         void load(subscriber, lane, { log: log.identity, position: after, timeMs: 0, idHash: '' }, false);
       }
     },

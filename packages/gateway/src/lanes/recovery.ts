@@ -153,7 +153,7 @@ function recoverRun({ log, subscribers }: Needs, known: Known, run: Versioned<Ru
   for (const [shard, { after, until }] of Object.entries(run.value.spans)) {
     const row = known.rows.get(laneKey(name, shard));
     const cursor = row?.cursor ?? { log: log.identity, position: after, timeMs: 0, idHash: '' };
-    add({ subscriber, name, shard, kind: { until, run: run.id, ids: run.value.ids }, cursor, hasRow: row !== undefined });
+    add({ subscriber, name, shard, kind: { until }, cursor, hasRow: row !== undefined });
   }
 }
 
