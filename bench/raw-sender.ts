@@ -9,16 +9,13 @@ import { newId } from '@millrace/core/ids';
 import { webhookId } from '@millrace/core/webhook-id';
 import { newSecret } from '@millrace/core/signatures';
 import { standardSign } from '@millrace/gateway/signing';
+import { cpuNow, cpuSince } from './cpu.ts';
 import { APP, eventsOf, TOPIC } from './rig.ts';
 
 export interface Order {
   readonly url: string;
   readonly count: number;
   readonly concurrency: number;
-}
-
-export interface Sent {
-  readonly cpuMs: number;
 }
 
 interface Request {
@@ -75,10 +72,9 @@ function post({ url, count, concurrency }: Order): Promise<void> {
 }
 
 process.on('message', (order: Order) => {
-  const before = process.cpuUsage();
+  const before = cpuNow();
   void post(order).then(() => {
-    const { user, system } = process.cpuUsage(before);
-    process.send?.({ cpuMs: (user + system) / 1_000 } satisfies Sent);
+    process.send?.(cpuSince(before));
   });
 });
 process.on('disconnect', () => process.exit());

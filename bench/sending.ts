@@ -1,16 +1,15 @@
 /** What `deliver` and `drain` share: a receiver, a raw sender beside us, and the figures of a pass. */
 import type { ChildProcess } from 'node:child_process';
+import { type Cpu, cpuNow, cpuSince } from './cpu.ts';
 import type { Sample } from './figure.ts';
 import { nextMessage, type Receiver, startProcess, startReceiver } from './processes.ts';
-import type { Order, Sent } from './raw-sender.ts';
+import type { Order } from './raw-sender.ts';
 
 export const CONCURRENCY = 64;
 
-export interface Timed {
+export interface Timed extends Cpu {
   readonly count: number;
   readonly ms: number;
-  /** Of the whole process, store thread included. */
-  readonly cpuMs: number;
   readonly bytes: number;
 }
 
@@ -31,14 +30,13 @@ export async function openRange(): Promise<Range> {
     receiver,
     async time(count, work) {
       const { arrived } = await receiver.expect(count);
-      const cpuBefore = process.cpuUsage();
+      const cpuBefore = cpuNow();
       const startedMs = performance.now();
       const worked = work();
       const { bytes } = await arrived;
       const ms = performance.now() - startedMs;
       await worked;
-      const { user, system } = process.cpuUsage(cpuBefore);
-      return { count, ms, cpuMs: (user + system) / 1_000, bytes };
+      return { count, ms, bytes, ...cpuSince(cpuBefore) };
     },
     async timeRaw(count) {
       const { arrived } = await receiver.expect(count);
@@ -55,8 +53,8 @@ export async function openRange(): Promise<Range> {
   };
 }
 
-function post(sender: ChildProcess, order: Order): Promise<Sent> {
-  const sent = nextMessage<Sent>(sender);
+function post(sender: ChildProcess, order: Order): Promise<Cpu> {
+  const sent = nextMessage<Cpu>(sender);
   sender.send(order);
   return sent;
 }
@@ -64,10 +62,11 @@ function post(sender: ChildProcess, order: Order): Promise<Sent> {
 export function samplesOf(name: string, ours: Timed, raw: Timed, aim: number): Sample[] {
   return [
     { name, unit: 'events/s', ours: perSecond(ours), raw: perSecond(raw), aim },
-    { name: `${name}, CPU`, unit: 'µs per event', ours: cpuMicros(ours), raw: cpuMicros(raw) },
+    { name: `${name}, CPU`, unit: 'µs per event', ours: micros(ours, ours.cpuMs), raw: micros(raw, raw.cpuMs) },
+    { name: `${name}, CPU of the main thread`, unit: 'µs per event', ours: micros(ours, ours.mainMs), raw: micros(raw, raw.mainMs) },
     { name: `${name}, on the wire`, unit: 'bytes per request', ours: ours.bytes / ours.count, raw: raw.bytes / raw.count },
   ];
 }
 
 const perSecond = ({ count, ms }: Timed): number => (count * 1_000) / ms;
-const cpuMicros = ({ count, cpuMs }: Timed): number => (cpuMs * 1_000) / count;
+const micros = ({ count }: Timed, ms: number): number => (ms * 1_000) / count;

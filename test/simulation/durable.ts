@@ -61,7 +61,9 @@ export function createDurable({ world, shards }: { readonly world: World; readon
       appends = [];
     },
     async loseTail(events) {
-      const kept = appends.flatMap(({ entries, timeMs }) => entries.map((entry) => ({ entries: [entry], timeMs }))).slice(0, -events);
+      const kept = appends
+        .flatMap(({ entries, timeMs }) => entries.map((entry) => ({ entries: [entry], timeMs })))
+        .slice(0, -events);
       log = newLog();
       for (const { entries, timeMs } of kept) {
         replayedMs = timeMs;

@@ -125,7 +125,12 @@ export function createEndpoints({ world, moodMs, poisonRate, poisons, onSent, on
         end(exchange, result);
         resolve(result);
       };
-      world.at(afterMs, `#${exchange.number} ${endpoint.host} answers event ${exchange.body.n}: ${'status' in result ? result.status : result.error}`, settle, life);
+      world.at(
+        afterMs,
+        `#${exchange.number} ${endpoint.host} answers event ${exchange.body.n}: ${'status' in result ? result.status : result.error}`,
+        settle,
+        life,
+      );
     });
   }
 
@@ -155,18 +160,28 @@ function badMood(random: Random): Mood {
     () => ({ kind: 'slow', fromMs: 100, toMs: 1_500 }),
     () => ({ kind: 'failing', rate: random.pick([0.3, 0.6, 1]), status: random.pick([500, 502, 503]) }),
     () => ({ kind: 'down', error: random.pick<SendError>(['refused', 'refused', 'dns', 'tls', 'reset', 'connect_timeout']) }),
-    () => ({ kind: 'throttling', rate: random.pick([0.3, 1]), ...(random.chance(0.8) ? { retryAfterMs: random.int(1, 8) * 250 } : {}) }),
+    () => ({
+      kind: 'throttling',
+      rate: random.pick([0.3, 1]),
+      ...(random.chance(0.8) ? { retryAfterMs: random.int(1, 8) * 250 } : {}),
+    }),
     () => ({ kind: 'rejecting', rate: random.pick([0.2, 0.5]), status: random.pick([400, 404, 422]) }),
     () => ({ kind: 'hanging' }),
   ];
   return random.pick(moods)();
 }
 
-function answerOf({ mood, poison, random }: Endpoint, { request, body }: Exchange): { readonly afterMs: number; readonly result: SendResult } {
+function answerOf(
+  { mood, poison, random }: Endpoint,
+  { request, body }: Exchange,
+): { readonly afterMs: number; readonly result: SendResult } {
   const quickMs = random.between(1, 20);
   const answer = (status: number, afterMs = quickMs, more: { retryAfterMs?: number } = {}) =>
     afterMs >= request.timeoutMs
-      ? { afterMs: request.timeoutMs, result: { error: 'timeout' as const, detail: 'no answer in time', durationMs: request.timeoutMs } }
+      ? {
+          afterMs: request.timeoutMs,
+          result: { error: 'timeout' as const, detail: 'no answer in time', durationMs: request.timeoutMs },
+        }
       : { afterMs, result: { status, durationMs: Math.round(afterMs), snippet: `status ${status}`, ...more } };
 
   if (poison !== undefined && ('topic' in poison ? poison.topic === body.topic : poison.key === body.key)) return answer(500);
@@ -179,7 +194,9 @@ function answerOf({ mood, poison, random }: Endpoint, { request, body }: Exchang
     case 'rejecting':
       return answer(random.chance(mood.rate) ? mood.status : 200);
     case 'throttling':
-      return random.chance(mood.rate) ? answer(429, quickMs, mood.retryAfterMs === undefined ? {} : { retryAfterMs: mood.retryAfterMs }) : answer(200);
+      return random.chance(mood.rate)
+        ? answer(429, quickMs, mood.retryAfterMs === undefined ? {} : { retryAfterMs: mood.retryAfterMs })
+        : answer(200);
     case 'down':
       return { afterMs: random.between(1, 40), result: { error: mood.error, detail: 'down', durationMs: 1 } };
     case 'hanging':

@@ -95,16 +95,32 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
 
   function checkMatch({ subscription, fact, redriven, lane }: Request): void {
     if (!subscriptions.may(subscription, fact)) {
-      verdict.broken('P2', 'an event goes only to who wants and may see it', `event ${fact.n} (${fact.topic}, audience ${fact.audience ?? 'none'}) to ${subscription.id} of ${subscription.present.app}`, [`event ${fact.n} `, subscription.id]);
+      verdict.broken(
+        'P2',
+        'an event goes only to who wants and may see it',
+        `event ${fact.n} (${fact.topic}, audience ${fact.audience ?? 'none'}) to ${subscription.id} of ${subscription.present.app}`,
+        [`event ${fact.n} `, subscription.id],
+      );
     }
     if (lane?.run !== undefined && !redriven && !owed.spans(lane.run, fact)) {
-      verdict.broken('P2', 'a run sends only the events it was started over', `event ${fact.n} at ${fact.shard} ${fact.position} by run ${lane.run.id} of ${subscription.id}`, [`event ${fact.n} `, `event ${fact.n}:`, lane.run.id]);
+      verdict.broken(
+        'P2',
+        'a run sends only the events it was started over',
+        `event ${fact.n} at ${fact.shard} ${fact.position} by run ${lane.run.id} of ${subscription.id}`,
+        [`event ${fact.n} `, `event ${fact.n}:`, lane.run.id],
+      );
     }
     const { from, endsWhenAsked, generation, hidden: notThere } = subscription.beginning;
     const live = !notThere.has(fact.shard) && lane !== undefined && lane.run === undefined && !redriven && !subscription.restored;
-    const isBefore = from === 'latest' && generation === fact.generation && fact.position <= (endsWhenAsked.get(fact.shard) ?? '');
+    const isBefore =
+      from === 'latest' && generation === fact.generation && fact.position <= (endsWhenAsked.get(fact.shard) ?? '');
     if (live && isBefore && subscription.present.pass === 0) {
-      verdict.broken('P2', 'a subscription from latest gets nothing from before its creation', `event ${fact.n} to ${subscription.id}`, [subscription.uid]);
+      verdict.broken(
+        'P2',
+        'a subscription from latest gets nothing from before its creation',
+        `event ${fact.n} to ${subscription.id}`,
+        [subscription.uid],
+      );
     }
   }
 
@@ -150,7 +166,7 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
     committed(commit) {
       journal.push(commit);
       const touched = mirror.apply(commit);
-          owed.committed(commit, touched);
+      owed.committed(commit, touched);
       order.committed(touched);
       attempts.committed(touched);
       bounds.committed(touched);
@@ -200,7 +216,8 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
     },
     async crashed(durable) {
       for (const lane of lanes.all) {
-        for (const delivery of lane.deliveries.values()) if (delivery.heardIn === life && !delivery.delivered) situations.count('crashAnswered');
+        for (const delivery of lane.deliveries.values())
+          if (delivery.heardIn === life && !delivery.delivered) situations.count('crashAnswered');
       }
       subscriptions.crashed();
       order.crashed();

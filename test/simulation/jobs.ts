@@ -24,7 +24,10 @@ interface Task {
 }
 
 /** Gives every result to `onResult`, until it says no. Results come as they are ready, in no order. */
-export async function runSeeds({ from, count, steps, skip = new Set(), jobs = availableParallelism() }: SeedRange, onResult: (result: SeedResult) => boolean): Promise<void> {
+export async function runSeeds(
+  { from, count, steps, skip = new Set(), jobs = availableParallelism() }: SeedRange,
+  onResult: (result: SeedResult) => boolean,
+): Promise<void> {
   let next = from;
   let stopped = false;
 
@@ -75,7 +78,17 @@ export async function runSafely(seed: number, options: Parameters<typeof runSeed
 }
 
 function failed(seed: number, promise: PromiseName, sentence: string, detail: string): SeedResult {
-  return { seed, steps: 0, events: 0, virtualMs: 0, hash: '', counts: emptyCounts(), crashes: 0, broken: [{ promise, sentence, detail, words: [] }], history: [] };
+  return {
+    seed,
+    steps: 0,
+    events: 0,
+    virtualMs: 0,
+    hash: '',
+    counts: emptyCounts(),
+    crashes: 0,
+    broken: [{ promise, sentence, detail, words: [] }],
+    history: [],
+  };
 }
 
 if (!isMainThread && parentPort !== null) {

@@ -21,7 +21,10 @@ interface Outcome {
 
 interface Summary {
   readonly seeds: number;
-  readonly failures: readonly { readonly seed: number; readonly broken: readonly { readonly promise: string; readonly sentence: string; readonly detail: string }[] }[];
+  readonly failures: readonly {
+    readonly seed: number;
+    readonly broken: readonly { readonly promise: string; readonly sentence: string; readonly detail: string }[];
+  }[];
 }
 
 const run = promisify(execFile);
@@ -63,26 +66,35 @@ async function mutateAll(): Promise<number> {
 async function brokenAlready(copy: string): Promise<readonly number[]> {
   const { failures } = await simulate(copy, ['--keep-going']);
   const seeds = failures.map(({ seed }) => seed);
-  if (seeds.length > 0) console.log(`THE FLOW IS NOT CLEAN: seeds ${seeds.join(', ')} break without a mutation and are left out\n`);
+  if (seeds.length > 0)
+    console.log(`THE FLOW IS NOT CLEAN: seeds ${seeds.join(', ')} break without a mutation and are left out\n`);
   return seeds;
 }
 
 /** packages/ and test/ are copied; of node_modules only @millrace leads to the copy, all else to the real one. */
 async function copyTree(): Promise<string> {
   const copy = await mkdtemp(join(tmpdir(), 'millrace-mutate-'));
-  await cp(join(ROOT, 'packages'), join(copy, 'packages'), { recursive: true, filter: (path) => !path.includes('/node_modules') });
+  await cp(join(ROOT, 'packages'), join(copy, 'packages'), {
+    recursive: true,
+    filter: (path) => !path.includes('/node_modules'),
+  });
   await cp(join(ROOT, 'test/simulation'), join(copy, 'test/simulation'), { recursive: true });
   await cp(join(ROOT, 'package.json'), join(copy, 'package.json'));
   await mkdir(join(copy, 'node_modules/@millrace'), { recursive: true });
   for (const name of await readdir(join(ROOT, 'node_modules'))) {
-    if (name !== '@millrace' && name !== '.bin') await symlink(join(ROOT, 'node_modules', name), join(copy, 'node_modules', name));
+    if (name !== '@millrace' && name !== '.bin')
+      await symlink(join(ROOT, 'node_modules', name), join(copy, 'node_modules', name));
   }
-  for (const name of await readdir(join(copy, 'packages'))) await symlink(join(copy, 'packages', name), join(copy, 'node_modules/@millrace', name));
+  for (const name of await readdir(join(copy, 'packages')))
+    await symlink(join(copy, 'packages', name), join(copy, 'node_modules/@millrace', name));
   return copy;
 }
 
 /** The mutated text. A text to be replaced that is not there exactly once means that the flow has changed: look again. */
-async function mutated({ name, file, find, replace }: Mutation, copy: string): Promise<{ readonly path: string; readonly before: string; readonly after: string }> {
+async function mutated(
+  { name, file, find, replace }: Mutation,
+  copy: string,
+): Promise<{ readonly path: string; readonly before: string; readonly after: string }> {
   const path = join(copy, file);
   const before = await readFile(path, 'utf8');
   const times = before.split(find).length - 1;
@@ -108,7 +120,11 @@ async function tryOne(mutation: Mutation, copy: string, broken: readonly number[
 async function simulate(copy: string, more: readonly string[]): Promise<Summary> {
   const script = join(copy, 'test/simulation/simulate.ts');
   try {
-    const { stdout } = await run(process.execPath, [script, '--seeds', values.seeds, '--json', ...more], { cwd: copy, maxBuffer: 64 * 1024 * 1024, timeout: 180_000 });
+    const { stdout } = await run(process.execPath, [script, '--seeds', values.seeds, '--json', ...more], {
+      cwd: copy,
+      maxBuffer: 64 * 1024 * 1024,
+      timeout: 180_000,
+    });
     return JSON.parse(stdout) as Summary;
   } catch (error) {
     const { stdout, stderr, killed } = error as { readonly stdout?: string; readonly stderr?: string; readonly killed?: boolean };

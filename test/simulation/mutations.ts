@@ -14,6 +14,7 @@ const ACCEPT = 'packages/gateway/src/flow/accept.ts';
 const MATCH = 'packages/gateway/src/flow/match.ts';
 const LANES = 'packages/gateway/src/lanes/lanes.ts';
 const ENDPOINT = 'packages/gateway/src/lanes/endpoint.ts';
+const BOUNDS = 'packages/gateway/src/lanes/bounds.ts';
 const BREAKER = 'packages/gateway/src/lanes/breaker.ts';
 const RECOVERY = 'packages/gateway/src/lanes/recovery.ts';
 const TAPE = 'packages/gateway/src/lanes/tape.ts';
@@ -23,74 +24,303 @@ const SUBSCRIPTIONS = 'packages/gateway/src/subscriptions.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
   // the record
-  { name: 'a park is skipped', file: LANE, find: 'recorder.add({ attempt, park }, () => {', replace: 'recorder.add({ attempt }, () => {' },
-  { name: 'a failed attempt is not recorded', file: LANE, find: 'recorder.add({ attempt, park }, () => {', replace: 'recorder.add({ park }, () => {' },
+  {
+    name: 'a park is skipped',
+    file: LANE,
+    find: 'recorder.add({ attempt, park }, () => {',
+    replace: 'recorder.add({ attempt }, () => {',
+  },
+  {
+    name: 'a failed attempt is not recorded',
+    file: LANE,
+    find: 'recorder.add({ attempt, park }, () => {',
+    replace: 'recorder.add({ park }, () => {',
+  },
   { name: 'no attempt is recorded', file: RECORD, find: 'attempts: batch.attempts,', replace: 'attempts: [],' },
-  { name: 'the cursor passes an open delivery', file: TAPE, find: 'cursor: (read) => open.peek()?.before ?? read,', replace: 'cursor: (read) => read,' },
-  { name: 'a lane row goes while something is open', file: LANE, find: 'return live && tape.size === 0;', replace: 'return live;' },
+  {
+    name: 'the cursor passes an open delivery',
+    file: TAPE,
+    find: 'cursor: (read) => open.peek()?.before ?? read,',
+    replace: 'cursor: (read) => read,',
+  },
+  {
+    name: 'a lane row goes while something is open',
+    file: LANE,
+    find: 'return live && tape.size === 0;',
+    replace: 'return live;',
+  },
   {
     name: 'the slot position gets ahead of an open lane',
     file: LANES,
     find: 'for (const lane of everyLane()) lane.checkpoint();\n    if (loading === 0) {',
     replace: 'if (loading === 0) {',
   },
-  { name: 'slots are written while lanes still load', file: LANES, find: 'if (loading === 0) {\n', replace: 'if (loading >= 0) {\n' },
-  { name: 'attempts above the cursor are forgotten at recovery', file: LANE, find: 'for (const position of positions) handled.add(position);', replace: '' },
-  { name: 'a replay advances the live cursor', file: LANE, find: 'recorder.add({ lane: { lane: name, shard, cursor: cursorAt(place, needs.log) } });', replace: "recorder.add({ lane: { lane: `${name.slice(0, name.indexOf('.'))}.p0`, shard, cursor: cursorAt(place, needs.log) } });" },
-  { name: 'a run is done before its outcomes are durable', file: LANES, find: 'void recorder.settled().then(() => needs.onRunDone(run.id));', replace: 'needs.onRunDone(run.id);' },
-  { name: 'the first cursors of a subscription are not written', file: SUBSCRIPTIONS, find: 'for (const [shard, cursor] of cursors) recorder.add({ lane: { lane: liveName(value), shard, cursor } });', replace: '' },
-  { name: 'a long wait keeps no bytes', file: LANE, find: 'if (delayMs > limits.keepBytesMs) delivery.kept ??= keptOf(delivery);', replace: '' },
-  { name: 'a schedule ends one attempt early', file: LANE, find: 'attempt: delivery.attempts - delivery.attemptsBefore + 1,', replace: 'attempt: delivery.attempts - delivery.attemptsBefore + 2,' },
-  { name: 'a redrive gets no fresh schedule', file: LANE, find: 'attempt: delivery.attempts - delivery.attemptsBefore + 1,', replace: 'attempt: delivery.attempts + 1,' },
-  { name: 'a change of settings drops what is parked', file: LANES, find: "if (wasPaused && subscription.value.state === 'active') subscriber.endpoint.probeNow();", replace: 'recorder.add({ dropLane: liveName(subscription.value) });' },
+  {
+    name: 'slots are written while lanes still load',
+    file: LANES,
+    find: 'if (loading === 0) {\n',
+    replace: 'if (loading >= 0) {\n',
+  },
+  {
+    name: 'attempts above the cursor are forgotten at recovery',
+    file: LANE,
+    find: 'for (const position of positions) handled.add(position);',
+    replace: '',
+  },
+  {
+    name: 'a replay advances the live cursor',
+    file: LANE,
+    find: 'recorder.add({ lane: { lane: name, shard, cursor: cursorAt(place, needs.log) } });',
+    replace:
+      "recorder.add({ lane: { lane: `${name.slice(0, name.indexOf('.'))}.p0`, shard, cursor: cursorAt(place, needs.log) } });",
+  },
+  {
+    name: 'a run is done before its outcomes are durable',
+    file: LANES,
+    find: 'void recorder.settled().then(() => needs.onRunDone(run.id));',
+    replace: 'needs.onRunDone(run.id);',
+  },
+  {
+    name: 'the first cursors of a subscription are not written',
+    file: SUBSCRIPTIONS,
+    find: 'for (const [shard, cursor] of cursors) recorder.add({ lane: { lane: liveName(value), shard, cursor } });',
+    replace: '',
+  },
+  {
+    name: 'a long wait keeps no bytes',
+    file: LANE,
+    find: 'if (delayMs > limits.keepBytesMs) delivery.kept ??= keptOf(delivery);',
+    replace: '',
+  },
+  {
+    name: 'a schedule ends one attempt early',
+    file: LANE,
+    find: 'attempt: delivery.attempts - delivery.attemptsBefore + 1,',
+    replace: 'attempt: delivery.attempts - delivery.attemptsBefore + 2,',
+  },
+  {
+    name: 'a redrive gets no fresh schedule',
+    file: LANE,
+    find: 'attempt: delivery.attempts - delivery.attemptsBefore + 1,',
+    replace: 'attempt: delivery.attempts + 1,',
+  },
+  {
+    name: 'a change of settings drops what is parked',
+    file: LANES,
+    find: "if (wasPaused && subscription.value.state === 'active') subscriber.endpoint.probeNow();",
+    replace: 'recorder.add({ dropLane: liveName(subscription.value) });',
+  },
 
   // order by key
-  { name: 'successors are not held', file: LANE, find: 'const behind = key !== undefined && keys.isBusy(key);', replace: 'const behind = false;' },
-  { name: 'a parked head lets its successor go', file: LANE, find: "pass(delivery);\n    if (delivery.key !== undefined) keys.setHead(delivery.key, undefined);\n", replace: "pass(delivery);\n    if (delivery.key !== undefined) release(delivery.key);\n" },
+  {
+    name: 'successors are not held',
+    file: LANE,
+    find: 'const behind = key !== undefined && keys.isBusy(key);',
+    replace: 'const behind = false;',
+  },
+  {
+    name: 'a parked head lets its successor go',
+    file: LANE,
+    find: 'pass(delivery);\n    if (delivery.key !== undefined) keys.setHead(delivery.key, undefined);\n',
+    replace: 'pass(delivery);\n    if (delivery.key !== undefined) release(delivery.key);\n',
+  },
   {
     name: 'a key is released before its dead letter is durable',
     file: LANE,
     find: "else release(delivery.key);\n      pump();\n    });\n    notify(delivery, outcome, 'dead');",
-    replace: "pump();\n    });\n    if (delivery.key !== undefined && !holds) release(delivery.key);\n    notify(delivery, outcome, 'dead');",
+    replace:
+      "pump();\n    });\n    if (delivery.key !== undefined && !holds) release(delivery.key);\n    notify(delivery, outcome, 'dead');",
   },
-  { name: 'a dead letter that should hold its key releases it', file: LANE, find: 'if (holds) keys.setHead(delivery.key, undefined);\n      else release(delivery.key);', replace: 'release(delivery.key);' },
-  { name: 'a held successor is written down before its head', file: LANE, find: 'if (!keys.headHasRow(delivery.key as string)) continue;', replace: '' },
-  { name: 'a discarded dead letter keeps holding its key', file: DEAD_LETTERS, find: 'if (letter.holdsKey !== undefined) lanes.drain(', replace: "if (letter.holdsKey === '') lanes.drain(" },
+  {
+    name: 'a dead letter that should hold its key releases it',
+    file: LANE,
+    find: 'if (holds) keys.setHead(delivery.key, undefined);\n      else release(delivery.key);',
+    replace: 'release(delivery.key);',
+  },
+  {
+    name: 'a held successor is written down before its head',
+    file: LANE,
+    find: 'if (!keys.headHasRow(delivery.key as string)) continue;',
+    replace: '',
+  },
+  {
+    name: 'a discarded dead letter keeps holding its key',
+    file: DEAD_LETTERS,
+    find: 'if (letter.holdsKey !== undefined) lanes.drain(',
+    replace: "if (letter.holdsKey === '') lanes.drain(",
+  },
 
   // bounds
-  { name: 'events are dropped at the bound of dead letters', file: LANE, find: 'if (!mayTake(record.size)) return false;', replace: 'if (endpoint.counts.deadLetters >= endpoint.subscription.bounds.deadLetters) return true;\n    if (!mayTake(record.size)) return false;' },
-  { name: 'successors are dropped at the bound of held ones', file: LANE, find: 'if (behind && endpoint.counts.held >= endpoint.subscription.bounds.held) return false;', replace: 'if (behind && endpoint.counts.held >= endpoint.subscription.bounds.held) return true;' },
-  { name: 'the bound of held ones is ignored', file: LANE, find: 'if (behind && endpoint.counts.held >= endpoint.subscription.bounds.held) return false;', replace: '' },
-  { name: 'what is in flight has no room among the dead letters', file: ENDPOINT, find: 'return counts.deadLetters + inFlight < endpoint.subscription.bounds.deadLetters;', replace: 'return counts.deadLetters < endpoint.subscription.bounds.deadLetters;' },
-  { name: 'what is in flight has no room among the parked', file: ENDPOINT, find: 'return counts.parked + reserved < bounds.parked &&', replace: 'return counts.parked < bounds.parked &&' },
+  {
+    name: 'events are dropped at the bound of dead letters',
+    file: LANE,
+    find: 'if (!mayTake(record.size)) return false;',
+    replace:
+      'if (counts.deadLetters >= settings().bounds.deadLetters) return true;\n    if (!mayTake(record.size)) return false;',
+  },
+  {
+    name: 'successors are dropped at the bound of held ones',
+    file: LANE,
+    find: 'if (behind && counts.held >= settings().bounds.held) return false;',
+    replace: 'if (behind && counts.held >= settings().bounds.held) return true;',
+  },
+  {
+    name: 'the bound of held ones is ignored',
+    file: LANE,
+    find: 'if (behind && counts.held >= settings().bounds.held) return false;',
+    replace: '',
+  },
+  {
+    name: 'what is in flight has no room among the dead letters',
+    file: BOUNDS,
+    find: '=> counts.deadLetters + inFlight < subscription()',
+    replace: '=> counts.deadLetters < subscription()',
+  },
+  {
+    name: 'what is in flight has no room among the parked',
+    file: BOUNDS,
+    find: 'return counts.parked + reserved < bounds.parked &&',
+    replace: 'return counts.parked < bounds.parked &&',
+  },
   { name: 'concurrency is ignored', file: ENDPOINT, find: ' || inFlight >= endpoint.allowed || ', replace: ' || ' },
   { name: 'the rate is ignored', file: ENDPOINT, find: 'return tokens >= 1 ? 0 :', replace: 'return tokens >= -1e9 ? 0 :' },
-  { name: 'a 429 is ignored', file: ENDPOINT, find: 'if (outcome.slowDown) {', replace: 'if (outcome.slowDown && outcome.status === 0) {' },
-  { name: 'a pause is ignored', file: ENDPOINT, find: "if (breaker.open || endpoint.subscription.state === 'paused' || inFlight", replace: 'if (breaker.open || inFlight' },
-  { name: 'the bound of the process is ignored', file: TURNS, find: 'inFlight === 0 || (inFlight < limits.inFlight && ', replace: 'inFlight === 0 || (' },
+  {
+    name: 'a 429 is ignored',
+    file: ENDPOINT,
+    find: 'if (outcome.slowDown) {',
+    replace: 'if (outcome.slowDown && outcome.status === 0) {',
+  },
+  {
+    name: 'a pause is ignored',
+    file: ENDPOINT,
+    find: "if (breaker.open || subscription().state === 'paused' || inFlight",
+    replace: 'if (breaker.open || inFlight',
+  },
+  {
+    name: 'the bound of the process is ignored',
+    file: TURNS,
+    find: 'inFlight === 0 || (inFlight < limits.inFlight && ',
+    replace: 'inFlight === 0 || (',
+  },
 
   // breaker
-  { name: 'a breaker never opens', file: BREAKER, find: 'if (!byConnect && failed.size < thresholds.events) return false;', replace: 'return false;' },
-  { name: 'one event tried again counts as several', file: BREAKER, find: 'failed.add(event);', replace: 'failed.add(`${event} ${failed.size}`);' },
-  { name: 'a probe is forgotten', file: ENDPOINT, find: 'else if (breaker.open && probe) armProbe(breaker.nextProbeMs(clock.random()));', replace: 'else if (breaker.open && probe) probeDue = false;' },
-  { name: 'a probe counts as an attempt', file: LANE, find: "else if (outcome.kind === 'aborted' || probe || wasOpen) putBack(delivery, outcome);", replace: "else if (outcome.kind === 'aborted') putBack(delivery, outcome);" },
-  { name: 'parked deliveries that fall due are sent while the breaker is open', file: LANE, find: 'if (endpoint.breakerOpen) return endpoint.mayProbe() ? nextProbe() : undefined;', replace: 'if (endpoint.breakerOpen) return due.peek() ?? (endpoint.mayProbe() ? nextProbe() : undefined);' },
+  {
+    name: 'a breaker never opens',
+    file: BREAKER,
+    find: 'if (!byConnect && failed.size < thresholds.events) return false;',
+    replace: 'return false;',
+  },
+  {
+    name: 'one event tried again counts as several',
+    file: BREAKER,
+    find: 'failed.add(event);',
+    replace: 'failed.add(`${event} ${failed.size}`);',
+  },
+  {
+    name: 'a probe is forgotten',
+    file: ENDPOINT,
+    find: 'else if (breaker.open && probe) armProbe(breaker.nextProbeMs(clock.random()));',
+    replace: 'else if (breaker.open && probe) probeDue = false;',
+  },
+  {
+    name: 'a probe counts as an attempt',
+    file: LANE,
+    find: "else if (outcome.kind === 'aborted' || probe || wasOpen) putBack(delivery, outcome);",
+    replace: "else if (outcome.kind === 'aborted') putBack(delivery, outcome);",
+  },
+  {
+    name: 'parked deliveries that fall due are sent while the breaker is open',
+    file: LANE,
+    find: 'if (endpoint.breakerOpen) return endpoint.mayProbe() ? nextProbe() : undefined;',
+    replace: 'if (endpoint.breakerOpen) return due.peek() ?? (endpoint.mayProbe() ? nextProbe() : undefined);',
+  },
 
   // ids, matching, dedupe
-  { name: 'subscriptions share their webhook ids', file: DELIVER, find: 'const identity = { subscription: target.uid,', replace: "const identity = { subscription: ''," },
-  { name: 'every attempt has a webhook id of its own', file: DELIVER, find: 'source: record.event.source, id: record.event.id };', replace: 'source: record.event.source, id: `${record.event.id} ${startedMs}` };' },
-  { name: 'a replay with new ids has the old ones', file: LANE, find: "kind.ids === 'as-new' ? kind.run : undefined;", replace: "kind.ids === 'same' ? undefined : undefined;" },
-  { name: 'the audience is ignored', file: MATCH, find: '    (plan.audience === undefined || plan.audience === wanted.app) &&\n', replace: '' },
-  { name: 'a replay sends what does not match', file: LANE, find: 'if (needs.wants(record) && !take(record, readPlace)) return false;', replace: 'if (!take(record, readPlace)) return false;' },
-  { name: 'an idempotency key does not look at the content', file: ACCEPT, find: 'return { key: `key:${idempotencyKey}`, digest: digestOf(draft), windowMs };', replace: "return { key: `key:${idempotencyKey}`, digest: '', windowMs };" },
-  { name: 'idempotency keys are shared by apps', file: 'packages/memory/src/dedupe.ts', find: 'return JSON.stringify([environment, app, dedupe?.key]);', replace: 'return JSON.stringify([environment, dedupe?.key, app.length > 99]);' },
+  {
+    name: 'subscriptions share their webhook ids',
+    file: DELIVER,
+    find: 'const identity = { subscription: target.uid,',
+    replace: "const identity = { subscription: '',",
+  },
+  {
+    name: 'every attempt has a webhook id of its own',
+    file: DELIVER,
+    find: 'source: event.source, id: event.id };',
+    replace: 'source: event.source, id: `${event.id} ${startedMs}` };',
+  },
+  {
+    name: 'a replay with new ids has the old ones',
+    file: LANES,
+    find: "asNew: run?.ids === 'as-new' ?",
+    replace: 'asNew: run?.ids === undefined ?',
+  },
+  {
+    name: 'the audience is ignored',
+    file: MATCH,
+    find: '    (plan.audience === undefined || plan.audience === wanted.app) &&\n',
+    replace: '',
+  },
+  {
+    name: 'a replay sends what does not match',
+    file: LANE,
+    find: 'if (needs.wants(record) && !take(record, readPlace)) return false;',
+    replace: 'if (!take(record, readPlace)) return false;',
+  },
+  {
+    name: 'an idempotency key does not look at the content',
+    file: ACCEPT,
+    find: 'return { key: `key:${idempotencyKey}`, digest: digestOf(draft), windowMs };',
+    replace: "return { key: `key:${idempotencyKey}`, digest: '', windowMs };",
+  },
+  {
+    name: 'idempotency keys are shared by apps',
+    file: 'packages/memory/src/dedupe.ts',
+    find: 'return JSON.stringify([environment, app, dedupe?.key]);',
+    replace: 'return JSON.stringify([environment, dedupe?.key, app.length > 99]);',
+  },
 
   // the log
-  { name: 'no dead letter for a range that expired', file: LANE, find: 'if (through.position <= from.position || isBefore) return;', replace: 'if (through !== undefined) return;' },
-  { name: 'a lane behind the ring is fed from the ring', file: LANE, find: 'if (tail.covers(readPlace.position)) feedFromRing();', replace: 'if (tail.shard === shard) feedFromRing();' },
-  { name: 'a new shard is entered at its end', file: LANES, find: 'cursor: await cursorOfTime(log, shard, subscriber.versioned.value.beginsMs) })', replace: 'cursor: await cursorOfTime(log, shard, Number.MAX_SAFE_INTEGER) })' },
-  { name: 'a position of a log that was recreated is trusted', file: RECOVERY, find: 'async function isTrusted(log: Log, shard: string, cursor: Cursor): Promise<boolean> {', replace: 'async function isTrusted(log: Log, shard: string, cursor: Cursor): Promise<boolean> {\n  if (cursor !== undefined) return true;' },
-  { name: 'a position of a log that lost its tail is trusted', file: RECOVERY, find: 'if (cursor.position > end) return false;', replace: "if (cursor.position !== '') return true;" },
-  { name: 'a redrive loses the bytes', file: DEAD_LETTERS, find: 'timeMs, idHash, kept } as const;', replace: 'timeMs, idHash } as const;' },
-  { name: 'a parked delivery is sent whatever stands at its place now', file: 'packages/gateway/src/lanes/restore.ts', find: "return isSame ? record : 'log_changed';", replace: 'return record ?? isSame;' },
+  {
+    name: 'no dead letter for a range that expired',
+    file: LANE,
+    find: 'if (through.position <= from.position || isBefore) return;',
+    replace: 'if (through !== undefined) return;',
+  },
+  {
+    name: 'a lane behind the ring is fed from the ring',
+    file: LANE,
+    find: 'if (tail.covers(readPlace.position)) feedFromRing();',
+    replace: 'if (tail.shard === shard) feedFromRing();',
+  },
+  {
+    name: 'a new shard is entered at its end',
+    file: LANES,
+    find: 'cursor: await cursorOfTime(log, shard, subscriber.versioned.value.beginsMs) })',
+    replace: 'cursor: await cursorOfTime(log, shard, Number.MAX_SAFE_INTEGER) })',
+  },
+  {
+    name: 'a position of a log that was recreated is trusted',
+    file: RECOVERY,
+    find: 'async function isTrusted(log: Log, shard: string, cursor: Cursor): Promise<boolean> {',
+    replace:
+      'async function isTrusted(log: Log, shard: string, cursor: Cursor): Promise<boolean> {\n  if (cursor !== undefined) return true;',
+  },
+  {
+    name: 'a position of a log that lost its tail is trusted',
+    file: RECOVERY,
+    find: 'if (cursor.position > end) return false;',
+    replace: "if (cursor.position !== '') return true;",
+  },
+  {
+    name: 'a redrive loses the bytes',
+    file: DEAD_LETTERS,
+    find: 'timeMs, idHash, kept } as const;',
+    replace: 'timeMs, idHash } as const;',
+  },
+  {
+    name: 'a parked delivery is sent whatever stands at its place now',
+    file: 'packages/gateway/src/lanes/restore.ts',
+    find: "return isSame ? record : 'log_changed';",
+    replace: 'return record ?? isSame;',
+  },
 ];

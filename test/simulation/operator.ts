@@ -49,7 +49,10 @@ export function createOperator({ world, scenario, invariants, situations, gatewa
   let hosts = 0;
   let life = 0;
 
-  const names: readonly Name[] = Array.from({ length: scenario.subscriptions }, (_, at) => ({ environment: at === 3 ? 'staging' : 'default', id: `s${at}` }));
+  const names: readonly Name[] = Array.from({ length: scenario.subscriptions }, (_, at) => ({
+    environment: at === 3 ? 'staging' : 'default',
+    id: `s${at}`,
+  }));
   const nameOf = ({ environment, id }: Name): string => `${environment}/${id}`;
   const newUrl = (path = 'hook'): string => `https://e${++hosts}.example/${path}`;
   const isThere = ({ environment, id }: Name): boolean => invariants.subscriptions.byName(environment, id) !== undefined;
@@ -70,7 +73,11 @@ export function createOperator({ world, scenario, invariants, situations, gatewa
       done();
       world.trace.note(`operator: ${what} ${nameOf(name)} refused: ${error instanceof Error ? error.message : String(error)}`);
       if (error instanceof Problem && EXPECTED.has(error.code)) return;
-      invariants.broken('contract', 'management refuses only with a problem that says why', `${what}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+      invariants.broken(
+        'contract',
+        'management refuses only with a problem that says why',
+        `${what}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+      );
     });
   }
 
@@ -101,7 +108,9 @@ export function createOperator({ world, scenario, invariants, situations, gatewa
   function pause(name: Name): void {
     if (invariants.isOpen(name.environment, name.id)) situations.count('pausedMidFlight');
     act(name, 'pause', (target) => target.subscriptions.pause(name.environment, name.id));
-    world.at(random.between(100, 3_000), 'resume', () => act(name, 'resume', (target) => target.subscriptions.resume(name.environment, name.id)));
+    world.at(random.between(100, 3_000), 'resume', () =>
+      act(name, 'resume', (target) => target.subscriptions.resume(name.environment, name.id)),
+    );
   }
 
   function remove(name: Name): void {
@@ -121,12 +130,17 @@ export function createOperator({ world, scenario, invariants, situations, gatewa
       ...(random.chance(0.2) ? { untilMs: world.now() - 100 } : {}),
     };
     act(name, `replay ${JSON.stringify(spec)}`, (target) =>
-      random.chance(0.2) ? target.replays.count(name.environment, name.id, spec) : target.replays.start(name.environment, name.id, spec),
+      random.chance(0.2)
+        ? target.replays.count(name.environment, name.id, spec)
+        : target.replays.start(name.environment, name.id, spec),
     );
   }
 
   function cancel(name: Name): void {
-    const run = invariants.subscriptions.runs.find(({ state, subscription }) => state === 'running' && subscription.id === name.id && subscription.environment === name.environment);
+    const run = invariants.subscriptions.runs.find(
+      ({ state, subscription }) =>
+        state === 'running' && subscription.id === name.id && subscription.environment === name.environment,
+    );
     if (run !== undefined) act(name, `cancel ${run.id}`, (target) => target.replays.cancel(name.environment, run.id));
   }
 
@@ -157,7 +171,9 @@ export function createOperator({ world, scenario, invariants, situations, gatewa
   }
 
   function look(name: Name): void {
-    act(name, 'health', async (target) => invariants.health(name.environment, name.id, await target.health(name.environment, name.id)));
+    act(name, 'health', async (target) =>
+      invariants.health(name.environment, name.id, await target.health(name.environment, name.id)),
+    );
   }
 
   function next(): void {
@@ -165,7 +181,19 @@ export function createOperator({ world, scenario, invariants, situations, gatewa
     const name = random.pick(names);
     if (!isThere(name)) create(name);
     else {
-      const actions: readonly ((name: Name) => void)[] = [update, update, pause, replay, rewind, look, look, cancel, (one) => settleDead(one, false), (one) => settleDead(one, false), (one) => settleDead(one, false)];
+      const actions: readonly ((name: Name) => void)[] = [
+        update,
+        update,
+        pause,
+        replay,
+        rewind,
+        look,
+        look,
+        cancel,
+        (one) => settleDead(one, false),
+        (one) => settleDead(one, false),
+        (one) => settleDead(one, false),
+      ];
       (random.chance(0.03) ? remove : random.pick(actions))(name);
     }
     world.at(random.gap(scenario.operateMs), 'operator', next);
@@ -187,7 +215,8 @@ export function createOperator({ world, scenario, invariants, situations, gatewa
       for (const name of names) {
         const subscription = invariants.subscriptions.byName(name.environment, name.id);
         if (subscription === undefined) continue;
-        if (subscription.present.state === 'paused') act(name, 'resume', (target) => target.subscriptions.resume(name.environment, name.id));
+        if (subscription.present.state === 'paused')
+          act(name, 'resume', (target) => target.subscriptions.resume(name.environment, name.id));
         else settleDead(name, true);
       }
     },

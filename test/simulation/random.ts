@@ -56,6 +56,7 @@ function generator(seed: number): () => number {
  */
 export function seedCrypto(random: Random): void {
   crypto.randomBytes = (size: number) => Buffer.from(Array.from({ length: size }, () => random.int(0, 255)));
-  crypto.randomUUID = (() => Array.from({ length: 32 }, () => random.int(0, 15).toString(16)).join('')) as unknown as typeof crypto.randomUUID;
+  crypto.randomUUID = (() =>
+    Array.from({ length: 32 }, () => random.int(0, 15).toString(16)).join('')) as unknown as typeof crypto.randomUUID;
   syncBuiltinESMExports();
 }

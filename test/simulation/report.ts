@@ -49,6 +49,8 @@ export function failureText({ seed, steps, broken, history }: SeedResult): strin
 }
 
 export function situationTable({ counts, seedsWith }: Totals): string {
-  const rows = (Object.entries(SITUATIONS) as [Situation, string][]).map(([name, words]) => `${words.padEnd(62)} ${String(counts[name]).padStart(9)} ${String(seedsWith[name]).padStart(7)}`);
+  const rows = (Object.entries(SITUATIONS) as [Situation, string][]).map(
+    ([name, words]) => `${words.padEnd(62)} ${String(counts[name]).padStart(9)} ${String(seedsWith[name]).padStart(7)}`,
+  );
   return [`${'situation'.padEnd(62)} ${'times'.padStart(9)} ${'seeds'.padStart(7)}`, ...rows].join('\n');
 }

@@ -121,14 +121,30 @@ export function specOf(random: Random, url: string): SubscriptionSpec {
     app: random.pick(APPS),
     topics: topicsFor(random),
     ...(random.chance(0.35) ? { filter: filterFor(random) } : {}),
-    deliver: { webhook: { url, timeoutMs: random.int(1_000, 2_500), body: random.pick(['data', 'data', 'event']), signature: random.pick(['standard', 'simple']) } },
+    deliver: {
+      webhook: {
+        url,
+        timeoutMs: random.int(1_000, 2_500),
+        body: random.pick(['data', 'data', 'event']),
+        signature: random.pick(['standard', 'simple']),
+      },
+    },
     retry: { schedule: scheduleFor(random), jitter: random.pick([0, 0.2]) },
     ordering: random.pick(['key', 'key', 'none']),
     onDead: random.pick(['release', 'release', 'hold']),
     concurrency: random.pick([1, 2, 4, 8]),
     ...(random.chance(0.25) ? { ratePerSecond: random.pick([5, 20, 50]) } : {}),
     breaker: random.chance(0.2) ? false : { failures: random.pick([2, 3]), events: random.pick([3, 5, 10]) },
-    ...(tight ? { bounds: { parked: random.pick([3, 5, 100]), held: random.pick([3, 5, 100]), deadLetters: random.pick([2, 3, 100]), parkedBytes: random.pick([1_000_000, 50_000_000]) } } : {}),
+    ...(tight
+      ? {
+          bounds: {
+            parked: random.pick([3, 5, 100]),
+            held: random.pick([3, 5, 100]),
+            deadLetters: random.pick([2, 3, 100]),
+            parkedBytes: random.pick([1_000_000, 50_000_000]),
+          },
+        }
+      : {}),
     from: fromFor(random),
   };
 }
@@ -138,7 +154,13 @@ export function fromFor(random: Random): From {
 }
 
 export function topicsFor(random: Random): readonly string[] {
-  return random.pick<readonly string[]>([['orders.*'], ['>'], ['orders.created', 'users.changed'], ['users.>', 'audit.log'], ['*.paid', 'orders.created']]);
+  return random.pick<readonly string[]>([
+    ['orders.*'],
+    ['>'],
+    ['orders.created', 'users.changed'],
+    ['users.>', 'audit.log'],
+    ['*.paid', 'orders.created'],
+  ]);
 }
 
 export function scheduleFor(random: Random): readonly number[] {

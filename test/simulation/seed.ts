@@ -84,7 +84,9 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
     poisonRate: scenario.poisonRate,
     poisons: [{ topic: 'orders.paid' }, ...KEYS.map((key) => ({ key }))],
     onSent(exchange) {
-      world.trace.note(`#${exchange.number} event ${exchange.body.n} to ${exchange.host} ${exchange.request.headers['webhook-id']}`);
+      world.trace.note(
+        `#${exchange.number} event ${exchange.body.n} to ${exchange.host} ${exchange.request.headers['webhook-id']}`,
+      );
       invariants.sent(exchange);
     },
     onAnswered: (exchange) => invariants.answered(exchange),
@@ -124,7 +126,9 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
         topicDeclared: (environment, topic, retentionMs) => invariants.topicDeclared(environment, topic, retentionMs),
         read(request, page) {
           const { expired } = page;
-          world.trace.note(`  page of ${page.records.length} to ${short(page.through)}${page.atEnd ? ', the end' : ''}${expired === undefined ? '' : `, expired to ${short(expired.last.position)}`}`);
+          world.trace.note(
+            `  page of ${page.records.length} to ${short(page.through)}${page.atEnd ? ', the end' : ''}${expired === undefined ? '' : `, expired to ${short(expired.last.position)}`}`,
+          );
           const behind = invariants.facts.inShard(request.shard).filter(({ position }) => position > request.after);
           const bytes = behind.reduce((sum, { size }) => sum + size, 0);
           if (bytes > limits.ringBytes && world.monotonic() > startedMs + 200) situations.count('ringOverrun');
@@ -187,7 +191,11 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
     if (process !== launched) return;
     world.trace.note(`start failed: ${error instanceof Error ? error.message : String(error)}`);
     if (!(error instanceof Problem) || !error.code.endsWith('_unavailable')) {
-      invariants.broken('contract', 'a start fails only for what is not available', error instanceof Error ? (error.stack ?? error.message) : String(error));
+      invariants.broken(
+        'contract',
+        'a start fails only for what is not available',
+        error instanceof Error ? (error.stack ?? error.message) : String(error),
+      );
     }
     world.at(100, 'restart', async () => {
       if (process !== launched) return;
@@ -223,7 +231,14 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
     }
     if (disaster === 'lost-tail') {
       await durable.loseTail(random.int(1, 15));
-      const ends = new Map(await Promise.all(durable.log().shards().map(async (shard) => [shard, (await durable.log().bounds(shard)).end] as const)));
+      const ends = new Map(
+        await Promise.all(
+          durable
+            .log()
+            .shards()
+            .map(async (shard) => [shard, (await durable.log().bounds(shard)).end] as const),
+        ),
+      );
       invariants.logChanged(({ shard, position }) => position <= (ends.get(shard) ?? ''));
       situations.count('logTailLost');
     }
@@ -259,17 +274,26 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
     );
     const untilMs = world.monotonic() + limits.drainMs + 120_000;
     while (!stopped && !isBroken() && world.monotonic() < untilMs && (await world.step())) invariants.stepped();
-    if (!stopped && !isBroken()) invariants.broken('liveness', 'a stop comes to its end', `not within ${limits.drainMs} ms and two minutes`);
+    if (!stopped && !isBroken())
+      invariants.broken('liveness', 'a stop comes to its end', `not within ${limits.drainMs} ms and two minutes`);
   }
 
   const isBroken = (): boolean => invariants.found.length > 0;
 
   async function prepare(): Promise<void> {
     const environments = ['default', 'staging'];
-    for (const environment of environments) for (const app of APPS) await durable.directory.put('app', environment, app, { name: app, createdMs: world.now() });
+    for (const environment of environments)
+      for (const app of APPS) await durable.directory.put('app', environment, app, { name: app, createdMs: world.now() });
     for (const { environment, topic, retentionMs, latency, keyPath } of scenario.topics) {
       world.trace.note(`topic ${environment}/${topic} is kept ${retentionMs} ms`);
-      const value = { owner: 'shop', retentionMs, latency, maxBytes: 10_000, createdMs: world.now(), ...(keyPath ? { keyPath: '$.key' } : {}) };
+      const value = {
+        owner: 'shop',
+        retentionMs,
+        latency,
+        maxBytes: 10_000,
+        createdMs: world.now(),
+        ...(keyPath ? { keyPath: '$.key' } : {}),
+      };
       await durable.directory.put('topic', environment, topic, value);
     }
   }
@@ -335,7 +359,12 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
       if (left.length === 0 && endpoints.inFlight() === 0) return;
       if (!late) continue;
       const first = left.slice(0, 3).map(({ delivery, state }) => `${delivery}: ${state}`);
-      invariants.broken('liveness', 'once all is well, everything open is delivered', `${up ? '' : 'the gateway is not up; '}${left.length} left, such as ${first.join('; ')}`, left[0]?.words);
+      invariants.broken(
+        'liveness',
+        'once all is well, everything open is delivered',
+        `${up ? '' : 'the gateway is not up; '}${left.length} left, such as ${first.join('; ')}`,
+        left[0]?.words,
+      );
       return;
     }
   }
@@ -355,7 +384,10 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
   }
 
   const [first] = invariants.found;
-  const history = first === undefined ? [] : [...world.trace.last(40, first.words.length > 0 ? first.words : undefined), '…', ...world.trace.last(12)];
+  const history =
+    first === undefined
+      ? []
+      : [...world.trace.last(40, first.words.length > 0 ? first.words : undefined), '…', ...world.trace.last(12)];
   return {
     seed,
     steps: world.steps(),

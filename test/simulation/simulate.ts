@@ -35,7 +35,10 @@ async function simulateOne(seed: number): Promise<number> {
   const result = await runSafely(seed, { ...steps, ...print });
   if (values.json) console.log(JSON.stringify(result));
   else if (result.broken.length > 0) console.log(failureText(result));
-  else console.log(`seed ${seed}: ${result.steps} steps, ${result.events} events, ${result.crashes} crashes, hash ${result.hash}: every promise held`);
+  else
+    console.log(
+      `seed ${seed}: ${result.steps} steps, ${result.events} events, ${result.crashes} crashes, hash ${result.hash}: every promise held`,
+    );
   return result.broken.length > 0 ? 1 : 0;
 }
 
@@ -45,7 +48,13 @@ async function simulateMany(): Promise<number> {
   const count = Number(values.seeds);
   const startedMs = performance.now();
   const skip = new Set(values.skip.split(',').filter(Boolean).map(Number));
-  const range = { from: Number(values.from), count, skip, ...steps, ...(values.jobs === undefined ? {} : { jobs: Number(values.jobs) }) };
+  const range = {
+    from: Number(values.from),
+    count,
+    skip,
+    ...steps,
+    ...(values.jobs === undefined ? {} : { jobs: Number(values.jobs) }),
+  };
 
   await runSeeds(range, (result) => {
     addTo(totals, result);
@@ -59,7 +68,10 @@ async function simulateMany(): Promise<number> {
   const seconds = (performance.now() - startedMs) / 1_000;
   const missing = neverArose(totals);
   const mustHaveAll = count >= SEEDS_FOR_ALL_SITUATIONS && failures.length === 0;
-  if (values.json) console.log(JSON.stringify({ ...totals, seconds, missing, failures: failures.map(({ seed, broken }) => ({ seed, broken })) }));
+  if (values.json)
+    console.log(
+      JSON.stringify({ ...totals, seconds, missing, failures: failures.map(({ seed, broken }) => ({ seed, broken })) }),
+    );
   else summarise(totals, seconds, missing, mustHaveAll);
   return failures.length > 0 || (mustHaveAll && missing.length > 0) ? 1 : 0;
 }

@@ -28,7 +28,8 @@ export function createTrace(at: () => string, print?: (line: string) => void): T
       print?.(dated);
     },
     hash: () => first.toString(16).padStart(8, '0') + second.toString(16).padStart(8, '0'),
-    last: (wanted, words) => (words === undefined ? kept : kept.filter((line) => words.some((word) => line.includes(word)))).slice(-wanted),
+    last: (wanted, words) =>
+      (words === undefined ? kept : kept.filter((line) => words.some((word) => line.includes(word)))).slice(-wanted),
     lines: () => count,
   };
 }

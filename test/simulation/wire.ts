@@ -48,7 +48,12 @@ export function createWire({ world, life, random, latencyMs, fault, faultRate, o
     else world.at(random.gap(latencyMs), `${what} answered`, settle, life);
   }
 
-  function call<T>(what: string, write: Write | undefined, apply: () => Promise<T>, mayFail: 'no' | 'before' | 'unknown'): Promise<T> {
+  function call<T>(
+    what: string,
+    write: Write | undefined,
+    apply: () => Promise<T>,
+    mayFail: 'no' | 'before' | 'unknown',
+  ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const failing = mayFail !== 'no' && random.chance(faultRate());
       const appliedFirst = failing && mayFail === 'unknown' && random.chance(0.5);

@@ -64,8 +64,16 @@ export function createWorkload({ world, scenario, invariants, gateway, dedupeWin
   function draftOf(intent: Intent, keyPath: boolean, id?: string): Draft {
     const { n, topic, key, kind, amount, audience } = intent;
     const data = { n, topic, ...(key === undefined ? {} : { key }), kind, amount, pad: 'x'.repeat(random.int(0, 150)) };
-    const extensions = { ...(key === undefined || keyPath ? {} : { partitionkey: key }), ...(audience === undefined ? {} : { audience }) };
-    return { type: topic, ...(id === undefined ? {} : { id, source: `/made/by/${intent.app}` }), extensions, data: encoder.encode(JSON.stringify(data)) };
+    const extensions = {
+      ...(key === undefined || keyPath ? {} : { partitionkey: key }),
+      ...(audience === undefined ? {} : { audience }),
+    };
+    return {
+      type: topic,
+      ...(id === undefined ? {} : { id, source: `/made/by/${intent.app}` }),
+      extensions,
+      data: encoder.encode(JSON.stringify(data)),
+    };
   }
 
   function newCall(): Call {
@@ -84,12 +92,17 @@ export function createWorkload({ world, scenario, invariants, gateway, dedupeWin
 
   function keyed(topic: TopicPlan, app: string, idempotencyKey: string): Call {
     const intent = { ...intentOf(topic, app), scope: `${topic.environment} ${app} key ${idempotencyKey}` };
-    return { request: { environment: topic.environment, app, events: [draftOf(intent, topic.keyPath)], idempotencyKey }, intents: [intent] };
+    return {
+      request: { environment: topic.environment, app, events: [draftOf(intent, topic.keyPath)], idempotencyKey },
+      intents: [intent],
+    };
   }
 
   /** The same again, the same key by another app, or other content under a used key. Only well inside the window. */
   function reuse(): Call | undefined {
-    used = used.filter(({ atMs, wallMs }) => world.monotonic() - atMs < dedupeWindowMs / 2 && Math.abs(world.now() - wallMs) < dedupeWindowMs / 2);
+    used = used.filter(
+      ({ atMs, wallMs }) => world.monotonic() - atMs < dedupeWindowMs / 2 && Math.abs(world.now() - wallMs) < dedupeWindowMs / 2,
+    );
     const before = used.length === 0 ? undefined : random.pick(used);
     if (before === undefined) return undefined;
     const key = before.request.idempotencyKey;
@@ -111,14 +124,20 @@ export function createWorkload({ world, scenario, invariants, gateway, dedupeWin
     try {
       const results = await target.publish(call.request);
       invariants.answeredPublish(call.intents, results);
-      for (const result of results) if (result.status === 'refused' && result.problem.code !== 'idempotency_key_reused' && !EXPECTED.has(result.problem.code)) unexpected(result.problem);
+      for (const result of results)
+        if (result.status === 'refused' && result.problem.code !== 'idempotency_key_reused' && !EXPECTED.has(result.problem.code))
+          unexpected(result.problem);
     } catch (error) {
       if (!(error instanceof Problem) || !EXPECTED.has(error.code)) unexpected(error);
     }
   }
 
   function unexpected(error: unknown): void {
-    invariants.broken('contract', 'publish refuses only with a problem that says why', error instanceof Error ? (error.stack ?? error.message) : String(error));
+    invariants.broken(
+      'contract',
+      'publish refuses only with a problem that says why',
+      error instanceof Error ? (error.stack ?? error.message) : String(error),
+    );
   }
 
   function next(): void {
@@ -139,7 +158,13 @@ export function createWorkload({ world, scenario, invariants, gateway, dedupeWin
       return Array.from({ length: count }, () => {
         const intent = intentOf(random.pick(scenario.topics), random.pick(APPS));
         const { extensions = {}, data, type } = draftOf(intent, false);
-        const event: Event = { id: `native-${intent.n}`, source: '/elsewhere', type, extensions, ...(data === undefined ? {} : { data }) };
+        const event: Event = {
+          id: `native-${intent.n}`,
+          source: '/elsewhere',
+          type,
+          extensions,
+          ...(data === undefined ? {} : { data }),
+        };
         invariants.intend(intent);
         return { environment: intent.environment, app: intent.app, event, bytes: encodeEvent(event) };
       });

@@ -72,7 +72,7 @@ export interface SubscriptionSpec {
   readonly ordering?: 'none' | 'key';
   readonly onDead?: 'release' | 'hold';
   readonly concurrency?: number;
-  readonly ratePerSecond?: number;
+  readonly ratePerSecond?: number | null;
   readonly breaker?: { readonly failures?: number; readonly events?: number } | false;
   readonly bounds?: Partial<SubscriptionBounds>;
   /** Where a new subscription begins: now, at the first event that is still there, or at a time. Ignored in changes. */
@@ -83,7 +83,7 @@ export type From = 'latest' | 'earliest' | { readonly timeMs: number };
 export interface Subscriptions {
   /** Fixes the cursors, then stores it: an event published after this resolved is delivered. `secret` is shown this once. */
   create(environment: string, id: string, spec: SubscriptionSpec): Promise<Created>;
-  /** Members that are present replace those of the subscription; `filter: null` removes it. */
+  /** Members that are present replace those of the subscription; `filter: null` and `ratePerSecond: null` remove it. */
   update(environment: string, id: string, change: Partial<SubscriptionSpec>, expect?: number): Promise<Versioned<Subscription>>;
   /** Forgets it with its parked deliveries, attempts and dead letters. False when there was none. */
   delete(environment: string, id: string): Promise<boolean>;

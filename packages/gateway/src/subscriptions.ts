@@ -153,7 +153,7 @@ function settingsOf(spec: SubscriptionSpec, { secrets }: Pick<Webhook, 'secrets'
     ordering: oneOf(spec.ordering ?? 'none', ['none', 'key'], '/ordering'),
     onDead: oneOf(spec.onDead ?? 'release', ['release', 'hold'], '/onDead'),
     concurrency: inRange(spec.concurrency ?? 16, { pointer: '/concurrency', min: 1, max: CONCURRENCY_MAX }),
-    ...(spec.ratePerSecond === undefined ? {} : { ratePerSecond: inRange(spec.ratePerSecond, { pointer: '/ratePerSecond', min: 0.001, max: RATE_MAX, fractions: true }) }),
+    ...(spec.ratePerSecond === undefined || spec.ratePerSecond === null ? {} : { ratePerSecond: inRange(spec.ratePerSecond, { pointer: '/ratePerSecond', min: 0.001, max: RATE_MAX, fractions: true }) }),
     breaker: breakerOf(spec.breaker),
     bounds: boundsOf(spec.bounds),
   };
@@ -179,13 +179,18 @@ function changed(now: Subscription, change: Partial<SubscriptionSpec>, vault: Va
     ordering: now.ordering,
     onDead: change.onDead ?? now.onDead,
     concurrency: change.concurrency ?? now.concurrency,
-    ...((change.ratePerSecond ?? now.ratePerSecond) === undefined ? {} : { ratePerSecond: (change.ratePerSecond ?? now.ratePerSecond) as number }),
-    breaker: change.breaker ?? now.breaker,
+    ...rateOf(now, change),
+    breaker: typeof change.breaker === 'object' ? { ...now.breaker, ...change.breaker } : (change.breaker ?? now.breaker),
     bounds: { ...now.bounds, ...change.bounds },
   };
   const keys = secret === undefined ? secrets : [{ sealed: vault.seal(secret) }];
   const { uid, state, createdMs, pass, beginsMs, bornMs } = now;
   return { uid, state, createdMs, pass, beginsMs, bornMs, ...settingsOf(spec, { secrets: keys }, secret ?? vault.open(keys[0]?.sealed ?? '')) };
+}
+
+/** `null` takes the limit away. */
+function rateOf(now: Subscription, { ratePerSecond = now.ratePerSecond }: Partial<SubscriptionSpec>): { ratePerSecond?: number } {
+  return ratePerSecond === undefined || ratePerSecond === null ? {} : { ratePerSecond };
 }
 
 const LATER: readonly (readonly [member: string, of: (spec: SubscriptionSpec) => object | undefined])[] = [

@@ -35,28 +35,59 @@ interface Needs {
 const WITHOUT_ATTEMPTS = new Set(['expired', 'log_changed']);
 
 export function createAttempts({ limits, facts, subscriptions, requests, retention, verdict, situations }: Needs): Attempts {
-  const told = (delivery: Delivery): string => `event ${delivery.fact.n} in lane ${delivery.lane.name} of ${delivery.lane.subscription.id}`;
-  const words = (delivery: Delivery): readonly string[] => [`event ${delivery.fact.n} `, `event ${delivery.fact.n}:`, ` ${delivery.lane.subscription.uid} `, `row of ${delivery.lane.name}`];
+  const told = (delivery: Delivery): string =>
+    `event ${delivery.fact.n} in lane ${delivery.lane.name} of ${delivery.lane.subscription.id}`;
+  const words = (delivery: Delivery): readonly string[] => [
+    `event ${delivery.fact.n} `,
+    `event ${delivery.fact.n}:`,
+    ` ${delivery.lane.subscription.uid} `,
+    `row of ${delivery.lane.name}`,
+  ];
 
   function exchangeOf(delivery: Delivery, row: AttemptRow): Request | undefined {
     const all = requests.about(delivery.lane.subscription, delivery.fact);
-    return all.find(({ exchange, lanes, redriven }) => exchange.startedWallMs === row.startedMs && exchange.result !== undefined && (redriven || lanes.includes(delivery.lane)));
+    const candidates = all.filter(
+      ({ exchange, lanes }) =>
+        exchange.startedWallMs === row.startedMs && exchange.result !== undefined && lanes.includes(delivery.lane),
+    );
+    // A lane and a run may have sent the event in one millisecond: then what came of it tells them apart.
+    return candidates.find(({ exchange }) => exchange.accepted === (row.outcome === 'delivered')) ?? candidates[0];
   }
 
   function checkAttempt(delivery: Delivery, row: AttemptRow): void {
     const request = exchangeOf(delivery, row);
     if (request === undefined) {
-      verdict.broken('P2', 'an attempt is recorded for a request that was made and answered', `attempt ${row.n} (${row.outcome}) of ${told(delivery)}`, words(delivery));
+      verdict.broken(
+        'P2',
+        'an attempt is recorded for a request that was made and answered',
+        `attempt ${row.n} (${row.outcome}) of ${told(delivery)}`,
+        words(delivery),
+      );
       return;
     }
     if ((row.outcome === 'delivered') !== request.exchange.accepted) {
-      verdict.broken('P2', 'an event is recorded as delivered exactly when its endpoint answered 2xx', `attempt ${row.n} (${row.outcome}) of ${told(delivery)}`, words(delivery));
+      verdict.broken(
+        'P2',
+        'an event is recorded as delivered exactly when its endpoint answered 2xx',
+        `attempt ${row.n} (${row.outcome}) of ${told(delivery)}`,
+        words(delivery),
+      );
     }
     if (request.probe && row.outcome !== 'delivered') {
-      verdict.broken('P5', 'a probe never counts as an attempt of its event', `attempt ${row.n} (${row.outcome}) of ${told(delivery)}`, words(delivery));
+      verdict.broken(
+        'P5',
+        'a probe never counts as an attempt of its event',
+        `attempt ${row.n} (${row.outcome}) of ${told(delivery)}`,
+        words(delivery),
+      );
     }
     if (row.n !== delivery.attempts.length) {
-      verdict.broken('P10', 'attempts of a delivery count from 1 without a gap', `attempt ${row.n} of ${told(delivery)} is the ${delivery.attempts.length}. recorded`, words(delivery));
+      verdict.broken(
+        'P10',
+        'attempts of a delivery count from 1 without a gap',
+        `attempt ${row.n} of ${told(delivery)} is the ${delivery.attempts.length}. recorded`,
+        words(delivery),
+      );
     }
   }
 
@@ -73,14 +104,25 @@ export function createAttempts({ limits, facts, subscriptions, requests, retenti
   function checkLetter(delivery: Delivery, letter: DeadLetter, redriven: boolean): void {
     situations.count('deadLetter');
     if (letter.attempts !== delivery.attempts.length) {
-      verdict.broken('P10', 'a dead letter tells how many attempts are recorded', `${letter.attempts} instead of ${delivery.attempts.length} for ${told(delivery)}`, words(delivery));
+      verdict.broken(
+        'P10',
+        'a dead letter tells how many attempts are recorded',
+        `${letter.attempts} instead of ${delivery.attempts.length} for ${told(delivery)}`,
+        words(delivery),
+      );
     }
     if (WITHOUT_ATTEMPTS.has(letter.cause)) return checkTaken(delivery, letter, redriven);
     situations.count('exhausted');
     const used = lengthsAt(delivery, delivery.attempts.at(-1)).some((length) => made(delivery) >= length + 1);
-    const inTime = made(delivery) < 2 || lengthsAt(delivery, delivery.attempts.at(-2)).some((length) => made(delivery) - 1 <= length);
+    const inTime =
+      made(delivery) < 2 || lengthsAt(delivery, delivery.attempts.at(-2)).some((length) => made(delivery) - 1 <= length);
     if (!used || !inTime) {
-      verdict.broken('P2', 'a delivery dies after exactly as many attempts as its schedule has, and one', `${told(delivery)} died after ${made(delivery)} attempts, cause ${letter.cause}`, words(delivery));
+      verdict.broken(
+        'P2',
+        'a delivery dies after exactly as many attempts as its schedule has, and one',
+        `${told(delivery)} died after ${made(delivery)} attempts, cause ${letter.cause}`,
+        words(delivery),
+      );
     }
     if (letter.kept === undefined) {
       verdict.broken('P2', 'every dead letter for one event carries its bytes', told(delivery), words(delivery));
@@ -99,10 +141,20 @@ export function createAttempts({ limits, facts, subscriptions, requests, retenti
   function checkTaken(delivery: Delivery, letter: DeadLetter, redriven: boolean): void {
     const rightly = delivery.fact.lost || (letter.cause === 'expired' && retention.expired(delivery.fact));
     if (!rightly) {
-      verdict.broken('P2', 'a delivery dies of what the log lost only when the log lost it', `${told(delivery)}: ${letter.cause}`, words(delivery));
+      verdict.broken(
+        'P2',
+        'a delivery dies of what the log lost only when the log lost it',
+        `${told(delivery)}: ${letter.cause}`,
+        words(delivery),
+      );
     }
     if (redriven && delivery.redrivenWithBytes) {
-      verdict.broken('P2', 'retention cannot empty a dead letter, nor its redrive', `${told(delivery)}: ${letter.cause}`, words(delivery));
+      verdict.broken(
+        'P2',
+        'retention cannot empty a dead letter, nor its redrive',
+        `${told(delivery)}: ${letter.cause}`,
+        words(delivery),
+      );
     }
   }
 
@@ -112,7 +164,12 @@ export function createAttempts({ limits, facts, subscriptions, requests, retenti
       if (redriven || lane === undefined || facts.hasTwin(fact)) return;
       const delivery = lanes[0]?.deliveries.get(fact);
       if (delivery?.delivered) {
-        verdict.broken('P10', 'an event that is durably recorded as delivered is not sent again', told(delivery), words(delivery));
+        verdict.broken(
+          'P10',
+          'an event that is durably recorded as delivered is not sent again',
+          told(delivery),
+          words(delivery),
+        );
       } else if (delivery?.heardIn === exchange.life.number && !elsewhere) {
         verdict.broken('P10', 'an event is not sent again in the life that heard of its 2xx', told(delivery), words(delivery));
       }
@@ -122,16 +179,32 @@ export function createAttempts({ limits, facts, subscriptions, requests, retenti
       if (delivery !== undefined) delivery.heardIn = exchange.life.number;
     },
     committed({ attempts, parked, buried, strangers }) {
-      for (const stranger of strangers) verdict.broken('contract', 'every row is of an event that is or was in the log', stranger);
+      for (const stranger of strangers)
+        verdict.broken('contract', 'every row is of an event that is or was in the log', stranger);
       for (const { delivery, row, repeated } of attempts) if (!repeated) checkAttempt(delivery, row);
       for (const { delivery, row, before } of parked) {
-        if (row.cause === '' && row.attempts === 0 && row.state === 'parked' && before === undefined) situations.count('openParked');
+        if (row.cause === '' && row.attempts === 0 && row.state === 'parked' && before === undefined)
+          situations.count('openParked');
         checkKept(delivery, row);
         if (row.attempts !== delivery.attempts.length) {
-          verdict.broken('P10', 'a parked delivery tells how many attempts are recorded', `${row.attempts} instead of ${delivery.attempts.length} for ${told(delivery)}`, words(delivery));
+          verdict.broken(
+            'P10',
+            'a parked delivery tells how many attempts are recorded',
+            `${row.attempts} instead of ${delivery.attempts.length} for ${told(delivery)}`,
+            words(delivery),
+          );
         }
-        if (row.attempts > 0 && !delivery.redriving && lengthsAt(delivery, delivery.attempts.at(-1)).every((length) => made(delivery) > length)) {
-          verdict.broken('P2', 'a delivery that used up its schedule becomes a dead letter', `${told(delivery)} is parked after ${made(delivery)} attempts`, words(delivery));
+        if (
+          row.attempts > 0 &&
+          !delivery.redriving &&
+          lengthsAt(delivery, delivery.attempts.at(-1)).every((length) => made(delivery) > length)
+        ) {
+          verdict.broken(
+            'P2',
+            'a delivery that used up its schedule becomes a dead letter',
+            `${told(delivery)} is parked after ${made(delivery)} attempts`,
+            words(delivery),
+          );
         }
       }
       for (const { delivery, letter, redriven } of buried) {

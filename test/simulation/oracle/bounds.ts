@@ -46,7 +46,13 @@ export function createBounds({ limits, subscriptions, mirror, verdict, situation
   let inFlight = 0;
 
   const loadOf = ({ subscription, elsewhere, exchange }: Request): Load =>
-    loads.getOrInsertComputed(elsewhere ? exchange.host : subscription.uid, () => ({ inFlight: 0, tokens: Number.POSITIVE_INFINITY, atMs: now(), lastMs: -1, slowUntilMs: 0 }));
+    loads.getOrInsertComputed(elsewhere ? exchange.host : subscription.uid, () => ({
+      inFlight: 0,
+      tokens: Number.POSITIVE_INFINITY,
+      atMs: now(),
+      lastMs: -1,
+      slowUntilMs: 0,
+    }));
 
   /** The most that any settings the gateway may act on now allow. */
   function most(subscription: SubscriptionFact, of: (settings: Subscription) => number): number {
@@ -66,7 +72,12 @@ export function createBounds({ limits, subscriptions, mirror, verdict, situation
     if (now() - load.lastMs < 1.2 * smoothMs && now() - load.lastMs > 0.8 * smoothMs) situations.count('rateWait');
     load.lastMs = now();
     if (load.tokens < -0.1) {
-      verdict.broken('P5', 'a subscription gets no more than its rate', `event ${fact.n} to ${subscription.id}: more than ${rate} in a second`, [subscription.id]);
+      verdict.broken(
+        'P5',
+        'a subscription gets no more than its rate',
+        `event ${fact.n} to ${subscription.id}: more than ${rate} in a second`,
+        [subscription.id],
+      );
     }
   }
 
@@ -80,12 +91,23 @@ export function createBounds({ limits, subscriptions, mirror, verdict, situation
       const about = `event ${fact.n} to ${exchange.host} of ${subscription.id}`;
       if (load.inFlight >= concurrency) situations.count('concurrencyFull');
       if (load.inFlight > concurrency) {
-        verdict.broken('P5', 'a subscription has no more in flight than its concurrency', `${about}: ${load.inFlight} instead of ${concurrency}`, [exchange.host]);
+        verdict.broken(
+          'P5',
+          'a subscription has no more in flight than its concurrency',
+          `${about}: ${load.inFlight} instead of ${concurrency}`,
+          [exchange.host],
+        );
       }
       if (inFlight >= limits.inFlight) situations.count('processFull');
-      if (inFlight > limits.inFlight) verdict.broken('P5', 'the process has no more in flight than its bound', `${inFlight} instead of ${limits.inFlight}`);
+      if (inFlight > limits.inFlight)
+        verdict.broken('P5', 'the process has no more in flight than its bound', `${inFlight} instead of ${limits.inFlight}`);
       if (now() < load.slowUntilMs - TOLERANCE_MS) {
-        verdict.broken('P5', 'a subscription that was asked to slow down by Retry-After gets nothing until then', `${about}: ${(load.slowUntilMs - now()).toFixed(1)} ms too soon`, [exchange.host]);
+        verdict.broken(
+          'P5',
+          'a subscription that was asked to slow down by Retry-After gets nothing until then',
+          `${about}: ${(load.slowUntilMs - now()).toFixed(1)} ms too soon`,
+          [exchange.host],
+        );
       }
       if (subscription.gone) verdict.broken('P5', 'a deleted subscription gets nothing', about, [exchange.host]);
       if (!elsewhere && subscriptions.possible(subscription, now()).every(({ state }) => state === 'paused')) {
@@ -100,7 +122,8 @@ export function createBounds({ limits, subscriptions, mirror, verdict, situation
       const { result } = request.exchange;
       if (result === undefined || !('status' in result) || result.status !== 429) return;
       situations.count('slowDown');
-      if (result.retryAfterMs !== undefined) load.slowUntilMs = Math.max(load.slowUntilMs, now() + Math.min(result.retryAfterMs, limits.slowDownMs));
+      if (result.retryAfterMs !== undefined)
+        load.slowUntilMs = Math.max(load.slowUntilMs, now() + Math.min(result.retryAfterMs, limits.slowDownMs));
     },
     committed({ lanes }) {
       for (const subscription of new Set([...lanes].map((lane) => lane.subscription))) {
@@ -109,7 +132,12 @@ export function createBounds({ limits, subscriptions, mirror, verdict, situation
           const bound = most(subscription, ({ bounds }) => bounds[name]);
           if (open[name] >= bound) situations.count('boundReached');
           if (open[name] <= bound) continue;
-          verdict.broken('P5', 'a subscription stays inside its bounds', `${name} of ${subscription.id} is ${open[name]}, its bound ${bound}`, [subscription.uid]);
+          verdict.broken(
+            'P5',
+            'a subscription stays inside its bounds',
+            `${name} of ${subscription.id} is ${open[name]}, its bound ${bound}`,
+            [subscription.uid],
+          );
         }
       }
     },
@@ -124,10 +152,13 @@ export function createBounds({ limits, subscriptions, mirror, verdict, situation
       }
       for (const name of ['parked', 'parkedBytes', 'held'] as const) {
         const bound = most(subscription, ({ bounds }) => bounds[name]);
-        if (health[name] > bound) verdict.broken('P5', 'health stays inside the bounds', `${name} of ${id} is ${health[name]}, its bound ${bound}`);
-        if (health[name] < 0) verdict.broken('contract', 'health counts nothing below zero', `${name} of ${id} is ${health[name]}`);
+        if (health[name] > bound)
+          verdict.broken('P5', 'health stays inside the bounds', `${name} of ${id} is ${health[name]}, its bound ${bound}`);
+        if (health[name] < 0)
+          verdict.broken('contract', 'health counts nothing below zero', `${name} of ${id} is ${health[name]}`);
       }
-      if (health.inFlight < 0) verdict.broken('contract', 'health counts nothing below zero', `inFlight of ${id} is ${health.inFlight}`);
+      if (health.inFlight < 0)
+        verdict.broken('contract', 'health counts nothing below zero', `inFlight of ${id} is ${health.inFlight}`);
     },
     inFlight: (uid) => loads.get(uid)?.inFlight ?? 0,
     crashed() {

@@ -51,7 +51,12 @@ export function createBreakers({ subscriptions, requests, verdict, situations, l
 
   /** The target of a run has a breaker of its own. */
   const breakerOf = ({ subscription, elsewhere, exchange }: Request): Breaker =>
-    breakers.getOrInsertComputed(elsewhere ? exchange.host : subscription.uid, () => ({ subscription, openSinceMs: undefined, probes: 0, evidence: { connectFailures: 0, failed: new Set() } }));
+    breakers.getOrInsertComputed(elsewhere ? exchange.host : subscription.uid, () => ({
+      subscription,
+      openSinceMs: undefined,
+      probes: 0,
+      evidence: { connectFailures: 0, failed: new Set() },
+    }));
 
   function weigh(tally: Evidence, { exchange, fact }: Request): void {
     const { result } = exchange;
@@ -68,13 +73,23 @@ export function createBreakers({ subscriptions, requests, verdict, situations, l
   }
 
   function checkEvidence({ subscription, evidence: all }: Breaker): void {
-    const enough = subscriptions.possible(subscription, now()).some(({ breaker }) => breaker !== false && (all.connectFailures >= breaker.failures || all.failed.size >= breaker.events));
+    const enough = subscriptions
+      .possible(subscription, now())
+      .some(({ breaker }) => breaker !== false && (all.connectFailures >= breaker.failures || all.failed.size >= breaker.events));
     if (enough) return;
-    verdict.broken('P5', 'a breaker opens only on evidence', `${subscription.id}: ${all.connectFailures} failures to connect in a row, ${all.failed.size} different events failed`, [subscription.id]);
+    verdict.broken(
+      'P5',
+      'a breaker opens only on evidence',
+      `${subscription.id}: ${all.connectFailures} failures to connect in a row, ${all.failed.size} different events failed`,
+      [subscription.id],
+    );
   }
 
   function hasDue(subscription: SubscriptionFact): boolean {
-    return lanes.live(subscription).deliveries.values().some(({ parked }) => parked?.state === 'parked' && parked.dueMs <= wallMs());
+    return lanes
+      .live(subscription)
+      .deliveries.values()
+      .some(({ parked }) => parked?.state === 'parked' && parked.dueMs <= wallMs());
   }
 
   return {
@@ -99,7 +114,12 @@ export function createBreakers({ subscriptions, requests, verdict, situations, l
       situations.count('probe');
       if (hasDue(request.subscription)) situations.count('parkedDueWhileOpen');
       if (breaker.probes > 1) {
-        verdict.broken('P5', 'an open breaker lets one probe out at a time', `event ${request.fact.n} to ${request.subscription.id}`, [request.exchange.host]);
+        verdict.broken(
+          'P5',
+          'an open breaker lets one probe out at a time',
+          `event ${request.fact.n} to ${request.subscription.id}`,
+          [request.exchange.host],
+        );
       }
     },
     answered(request) {
@@ -107,17 +127,29 @@ export function createBreakers({ subscriptions, requests, verdict, situations, l
       lastAnswered.set(request.subscription, breaker);
       if (breaker.openSinceMs === undefined) {
         weigh(breaker.evidence, request);
-        suspects.add(breaker);
+        // Of the target of a run nobody is told.
+        if (!request.elsewhere) suspects.add(breaker);
       }
       if (request.probe && breaker.openSinceMs !== undefined) breaker.probes = Math.max(0, breaker.probes - 1);
     },
     stepped() {
-      for (const { subscription, evidence: { connectFailures, failed }, openSinceMs } of suspects) {
+      for (const {
+        subscription,
+        evidence: { connectFailures, failed },
+        openSinceMs,
+      } of suspects) {
         const settings = subscriptions.possible(subscription, now()).map(({ breaker }) => breaker);
         if (openSinceMs !== undefined || subscription.deleted) continue;
-        const due = settings.every((one) => one !== false && (connectFailures >= one.failures + SLACK || failed.size >= one.events + SLACK));
+        const due = settings.every(
+          (one) => one !== false && (connectFailures >= one.failures + SLACK || failed.size >= one.events + SLACK),
+        );
         if (due) {
-          verdict.broken('P5', 'a breaker opens on enough evidence', `${subscription.id}: ${connectFailures} failures to connect in a row, ${failed.size} different events failed`, [subscription.id]);
+          verdict.broken(
+            'P5',
+            'a breaker opens on enough evidence',
+            `${subscription.id}: ${connectFailures} failures to connect in a row, ${failed.size} different events failed`,
+            [subscription.id],
+          );
         }
       }
       suspects.clear();
@@ -125,9 +157,16 @@ export function createBreakers({ subscriptions, requests, verdict, situations, l
     committed({ buried }) {
       for (const { delivery, letter } of buried) {
         const about = requests.about(delivery.lane.subscription, delivery.fact);
-        const last = about.findLast(({ exchange }) => exchange.result !== undefined && exchange.startedWallMs === delivery.attempts.at(-1)?.startedMs);
+        const last = about.findLast(
+          ({ exchange }) => exchange.result !== undefined && exchange.startedWallMs === delivery.attempts.at(-1)?.startedMs,
+        );
         if (last?.probe && letter.cause !== 'expired' && letter.cause !== 'log_changed') {
-          verdict.broken('P5', 'nothing dies while its breaker is open', `event ${delivery.fact.n} of ${delivery.lane.subscription.id}`, [`event ${delivery.fact.n} `, `event ${delivery.fact.n}:`]);
+          verdict.broken(
+            'P5',
+            'nothing dies while its breaker is open',
+            `event ${delivery.fact.n} of ${delivery.lane.subscription.id}`,
+            [`event ${delivery.fact.n} `, `event ${delivery.fact.n}:`],
+          );
         }
       }
     },

@@ -119,7 +119,9 @@ export function createFacts(): Facts {
     ofKey: (shard, key) => keys.get(`${shard} ${key}`) ?? [],
     at(shard, position, hint = {}) {
       const there = places.get(`${shard} ${position}`) ?? [];
-      return there.findLast(({ id, timeMs }) => (hint.id === undefined || hint.id === id) && (hint.timeMs === undefined || hint.timeMs === timeMs));
+      return there.findLast(
+        ({ id, timeMs }) => (hint.id === undefined || hint.id === id) && (hint.timeMs === undefined || hint.timeMs === timeMs),
+      );
     },
     byNumber: (n) => numbers.get(n) ?? [],
     hasTwin(fact) {

@@ -60,7 +60,13 @@ export function createLanes(subscriptions: Subscriptions): Lanes {
     const subscription = subscriptions.byUid(uid);
     if (subscription === undefined) return undefined;
     const run = subscriptions.runs.find((one) => one.id === part);
-    const lane: LaneFact = { name, subscription, run, pass: run === undefined ? Number(part.slice(1)) : -1, deliveries: new Map() };
+    const lane: LaneFact = {
+      name,
+      subscription,
+      run,
+      pass: run === undefined ? Number(part.slice(1)) : -1,
+      deliveries: new Map(),
+    };
     lanes.set(name, lane);
     return lane;
   }

@@ -20,7 +20,10 @@ function topicFits(pattern: string, topic: string): boolean {
 /** What the workload writes: `{ data: { kind: [..] } }`, `{ data: { amount: [{ numeric: ['>', x] }] } }`, `{ type: [..] }`. */
 export interface WorkloadFilter {
   readonly type?: readonly string[];
-  readonly data?: { readonly kind?: readonly string[]; readonly amount?: readonly [{ readonly numeric: readonly ['>', number] }] };
+  readonly data?: {
+    readonly kind?: readonly string[];
+    readonly amount?: readonly [{ readonly numeric: readonly ['>', number] }];
+  };
 }
 
 function filterFits(filter: unknown, event: Intent): boolean {

@@ -34,7 +34,12 @@ export interface Mirror {
   laneStand(lane: string, shard: string): Stand | undefined;
   slotStand(slot: number, shard: string): Stand | undefined;
   /** By subscription (uid), over all its lanes. */
-  open(uid: string): { readonly parked: number; readonly parkedBytes: number; readonly held: number; readonly deadLetters: number };
+  open(uid: string): {
+    readonly parked: number;
+    readonly parkedBytes: number;
+    readonly held: number;
+    readonly deadLetters: number;
+  };
   letters(uid: string): readonly DeadLetter[];
 }
 
@@ -101,7 +106,12 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
     if (known?.delivery === undefined) return;
     known.delivery.dead = undefined;
     if (asked.discards.has(id)) known.delivery.discarded = true;
-    else Object.assign(known.delivery, { redriving: true, redrivenAfter: known.letter.attempts, redrivenWithBytes: known.letter.kept !== undefined });
+    else
+      Object.assign(known.delivery, {
+        redriving: true,
+        redrivenAfter: known.letter.attempts,
+        redrivenWithBytes: known.letter.kept !== undefined,
+      });
     touched.unburied.push({ delivery: known.delivery, letter: known.letter });
     touched.lanes.add(known.delivery.lane);
   }
@@ -176,7 +186,17 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
 
   return {
     apply(commit) {
-      const touched: Building = { lanes: new Set(), attempts: [], parked: [], unparked: [], buried: [], ranges: [], unburied: [], overwritten: [], strangers: [] };
+      const touched: Building = {
+        lanes: new Set(),
+        attempts: [],
+        parked: [],
+        unparked: [],
+        buried: [],
+        ranges: [],
+        unburied: [],
+        overwritten: [],
+        strangers: [],
+      };
       drop(commit, touched);
       remove(commit, touched);
       add(commit, touched);
@@ -198,7 +218,8 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
         parked: waiting.length,
         parkedBytes: waiting.reduce((sum, { size }) => sum + size, 0),
         held: rows.length - waiting.length,
-        deadLetters: [...letters.values()].filter(({ letter }) => letter.range === undefined && letter.lane.startsWith(`${uid}.`)).length,
+        deadLetters: [...letters.values()].filter(({ letter }) => letter.range === undefined && letter.lane.startsWith(`${uid}.`))
+          .length,
       };
     },
     letters: (uid) => [...letters.values()].map(({ letter }) => letter).filter(({ lane }) => lane.startsWith(`${uid}.`)),
@@ -218,6 +239,9 @@ interface Building {
 }
 
 /** Whether a stored cursor says that an event was passed. One of a log that is gone says nothing about later events. */
-export function passes({ cursor, generation }: Stand, fact: { readonly position: Position; readonly generation: number }): boolean {
+export function passes(
+  { cursor, generation }: Stand,
+  fact: { readonly position: Position; readonly generation: number },
+): boolean {
   return fact.generation <= generation && fact.position <= cursor.position;
 }

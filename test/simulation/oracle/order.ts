@@ -76,11 +76,14 @@ export function createOrder({ facts, subscriptions, owed, retention, verdict, si
       }
       under.set(placeOf(request), request);
       checkBefore(request);
-      const before = facts.ofKey(request.fact.shard, request.fact.key!).filter(({ position }) => position < request.fact.position);
+      const before = facts
+        .ofKey(request.fact.shard, request.fact.key!)
+        .filter(({ position }) => position < request.fact.position);
       if (before.some((fact) => released.get(request.lane!)?.has(fact))) situations.count('keyReleased');
     },
     answered(request) {
-      if (request.lane !== undefined && request.fact.key !== undefined && under.get(placeOf(request)) === request) under.delete(placeOf(request));
+      if (request.lane !== undefined && request.fact.key !== undefined && under.get(placeOf(request)) === request)
+        under.delete(placeOf(request));
     },
     committed({ buried, parked }) {
       for (const { delivery, letter, redriven } of buried) {
@@ -88,8 +91,20 @@ export function createOrder({ facts, subscriptions, owed, retention, verdict, si
         const mayRelease = subscriptions.possible(subscription, now()).some(({ onDead }) => onDead === 'release');
         if (letter.holdsKey !== undefined) situations.count('keyHeld');
         const isLost = letter.cause === 'expired' || letter.cause === 'log_changed';
-        if (letter.holdsKey === undefined && !isLost && delivery.fact.key !== undefined && subscription.present.ordering === 'key' && !mayRelease && !redriven) {
-          verdict.broken('P4', 'with onDead: hold a dead letter holds its key', `event ${delivery.fact.n} in ${delivery.lane.name}`, [delivery.lane.name]);
+        if (
+          letter.holdsKey === undefined &&
+          !isLost &&
+          delivery.fact.key !== undefined &&
+          subscription.present.ordering === 'key' &&
+          !mayRelease &&
+          !redriven
+        ) {
+          verdict.broken(
+            'P4',
+            'with onDead: hold a dead letter holds its key',
+            `event ${delivery.fact.n} in ${delivery.lane.name}`,
+            [delivery.lane.name],
+          );
         }
         if (mayRelease || isLost) released.getOrInsertComputed(delivery.lane, () => new Set()).add(delivery.fact);
       }

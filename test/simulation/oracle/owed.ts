@@ -70,8 +70,13 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
 
   /** An older ledger may only know a former pass: then the lane goes on from where that stood, the furthest back. */
   function formerStand({ subscription, pass }: LaneFact, shard: string): Stand | undefined {
-    const stands = Array.from({ length: pass }, (_, at) => mirror.laneStand(lanes.live(subscription, at).name, shard)).filter((stand) => stand !== undefined);
-    return stands.reduce<Stand | undefined>((first, stand) => (first === undefined || stand.cursor.position < first.cursor.position ? stand : first), undefined);
+    const stands = Array.from({ length: pass }, (_, at) => mirror.laneStand(lanes.live(subscription, at).name, shard)).filter(
+      (stand) => stand !== undefined,
+    );
+    return stands.reduce<Stand | undefined>(
+      (first, stand) => (first === undefined || stand.cursor.position < first.cursor.position ? stand : first),
+      undefined,
+    );
   }
 
   function isCurrent(lane: LaneFact): boolean {
@@ -149,10 +154,16 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
   function checkUnparked(commit: Commit, { unparked }: Touched): void {
     for (const { delivery } of unparked) {
       const { lane, fact } = delivery;
-      const isStoodFor = delivery.delivered || delivery.dead || delivery.parked || delivery.discarded || fact.lost || isCovered(lane, fact);
+      const isStoodFor =
+        delivery.delivered || delivery.dead || delivery.parked || delivery.discarded || fact.lost || isCovered(lane, fact);
       const isGivenUp = lane.subscription.deleted || (commit.dropLanes?.includes(lane.name) && !isCurrent(lane));
       if (isStoodFor || isGivenUp || openElsewhere(lane, fact)) continue;
-      verdict.broken('P2', 'a parked delivery goes only when it is delivered or dead', `event ${fact.n} at ${fact.shard} ${fact.position} in lane ${lane.name} of ${lane.subscription.id}`, [`event ${fact.n} `, `event ${fact.n}:`, lane.name]);
+      verdict.broken(
+        'P2',
+        'a parked delivery goes only when it is delivered or dead',
+        `event ${fact.n} at ${fact.shard} ${fact.position} in lane ${lane.name} of ${lane.subscription.id}`,
+        [`event ${fact.n} `, `event ${fact.n}:`, lane.name],
+      );
     }
   }
 
@@ -166,14 +177,20 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
       seen.open.clear();
     }
     if (touched) for (const delivery of seen.open) if (judge(lane, delivery.fact, true) === 'done') seen.open.delete(delivery);
-    for (let fact = here[seen.count]; fact !== undefined && stand !== undefined && passes(stand, fact); fact = here[++seen.count]) {
+    for (
+      let fact = here[seen.count];
+      fact !== undefined && stand !== undefined && passes(stand, fact);
+      fact = here[++seen.count]
+    ) {
       if (judge(lane, fact, false) === 'open') seen.open.add(lanes.delivery(lane, fact));
     }
   }
 
   function current(): LaneFact[] {
     const live = subscriptions.all.filter(({ deleted }) => !deleted).map((subscription) => lanes.live(subscription));
-    const runs = subscriptions.runs.filter(({ state, subscription }) => state === 'running' && !subscription.deleted).map((run) => lanes.ofRun(run));
+    const runs = subscriptions.runs
+      .filter(({ state, subscription }) => state === 'running' && !subscription.deleted)
+      .map((run) => lanes.ofRun(run));
     return [...live, ...runs];
   }
 
@@ -194,12 +211,21 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
 
   function account({ unburied }: Touched): void {
     for (const { delivery, letter } of unburied) {
-      if (!asked.discards.has(letter.id) && !asked.redrives.has(letter.id) && delivery.dead === undefined && isCurrent(delivery.lane)) {
-        verdict.broken('P2', 'a dead letter goes only when a person asked for it', `${letter.id} of event ${letter.eventId}`, [letter.lane]);
+      if (
+        !asked.discards.has(letter.id) &&
+        !asked.redrives.has(letter.id) &&
+        delivery.dead === undefined &&
+        isCurrent(delivery.lane)
+      ) {
+        verdict.broken('P2', 'a dead letter goes only when a person asked for it', `${letter.id} of event ${letter.eventId}`, [
+          letter.lane,
+        ]);
       }
       const gone = delivery.dead === undefined && delivery.parked === undefined && !delivery.discarded && !delivery.delivered;
       if (gone && !delivery.lane.subscription.deleted && !openElsewhere(delivery.lane, delivery.fact)) {
-        verdict.broken('P2', 'a redriven dead letter is parked in the same commit', `${letter.id} of event ${delivery.fact.n}`, [delivery.lane.name]);
+        verdict.broken('P2', 'a redriven dead letter is parked in the same commit', `${letter.id} of event ${delivery.fact.n}`, [
+          delivery.lane.name,
+        ]);
       }
     }
   }
@@ -215,7 +241,12 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
       cover(touched);
       for (const { delivery, letter } of touched.overwritten) {
         if (isCovered(delivery.lane, delivery.fact)) continue;
-        verdict.broken('P2', 'a range dead letter never takes the place of an event\'s own', `${letter.id} of event ${delivery.fact.n} in lane ${delivery.lane.name}`, [`event ${delivery.fact.n} `, letter.id]);
+        verdict.broken(
+          'P2',
+          "a range dead letter never takes the place of an event's own",
+          `${letter.id} of event ${delivery.fact.n} in lane ${delivery.lane.name}`,
+          [`event ${delivery.fact.n} `, letter.id],
+        );
       }
       account(touched);
       checkUnparked(commit, touched);
@@ -226,10 +257,21 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
       if (run.state !== 'done') return;
       const lane = lanes.ofRun(run);
       for (const fact of facts.all) {
-        if (fact.lost || facts.hasTwin(fact) || !isInSpan(run, fact) || !subscriptions.must(run.subscription, fact, run.startedMs)) continue;
+        if (
+          fact.lost ||
+          facts.hasTwin(fact) ||
+          !isInSpan(run, fact) ||
+          !subscriptions.must(run.subscription, fact, run.startedMs)
+        )
+          continue;
         const delivery = lane.deliveries.get(fact);
         if (delivery?.delivered || delivery?.dead || delivery?.discarded || isCovered(lane, fact)) continue;
-        verdict.broken('P2', 'a run is done when each of its events is delivered or dead-lettered', `event ${fact.n} at ${fact.shard} ${fact.position} in lane ${lane.name}`, [`event ${fact.n} `, `event ${fact.n}:`, lane.name]);
+        verdict.broken(
+          'P2',
+          'a run is done when each of its events is delivered or dead-lettered',
+          `event ${fact.n} at ${fact.shard} ${fact.position} in lane ${lane.name}`,
+          [`event ${fact.n} `, `event ${fact.n}:`, lane.name],
+        );
       }
     },
     restart(withLedger) {
@@ -241,7 +283,17 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
     left() {
       const left: Left[] = [];
       const leave = (lane: LaneFact, fact: Fact, state: string): void => {
-        left.push({ delivery: `event ${fact.n} at ${fact.shard} ${fact.position} in lane ${lane.name} of ${lane.subscription.id}`, state, words: [`event ${fact.n} `, `event ${fact.n}:`, ` ${lane.subscription.uid} `, `row of ${lane.name} ${fact.shard}`, `no row for ${lane.name} ${fact.shard}`] });
+        left.push({
+          delivery: `event ${fact.n} at ${fact.shard} ${fact.position} in lane ${lane.name} of ${lane.subscription.id}`,
+          state,
+          words: [
+            `event ${fact.n} `,
+            `event ${fact.n}:`,
+            ` ${lane.subscription.uid} `,
+            `row of ${lane.name} ${fact.shard}`,
+            `no row for ${lane.name} ${fact.shard}`,
+          ],
+        });
       };
       for (const lane of lanes.all) {
         if (lane.subscription.deleted) continue;
@@ -258,7 +310,8 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
         }
       }
       for (const run of subscriptions.runs) {
-        if (run.state === 'running' && !run.subscription.deleted) left.push({ delivery: `run ${run.id} of ${run.subscription.id}`, state: 'running', words: [run.id] });
+        if (run.state === 'running' && !run.subscription.deleted)
+          left.push({ delivery: `run ${run.id} of ${run.subscription.id}`, state: 'running', words: [run.id] });
       }
       return left;
     },

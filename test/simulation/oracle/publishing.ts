@@ -32,7 +32,11 @@ export function createPublishing({ facts, retention, windowMs, verdict, situatio
     const before = usesOf(fact.scope).filter(({ lost }) => !lost);
     const twice = before.find(({ timeMs }) => fact.timeMs < timeMs + windowMs);
     if (twice !== undefined) {
-      verdict.broken('P6', 'one idempotency key appends once within its window', `${fact.scope}: events ${twice.n} and ${fact.n}`);
+      verdict.broken(
+        'P6',
+        'one idempotency key appends once within its window',
+        `${fact.scope}: events ${twice.n} and ${fact.n}`,
+      );
     }
     uses.getOrInsertComputed(fact.scope, () => []).push(fact);
   }
@@ -41,14 +45,25 @@ export function createPublishing({ facts, retention, windowMs, verdict, situatio
     if (result.status === 'refused') return refused(intent, result.problem);
     const fact = facts.at(result.shard, result.position, { id: result.id });
     if (fact === undefined || fact.n !== intent.n) {
-      const sentence = result.status === 'appended' ? 'an answered event is in the log at the place that was answered' : 'a duplicate is answered with the id and place of its first use';
-      verdict.broken(result.status === 'appended' ? 'P1' : 'P6', sentence, `event ${intent.n} (${intent.scope ?? 'no key'}): ${result.shard} ${result.position} ${result.id}`);
+      const sentence =
+        result.status === 'appended'
+          ? 'an answered event is in the log at the place that was answered'
+          : 'a duplicate is answered with the id and place of its first use';
+      verdict.broken(
+        result.status === 'appended' ? 'P1' : 'P6',
+        sentence,
+        `event ${intent.n} (${intent.scope ?? 'no key'}): ${result.shard} ${result.position} ${result.id}`,
+      );
       return;
     }
     if (result.status === 'duplicate') {
       situations.count('duplicate');
       if (intent.scope === undefined || !usesOf(intent.scope).includes(fact)) {
-        verdict.broken('P6', 'a duplicate is one of the same environment, app and key', `event ${intent.n} (${intent.scope ?? 'no key'}) is called a duplicate of ${fact.scope}`);
+        verdict.broken(
+          'P6',
+          'a duplicate is one of the same environment, app and key',
+          `event ${intent.n} (${intent.scope ?? 'no key'}) is called a duplicate of ${fact.scope}`,
+        );
       }
     }
     fact.acknowledged = true;
@@ -59,13 +74,18 @@ export function createPublishing({ facts, retention, windowMs, verdict, situatio
     if (problem.code !== 'idempotency_key_reused') return;
     situations.count('keyReused');
     if (intent.scope !== undefined && usesOf(intent.scope).some(({ n }) => n !== intent.n)) return;
-    verdict.broken('P6', 'a key is called reused only after other content came with it', `event ${intent.n} (${intent.scope ?? 'no key'})`);
+    verdict.broken(
+      'P6',
+      'a key is called reused only after other content came with it',
+      `event ${intent.n} (${intent.scope ?? 'no key'})`,
+    );
   }
 
   return {
     appended: (added) => added.forEach(appendedOne),
     answered(intents, results) {
-      if (results.length !== intents.length) verdict.broken('contract', 'publish answers one result per event', `${results.length} for ${intents.length}`);
+      if (results.length !== intents.length)
+        verdict.broken('contract', 'publish answers one result per event', `${results.length} for ${intents.length}`);
       for (const [at, intent] of intents.entries()) {
         const result = results[at];
         if (result !== undefined) answeredOne(intent, result);
@@ -75,7 +95,12 @@ export function createPublishing({ facts, retention, windowMs, verdict, situatio
       for (const fact of facts.all) {
         if (!fact.acknowledged || fact.lost || retention.expired(fact)) continue;
         const record = await durable.log().fetch(fact.shard, fact.position);
-        if (record?.event.id !== fact.id) verdict.broken('P1', 'an acknowledged event is in the log after a crash', `event ${fact.n} at ${fact.shard} ${fact.position}`);
+        if (record?.event.id !== fact.id)
+          verdict.broken(
+            'P1',
+            'an acknowledged event is in the log after a crash',
+            `event ${fact.n} at ${fact.shard} ${fact.position}`,
+          );
       }
     },
   };

@@ -69,9 +69,17 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
     return id;
   }
 
-  function lanesOf(exchange: Exchange, subscription: SubscriptionFact, fact: Fact, target: RunFact | undefined): readonly LaneFact[] {
+  function lanesOf(
+    exchange: Exchange,
+    subscription: SubscriptionFact,
+    fact: Fact,
+    target: RunFact | undefined,
+  ): readonly LaneFact[] {
     const id = exchange.request.headers['webhook-id'] ?? '';
-    const runs = target === undefined ? subscriptions.runs.filter((run) => run.subscription === subscription && run.value.to === undefined) : [target];
+    const runs =
+      target === undefined
+        ? subscriptions.runs.filter((run) => run.subscription === subscription && run.value.to === undefined)
+        : [target];
     const asNew = runs.find((run) => run.value.ids === 'as-new' && expectedId(subscription, fact, run) === id);
     if (asNew !== undefined) return [lanes.ofRun(asNew)];
     if (expectedId(subscription, fact) !== id) {
@@ -91,7 +99,13 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
 
   /** What was parked in a former pass when the log changed is still worked off there. */
   function drained(subscription: SubscriptionFact, fact: Fact): readonly LaneFact[] {
-    return [...lanes.all].filter((lane) => lane.subscription === subscription && lane.run === undefined && lane.pass < subscription.present.pass && lane.deliveries.get(fact)?.parked !== undefined);
+    return [...lanes.all].filter(
+      (lane) =>
+        lane.subscription === subscription &&
+        lane.run === undefined &&
+        lane.pass < subscription.present.pass &&
+        lane.deliveries.get(fact)?.parked !== undefined,
+    );
   }
 
   /** A cancelled run may have a request or two on its way. Redriven deliveries of its own are told by `redriven`. */
@@ -109,7 +123,11 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
       verdict.broken('P3', 'every delivery carries its webhook-id as x-idempotency-key', `event ${fact.n} to ${subscription.id}`);
     }
     if (headers['millrace-subscription'] !== subscription.id) {
-      verdict.broken('P3', 'every delivery names its subscription', `event ${fact.n}: ${headers['millrace-subscription']} instead of ${subscription.id}`);
+      verdict.broken(
+        'P3',
+        'every delivery names its subscription',
+        `event ${fact.n}: ${headers['millrace-subscription']} instead of ${subscription.id}`,
+      );
     }
     const asData = subscription.versions.some(({ value }) => value.deliver.webhook.body === 'data');
     if (asData && 'ce-id' in headers && Buffer.compare(body, fact.data) !== 0) {
@@ -129,16 +147,29 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
       const host = subscriptions.byHost(exchange.host);
       const fact = factOf(exchange);
       if (host === undefined || fact === undefined) {
-        verdict.broken('contract', 'requests go only to endpoints of subscriptions and runs, with events that are in the log', exchange.request.url);
+        verdict.broken(
+          'contract',
+          'requests go only to endpoints of subscriptions and runs, with events that are in the log',
+          exchange.request.url,
+        );
         return undefined;
       }
       const { subscription, run } = host;
       checkHeaders(exchange, subscription, fact);
       const redriven = redrivenIn(subscription, fact);
       const possible = [...new Set([...lanesOf(exchange, subscription, fact, run), ...redriven])];
-      const lane = possible.length === 1 ? possible[0] : undefined;
+      const lane = possible.length === 1 && !facts.hasTwin(fact) ? possible[0] : undefined;
       countRun(lane, run);
-      const request = { exchange, subscription, fact, elsewhere: run !== undefined, lane, lanes: possible, redriven: redriven.length > 0, probe: false };
+      const request = {
+        exchange,
+        subscription,
+        fact,
+        elsewhere: run !== undefined,
+        lane,
+        lanes: possible,
+        redriven: redriven.length > 0,
+        probe: false,
+      };
       byExchange.set(exchange, request);
       byEvent.getOrInsertComputed(`${subscription.uid} ${fact.n} ${fact.generation}`, () => []).push(request);
       return request;

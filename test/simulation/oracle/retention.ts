@@ -19,6 +19,7 @@ export function createRetention(): Retention {
     tick(wallMs) {
       latestMs = Math.max(latestMs, wallMs);
     },
-    expired: ({ environment, topic, timeMs }) => latestMs - timeMs >= (shortest.get(`${environment} ${topic}`) ?? Number.POSITIVE_INFINITY),
+    expired: ({ environment, topic, timeMs }) =>
+      latestMs - timeMs >= (shortest.get(`${environment} ${topic}`) ?? Number.POSITIVE_INFINITY),
   };
 }

@@ -94,10 +94,24 @@ export function createSubscriptions(facts: Facts, hidden: () => ReadonlySet<stri
     const asked = expected.get(name);
     expected.delete(name);
     const ends = endsNow();
-    return { from: asked?.from ?? 'latest', endsWhenAsked: asked?.ends ?? ends, madeMs, wallMs, generation: facts.generation, ends, hidden: new Set(hidden()) };
+    return {
+      from: asked?.from ?? 'latest',
+      endsWhenAsked: asked?.ends ?? ends,
+      madeMs,
+      wallMs,
+      generation: facts.generation,
+      ends,
+      hidden: new Set(hidden()),
+    };
   }
 
-  function subscriptionChanged(environment: string, id: string, value: Subscription | undefined, nowMs: number, wallMs: number): void {
+  function subscriptionChanged(
+    environment: string,
+    id: string,
+    value: Subscription | undefined,
+    nowMs: number,
+    wallMs: number,
+  ): void {
     const name = `${environment} ${id}`;
     const before = byName(environment, id);
     if (before !== undefined && value?.uid !== before.uid) before.deleted = true;
@@ -114,7 +128,18 @@ export function createSubscriptions(facts: Facts, hidden: () => ReadonlySet<stri
   }
 
   function added(environment: string, id: string, present: Subscription, began: Beginning): SubscriptionFact {
-    const made = { uid: present.uid, environment, id, versions: [], present, deleted: false, gone: false, beginning: began, carriedOn: false, restored: false };
+    const made = {
+      uid: present.uid,
+      environment,
+      id,
+      versions: [],
+      present,
+      deleted: false,
+      gone: false,
+      beginning: began,
+      carriedOn: false,
+      restored: false,
+    };
     all.push(made);
     return made;
   }
@@ -155,7 +180,8 @@ export function createSubscriptions(facts: Facts, hidden: () => ReadonlySet<stri
     byHost: (host) => hosts.get(host),
     expect: (environment, id, from) => void expected.set(`${environment} ${id}`, { from, ends: endsNow() }),
     changed(change, { monotonicMs, wallMs }) {
-      if (change.kind === 'subscription') subscriptionChanged(change.environment, change.id, change.now?.value, monotonicMs, wallMs);
+      if (change.kind === 'subscription')
+        subscriptionChanged(change.environment, change.id, change.now?.value, monotonicMs, wallMs);
       if (change.kind === 'run') runChanged(change.id, change.now?.value, monotonicMs);
     },
     crashed: () => expected.clear(),
@@ -173,7 +199,8 @@ export function createSubscriptions(facts: Facts, hidden: () => ReadonlySet<stri
     },
     may: (subscription, fact) =>
       subscription.versions.some(({ value, untilMs }) => untilMs >= fact.bornMs && wantedBy(subscription, value, fact)),
-    possible: (subscription, sinceMs) => subscription.versions.filter(({ untilMs }) => untilMs >= sinceMs).map(({ value }) => value),
+    possible: (subscription, sinceMs) =>
+      subscription.versions.filter(({ untilMs }) => untilMs >= sinceMs).map(({ value }) => value),
     ledgerRestored() {
       for (const one of all) one.restored = true;
     },

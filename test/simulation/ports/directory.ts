@@ -13,7 +13,13 @@ export interface DirectoryOptions {
   readonly onChanged: (change: Change) => void;
 }
 
-export function createSimulatedDirectory({ world, life, wire, durable, onChanged }: DirectoryOptions): Directory & { disconnect(): void } {
+export function createSimulatedDirectory({
+  world,
+  life,
+  wire,
+  durable,
+  onChanged,
+}: DirectoryOptions): Directory & { disconnect(): void } {
   const { directory } = durable;
   const random = world.random.fork(`directory ${life.number}`);
   const stops = new Set<() => void>();

@@ -64,7 +64,10 @@ export function createSimulatedLog({ world, life, wire, durable, observer, hidde
         observer.read(request, page);
         return page;
       };
-      return wire.read(`read ${request.shard} after ${short(request.after)}${request.only === undefined ? '' : ` only ${request.only.topics.join(' ')}`}`, apply);
+      return wire.read(
+        `read ${request.shard} after ${short(request.after)}${request.only === undefined ? '' : ` only ${request.only.topics.join(' ')}`}`,
+        apply,
+      );
     },
     fetch: (shard, position) => wire.read(`fetch ${shard} ${short(position)}`, () => log.fetch(shard, position)),
     positionAt: (shard, timeMs) => wire.read(`positionAt ${shard}`, () => log.positionAt(shard, timeMs)),

@@ -31,6 +31,9 @@ export interface Breaker {
   restart(): void;
 }
 
+/** The highest threshold there may be; more different events need not be remembered. */
+const EVENTS_MAX = 1_000;
+
 export interface BreakerSettings {
   readonly thresholds: { readonly failures: number; readonly events: number } | false;
   readonly scheduleMs: readonly number[];
@@ -59,10 +62,11 @@ export function createBreaker(settings: () => BreakerSettings): Breaker {
 
   function openOn(evidence: 'failing' | 'unreachable', event: string): boolean {
     if (open) return false;
+    connectFailures = evidence === 'unreachable' ? connectFailures + 1 : 0;
+    if (failed.size < EVENTS_MAX) failed.add(event);
+    // Evidence is kept also while there is no breaker: it may be switched on in the middle of an outage.
     const { thresholds } = settings();
     if (thresholds === false) return false;
-    connectFailures = evidence === 'unreachable' ? connectFailures + 1 : 0;
-    failed.add(event);
     byConnect = connectFailures >= thresholds.failures;
     if (!byConnect && failed.size < thresholds.events) return false;
     forget();
