@@ -4,8 +4,6 @@
  */
 import { Problem } from '@millrace/core/problem';
 import type { Gateway } from '@millrace/gateway/api';
-import type { Change } from '@millrace/gateway/ports/directory';
-import { createGateway } from '@millrace/gateway/gateway';
 import { LIMITS } from '@millrace/gateway/limits';
 import type { Limits } from '@millrace/gateway/limits';
 import { createDurable } from './durable.ts';
@@ -14,20 +12,15 @@ import { createInvariants } from './invariants.ts';
 import { createOperator } from './operator.ts';
 import { slotOf } from './oracle/slots.ts';
 import type { Broken } from './oracle/verdict.ts';
-import { createSimulatedDirectory } from './ports/directory.ts';
-import { createSimulatedLedger } from './ports/ledger.ts';
-import { createSimulatedLog } from './ports/log.ts';
+import { createProcess } from './process.ts';
+import type { Process } from './process.ts';
 import { APPS, KEYS, createScenario } from './scenario.ts';
 import type { Crash } from './scenario.ts';
 import { seedCrypto } from './random.ts';
 import { createSituations } from './situations.ts';
 import type { Counts } from './situations.ts';
-import { short, tellChange, tellCommit } from './tell.ts';
-import { createWire } from './wire.ts';
-import type { Wire } from './wire.ts';
 import { createWorkload } from './workload.ts';
-import { clockOf, createWorld } from './world.ts';
-import type { Life } from './world.ts';
+import { createWorld } from './world.ts';
 
 export interface SeedResult {
   readonly seed: number;
@@ -45,14 +38,6 @@ export interface SeedResult {
 export interface SeedOptions {
   readonly steps?: number;
   readonly print?: (line: string) => void;
-}
-
-/** A gateway process with its wires. */
-interface Process {
-  readonly life: Life;
-  readonly gateway: Gateway;
-  readonly wires: readonly Wire[];
-  disconnect(): void;
 }
 
 const STEPS = 2_000;
@@ -95,82 +80,21 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
   const workload = createWorkload({ world, scenario, invariants, gateway, dedupeWindowMs: limits.dedupeWindowMs });
   const operator = createOperator({ world, scenario, invariants, situations, gateway });
 
-  function wireFor(life: Life, name: 'log' | 'ledger' | 'directory'): Wire {
-    return createWire({
-      world,
-      life,
-      random: world.random.fork(`${name} wire ${life.number}`),
-      latencyMs: scenario.latencyMs,
-      fault() {
-        if (name !== 'directory') situations.count(name === 'log' ? 'logFault' : 'ledgerFault');
-        return new Problem(name === 'log' ? 'log_unavailable' : 'ledger_unavailable', 'not now');
-      },
-      faultRate: () => (name === 'directory' || healing ? 0 : outage === name ? 0.9 : faultRate),
-      onGhost,
-      onUnknown: () => situations.count('commitUnknown'),
-    });
-  }
-
   function launch(): void {
-    const life = world.begin();
-    const wires = { log: wireFor(life, 'log'), ledger: wireFor(life, 'ledger'), directory: wireFor(life, 'directory') };
-    const startedMs = world.monotonic();
-    const log = createSimulatedLog({
+    const launched = createProcess({
       world,
-      life,
-      wire: wires.log,
+      scenario,
+      limits,
+      situations,
       durable,
+      invariants,
+      endpoints,
       hidden: () => hidden,
-      observer: {
-        appended: (entries, results) => invariants.appended(entries, results),
-        topicDeclared: (environment, topic, retentionMs) => invariants.topicDeclared(environment, topic, retentionMs),
-        read(request, page) {
-          const { expired } = page;
-          world.trace.note(
-            `  page of ${page.records.length} to ${short(page.through)}${page.atEnd ? ', the end' : ''}${expired === undefined ? '' : `, expired to ${short(expired.last.position)}`}`,
-          );
-          const behind = invariants.facts.inShard(request.shard).filter(({ position }) => position > request.after);
-          const bytes = behind.reduce((sum, { size }) => sum + size, 0);
-          if (bytes > limits.ringBytes && world.monotonic() > startedMs + 200) situations.count('ringOverrun');
-        },
-      },
+      faultRate: (port) => (healing ? 0 : outage === port ? 0.9 : faultRate),
+      onGhost,
     });
-    const ledger = createSimulatedLedger({
-      wire: wires.ledger,
-      durable,
-      onCommitted(commit) {
-        for (const line of tellCommit(commit, invariants.facts)) world.trace.note(`  ${line}`);
-        invariants.committed(commit);
-      },
-    });
-    const directory = createSimulatedDirectory({ world, life, wire: wires.directory, durable, onChanged: configured });
-    const made = createGateway({
-      ports: {
-        log,
-        ledger,
-        directory,
-        sender: endpoints.sender(life),
-        clock: clockOf(world, life),
-        vault: { seal: (text: string) => `sealed:${text}`, open: (sealed: string) => sealed.slice('sealed:'.length) },
-      },
-      limits: scenario.limits,
-      onNotice(notice) {
-        if (!life.alive) return;
-        world.trace.note(`notice ${JSON.stringify(notice)}`);
-        invariants.noticed(notice);
-      },
-    });
-    const launched: Process = {
-      life,
-      gateway: made,
-      wires: Object.values(wires),
-      disconnect() {
-        log.disconnect();
-        directory.disconnect();
-      },
-    };
     process = launched;
-    made.start().then(
+    launched.gateway.start().then(
       () => {
         if (process !== launched) return;
         up = true;
@@ -179,11 +103,6 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
       },
       (error: unknown) => startFailed(launched, error),
     );
-  }
-
-  function configured(change: Change): void {
-    world.trace.note(`  ${tellChange(change)}`);
-    invariants.configured(change);
   }
 
   /** Whoever runs the process starts it again. */
@@ -204,14 +123,10 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
     });
   }
 
-  async function kill({ life, gateway: dying, wires, disconnect }: Process): Promise<void> {
+  async function kill(dying: Process): Promise<void> {
     up = false;
     process = undefined;
-    world.end(life);
-    dying.abandon();
-    for (const wire of wires) await wire.sever();
-    disconnect();
-    endpoints.crash();
+    await dying.kill();
     operator.crashed();
     await invariants.crashed(durable);
   }

@@ -140,7 +140,8 @@ async function recoverShard(needs: Needs, known: Known, shard: string, add: Add)
       if (stored.cursor.position < from.position) from = stored.cursor;
       continue;
     }
-    const cursor = stored?.cursor ?? (await cursorOfTime(log, shard, value.beginsMs));
+    // Its time is of the old log's clock: of another log it is owed everything.
+    const cursor = stored?.cursor ?? (await cursorOfTime(log, shard, known.changed.has(shard) ? 0 : value.beginsMs));
     add({ subscriber, name, shard, kind: 'live', cursor, hasRow: stored?.by === 'row' });
   }
   return { from, end };
