@@ -12,12 +12,14 @@ await runBenchmark('append', async ({ directory, quick }) => {
   const rig = await openRig({ directory: join(directory, 'ours') });
   const raw = createRawTable(join(directory, 'raw.db'));
 
-  async function ours(publishers: number): Promise<{ readonly waitsMs: number[]; readonly ms: number; readonly commits: number }> {
+  async function ours(
+    publishers: number,
+  ): Promise<{ readonly waitsMs: number[]; readonly ms: number; readonly commits: number }> {
     const waitsMs: number[] = [];
     const appendsBefore = rig.counts.appends;
     const startedMs = performance.now();
     const publisher = async (): Promise<void> => {
-      for (let nowMs = performance.now(); nowMs - startedMs < spanMs; ) {
+      for (let nowMs = performance.now(); nowMs - startedMs < spanMs;) {
         await rig.gateway.publish({ environment: ENVIRONMENT, app: APP, events: eventsOf(1) });
         const endMs = performance.now();
         waitsMs.push(endMs - nowMs);

@@ -29,7 +29,10 @@ const { values, positionals } = parseArgs({
 
 function start(benchmark: string): Promise<Outcome> {
   const args = ['--runs', values.quick ? '1' : values.runs, ...(values.quick ? ['--quick'] : [])];
-  const child = fork(join(import.meta.dirname, `${benchmark}.ts`), args, { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const child = fork(join(import.meta.dirname, `${benchmark}.ts`), args, {
+    execArgv: [],
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
   return new Promise((resolve, reject) => {
     const tooLong = setTimeout(() => child.kill('SIGKILL'), BENCHMARK_MS);
     let outcome: Outcome | undefined;

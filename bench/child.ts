@@ -23,7 +23,9 @@ export interface Passes {
 }
 
 export async function runBenchmark(benchmark: string, open: (plan: Plan) => Promise<Passes>): Promise<void> {
-  const { values } = parseArgs({ options: { runs: { type: 'string', default: '5' }, quick: { type: 'boolean', default: false } } });
+  const { values } = parseArgs({
+    options: { runs: { type: 'string', default: '5' }, quick: { type: 'boolean', default: false } },
+  });
   const directory = mkdtempSync(join(tmpdir(), `millrace-bench-${benchmark}-`));
   try {
     const passes = await open({ runs: Number(values.runs), quick: values.quick, directory });
@@ -39,5 +41,5 @@ export async function runBenchmark(benchmark: string, open: (plan: Plan) => Prom
 
 function hand(outcome: Outcome): void {
   if (process.send === undefined) console.log(JSON.stringify(outcome, undefined, 1));
-  else process.send(outcome, () => process.disconnect());
+  else process.send(outcome, () => process.disconnect?.());
 }

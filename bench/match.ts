@@ -19,7 +19,10 @@ interface Case {
 }
 
 const CASES: readonly Case[] = [
-  { name: '100 distinct filters', filter: (n) => ({ data: { amount: [{ numeric: ['>=', n % DISTINCT, '<', (n % DISTINCT) + 1] }] } }) },
+  {
+    name: '100 distinct filters',
+    filter: (n) => ({ data: { amount: [{ numeric: ['>=', n % DISTINCT, '<', (n % DISTINCT) + 1] }] } }),
+  },
   { name: '10,000 equality filters', filter: (n) => ({ data: { tenant: [`tenant-${n}`] } }) },
 ];
 
@@ -75,9 +78,19 @@ function prepare(filterOf: (n: number) => unknown): { readonly index: Find; read
 }
 
 function recordOf(n: number): LogRecord {
-  const data = Buffer.from(JSON.stringify({ tenant: `tenant-${(n * 7_919) % SUBSCRIPTIONS}`, amount: (n % DISTINCT) + 0.5, note: 'x'.repeat(960) }));
+  const data = Buffer.from(
+    JSON.stringify({ tenant: `tenant-${(n * 7_919) % SUBSCRIPTIONS}`, amount: (n % DISTINCT) + 0.5, note: 'x'.repeat(960) }),
+  );
   const event = { id: `e${n}`, source: '/apps/shop', type: TOPIC, extensions: {}, data };
-  return { shard: '0', position: String(n).padStart(16, '0'), timeMs: n, environment: ENVIRONMENT, app: APP, event, size: data.length };
+  return {
+    shard: '0',
+    position: String(n).padStart(16, '0'),
+    timeMs: n,
+    environment: ENVIRONMENT,
+    app: APP,
+    event,
+    size: data.length,
+  };
 }
 
 function microsPerEvent(find: Find, count: number): number {

@@ -3,14 +3,13 @@ import { setTimeout } from 'node:timers/promises';
 import { spreadOf } from './figure.ts';
 import { APP, ENVIRONMENT, openRig, type Rig, subscribe, TOPIC } from './rig.ts';
 
-export const SUBSCRIPTIONS = 10_000;
-
 export interface Asked {
   /** `prepare`: make the subscriptions that a later process starts with. */
   readonly what: 'bare' | 'idle' | 'load' | 'prepare';
   readonly directory: string;
   readonly url?: string;
   readonly loadMs?: number;
+  readonly subscriptions?: number;
 }
 
 const LOOK_MS = 50;
@@ -46,10 +45,10 @@ async function load(rig: Rig, { url = '', loadMs = 0 }: Asked): Promise<number> 
   return rssMb;
 }
 
-async function prepare({ gateway, publish }: Rig): Promise<void> {
+async function prepare({ gateway, publish }: Rig, { subscriptions = 0 }: Asked): Promise<void> {
   let next = 0;
   const creator = async (): Promise<void> => {
-    for (let n = next++; n < SUBSCRIPTIONS; n = next++) {
+    for (let n = next++; n < subscriptions; n = next++) {
       await gateway.subscriptions.create(ENVIRONMENT, `s${n}`, {
         app: APP,
         topics: [TOPIC],
@@ -69,7 +68,7 @@ if (asked.what === 'bare') process.send?.({ rssMb: await lookAtMemory() });
 else {
   const rig = await openRig({ directory: asked.directory });
   let rssMb = 0;
-  if (asked.what === 'prepare') await prepare(rig);
+  if (asked.what === 'prepare') await prepare(rig, asked);
   else if (asked.what === 'load') rssMb = await load(rig, asked);
   else {
     await setTimeout(500);

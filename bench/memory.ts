@@ -2,14 +2,16 @@
 import { join } from 'node:path';
 import { runBenchmark } from './child.ts';
 import type { Sample } from './figure.ts';
-import { type Asked, SUBSCRIPTIONS } from './memory-process.ts';
+import type { Asked } from './memory-process.ts';
 import { nextMessage, startProcess, startReceiver } from './processes.ts';
+
+const SUBSCRIPTIONS = 10_000;
 
 await runBenchmark('memory', async ({ directory, quick }) => {
   const receiver = await startReceiver();
   const loadMs = quick ? 2_000 : 8_000;
   const subscribed = join(directory, 'subscribed');
-  await measured({ what: 'prepare', directory: subscribed });
+  await measured({ what: 'prepare', directory: subscribed, subscriptions: SUBSCRIPTIONS });
 
   async function measured(asked: Asked): Promise<number> {
     const child = startProcess('memory-process.ts', [JSON.stringify(asked)]);
@@ -27,7 +29,12 @@ await runBenchmark('memory', async ({ directory, quick }) => {
     async pass(run): Promise<readonly Sample[]> {
       const raw = await measured({ what: 'bare', directory });
       const fresh = (name: string): string => join(directory, `${name}-${run}`);
-      const figure = async (name: string, asked: Asked): Promise<Sample> => ({ name, unit: 'MB', ours: await measured(asked), raw });
+      const figure = async (name: string, asked: Asked): Promise<Sample> => ({
+        name,
+        unit: 'MB',
+        ours: await measured(asked),
+        raw,
+      });
       return [
         await figure('idle', { what: 'idle', directory: fresh('idle') }),
         await figure('under load', { what: 'load', directory: fresh('load'), url: receiver.url, loadMs }),

@@ -34,7 +34,15 @@ function requestsOf(): Request[] {
     const source = `/apps/${APP}`;
     const extensions = { sequence: String(at).padStart(16, '0') };
     const time = new Date(nowMs).toISOString();
-    const { headers, body } = encodeBinary({ id, source, type: TOPIC, time, datacontenttype: 'application/json', extensions, data });
+    const { headers, body } = encodeBinary({
+      id,
+      source,
+      type: TOPIC,
+      time,
+      datacontenttype: 'application/json',
+      extensions,
+      data,
+    });
     const identity = { subscription: 'x'.repeat(26), publisher: APP, source, id };
     const webhook = webhookId(identity, (bytes) => createHash('sha256').update(bytes).digest());
     const signed = { ...headers, ...sign(webhook, Math.floor(nowMs / 1_000), body) };

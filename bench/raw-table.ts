@@ -53,5 +53,7 @@ export function createRawTable(path: string): RawTable {
 function encodedEvents(): Uint8Array[] {
   const nowMs = Date.now();
   const common = { source: `/apps/${APP}`, type: TOPIC, time: new Date(nowMs).toISOString(), extensions: {} };
-  return eventsOf(EVENTS).map((draft) => encodeEvent({ ...draft, ...common, id: newId('evt', nowMs, (count) => randomBytes(count)) }));
+  return eventsOf(EVENTS).map((draft) =>
+    encodeEvent({ ...draft, ...common, id: newId('evt', nowMs, (count) => randomBytes(count)) }),
+  );
 }

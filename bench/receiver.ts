@@ -41,7 +41,7 @@ function serve(socket: Socket): void {
 function sizeOf(held: Buffer): number | undefined {
   const headEnd = held.indexOf(HEAD_END);
   if (headEnd < 0) return undefined;
-  const length = LENGTH.exec(held.latin1Slice(0, headEnd))?.[1];
+  const length = LENGTH.exec(held.toString('latin1', 0, headEnd))?.[1];
   return headEnd + HEAD_END.length + Number(length ?? 0);
 }
 

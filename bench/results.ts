@@ -10,7 +10,15 @@ export interface Machine {
 /** Above it others were at work beside us. A benchmark's own processes keep about two cores busy, so it is looked at before. */
 const QUIET_LOAD = 0.5;
 
-export function machineNow({ loadBefore, tookMs, args }: { readonly loadBefore: number; readonly tookMs: number; readonly args: readonly string[] }): Machine {
+export function machineNow({
+  loadBefore,
+  tookMs,
+  args,
+}: {
+  readonly loadBefore: number;
+  readonly tookMs: number;
+  readonly args: readonly string[];
+}): Machine {
   const load = `load average before ${loadBefore.toFixed(1)}, after ${(loadavg()[0] ?? 0).toFixed(1)}`;
   const noise =
     loadBefore <= QUIET_LOAD

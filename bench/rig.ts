@@ -8,12 +8,14 @@ import type { Commit, Ledger } from '@millrace/gateway/ports/ledger';
 import type { Log } from '@millrace/gateway/ports/log';
 import { createUndiciSender } from '@millrace/gateway/senders/undici';
 import { systemClock } from '@millrace/gateway/system-clock';
-import { createVault } from '@millrace/gateway/vault';
+import { createVault, VAULT_KEY_BYTES } from '@millrace/gateway/vault';
 
 export const ENVIRONMENT = 'default';
 export const APP = 'shop';
 export const TOPIC = 'orders.created';
 export const PAYLOAD_BYTES = 1_024;
+/** One for all: what one process of a benchmark leaves, another may open. */
+const KEY = Buffer.alloc(VAULT_KEY_BYTES, 7);
 const WEEK_MS = 7 * 86_400_000;
 
 export interface Rig {
@@ -41,7 +43,13 @@ export async function openRig({ directory, limits = {}, tailBytes }: RigOptions)
   const waiting = new Set<{ readonly attempts: number; readonly resolve: () => void }>();
   const createdMs = clock.now();
   await store.directory.put('app', ENVIRONMENT, APP, { name: 'Shop', createdMs });
-  await store.directory.put('topic', ENVIRONMENT, TOPIC, { owner: APP, retentionMs: WEEK_MS, latency: 'standard', maxBytes: 131_072, createdMs });
+  await store.directory.put('topic', ENVIRONMENT, TOPIC, {
+    owner: APP,
+    retentionMs: WEEK_MS,
+    latency: 'standard',
+    maxBytes: 131_072,
+    createdMs,
+  });
 
   function noteAttempts(count: number): void {
     counts.attempts += count;
@@ -60,7 +68,7 @@ export async function openRig({ directory, limits = {}, tailBytes }: RigOptions)
       directory: store.directory,
       sender,
       clock,
-      vault: createVault(randomBytes(32)),
+      vault: createVault(KEY),
     },
     limits,
   });
@@ -69,7 +77,8 @@ export async function openRig({ directory, limits = {}, tailBytes }: RigOptions)
   return {
     gateway,
     counts,
-    recorded: (attempts) => (counts.attempts >= attempts ? Promise.resolve() : new Promise((resolve) => waiting.add({ attempts, resolve }))),
+    recorded: (attempts) =>
+      counts.attempts >= attempts ? Promise.resolve() : new Promise((resolve) => waiting.add({ attempts, resolve })),
     async publish(count, { perCall, publishers }) {
       let left = count;
       const publisher = async (): Promise<void> => {
@@ -111,7 +120,9 @@ function countingAttempts(ledger: Ledger, onAttempts: (count: number) => void): 
 }
 
 /** JSON of 1,024 bytes that does not compress, as an order with a few fields would not either. */
-const payload = Buffer.from(JSON.stringify({ order: 1, note: randomBytes(PAYLOAD_BYTES).toString('base64') }).slice(0, PAYLOAD_BYTES - 2) + '"}');
+const payload = Buffer.from(
+  JSON.stringify({ order: 1, note: randomBytes(PAYLOAD_BYTES).toString('base64') }).slice(0, PAYLOAD_BYTES - 2) + '"}',
+);
 
 /** Each with a payload of its own, as a door hands them in. */
 export function eventsOf(count: number): Draft[] {
@@ -119,6 +130,14 @@ export function eventsOf(count: number): Draft[] {
 }
 
 /** One webhook subscription for all events, signed. */
-export async function subscribe({ gateway }: Rig, { url, concurrency }: { readonly url: string; readonly concurrency: number }): Promise<void> {
-  await gateway.subscriptions.create(ENVIRONMENT, 'bench', { app: APP, topics: [TOPIC], deliver: { webhook: { url } }, concurrency });
+export async function subscribe(
+  { gateway }: Rig,
+  { url, concurrency }: { readonly url: string; readonly concurrency: number },
+): Promise<void> {
+  await gateway.subscriptions.create(ENVIRONMENT, 'bench', {
+    app: APP,
+    topics: [TOPIC],
+    deliver: { webhook: { url } },
+    concurrency,
+  });
 }

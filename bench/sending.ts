@@ -63,7 +63,12 @@ export function samplesOf(name: string, ours: Timed, raw: Timed, aim: number): S
   return [
     { name, unit: 'events/s', ours: perSecond(ours), raw: perSecond(raw), aim },
     { name: `${name}, CPU`, unit: 'µs per event', ours: micros(ours, ours.cpuMs), raw: micros(raw, raw.cpuMs) },
-    { name: `${name}, CPU of the main thread`, unit: 'µs per event', ours: micros(ours, ours.mainMs), raw: micros(raw, raw.mainMs) },
+    {
+      name: `${name}, CPU of the main thread`,
+      unit: 'µs per event',
+      ours: micros(ours, ours.mainMs),
+      raw: micros(raw, raw.mainMs),
+    },
     { name: `${name}, on the wire`, unit: 'bytes per request', ours: ours.bytes / ours.count, raw: raw.bytes / raw.count },
   ];
 }

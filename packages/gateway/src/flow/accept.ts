@@ -155,7 +155,9 @@ function dedupeOf(draft: Draft, event: Event, idempotencyKey: string | undefined
 /** Of what the publisher means. `time` and the trace are left out: a client that retries makes them anew. */
 function digestOf({ data, time: _time, extensions = {}, ...rest }: Draft): string {
   const { traceparent: _parent, tracestate: _state, ...kept } = extensions;
-  const sorted = (members: object): unknown[] => Object.entries(members).filter(([, value]) => value !== undefined).toSorted();
+  const sorted = (members: object): unknown[] => Object.entries(members)
+      .filter(([, value]) => value !== undefined)
+      .toSorted(([one], [other]) => (one < other ? -1 : 1));
   const head = Buffer.from(JSON.stringify([sorted(rest), sorted(kept), data === undefined]));
   return hash('sha256', data === undefined ? head : Buffer.concat([head, data]), 'base64url');
 }

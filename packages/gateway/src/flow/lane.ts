@@ -137,6 +137,8 @@ interface Needs {
   readonly limits: Limits;
   readonly deadLetterId: (place: LanePosition, through?: Position) => string;
   readonly onNotice: (notice: Notice) => void;
+  /** Tells people when the subscription comes to stand at a bound. */
+  readonly tellBound: () => void;
   /** Something was freed that other lanes of the subscription may be waiting for. */
   readonly onFreed: () => void;
 }
@@ -362,7 +364,7 @@ export function createLane(needs: Needs): Lane {
 
   function pump(): void {
     if (ended || !started) return;
-    tellBound();
+    needs.tellBound();
     if (retiring !== undefined) {
       if (inFlight === 0) retiring();
       return;
@@ -375,15 +377,6 @@ export function createLane(needs: Needs): Lane {
     startWhatMay();
     while (ready.size * 2 <= limits.windowRecords && feed()) startWhatMay();
     armDue();
-  }
-
-  /** Once each time the subscription comes to stand at a bound. */
-  function tellBound(): void {
-    const bound = bounds.stoppedBy();
-    if (bound === bounds.told) return;
-    bounds.told = bound;
-    const { environment, subscription } = needs;
-    if (bound !== undefined) needs.onNotice({ kind: 'bound_reached', environment, subscription, bound });
   }
 
   function startWhatMay(): void {

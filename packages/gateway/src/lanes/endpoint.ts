@@ -86,7 +86,8 @@ export function createEndpoint({ subscription, bounds, clock, limits, wake }: Ne
 
   /** Also a probe must stay within rate and the time a 429 asked for. */
   function waitMs(): number {
-    return Math.max(slowUntilMs - clock.monotonic(), rateWaitMs());
+    // Asked for every delivery, and nearly no endpoint ever asks for slowness: then there is no clock to look at.
+    return slowUntilMs === -Infinity ? rateWaitMs() : Math.max(slowUntilMs - clock.monotonic(), rateWaitMs());
   }
 
   function armProbe(delayMs: number): void {

@@ -143,6 +143,7 @@ export function createLanes(needs: Needs): Lanes {
         needs.onNotice(notice);
         if (isOfBreaker) watchEgress();
       },
+      tellBound: () => tellBound(subscriber),
       onFreed: () => {
         if (stopped) return;
         touch();
@@ -151,6 +152,14 @@ export function createLanes(needs: Needs): Lanes {
     });
     subscriber.lanes.set(laneKey(name, shard), lane);
     return lane;
+  }
+
+  /** Once each time the subscription comes to stand at a bound. */
+  function tellBound({ bounds, environment, id }: Subscriber): void {
+    const bound = bounds.stoppedBy();
+    if (bound === bounds.told) return;
+    bounds.told = bound;
+    if (bound !== undefined) needs.onNotice({ kind: 'bound_reached', environment, subscription: id, bound });
   }
 
   /** Makes a lane that has to ask the ledger first. Nothing is lost meanwhile: it reads from its cursor when it starts. */
@@ -392,6 +401,7 @@ export function createLanes(needs: Needs): Lanes {
     }
     for (const { subscriber, parked, parkedBytes, held, deadLetters } of counts) {
       Object.assign(subscriber.bounds.counts, { parked, parkedBytes, held, deadLetters });
+      tellBound(subscriber);
     }
     for (const [shard, { from, end }] of places) {
       makeTail(shard, from);
@@ -452,6 +462,7 @@ export function createLanes(needs: Needs): Lanes {
       subscriber.configure(subscription);
       match.add(subscriber.indexed);
       if (wasPaused && subscription.value.state === 'active') subscriber.endpoint.probeNow();
+      tellBound(subscriber);
       subscriber.pump();
     },
     close,

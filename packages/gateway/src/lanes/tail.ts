@@ -152,12 +152,11 @@ export function createTail({ shard, from, log, clock, limits, onRecord, onPage, 
     },
     covers: (position) => position >= ringAfter,
     *after(position) {
-      // By index, not by iterator: a consumer may let the tail go on while it reads.
-      for (let last = position; ; ) {
-        const record = ring[indexAfter(last)];
-        if (record === undefined) return;
+      // By index, not by iterator: a consumer may let the tail go on while it reads, which may move what the ring holds.
+      let at = indexAfter(position);
+      for (let record = ring[at]; record !== undefined; record = ring[at]) {
         yield record;
-        last = record.position;
+        at = ring[at] === record ? at + 1 : indexAfter(record.position);
       }
     },
     find(position) {

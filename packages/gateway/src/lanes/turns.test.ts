@@ -1,0 +1,119 @@
+/** Turns: the process's bound on what is under way, shared fairly once it is full. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { settle } from '../../test/clock.ts';
+import { LIMITS } from '../limits.ts';
+import { createTurns, type Line, type Turns } from './turns.ts';
+
+const made = (inFlight: number, inFlightBytes = LIMITS.inFlightBytes): Turns => createTurns({ limits: { ...LIMITS, inFlight, inFlightBytes } });
+
+/** A lane that always has more to send: it stands in line again as soon as it had its turn. */
+function eager(turns: Turns, line: Line, served: Line[]): void {
+  turns.wait(line, () => {
+    if (turns.takeTurn(1)) served.push(line);
+    eager(turns, line, served);
+  });
+}
+
+/** Ends one delivery after the other, `count` times. */
+function servedIn(turns: Turns, lines: readonly Line[], count: number): Line[] {
+  const served: Line[] = [];
+  assert.ok(turns.take(1));
+  for (const line of lines) eager(turns, line, served);
+  for (let ended = 0; ended < count; ended++) turns.giveBack(1);
+  return served;
+}
+
+test('while there is room everybody starts at once', () => {
+  const turns = made(3);
+  assert.deepEqual([turns.take(1), turns.take(1), turns.take(1), turns.take(1)], [true, true, true, false]);
+  assert.equal(turns.inFlight, 3);
+  turns.giveBack(1);
+  assert.ok(turns.take(1));
+});
+
+test('bytes are bounded too, but a body larger than the bound goes alone', () => {
+  const turns = made(10, 100);
+  assert.ok(turns.take(60));
+  assert.ok(!turns.take(41));
+  assert.ok(turns.take(40));
+  turns.giveBack(60);
+  turns.giveBack(40);
+  assert.ok(turns.take(1_000));
+  assert.ok(!turns.take(0));
+});
+
+test('whoever comes later does not pass those in line', () => {
+  const turns = made(2, 100);
+  assert.ok(turns.take(90));
+  turns.wait('standard', () => undefined);
+  assert.ok(!turns.take(1));
+});
+
+test('a place given back is the turn of one who waits, first come first served within a line', () => {
+  const turns = made(1);
+  turns.take(1);
+  const order: string[] = [];
+  for (const name of ['a', 'b', 'c']) turns.wait('standard', () => void (turns.takeTurn(1) && order.push(name)));
+  assert.deepEqual(order, []);
+  for (let ended = 0; ended < 3; ended++) turns.giveBack(1);
+  assert.deepEqual(order, ['a', 'b', 'c']);
+  assert.equal(turns.inFlight, 1);
+});
+
+test('interactive goes before standard, standard before bulk, bulk before replays', () => {
+  const turns = made(1);
+  turns.take(1);
+  const order: Line[] = [];
+  for (const line of ['replay', 'bulk', 'standard', 'interactive'] as const) turns.wait(line, () => void (turns.takeTurn(1) && order.push(line)));
+  for (let ended = 0; ended < 4; ended++) turns.giveBack(1);
+  assert.deepEqual(order, ['interactive', 'standard', 'bulk', 'replay']);
+});
+
+test('beside live lanes that never run dry, a replay has a tenth', () => {
+  const served = servedIn(made(1), ['interactive', 'replay'], 1_000);
+  assert.equal(served.length, 1_000);
+  const replays = served.filter((line) => line === 'replay').length;
+  assert.ok(replays >= 100 && replays <= 110, `${replays} of 1,000`);
+});
+
+test('nobody in line is passed over for long, however many lines are full', () => {
+  const served = servedIn(made(1), ['interactive', 'standard', 'bulk', 'replay'], 1_000);
+  for (const line of ['standard', 'bulk', 'replay'] as const) {
+    const turns = served.flatMap((one, at) => (one === line ? [at] : []));
+    const gaps = turns.map((at, nth) => at - (turns[nth - 1] ?? -1) - 1);
+    // Nine, and the turns of the two others that were passed over as long.
+    assert.ok(Math.max(...gaps) <= 11, `${line} was passed over ${Math.max(...gaps)} times`);
+    assert.ok(turns.length >= 83);
+  }
+  assert.ok(served.filter((line) => line === 'interactive').length >= 700);
+});
+
+test('a turn that is not used goes to the next in line', () => {
+  const turns = made(1);
+  turns.take(1);
+  const order: string[] = [];
+  turns.wait('standard', () => void order.push('left'));
+  turns.wait('standard', () => void (turns.takeTurn(1) && order.push('took')));
+  turns.giveBack(1);
+  assert.deepEqual(order, ['left', 'took']);
+});
+
+test('those who stand in line again without starting do not make a round endless', () => {
+  const turns = made(1);
+  turns.take(1);
+  let asked = 0;
+  const again = (): void => turns.wait('standard', () => void (asked++, again()));
+  again();
+  again();
+  turns.giveBack(1);
+  assert.equal(asked, 2);
+});
+
+test('with nothing under way, those who stand in line are served all the same', async () => {
+  const turns = made(1);
+  let served = 0;
+  turns.wait('bulk', () => void served++);
+  await settle();
+  assert.equal(served, 1);
+});

@@ -1,0 +1,154 @@
+/** Replays and rewinds: what was sent is sent again, beside the live lane or by it. */
+import assert from 'node:assert/strict';
+import { test, type TestContext } from 'node:test';
+import { handWorld, settle, START_MS } from '../test/clock.ts';
+
+async function withHistory(t: TestContext) {
+  const world = await handWorld(t);
+  await world.subscribe('s', { filter: { data: { id: [{ 'anything-but': ['unwanted'] }] } } });
+  await world.publish('1', 'unwanted', '2');
+  await world.clock.advance(60_000);
+  await world.publish('3');
+  world.fresh();
+  return world;
+}
+
+test('a replay sends the wanted events of its span again, in the same ids, beside the live lane', async (t) => {
+  const world = await withHistory(t);
+  assert.equal(await world.gateway.replays.count('default', 's', { from: 'earliest' }), 3);
+  assert.deepEqual(world.fresh(), [], 'counting sends nothing');
+  const run = await world.gateway.replays.start('default', 's', { from: 'earliest' });
+  await world.publish('4');
+  await world.clock.advance(3_000);
+  assert.deepEqual(world.fresh().toSorted(), ['1', '2', '3', '4']);
+  const ids = world.sender.sent.map(({ headers }) => headers['webhook-id']);
+  assert.equal(new Set(ids).size, 4);
+  assert.equal((await world.directory.get('run', 'default', run.id))?.value.state, 'done');
+});
+
+test('a replay between two times takes both ends in and nothing else', async (t) => {
+  const world = await withHistory(t);
+  const spec = { from: { timeMs: START_MS + 1 }, untilMs: START_MS + 60_000 };
+  assert.equal(await world.gateway.replays.count('default', 's', spec), 1);
+  const early = { from: { timeMs: START_MS }, untilMs: START_MS };
+  assert.equal(await world.gateway.replays.count('default', 's', early), 2);
+  await world.gateway.replays.start('default', 's', early);
+  await world.clock.advance(3_000);
+  assert.deepEqual(world.fresh(), ['1', '2']);
+});
+
+test('as new, each run makes ids of its own, the same on every attempt of that run', async (t) => {
+  const world = await withHistory(t);
+  const idsOf = async () => {
+    const before = world.sender.sent.length;
+    await world.gateway.replays.start('default', 's', { from: { timeMs: START_MS + 1 }, ids: 'as-new' });
+    await world.clock.advance(30_000);
+    return world.sender.sent.slice(before).map(({ headers }) => headers['webhook-id']);
+  };
+  const live = world.sender.sent.at(-1)?.headers['webhook-id'];
+  const first = await idsOf();
+  let attempts = 0;
+  world.sender.script = () => (attempts++ === 0 ? 500 : 200);
+  const second = await idsOf();
+  assert.equal(first.length, 1);
+  assert.equal(second.length, 2);
+  assert.equal(second[0], second[1]);
+  assert.equal(new Set([live, ...first, ...second]).size, 3);
+});
+
+test('a drill goes to another address, whose failures are not those of the subscription', async (t) => {
+  const world = await withHistory(t);
+  world.sender.script = ({ url }) => (url.includes('drill') ? { error: 'refused', detail: '', durationMs: 1 } : 200);
+  await world.gateway.replays.start('default', 's', { from: 'earliest', to: { url: 'https://drill.example/' } });
+  await world.clock.advance(5_000);
+  assert.deepEqual(new Set(world.sender.sent.slice(3).map(({ url }) => url)), new Set(['https://drill.example/']));
+  assert.equal((await world.gateway.health('default', 's')).breaker, 'closed');
+  world.fresh();
+  await world.publish('live');
+  assert.ok(world.fresh().includes('live'));
+});
+
+test('what a drill left parked goes to the drill, also after a restart', async (t) => {
+  const world = await withHistory(t);
+  world.sender.script = () => 500;
+  await world.gateway.replays.start('default', 's', { from: { timeMs: START_MS + 1 }, to: { url: 'https://drill.example/' } });
+  await world.clock.advance(5_000);
+  await world.restart('abandon');
+  world.sender.script = () => 200;
+  await world.clock.advance(20_000);
+  assert.deepEqual(
+    world.sender.sent.slice(3).map(({ url, event }) => `${event} ${url}`),
+    ['3 https://drill.example/', '3 https://drill.example/'],
+  );
+});
+
+test('a replay that was under way goes on after a crash and ends', async (t) => {
+  const world = await withHistory(t);
+  await world.subscribe('slow', { concurrency: 1 });
+  world.sender.script = () => undefined;
+  const run = await world.gateway.replays.start('default', 'slow', { from: 'earliest' });
+  await settle();
+  world.sender.sent.at(-1)?.answer(200);
+  await world.clock.advance(2_000);
+  world.fresh();
+  world.sender.script = () => 200;
+  await world.restart('abandon');
+  await world.clock.advance(3_000);
+  assert.deepEqual(world.fresh(), ['unwanted', '2', '3']);
+  assert.equal((await world.directory.get('run', 'default', run.id))?.value.state, 'done');
+});
+
+test('a cancelled replay sends nothing more, and cancelling twice is harmless', async (t) => {
+  const world = await withHistory(t);
+  await world.gateway.subscriptions.update('default', 's', { concurrency: 1 });
+  world.sender.script = () => undefined;
+  const run = await world.gateway.replays.start('default', 's', { from: 'earliest' });
+  await settle();
+  assert.deepEqual(world.fresh(), ['1']);
+  await world.gateway.replays.cancel('default', run.id);
+  assert.equal((await world.gateway.replays.cancel('default', run.id)).value.state, 'cancelled');
+  world.sender.sent.at(-1)?.answer(200);
+  await world.clock.advance(5_000);
+  assert.deepEqual(world.fresh(), []);
+  await assert.rejects(world.gateway.replays.cancel('default', 'none'), { code: 'not_found' });
+});
+
+test('a rewind sets the live lane itself back: what was parked comes again with the rest, in order', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s', { ordering: 'key', retry: { schedule: ['1h'], jitter: 0 } });
+  world.sender.script = ({ event }) => (event === 'a/1' && world.sender.sent.length === 1 ? 500 : 200);
+  await world.publish('a/1', 'a/2', 'b/1');
+  assert.deepEqual(world.fresh(), ['a/1', 'b/1']);
+  const now = await world.gateway.replays.rewind('default', 's', 'earliest');
+  await world.clock.advance(3_000);
+  assert.equal(now.value.pass, 1);
+  assert.deepEqual(world.fresh().toSorted(), ['a/1', 'a/2', 'b/1']);
+  assert.equal((await world.gateway.health('default', 's')).parked, 0);
+  await world.clock.advance(3_600_000);
+  await world.restart('abandon');
+  assert.deepEqual(world.fresh(), [], 'nothing of the former pass comes back');
+});
+
+test('a rewind forward skips what lies between', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s');
+  await world.gateway.subscriptions.pause('default', 's');
+  await world.publish('1', '2');
+  await world.gateway.replays.rewind('default', 's', 'latest');
+  await world.gateway.subscriptions.resume('default', 's');
+  await world.publish('3');
+  assert.deepEqual(world.fresh(), ['3']);
+});
+
+test('a replay that can not be is refused before it is stored', async (t) => {
+  const world = await withHistory(t);
+  const { start } = world.gateway.replays;
+  await assert.rejects(start('default', 'other', { from: 'earliest' }), { code: 'not_found' });
+  const drill = { from: 'earliest', to: { url: 'ftp://x' } } as const;
+  await assert.rejects(start('default', 's', drill), { code: 'invalid_url', pointer: '/to/url' });
+  await assert.rejects(start('default', 's', { from: { timeMs: -1 } }), { code: 'invalid_request', pointer: '/from' });
+  await assert.rejects(start('default', 's', { from: 'earliest', untilMs: Number.NaN }), { code: 'invalid_request', pointer: '/until' });
+  const ids = { from: 'earliest', ids: 'other' as 'same' } as const;
+  await assert.rejects(start('default', 's', ids), { code: 'invalid_request', pointer: '/ids' });
+  assert.deepEqual(await world.directory.list('run', { limit: 10 }), []);
+});
