@@ -8,7 +8,7 @@ import { openRig, PAYLOAD_BYTES, eventsOf, APP, ENVIRONMENT } from './rig.ts';
 const PUBLISHERS = [1, 32, 512];
 
 await runBenchmark('append', async ({ directory, quick }) => {
-  const spanMs = quick ? 200 : 800;
+  const spanMs = quick ? 200 : 600;
   const rig = await openRig({ directory: join(directory, 'ours') });
   const raw = createRawTable(join(directory, 'raw.db'));
 

@@ -7,7 +7,7 @@ export interface Sample {
   readonly ours: number;
   /** The same work with nothing else: the same client, the same disk. */
   readonly raw?: number;
-  /** Whether the ratio is ours/raw (more is better) or is left to the reader. */
+  /** What ours ÷ raw should reach. */
   readonly aim?: number;
 }
 

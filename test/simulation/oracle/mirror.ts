@@ -2,6 +2,7 @@
  * The ledger once more, built from the commits that were applied, with every row tied to its event. Says what a commit
  * touched, so that the invariants look only there.
  */
+import { decodeEvent } from '@millrace/core/event-bytes';
 import type { AttemptRow, Commit, Cursor, DeadLetter, LanePosition, ParkedRow } from '@millrace/gateway/ports/ledger';
 import type { Position } from '@millrace/gateway/ports/log';
 import type { Fact, Facts } from './facts.ts';
@@ -156,7 +157,9 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
   }
 
   function park(row: ParkedRow, touched: Building): void {
-    const delivery = deliveryOf(row, { timeMs: row.timeMs }, touched);
+    // Two logs may have had events of one time at one place: kept bytes tell whose row it is.
+    const id = row.kept === undefined ? {} : { id: decodeEvent(row.kept.bytes).id };
+    const delivery = deliveryOf(row, { timeMs: row.timeMs, ...id }, touched);
     if (delivery === undefined) return;
     touched.parked.push({ delivery, row, before: delivery.parked });
     delivery.parked = row;

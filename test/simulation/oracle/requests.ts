@@ -48,12 +48,14 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
   const byExchange = new Map<Exchange, Request>();
   const byEvent = new Map<string, Request[]>();
 
-  function factOf({ request, body }: Exchange): Fact | undefined {
+  function factOf({ request, body }: Exchange, subscription: SubscriptionFact | undefined): Fact | undefined {
     const candidates = facts.byNumber(body.n);
     if (candidates.length < 2) return candidates[0];
     const id = request.headers['ce-id'] ?? (JSON.parse(decoder.decode(request.body)) as { id?: string }).id;
     const same = candidates.filter((fact) => fact.id === id);
-    return same.find(({ lost }) => !lost) ?? same.at(-1);
+    // An event of a log that is gone may have come again: a person may still redrive the old one.
+    const redriven = subscription && same.find((fact) => redrivenIn(subscription, fact).length > 0);
+    return redriven ?? same.find(({ lost }) => !lost) ?? same.at(-1);
   }
 
   /** Promise 3 in the words of design.md: made from subscription, publisher, source and id, and the run where it makes new ones. */
@@ -145,7 +147,7 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
   return {
     sent(exchange) {
       const host = subscriptions.byHost(exchange.host);
-      const fact = factOf(exchange);
+      const fact = factOf(exchange, host?.subscription);
       if (host === undefined || fact === undefined) {
         verdict.broken(
           'contract',

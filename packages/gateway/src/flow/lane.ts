@@ -357,6 +357,7 @@ export function createLane(needs: Needs): Lane {
 
   function bury(letter: DeadLetter, change: Change, durable?: () => void): void {
     counts.deadLetters++;
+    needs.tellBound();
     recorder.add({ ...change, bury: letter }, durable);
   }
 
@@ -364,7 +365,6 @@ export function createLane(needs: Needs): Lane {
 
   function pump(): void {
     if (ended || !started) return;
-    needs.tellBound();
     if (retiring !== undefined) {
       if (inFlight === 0) retiring();
       return;
@@ -575,11 +575,13 @@ export function createLane(needs: Needs): Lane {
     mine.parkedBytes += bytes;
     counts.parked += rows;
     counts.parkedBytes += bytes;
+    needs.tellBound();
   }
 
   function countHeld(rows: number): void {
     mine.held += rows;
     counts.held += rows;
+    needs.tellBound();
   }
 
   function parkedRow(delivery: Delivery, state: ParkedRow['state'], dueMs: number): ParkedRow {

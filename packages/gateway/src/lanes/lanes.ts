@@ -175,17 +175,35 @@ export function createLanes(needs: Needs): Lanes {
   }
 
   /** On shards that were discovered since the cursors were fixed it is owed events from its beginning. */
-  async function enterOtherShards(subscriber: Subscriber, cursors: ReadonlyMap<string, Cursor>): Promise<void> {
-    const { value } = subscriber.versioned;
-    const others = [...tails.keys()].filter((shard) => !cursors.has(shard));
-    // The lanes must be there before the tails ask for one.
-    const lanes = others.map((shard) => make(subscriber, liveName(value), shard, 'live'));
-    for (const lane of lanes) {
-      loading++;
-      const cursor = await untilItWorks(() => cursorOfTime(log, lane.shard, value.beginsMs));
-      loading--;
-      if (cursor !== undefined) void load(subscriber, lane, cursor, false);
+  async function withOtherShards({ value }: Versioned<Subscription>, cursors: ReadonlyMap<string, Cursor>): Promise<Map<string, Cursor>> {
+    const all = new Map(cursors);
+    for (const shard of tails.keys()) {
+      if (all.has(shard)) continue;
+      const cursor = await untilItWorks(() => cursorOfTime(log, shard, value.beginsMs));
+      if (cursor !== undefined) all.set(shard, cursor);
     }
+    return all;
+  }
+
+  /** A shard that was discovered while the subscription was being created. */
+  async function enterNewcomers(subscriber: Subscriber, cursors: ReadonlyMap<string, Cursor>): Promise<void> {
+    if ([...tails.keys()].every((shard) => cursors.has(shard))) return;
+    loading++;
+    const all = await withOtherShards(subscriber.versioned, cursors);
+    loading--;
+    for (const shard of cursors.keys()) all.delete(shard);
+    const name = liveName(subscriber.versioned.value);
+    for (const [shard, cursor] of all) {
+      // The tail may have made one that begins with its own first record.
+      subscriber.lanes.get(laneKey(name, shard))?.end();
+      void load(subscriber, make(subscriber, name, shard, 'live'), cursor, false);
+    }
+  }
+
+  /** Lanes of a subscription that is new, or begins a new pass; their cursors are on their way to the ledger. */
+  function beginAt(subscriber: Subscriber, cursors: ReadonlyMap<string, Cursor>): void {
+    const name = liveName(subscriber.versioned.value);
+    for (const [shard, cursor] of cursors) void load(subscriber, make(subscriber, name, shard, 'live'), cursor, true);
   }
 
   async function untilItWorks<T>(read: () => Promise<T>): Promise<T | undefined> {
@@ -253,6 +271,14 @@ export function createLanes(needs: Needs): Lanes {
     if (log.shards().every((shard) => tails.has(shard))) return;
     discovering ??= enterNewShards().finally(() => (discovering = undefined));
     await discovering;
+  }
+
+  /** With the digest of the last event, so that a restart can see whether it is still there. */
+  async function cursorAtEnd(shard: string): Promise<Cursor> {
+    const { last, end } = await log.bounds(shard);
+    const record = last?.position === end ? await log.fetch(shard, end) : undefined;
+    // Of an empty shard no time is known: 0 is before whatever comes.
+    return cursorAt(record ?? { position: end, timeMs: last?.timeMs ?? 0 }, log.identity);
   }
 
   async function enterNewShards(): Promise<void> {
@@ -451,8 +477,8 @@ export function createLanes(needs: Needs): Lanes {
       if (subscribers.has(subscription.value.uid)) return;
       const subscriber = enter(subscription);
       match.add(subscriber.indexed);
-      for (const [shard, cursor] of cursors) void load(subscriber, make(subscriber, liveName(subscription.value), shard, 'live'), cursor, true);
-      void enterOtherShards(subscriber, cursors);
+      beginAt(subscriber, cursors);
+      void enterNewcomers(subscriber, cursors);
     },
     change(subscription) {
       const subscriber = subscribers.get(subscription.value.uid);
@@ -477,12 +503,14 @@ export function createLanes(needs: Needs): Lanes {
         lane.end();
         subscriber.lanes.delete(laneKey(lane.name, lane.shard));
       }
-      recorder.add({ dropLane: old });
+      const all = await withOtherShards(subscription, cursors);
+      if (stopped || subscribers.get(subscriber.uid) !== subscriber) return;
       subscriber.configure(subscription);
+      const lane = liveName(subscription.value);
+      for (const [shard, cursor] of all) if (!cursors.has(shard)) recorder.add({ lane: { lane, shard, cursor } });
+      recorder.add({ dropLane: old });
       match.add(subscriber.indexed);
-      const name = liveName(subscription.value);
-      for (const [shard, cursor] of cursors) void load(subscriber, make(subscriber, name, shard, 'live'), cursor, true);
-      void enterOtherShards(subscriber, cursors);
+      beginAt(subscriber, all);
     },
     startRun(run) {
       const subscriber = subscribers.get(run.value.subscriptionUid);
@@ -520,11 +548,7 @@ export function createLanes(needs: Needs): Lanes {
       await discover();
       const cursors = new Map<string, Cursor>();
       for (const shard of log.shards()) {
-        const { last, end } = await log.bounds(shard);
-        // Of an empty shard no time is known: 0 is before whatever comes.
-        const endMs = last?.timeMs ?? 0;
-        const position = timeMs === 'end' ? end : await log.positionAt(shard, timeMs === 'start' ? 0 : timeMs);
-        cursors.set(shard, { log: log.identity, position, timeMs: timeMs === 'end' ? endMs : timeMs === 'start' ? 0 : timeMs, idHash: '' });
+        cursors.set(shard, timeMs === 'end' ? await cursorAtEnd(shard) : await cursorOfTime(log, shard, timeMs === 'start' ? 0 : timeMs));
       }
       return cursors;
     },

@@ -178,9 +178,13 @@ export async function cursorOfTime(log: Log, shard: string, timeMs: number): Pro
 
 async function changedShards(log: Log, rows: readonly LaneRow[], slots: readonly SlotRow[]): Promise<Set<string>> {
   const changed = new Set<string>();
-  // A ledger that ends before its first commit with a high water has rows only.
-  for (const { shard, cursor } of [...slots.filter(({ slot }) => slot === HIGH_WATER), ...rows.filter((row) => row.cursor.log !== log.identity)]) {
-    if (!changed.has(shard) && !(await isTrusted(log, shard, cursor))) changed.add(shard);
+  const asked = new Set<string>();
+  // Lane rows too: a new subscription begins at the end of the log, which the tail may not have read yet.
+  for (const { shard, cursor } of [...slots.filter(({ slot }) => slot === HIGH_WATER), ...rows]) {
+    const question = `${shard}\n${cursor.log}\n${cursor.position}\n${cursor.idHash}`;
+    if (changed.has(shard) || asked.has(question)) continue;
+    asked.add(question);
+    if (!(await isTrusted(log, shard, cursor))) changed.add(shard);
   }
   return changed;
 }
@@ -198,7 +202,9 @@ async function isTrusted(log: Log, shard: string, cursor: Cursor): Promise<boole
   if (cursor.position > end) return false;
   if (cursor.idHash === '') return true;
   const record = await log.fetch(shard, cursor.position);
-  return record === undefined || (record.timeMs === cursor.timeMs && idHashOf(record) === cursor.idHash);
+  if (record !== undefined) return record.timeMs === cursor.timeMs && idHashOf(record) === cursor.idHash;
+  // Gone by retention, it is among those of its time; if a later event stood there, they end before it.
+  return (await log.positionAt(shard, cursor.timeMs + 1)) >= cursor.position;
 }
 
 /**

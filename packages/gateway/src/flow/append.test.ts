@@ -1,0 +1,107 @@
+/** Append: publishers share commits of the log, and each gets its own results. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { encodeEvent } from '@millrace/core/event-bytes';
+import { Problem } from '@millrace/core/problem';
+import { createMemoryLog } from '@millrace/memory/log';
+import { settle } from '../../test/clock.ts';
+import { LIMITS, type Limits } from '../limits.ts';
+import type { Entry, Log } from '../ports/log.ts';
+import { createAppend } from './append.ts';
+
+function entry(id: string, bytes = 0): Entry {
+  const event = { id, source: '/s', type: 't', extensions: {}, data: Buffer.alloc(bytes) };
+  return { environment: 'default', app: 'shop', event, bytes: encodeEvent(event) };
+}
+
+/** A memory log whose appends wait for the test: one call of `next` lets one go, with an error or without. */
+function made(limits: Partial<Limits> = {}) {
+  const memory = createMemoryLog();
+  const calls: string[][] = [];
+  const waiting: ((error?: Error) => void)[] = [];
+  const log: Log = {
+    ...memory,
+    append(entries) {
+      calls.push(entries.map(({ event }) => event.id));
+      return new Promise((resolve, reject) => {
+        waiting.push((error) => (error === undefined ? resolve(memory.append(entries)) : reject(error)));
+      });
+    },
+  };
+  const next = async (error?: Error): Promise<void> => {
+    waiting.shift()?.(error);
+    await settle();
+  };
+  return { append: createAppend({ log, limits: { ...LIMITS, ...limits } }), calls, next, memory };
+}
+
+async function positionOf(appended: Promise<readonly object[]>): Promise<number[]> {
+  return (await appended).map((one) => Number((one as { position: string }).position));
+}
+
+test('one who comes alone is appended at once', async () => {
+  const { append, calls, next } = made();
+  const done = append([entry('1')]);
+  assert.deepEqual(calls, [['1']]);
+  await next();
+  assert.deepEqual(await positionOf(done), [1]);
+});
+
+test('while one append is under way the next fills up, and all get their own results', async () => {
+  const { append, calls, next } = made();
+  const first = append([entry('1')]);
+  const others = [append([entry('2'), entry('3')]), append([entry('4')]), append([entry('5'), entry('6')])];
+  await next();
+  assert.deepEqual(calls, [['1'], ['2', '3', '4', '5', '6']]);
+  await next();
+  assert.deepEqual(await positionOf(first), [1]);
+  assert.deepEqual(await Promise.all(others.map(positionOf)), [[2, 3], [4], [5, 6]]);
+});
+
+test('a call is never split: what does not fit goes with the next append, in order', async () => {
+  const { append, calls, next } = made({ appendEvents: 3 });
+  const done = [append([entry('1')]), append([entry('2'), entry('3')]), append([entry('4'), entry('5')]), append([entry('6')])];
+  for (let times = 0; times < 3; times++) await next();
+  assert.deepEqual(calls, [['1'], ['2', '3'], ['4', '5', '6']]);
+  assert.deepEqual((await Promise.all(done.map(positionOf))).flat(), [1, 2, 3, 4, 5, 6]);
+});
+
+test('bytes of one append are bounded, but a call larger than the bound goes alone', async () => {
+  const { append, calls, next } = made({ appendBytes: 1_000 });
+  const done = [append([entry('1')]), append([entry('2', 600)]), append([entry('3', 600)]), append([entry('4', 5_000)]), append([entry('5')])];
+  for (let times = 0; times < 5; times++) await next();
+  await Promise.all(done);
+  assert.deepEqual(calls, [['1'], ['2'], ['3'], ['4'], ['5']]);
+});
+
+test('an append that fails rejects its own group only, with its reason', async () => {
+  const { append, next, memory } = made();
+  const first = append([entry('1')]);
+  const group = [append([entry('2')]), append([entry('3')])].map((one) => assert.rejects(one, { code: 'log_full' }));
+  await next();
+  const later = append([entry('4')]);
+  await next(new Problem('log_full', 'no space'));
+  await next();
+  await Promise.all(group);
+  assert.deepEqual([await positionOf(first), await positionOf(later)], [[1], [2]]);
+  assert.equal((await memory.bounds('memory-0')).end.replace(/^0+/, ''), '2');
+});
+
+test('past the bytes that may wait, a publisher is refused at once and told when to come back', async () => {
+  const { append, next, calls } = made({ appendQueueBytes: 1_000 });
+  const done = [append([entry('1', 100)]), append([entry('2', 500)])];
+  await assert.rejects(append([entry('3', 600)]), { code: 'overloaded', retryAfterMs: 1_000 });
+  await next();
+  done.push(append([entry('4', 600)]));
+  await next();
+  await next();
+  await Promise.all(done);
+  assert.deepEqual(calls.flat(), ['1', '2', '4']);
+});
+
+test('one call larger than the whole queue is taken while nobody waits', async () => {
+  const { append, next } = made({ appendQueueBytes: 1_000 });
+  const done = append([entry('1', 5_000)]);
+  await next();
+  assert.deepEqual(await positionOf(done), [1]);
+});

@@ -1,0 +1,208 @@
+/** Recovery through the gateway: another process over the same stores, over a changed log, over an older ledger. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createMemoryLedger } from '@millrace/memory/ledger';
+import { createMemoryLog } from '@millrace/memory/log';
+import { handWorld, settle } from '../../test/clock.ts';
+import type { Commit, Ledger } from '../ports/ledger.ts';
+
+/** Keeps what is committed, so that a ledger of an earlier moment can be made again, as from a backup. */
+function keeping(ledger: Ledger): { commits: Commit[]; asOf(count: number): Promise<Ledger> } {
+  const commits: Commit[] = [];
+  const { commit } = ledger;
+  ledger.commit = (one) => {
+    commits.push(structuredClone(one));
+    return commit(one);
+  };
+  return {
+    commits,
+    async asOf(count) {
+      const older = createMemoryLedger();
+      for (const one of commits.slice(0, count)) await older.commit(one);
+      return older;
+    },
+  };
+}
+
+test('after a crash only what was not recorded is sent again, under its old webhook-id', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s', { concurrency: 4 });
+  world.sender.script = ({ event }) => (event === '2' || event === '5' ? undefined : 200);
+  await world.publish('1', '2', '3', '4', '5', '6');
+  assert.deepEqual(world.fresh(), ['1', '2', '3', '4', '5', '6']);
+  world.sender.script = () => 200;
+  await world.restart('abandon');
+  await world.clock.advance(3_000);
+  assert.deepEqual(world.fresh(), ['2', '5']);
+  assert.equal(new Set(world.sender.sent.map(({ headers }) => headers['webhook-id'])).size, 6);
+});
+
+test('what was published while no gateway ran is delivered by the next', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s');
+  await world.publish('1');
+  await world.clock.advance(3_000);
+  await world.gateway.stop();
+  const other = await handWorld(t);
+  await other.restart('stop', { log: world.log });
+  await other.publish('2');
+  await world.restart('stop');
+  assert.deepEqual(world.fresh(), ['1', '2']);
+});
+
+test('a crash before the first checkpoint starts from the cursor that was fixed at creation', async (t) => {
+  const world = await handWorld(t);
+  await world.publish('before');
+  await world.subscribe('s');
+  await world.subscribe('from-start', { from: 'earliest' });
+  world.fresh();
+  world.sender.script = () => undefined;
+  await world.publish('1');
+  world.fresh();
+  world.sender.script = () => 200;
+  await world.restart('abandon');
+  await world.clock.advance(2_000);
+  assert.deepEqual(world.fresh(), ['1', '1']);
+});
+
+test('many restarts repeat nothing and lose nothing', async (t) => {
+  const world = await handWorld(t);
+  for (const id of ['a', 'b']) await world.subscribe(id);
+  await world.subscribe('c', { ordering: 'key' });
+  const all: string[] = [];
+  for (let round = 0; round < 10; round++) {
+    await world.publish(`k/${round}`, `${round}`);
+    all.push(`k/${round}`, `${round}`);
+    if (round % 3 === 0) await world.clock.advance(2_500);
+    await world.restart(round % 2 === 0 ? 'abandon' : 'stop');
+  }
+  await world.clock.advance(5_000);
+  assert.deepEqual(world.fresh().toSorted(), [...all, ...all, ...all].toSorted());
+});
+
+test('a log that is another one: a new pass, the events from the time on, and a letter for what can not be known', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s');
+  await world.publish('1', '2');
+  await world.clock.advance(3_000);
+  await world.gateway.stop();
+  world.fresh();
+  await world.restart('stop', { log: createMemoryLog({ now: world.clock.now }) });
+  await world.publish('2', '3');
+  await world.clock.advance(3_000);
+  assert.deepEqual(world.fresh(), ['2', '3']);
+  const stored = await world.directory.get('subscription', 'default', 's');
+  assert.equal(stored?.value.pass, 1);
+  const letters = await world.gateway.deadLetters.list('default', 's', { limit: 10 });
+  assert.deepEqual(letters.map(({ cause, range }) => [cause, range?.through]), [['log_changed', '']]);
+  assert.ok(world.notices.some(({ kind }) => kind === 'log_changed'));
+
+  await world.restart('abandon');
+  await world.clock.advance(3_000);
+  assert.deepEqual(world.fresh(), []);
+  assert.equal((await world.gateway.deadLetters.list('default', 's', { limit: 10 })).length, 1);
+});
+
+test('a log that lost its tail, and has written other events there since, is noticed too', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s');
+  await world.publish('1');
+  await world.clock.advance(3_000);
+  const restored = createMemoryLog({ now: world.clock.now, identity: world.log.identity });
+  await restored.append((await world.log.read({ shard: 'memory-0', after: '', limit: 10, maxBytes: 1e6 })).records.map((record) => ({ ...record, bytes: new Uint8Array(record.size) })));
+  await world.publish('2', '3');
+  await world.clock.advance(3_000);
+  world.fresh();
+  await world.restart('abandon', { log: restored });
+  await world.publish('4', '5', '6');
+  await world.clock.advance(3_000);
+  assert.deepEqual(world.fresh().filter((id) => id >= '4'), ['4', '5', '6']);
+  const letters = await world.gateway.deadLetters.list('default', 's', { limit: 10 });
+  assert.deepEqual(letters.map(({ cause }) => cause), ['log_changed']);
+});
+
+test('a parked delivery whose place means another event now is never sent as that event', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s', { retry: { schedule: ['1m'], jitter: 0 } });
+  world.sender.script = () => 500;
+  await world.publish('1');
+  await world.clock.advance(2_000);
+  world.fresh();
+  world.sender.script = () => 200;
+  const other = createMemoryLog({ now: world.clock.now });
+  await world.restart('abandon', { log: other });
+  await world.publish('9');
+  await world.clock.advance(60_000);
+  assert.deepEqual(world.fresh(), ['9']);
+  const causes = (await world.gateway.deadLetters.list('default', 's', { limit: 10 })).map(({ cause }) => cause);
+  assert.deepEqual(new Set(causes), new Set(['log_changed']));
+  assert.equal((await world.gateway.health('default', 's')).parked, 0);
+});
+
+test('a ledger older than its log repeats, under the same ids, and skips nothing', async (t) => {
+  const world = await handWorld(t);
+  const kept = keeping(world.ledger);
+  await world.subscribe('s');
+  await world.publish('1', '2');
+  await world.clock.advance(3_000);
+  const moment = kept.commits.length;
+  await world.publish('3', '4');
+  await world.clock.advance(3_000);
+  world.fresh();
+  for (const count of [moment, 1]) {
+    await world.restart('abandon', { ledger: await kept.asOf(count) });
+    await world.clock.advance(3_000);
+    const sent = world.fresh();
+    assert.deepEqual(sent.slice(-2), ['3', '4']);
+    assert.ok(sent.length === (count === moment ? 2 : 4), sent.join());
+  }
+  assert.equal(new Set(world.sender.sent.map(({ headers }) => headers['webhook-id'])).size, 4);
+});
+
+test('an empty ledger starts every subscription where it is owed events', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('all', { from: 'earliest' });
+  await world.publish('1');
+  await world.clock.advance(10);
+  await world.subscribe('later');
+  await world.clock.advance(10);
+  await world.publish('2');
+  world.sender.sent.length = 0;
+  await world.restart('abandon', { ledger: createMemoryLedger() });
+  await world.clock.advance(3_000);
+  const of = (id: string) => world.sender.sent.filter(({ headers }) => headers['millrace-subscription'] === id).map(({ event }) => event);
+  assert.deepEqual(of('all'), ['1', '2']);
+  assert.ok(of('later').includes('2'));
+});
+
+test('what the ledger has of a subscription that was deleted meanwhile is forgotten', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s', { retry: { schedule: [] } });
+  world.sender.script = () => 400;
+  await world.publish('1');
+  await world.clock.advance(2_000);
+  await world.gateway.stop();
+  await world.directory.delete('subscription', 'default', 's');
+  await world.restart('stop');
+  await settle();
+  assert.deepEqual([await world.ledger.lanes(), await world.ledger.deadLetterCounts()], [[], []]);
+});
+
+test('a ledger that can not be read at the start is asked until it can, and then nothing was lost', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s');
+  world.sender.script = () => undefined;
+  await world.publish('1');
+  await world.gateway.abandon();
+  world.fresh();
+  world.sender.script = () => 200;
+  const { handledAfter } = world.ledger;
+  let failures = 3;
+  world.ledger.handledAfter = (...place) => (failures-- > 0 ? Promise.reject(new Error('gone')) : handledAfter(...place));
+  const restarted = world.restart('abandon');
+  await world.clock.advance(1_000);
+  await restarted;
+  await settle();
+  assert.deepEqual(world.fresh(), ['1']);
+  assert.ok(world.notices.some(({ kind }) => kind === 'ledger_failing'));
+});
