@@ -57,7 +57,10 @@ test('a redrive that waits for its next attempt survives a crash with its count'
   await world.clock.advance(10_000);
   assert.deepEqual(world.fresh(), ['1', '1']);
   const attempts = await world.ledger.attemptsOf(letter.lane, letter.shard, letter.position);
-  assert.deepEqual(attempts.map(({ n }) => n), [1, 2, 3, 4]);
+  assert.deepEqual(
+    attempts.map(({ n }) => n),
+    [1, 2, 3, 4],
+  );
 });
 
 test('a letter that holds its key keeps the successors waiting, until it is redriven and delivered', async (t) => {
@@ -109,7 +112,10 @@ test('a letter for a range has nothing to send', async (t) => {
   await world.restart('stop');
   await world.clock.advance(60_000);
   const letters = await world.gateway.deadLetters.list('default', 's', { limit: 10 });
-  assert.deepEqual(letters.map(({ cause }) => cause), ['expired']);
+  assert.deepEqual(
+    letters.map(({ cause }) => cause),
+    ['expired'],
+  );
   const { id = '' } = letters[0] ?? {};
   await assert.rejects(world.gateway.deadLetters.redrive('default', 's', id), { code: 'not_redrivable' });
   await world.gateway.deadLetters.discard('default', 's', id);

@@ -147,7 +147,10 @@ test('a replay that can not be is refused before it is stored', async (t) => {
   const drill = { from: 'earliest', to: { url: 'ftp://x' } } as const;
   await assert.rejects(start('default', 's', drill), { code: 'invalid_url', pointer: '/to/url' });
   await assert.rejects(start('default', 's', { from: { timeMs: -1 } }), { code: 'invalid_request', pointer: '/from' });
-  await assert.rejects(start('default', 's', { from: 'earliest', untilMs: Number.NaN }), { code: 'invalid_request', pointer: '/until' });
+  await assert.rejects(start('default', 's', { from: 'earliest', untilMs: Number.NaN }), {
+    code: 'invalid_request',
+    pointer: '/until',
+  });
   const ids = { from: 'earliest', ids: 'other' as 'same' } as const;
   await assert.rejects(start('default', 's', ids), { code: 'invalid_request', pointer: '/ids' });
   assert.deepEqual(await world.directory.list('run', { limit: 10 }), []);

@@ -5,7 +5,8 @@ import type { ProblemCode } from '@millrace/core/problem';
 import { handWorld, settle, START_MS, SUBSCRIPTION } from '../test/clock.ts';
 import type { SubscriptionSpec } from './api.ts';
 
-const webhook = (members: object) => ({ deliver: { webhook: { url: 'https://crm.example/', ...members } } }) as Partial<SubscriptionSpec>;
+const webhook = (members: object) =>
+  ({ deliver: { webhook: { url: 'https://crm.example/', ...members } } }) as Partial<SubscriptionSpec>;
 const DAY_MS = 86_400_000;
 
 test('an event published after the creation is delivered, one from before is not', async (t) => {
@@ -41,7 +42,10 @@ test('defaults are filled in, and the secret is shown once and kept sealed', asy
   assert.match(value.uid, /^[a-z2-7]{26}$/i);
   assert.equal(value.retry.scheduleMs.length, 9);
   const { ordering, onDead, concurrency, breaker, state, bounds, ratePerSecond } = value;
-  assert.deepEqual([ordering, onDead, concurrency, breaker, state, ratePerSecond], ['none', 'release', 16, { failures: 3, events: 10 }, 'active', undefined]);
+  assert.deepEqual(
+    [ordering, onDead, concurrency, breaker, state, ratePerSecond],
+    ['none', 'release', 16, { failures: 3, events: 10 }, 'active', undefined],
+  );
   assert.deepEqual(bounds, { parked: 100_000, parkedBytes: 268_435_456, held: 100_000, deadLetters: 1_000_000 });
 });
 
@@ -64,8 +68,18 @@ const REFUSED: readonly (readonly [title: string, spec: object, code: ProblemCod
   ['no address', webhook({ url: 'crm' }), 'invalid_url', '/deliver/webhook/url'],
   ['a password in the address', webhook({ url: 'https://a:b@x/' }), 'invalid_url', '/deliver/webhook/url'],
   ['a secret that is none', webhook({ secret: 'short' }), 'invalid_secret', '/deliver/webhook/secret'],
-  ['a public key for a secret', webhook({ secret: `whpk_${Buffer.alloc(32).toString('base64')}` }), 'invalid_secret', '/deliver/webhook/secret'],
-  ['a short simple secret', webhook({ signature: 'simple', secret: 'fifteen letters' }), 'invalid_secret', '/deliver/webhook/secret'],
+  [
+    'a public key for a secret',
+    webhook({ secret: `whpk_${Buffer.alloc(32).toString('base64')}` }),
+    'invalid_secret',
+    '/deliver/webhook/secret',
+  ],
+  [
+    'a short simple secret',
+    webhook({ signature: 'simple', secret: 'fifteen letters' }),
+    'invalid_secret',
+    '/deliver/webhook/secret',
+  ],
   ['another signature', webhook({ signature: 'md5' }), 'invalid_request', '/deliver/webhook/signature'],
   ['a timeout of nothing', webhook({ timeoutMs: 0 }), 'invalid_request', '/deliver/webhook/timeoutMs'],
   ['a header of ours', webhook({ headers: { 'Webhook-Id': 'x' } }), 'invalid_request', '/deliver/webhook/headers'],
@@ -92,7 +106,10 @@ test('what can not work is refused with where the fault is, and nothing is store
     });
   }
   for (const id of ['', '.a', 'a b', 'x'.repeat(65)]) {
-    await assert.rejects(world.gateway.subscriptions.create('default', id, SUBSCRIPTION), { code: 'invalid_request', pointer: '/id' });
+    await assert.rejects(world.gateway.subscriptions.create('default', id, SUBSCRIPTION), {
+      code: 'invalid_request',
+      pointer: '/id',
+    });
   }
   assert.deepEqual(await world.directory.list('subscription', { limit: 10 }), []);
 });
@@ -115,16 +132,23 @@ test('a change replaces the members it names, counts for the next attempt, and i
   await world.publish('1');
   world.sender.script = () => 200;
   const { update } = world.gateway.subscriptions;
-  const { value } = await update('default', 's', { filter: null, ratePerSecond: null, ...webhook({ url: 'https://new.example/' }) });
+  const { value } = await update('default', 's', {
+    filter: null,
+    ratePerSecond: null,
+    ...webhook({ url: 'https://new.example/' }),
+  });
   assert.deepEqual([value.filter, value.ratePerSecond], [undefined, undefined]);
   assert.deepEqual(value.deliver.webhook.headers, { a: 'b' });
   await world.publish('2');
   await world.clock.advance(10_000);
-  assert.deepEqual(world.sender.sent.map(({ url, event }) => [event, url]), [
-    ['1', 'https://crm.example/'],
-    ['2', 'https://new.example/'],
-    ['1', 'https://new.example/'],
-  ]);
+  assert.deepEqual(
+    world.sender.sent.map(({ url, event }) => [event, url]),
+    [
+      ['1', 'https://crm.example/'],
+      ['2', 'https://new.example/'],
+      ['1', 'https://new.example/'],
+    ],
+  );
   await assert.rejects(update('default', 's', { ordering: 'key' }), { code: 'invalid_request', pointer: '/ordering' });
   await assert.rejects(update('default', 's', { concurrency: 0 }), { code: 'invalid_request', pointer: '/concurrency' });
   await assert.rejects(update('default', 's', { concurrency: 2 }, 1), { code: 'version_mismatch' });
@@ -142,7 +166,10 @@ test('deleted, all of it is forgotten, and what is made anew under its name is a
   await world.clock.advance(3_000);
   const { uid } = first.subscription.value;
   assert.deepEqual(await world.ledger.attempts({ subscription: uid, limit: 10 }), []);
-  assert.deepEqual([await world.ledger.deadLetterCounts(), await world.ledger.lanes(), await world.ledger.openLanes()], [[], [], []]);
+  assert.deepEqual(
+    [await world.ledger.deadLetterCounts(), await world.ledger.lanes(), await world.ledger.openLanes()],
+    [[], [], []],
+  );
   await assert.rejects(world.gateway.health('default', 's'), { code: 'not_found' });
 
   world.fresh();

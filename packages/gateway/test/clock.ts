@@ -165,7 +165,10 @@ export interface HandOptions {
 }
 
 /** The apps `shop` and `crm`, the topic `orders.created`, and what `options` adds. */
-export async function handWorld(t: Pick<TestContext, 'after'>, { limits = {}, topics = {} }: HandOptions = {}): Promise<HandWorld> {
+export async function handWorld(
+  t: Pick<TestContext, 'after'>,
+  { limits = {}, topics = {} }: HandOptions = {},
+): Promise<HandWorld> {
   const clock = createHandClock();
   const sender = createScriptedSender(clock);
   const directory = createMemoryDirectory();

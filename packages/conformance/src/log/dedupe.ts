@@ -1,6 +1,7 @@
 /** Idempotency keys: settled in the append where the log supports it, left to the gateway where it does not. */
 import assert from 'node:assert/strict';
 import type { Appended, Dedupe, Entry } from '@millrace/gateway/ports/log';
+import { gap } from '../behaviours.ts';
 import type { Behaviours } from '../behaviours.ts';
 import { holdsExactly } from './walk.ts';
 import { DAY_MS, entry, placed } from './world.ts';
@@ -171,7 +172,7 @@ export const noDedupe = only(leavingIt, (world) => !world.log.supports.dedupe, '
 /** Behaviours of logs with, or without, an optional power. */
 function only(behaviours: Behaviours<LogWorld>, able: (world: LogWorld) => boolean, why: string): Behaviours<LogWorld> {
   const guarded = Object.entries(behaviours).map(([title, show]) => {
-    return [title, async (world, context) => (able(world) ? show(world, context) : context.skip(why))] satisfies [
+    return [title, async (world, context) => (able(world) ? show(world, context) : context.skip(gap(why)))] satisfies [
       string,
       typeof show,
     ];

@@ -1,6 +1,7 @@
 /** Reopening and closing. */
 import assert from 'node:assert/strict';
 import type { Log } from '@millrace/gateway/ports/log';
+import { gap } from '../behaviours.ts';
 import type { Behaviours } from '../behaviours.ts';
 import { ascend, holdsExactly, readAll } from './walk.ts';
 import { BEFORE_ALL, DAY_MS, entries, entry, MB, placed, shardOf, START_MS } from './world.ts';
@@ -55,7 +56,7 @@ const reopening: Behaviours<Reopenable> = {
   },
 
   'keeps idempotency keys': async (world, context) => {
-    if (!world.log.supports.dedupe) return context.skip('this log leaves dedupe to the gateway');
+    if (!world.log.supports.dedupe) return context.skip(gap('this log leaves dedupe to the gateway'));
     const once = entry({ dedupe: { key: 'k', digest: 'a', windowMs: DAY_MS } });
     const [first] = await world.append(once);
     await world.reopen();
@@ -116,7 +117,7 @@ const reopening: Behaviours<Reopenable> = {
 export const reopen: Behaviours<LogWorld> = Object.fromEntries(
   Object.entries(reopening).map(([title, show]) => [
     title,
-    async (world, context) => (canReopen(world) ? show(world, context) : context.skip('this log forgets when it is closed')),
+    async (world, context) => (canReopen(world) ? show(world, context) : context.skip(gap('this log forgets when it is closed'))),
   ]) satisfies [string, Behaviours<LogWorld>[string]][],
 );
 

@@ -1,6 +1,7 @@
 /** A commit as a whole: atomic, idempotent, in its order, as large as it may be. */
 import assert from 'node:assert/strict';
 import type { Commit } from '@millrace/gateway/ports/ledger';
+import { gap } from '../behaviours.ts';
 import type { Behaviours } from '../behaviours.ts';
 import {
   at,
@@ -157,7 +158,7 @@ export const commits: Behaviours<OpenedStores> = {
   },
 
   'keeps all it has acknowledged when it is opened again': async ({ ledger, reopen }, context) => {
-    if (reopen === undefined) return context.skip('these stores forget when they are closed');
+    if (reopen === undefined) return context.skip(gap('these stores forget when they are closed'));
     await ledger.commit(everything);
     const before = await snapshot(ledger);
     const { ledger: again } = await reopen();
@@ -167,7 +168,7 @@ export const commits: Behaviours<OpenedStores> = {
   },
 
   'shows a commit to every node once it is answered': async ({ ledger, peer }, context) => {
-    if (peer === undefined) return context.skip('these stores belong to one node');
+    if (peer === undefined) return context.skip(gap('these stores belong to one node'));
     const other = (await peer()).ledger;
     await ledger.commit(everything);
     same(await snapshot(other), await snapshot(ledger));

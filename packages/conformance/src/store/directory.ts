@@ -1,6 +1,7 @@
 /** The directory: versions, conditions, lists, odd names and values. */
 import assert from 'node:assert/strict';
 import type { App, Directory, Kind, Kinds, Subscription, Versioned } from '@millrace/gateway/ports/directory';
+import { gap } from '../behaviours.ts';
 import type { Behaviours } from '../behaviours.ts';
 import { rejectsWith } from '../log/world.ts';
 import { app, same, START_MS } from './world.ts';
@@ -175,7 +176,7 @@ export const versions: Behaviours<OpenedStores> = {
   },
 
   'keeps what it was given when it is opened again': async ({ directory, reopen }, context) => {
-    if (reopen === undefined) return context.skip('these stores forget when they are closed');
+    if (reopen === undefined) return context.skip(gap('these stores forget when they are closed'));
     await directory.put('subscription', 'default', 'x', subscription);
     const put = await directory.put('subscription', 'default', 'x', { ...subscription, state: 'paused' });
     await directory.put('app', 'default', 'gone', app('gone'));
@@ -187,7 +188,7 @@ export const versions: Behaviours<OpenedStores> = {
   },
 
   'shows a change to every node once it is answered': async ({ directory, peer }, context) => {
-    if (peer === undefined) return context.skip('these stores belong to one node');
+    if (peer === undefined) return context.skip(gap('these stores belong to one node'));
     const other = (await peer()).directory;
     const put = await directory.put('app', 'default', 'shop', app('Shop'));
     same(await other.get('app', 'default', 'shop'), put);

@@ -1,6 +1,7 @@
 /** Watching the directory. */
 import assert from 'node:assert/strict';
 import type { Change, Directory } from '@millrace/gateway/ports/directory';
+import { gap } from '../behaviours.ts';
 import type { Behaviours } from '../behaviours.ts';
 import { rejectsWith } from '../log/world.ts';
 import { app, same } from './world.ts';
@@ -95,7 +96,7 @@ export const watching: Behaviours<OpenedStores> = {
   },
 
   'tells of what other nodes change': async ({ directory, peer }, context) => {
-    if (peer === undefined) return context.skip('these stores belong to one node');
+    if (peer === undefined) return context.skip(gap('these stores belong to one node'));
     const other = (await peer()).directory;
     const watcher = listen(directory);
     const put = await other.put('app', 'default', 'shop', app('1'));

@@ -81,7 +81,11 @@ test('a topic of another environment is not declared here', () => {
 test('a call is refused as a whole without an app, without events, and with too many', () => {
   const { accept } = made();
   const events = Array.from({ length: 1_001 }, () => ({ type: 'orders.created' }));
-  for (const request of [{ app: '', events: events.slice(0, 1) }, { app: 'shop', events: [] }, { app: 'shop', events }]) {
+  for (const request of [
+    { app: '', events: events.slice(0, 1) },
+    { app: 'shop', events: [] },
+    { app: 'shop', events },
+  ]) {
     assert.throws(() => accept({ environment: 'default', ...request }), { code: 'invalid_request' });
   }
   assert.equal(accept({ environment: 'default', app: 'shop', events: events.slice(1) }).length, 1_000);
@@ -108,7 +112,17 @@ test('what a publisher leaves out is filled in: id, source, time', () => {
 });
 
 test('what a publisher gives stays as it is, and the stored bytes are the event', () => {
-  const draft = { type: 'orders.created', id: 'i', source: '/s', subject: 'o 1', time: '1990-01-01T00:00:00+02:00', datacontenttype: 'text/plain', dataschema: 'https://s', extensions: { a: 1, b: true, c: 'x' }, data: Buffer.from([0xff, 0x00]) };
+  const draft = {
+    type: 'orders.created',
+    id: 'i',
+    source: '/s',
+    subject: 'o 1',
+    time: '1990-01-01T00:00:00+02:00',
+    datacontenttype: 'text/plain',
+    dataschema: 'https://s',
+    extensions: { a: 1, b: true, c: 'x' },
+    data: Buffer.from([0xff, 0x00]),
+  };
   const { event, bytes } = made().entry(draft);
   assert.deepEqual({ ...event, data: [...(event.data ?? [])] }, { ...draft, data: [255, 0] });
   const back = decodeEvent(bytes);
@@ -129,7 +143,8 @@ test("a topic's key path gives the key, where the publisher sets none", () => {
   assert.equal(keyOf({ data: json('{"customer":{"id":"c1"}}') }), 'c1');
   assert.equal(keyOf({ data: json('{"customer":{"id":7}}') }), '7');
   assert.equal(keyOf({ data: json('{"customer":{"id":"c1"}}'), extensions: { partitionkey: 'own' } }), 'own');
-  for (const text of ['{"customer":{}}', '{"customer":{"id":""}}', '{"customer', '7']) assert.equal(keyOf({ data: json(text) }), undefined);
+  for (const text of ['{"customer":{}}', '{"customer":{"id":""}}', '{"customer', '7'])
+    assert.equal(keyOf({ data: json(text) }), undefined);
   assert.equal(keyOf({ data: json(`{"customer":{"id":"${'x'.repeat(256)}"}}`) }), undefined);
   assert.equal(keyOf({ data: json('{"customer":{"id":"c1"}}'), datacontenttype: 'text/plain' }), undefined);
   assert.equal(keyOf({}), undefined);
@@ -148,7 +163,12 @@ test('the header dedupes before the id does, and without both nothing does', () 
 
 test('a retry of a client is the same event, though its time and trace are new; anything else is not', () => {
   const { entry, clock } = made();
-  const base: Partial<Draft> = { id: 'i', data: json('{"a":1}'), extensions: { b: 1, a: 2, traceparent: '00-1', tracestate: 'x' }, time: '2026-01-01T00:00:00Z' };
+  const base: Partial<Draft> = {
+    id: 'i',
+    data: json('{"a":1}'),
+    extensions: { b: 1, a: 2, traceparent: '00-1', tracestate: 'x' },
+    time: '2026-01-01T00:00:00Z',
+  };
   const digestOf = (change: Partial<Draft>) => entry({ ...base, ...change }).dedupe?.digest;
   const digest = digestOf({});
   clock.jump(5_000);

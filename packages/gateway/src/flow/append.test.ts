@@ -68,7 +68,13 @@ test('a call is never split: what does not fit goes with the next append, in ord
 
 test('bytes of one append are bounded, but a call larger than the bound goes alone', async () => {
   const { append, calls, next } = made({ appendBytes: 1_000 });
-  const done = [append([entry('1')]), append([entry('2', 600)]), append([entry('3', 600)]), append([entry('4', 5_000)]), append([entry('5')])];
+  const done = [
+    append([entry('1')]),
+    append([entry('2', 600)]),
+    append([entry('3', 600)]),
+    append([entry('4', 5_000)]),
+    append([entry('5')]),
+  ];
   for (let times = 0; times < 5; times++) await next();
   await Promise.all(done);
   assert.deepEqual(calls, [['1'], ['2'], ['3'], ['4'], ['5']]);

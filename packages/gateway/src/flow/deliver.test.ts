@@ -10,7 +10,15 @@ import { simpleSign, standardSign } from '../signing.ts';
 import { createDeliver, type Outcome, type Target } from './deliver.ts';
 
 const SECRET = newSecret(() => new Uint8Array(32).fill(3));
-const TARGET: Target = { uid: 'uid1', id: 'crm', url: 'https://crm.example/', headers: {}, timeoutMs: 7, body: 'data', sign: standardSign([SECRET]) };
+const TARGET: Target = {
+  uid: 'uid1',
+  id: 'crm',
+  url: 'https://crm.example/',
+  headers: {},
+  timeoutMs: 7,
+  body: 'data',
+  sign: standardSign([SECRET]),
+};
 const TEXT = '{ "n": 12345678901234567890 }';
 const RECORD: LogRecord = {
   shard: 'a',
@@ -19,7 +27,14 @@ const RECORD: LogRecord = {
   environment: 'default',
   app: 'shop',
   size: 1,
-  event: { id: '1', source: '/s', type: 'orders.created', time: '2026-01-01T00:00:00Z', extensions: { partitionkey: 'k', traceparent: '00-a' }, data: Buffer.from(TEXT) },
+  event: {
+    id: '1',
+    source: '/s',
+    type: 'orders.created',
+    time: '2026-01-01T00:00:00Z',
+    extensions: { partitionkey: 'k', traceparent: '00-a' },
+    data: Buffer.from(TEXT),
+  },
 };
 
 async function sentBy(target: Partial<Target> = {}, record: LogRecord = RECORD, run?: string) {
@@ -77,11 +92,16 @@ test('one event for two subscriptions with other forms goes to each in its own',
   const sender = createScriptedSender(clock);
   const deliver = createDeliver({ sender, clock });
   for (const body of ['data', 'event', 'data'] as const) await deliver({ ...TARGET, body }, RECORD);
-  assert.deepEqual(sender.sent.map(({ headers }) => headers['ce-id']), ['1', undefined, '1']);
+  assert.deepEqual(
+    sender.sent.map(({ headers }) => headers['ce-id']),
+    ['1', undefined, '1'],
+  );
 });
 
 test('headers of a subscription are added, and never replace what is ours', async () => {
-  const { headers } = await sentBy({ headers: { authorization: 'Bearer x', 'ce-id': 'forged', 'webhook-id': 'forged', 'millrace-subscription': 'forged' } });
+  const { headers } = await sentBy({
+    headers: { authorization: 'Bearer x', 'ce-id': 'forged', 'webhook-id': 'forged', 'millrace-subscription': 'forged' },
+  });
   assert.equal(headers['authorization'], 'Bearer x');
   assert.deepEqual([headers['ce-id'], headers['millrace-subscription']], ['1', 'crm']);
   assert.match(headers['webhook-id'] ?? '', /^msg_/);
@@ -127,20 +147,21 @@ async function outcomeOf(result: number | SendResult): Promise<Outcome> {
   return outcome;
 }
 
-const ANSWERS: readonly (readonly [status: number, kind: Outcome['kind'], evidence: Outcome['evidence'], slowDown?: boolean])[] = [
-  [200, 'delivered', 'success'],
-  [204, 'delivered', 'success'],
-  [299, 'delivered', 'success'],
-  [301, 'failed', 'refusal'],
-  [400, 'failed', 'refusal'],
-  [404, 'failed', 'refusal'],
-  [408, 'failed', 'failing'],
-  [410, 'failed', 'refusal'],
-  [429, 'failed', 'busy', true],
-  [500, 'failed', 'failing'],
-  [503, 'failed', 'failing', false],
-  [599, 'failed', 'failing'],
-];
+const ANSWERS: readonly (readonly [status: number, kind: Outcome['kind'], evidence: Outcome['evidence'], slowDown?: boolean])[] =
+  [
+    [200, 'delivered', 'success'],
+    [204, 'delivered', 'success'],
+    [299, 'delivered', 'success'],
+    [301, 'failed', 'refusal'],
+    [400, 'failed', 'refusal'],
+    [404, 'failed', 'refusal'],
+    [408, 'failed', 'failing'],
+    [410, 'failed', 'refusal'],
+    [429, 'failed', 'busy', true],
+    [500, 'failed', 'failing'],
+    [503, 'failed', 'failing', false],
+    [599, 'failed', 'failing'],
+  ];
 
 for (const [status, kind, evidence, slowDown = false] of ANSWERS) {
   test(`an answer ${status} is ${kind}: ${evidence}`, async () => {
@@ -152,7 +173,14 @@ for (const [status, kind, evidence, slowDown = false] of ANSWERS) {
 }
 
 test('a receiver that says when to come back is heard, and slows the subscription down where it is overloaded', async () => {
-  for (const [status, slowDown] of [[429, true], [502, true], [503, true], [504, true], [500, false], [400, false]] as const) {
+  for (const [status, slowDown] of [
+    [429, true],
+    [502, true],
+    [503, true],
+    [504, true],
+    [500, false],
+    [400, false],
+  ] as const) {
     const outcome = await outcomeOf({ status, retryAfterMs: 5_000, durationMs: 1 });
     assert.deepEqual([outcome.retryAfterMs, outcome.slowDown], [5_000, slowDown], String(status));
   }

@@ -47,7 +47,14 @@ export interface Outcome {
 }
 
 const NOTHING = new Uint8Array(0);
-const UNREACHABLE: ReadonlySet<SendError> = new Set(['dns', 'refused', 'unreachable', 'connect_timeout', 'tls', 'blocked_address']);
+const UNREACHABLE: ReadonlySet<SendError> = new Set([
+  'dns',
+  'refused',
+  'unreachable',
+  'connect_timeout',
+  'tls',
+  'blocked_address',
+]);
 const SLOW_DOWN: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 const SHA256_BYTES = 32;
 
@@ -86,7 +93,10 @@ interface Message {
 }
 
 /** The request of one delivery: what is the event's, what the target adds, what proves who sent it. */
-function signed(target: Target, { id, startedMs, headers: own, body }: Message & { id: string; startedMs: number }): Record<string, string> {
+function signed(
+  target: Target,
+  { id, startedMs, headers: own, body }: Message & { id: string; startedMs: number },
+): Record<string, string> {
   // One copy, then member by member: each further spread cost as much as the first.
   const headers: Record<string, string> = { ...own };
   for (const name in target.headers) headers[name] ??= target.headers[name] as string;

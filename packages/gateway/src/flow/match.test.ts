@@ -30,7 +30,15 @@ interface Made {
   readonly contentType?: string;
 }
 
-function record({ type = 'orders.created', environment = 'default', audience, subject, data, text, contentType }: Made): LogRecord {
+function record({
+  type = 'orders.created',
+  environment = 'default',
+  audience,
+  subject,
+  data,
+  text,
+  contentType,
+}: Made): LogRecord {
   const written = text ?? (data === undefined ? undefined : JSON.stringify(data));
   const event: Event = {
     id: '1',
@@ -88,7 +96,18 @@ for (const seed of [1, 2, 3, 4]) {
       app: pick(['crm', 'erp']),
       environment: pick(['default', 'default', 'staging']),
     });
-    const datum = () => pick([undefined, {}, { a: a() }, { a: a(), b: b() }, { deep: { c: c() } }, { a: [a(), a()], tags: [c(), 'w'] }, [{ a: a() }, { b: b() }], 7, { deep: [{ c: c() }, { c: 'u' }], a: a() }]);
+    const datum = () =>
+      pick([
+        undefined,
+        {},
+        { a: a() },
+        { a: a(), b: b() },
+        { deep: { c: c() } },
+        { a: [a(), a()], tags: [c(), 'w'] },
+        [{ a: a() }, { b: b() }],
+        7,
+        { deep: [{ c: c() }, { c: 'u' }], a: a() },
+      ]);
     const event = (): LogRecord =>
       record({
         type: pick(['orders.created', 'orders.paid', 'invoices.sent.late']),

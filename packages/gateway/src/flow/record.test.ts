@@ -110,7 +110,10 @@ test('while one commit is under way the next fills up, and they follow one anoth
   assert.equal(commits.length, 1);
   open();
   await settle();
-  assert.deepEqual(commits.map(({ attempts }) => attempts?.map(({ position }) => position)), [['1'], ['2', '3']]);
+  assert.deepEqual(
+    commits.map(({ attempts }) => attempts?.map(({ position }) => position)),
+    [['1'], ['2', '3']],
+  );
   assert.deepEqual(durable, ['1', '2', '3']);
 });
 
@@ -118,7 +121,10 @@ test('a full commit is closed and the rest goes with the next, in order', async 
   const { recorder, commits } = made({ limits: { commitRows: 2 } });
   for (const position of ['1', '2', '3', '4', '5']) recorder.add({ attempt: attempt(position) });
   await recorder.settled();
-  assert.deepEqual(commits.map(({ attempts }) => attempts?.length), [2, 2, 1]);
+  assert.deepEqual(
+    commits.map(({ attempts }) => attempts?.length),
+    [2, 2, 1],
+  );
 });
 
 test('of several changes to one row in one commit the last one counts', async () => {
@@ -195,13 +201,24 @@ test('dropping a subscription takes back what was added for it and was not durab
   recorder.add({ attempt: attempt('0', 'sub1.p0') });
   await settle();
   for (const name of ['sub1.p0', 'sub1.run_1', 'sub10.p0']) {
-    recorder.add({ attempt: attempt('1', name), park: parked('2', 1, name), bury: letter(`dl_${name}`, '3', name), lane: lane('4', name) });
+    recorder.add({
+      attempt: attempt('1', name),
+      park: parked('2', 1, name),
+      bury: letter(`dl_${name}`, '3', name),
+      lane: lane('4', name),
+    });
   }
   recorder.add({ dropSubscription: 'sub1' });
   open();
   await recorder.settled();
-  assert.deepEqual((await ledger.lanes()).map((row) => row.lane), ['sub10.p0']);
-  assert.deepEqual((await ledger.openLanes()).map((row) => row.lane), ['sub10.p0']);
+  assert.deepEqual(
+    (await ledger.lanes()).map((row) => row.lane),
+    ['sub10.p0'],
+  );
+  assert.deepEqual(
+    (await ledger.openLanes()).map((row) => row.lane),
+    ['sub10.p0'],
+  );
   assert.deepEqual(await ledger.deadLetterCounts(), [{ subscription: 'sub10', count: 1 }]);
   assert.deepEqual(await ledger.attempts({ subscription: 'sub1', limit: 10 }), []);
 });
@@ -223,7 +240,10 @@ test('how far the shards were read goes with every commit', async () => {
   await recorder.settled();
   recorder.add({ attempt: attempt('2') });
   await recorder.settled();
-  assert.deepEqual((await ledger.slots()).map((row) => [row.slot, row.cursor.position]), [[128, '2']]);
+  assert.deepEqual(
+    (await ledger.slots()).map((row) => [row.slot, row.cursor.position]),
+    [[128, '2']],
+  );
 });
 
 test('those who wait for room are told once it is there again', async () => {

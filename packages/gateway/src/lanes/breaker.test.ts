@@ -3,7 +3,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type BreakerSettings, createBreaker, type Evidence } from './breaker.ts';
 
-const SETTINGS: BreakerSettings = { thresholds: { failures: 3, events: 4 }, scheduleMs: [1_000, 60_000, 600_000], jitter: 0, probeMsMax: 300_000 };
+const SETTINGS: BreakerSettings = {
+  thresholds: { failures: 3, events: 4 },
+  scheduleMs: [1_000, 60_000, 600_000],
+  jitter: 0,
+  probeMsMax: 300_000,
+};
 
 /** Notes one after the other, `evidence event`; true where one of them turned it. */
 function noted(notes: string, settings: Partial<BreakerSettings> = {}) {
@@ -19,7 +24,11 @@ const CASES: readonly (readonly [title: string, notes: string, open: boolean])[]
   ['four different events with a failing answer open it', 'failing 1, failing 2, failing 3, failing 4', true],
   ['one event that fails again and again does not', 'failing 1, failing 1, failing 1, failing 1, failing 1', false],
   ['both kinds are different events together', 'failing 1, unreachable 2, failing 3, unreachable 4', true],
-  ['an answer, though failing, ends the row of failures to connect', 'unreachable 1, unreachable 1, failing 1, unreachable 1', false],
+  [
+    'an answer, though failing, ends the row of failures to connect',
+    'unreachable 1, unreachable 1, failing 1, unreachable 1',
+    false,
+  ],
   ['a success between begins anew', 'failing 1, failing 2, failing 3, success 9, failing 4', false],
   ['a refusal shows an endpoint that works: it begins anew', 'failing 1, failing 2, failing 3, refusal 9, failing 4', false],
   ['a busy endpoint says nothing: the row goes on', 'failing 1, failing 2, busy 7, failing 3, failing 4', true],
@@ -67,7 +76,10 @@ test('switched off it never opens, and switched on in the middle of an outage it
 
 test('probes follow the retry schedule, its last step again and again, capped', () => {
   const { breaker } = noted('unreachable 1, unreachable 1, unreachable 1');
-  assert.deepEqual([1, 2, 3, 4].map(() => breaker.nextProbeMs(0.5)), [1_000, 60_000, 300_000, 300_000]);
+  assert.deepEqual(
+    [1, 2, 3, 4].map(() => breaker.nextProbeMs(0.5)),
+    [1_000, 60_000, 300_000, 300_000],
+  );
   assert.equal(breaker.probes, 4);
   breaker.restart();
   assert.equal(breaker.nextProbeMs(0.5), 1_000);
@@ -75,7 +87,10 @@ test('probes follow the retry schedule, its last step again and again, capped', 
 
 test('pauses between probes are spread by the jitter, and never nothing', () => {
   const { breaker } = noted('busy 1', { jitter: 0.5, scheduleMs: [1_000, 1_000, 0] });
-  assert.deepEqual([0, 1, 1].map((random) => breaker.nextProbeMs(random)), [500, 1_500, 1]);
+  assert.deepEqual(
+    [0, 1, 1].map((random) => breaker.nextProbeMs(random)),
+    [500, 1_500, 1],
+  );
 });
 
 test('an empty schedule probes at the longest pause', () => {

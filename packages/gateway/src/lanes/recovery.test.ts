@@ -94,7 +94,10 @@ test('a log that is another one: a new pass, the events from the time on, and a 
   const stored = await world.directory.get('subscription', 'default', 's');
   assert.equal(stored?.value.pass, 1);
   const letters = await world.gateway.deadLetters.list('default', 's', { limit: 10 });
-  assert.deepEqual(letters.map(({ cause, range }) => [cause, range?.through]), [['log_changed', '']]);
+  assert.deepEqual(
+    letters.map(({ cause, range }) => [cause, range?.through]),
+    [['log_changed', '']],
+  );
   assert.ok(world.notices.some(({ kind }) => kind === 'log_changed'));
 
   await world.restart('abandon');
@@ -109,16 +112,27 @@ test('a log that lost its tail, and has written other events there since, is not
   await world.publish('1');
   await world.clock.advance(3_000);
   const restored = createMemoryLog({ now: world.clock.now, identity: world.log.identity });
-  await restored.append((await world.log.read({ shard: 'memory-0', after: '', limit: 10, maxBytes: 1e6 })).records.map((record) => ({ ...record, bytes: new Uint8Array(record.size) })));
+  await restored.append(
+    (await world.log.read({ shard: 'memory-0', after: '', limit: 10, maxBytes: 1e6 })).records.map((record) => ({
+      ...record,
+      bytes: new Uint8Array(record.size),
+    })),
+  );
   await world.publish('2', '3');
   await world.clock.advance(3_000);
   world.fresh();
   await world.restart('abandon', { log: restored });
   await world.publish('4', '5', '6');
   await world.clock.advance(3_000);
-  assert.deepEqual(world.fresh().filter((id) => id >= '4'), ['4', '5', '6']);
+  assert.deepEqual(
+    world.fresh().filter((id) => id >= '4'),
+    ['4', '5', '6'],
+  );
   const letters = await world.gateway.deadLetters.list('default', 's', { limit: 10 });
-  assert.deepEqual(letters.map(({ cause }) => cause), ['log_changed']);
+  assert.deepEqual(
+    letters.map(({ cause }) => cause),
+    ['log_changed'],
+  );
 });
 
 test('a parked delivery whose place means another event now is never sent as that event', async (t) => {
@@ -170,7 +184,8 @@ test('an empty ledger starts every subscription where it is owed events', async 
   world.sender.sent.length = 0;
   await world.restart('abandon', { ledger: createMemoryLedger() });
   await world.clock.advance(3_000);
-  const of = (id: string) => world.sender.sent.filter(({ headers }) => headers['millrace-subscription'] === id).map(({ event }) => event);
+  const of = (id: string) =>
+    world.sender.sent.filter(({ headers }) => headers['millrace-subscription'] === id).map(({ event }) => event);
   assert.deepEqual(of('all'), ['1', '2']);
   assert.ok(of('later').includes('2'));
 });
@@ -193,7 +208,7 @@ test('a ledger that can not be read at the start is asked until it can, and then
   await world.subscribe('s');
   world.sender.script = () => undefined;
   await world.publish('1');
-  await world.gateway.abandon();
+  world.gateway.abandon();
   world.fresh();
   world.sender.script = () => 200;
   const { handledAfter } = world.ledger;

@@ -48,7 +48,7 @@ const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
 
 export function createTail({ shard, from, log, clock, limits, onRecord, onPage, onExpired, onTrouble }: Needs): Tail {
-  let ring: LogRecord[] = [];
+  let ring: (LogRecord | undefined)[] = [];
   /** Index of the oldest record in `ring`; what is before it is evicted. */
   let oldest = 0;
   let ringBytes = 0;
@@ -67,7 +67,7 @@ export function createTail({ shard, from, log, clock, limits, onRecord, onPage, 
       const evicted = ring[oldest] as LogRecord;
       ringBytes -= evicted.size;
       ringAfter = evicted.position;
-      oldest++;
+      ring[oldest++] = undefined;
     }
     if (oldest >= 1_024 && oldest * 2 >= ring.length) {
       ring = ring.slice(oldest);

@@ -5,7 +5,8 @@ import { settle } from '../../test/clock.ts';
 import { LIMITS } from '../limits.ts';
 import { createTurns, type Line, type Turns } from './turns.ts';
 
-const made = (inFlight: number, inFlightBytes = LIMITS.inFlightBytes): Turns => createTurns({ limits: { ...LIMITS, inFlight, inFlightBytes } });
+const made = (inFlight: number, inFlightBytes = LIMITS.inFlightBytes): Turns =>
+  createTurns({ limits: { ...LIMITS, inFlight, inFlightBytes } });
 
 /** A lane that always has more to send: it stands in line again as soon as it had its turn. */
 function eager(turns: Turns, line: Line, served: Line[]): void {
@@ -65,7 +66,8 @@ test('interactive goes before standard, standard before bulk, bulk before replay
   const turns = made(1);
   turns.take(1);
   const order: Line[] = [];
-  for (const line of ['replay', 'bulk', 'standard', 'interactive'] as const) turns.wait(line, () => void (turns.takeTurn(1) && order.push(line)));
+  for (const line of ['replay', 'bulk', 'standard', 'interactive'] as const)
+    turns.wait(line, () => void (turns.takeTurn(1) && order.push(line)));
   for (let ended = 0; ended < 4; ended++) turns.giveBack(1);
   assert.deepEqual(order, ['interactive', 'standard', 'bulk', 'replay']);
 });
@@ -104,7 +106,11 @@ test('those who stand in line again without starting do not make a round endless
   turns.take(1);
   turns.take(1);
   let asked = 0;
-  const again = (): void => turns.wait('standard', () => void (asked++, again()));
+  const again = (): void =>
+    turns.wait('standard', () => {
+      asked++;
+      again();
+    });
   again();
   again();
   turns.giveBack(1);
