@@ -468,7 +468,9 @@ export function createLane(needs: Needs): Lane {
   }
 
   function delivered(delivery: Delivery, outcome: Outcome): void {
-    recorder.add({ attempt: attemptRow(delivery, outcome, 'delivered'), ...removeRow(delivery) }, () => leaveMemory(delivery.position));
+    const attempt = attemptRow(delivery, outcome, 'delivered');
+    if (delivery.row === 'none') recorder.add({ attempt });
+    else recorder.add({ attempt, ...removeRow(delivery) }, () => leaveMemory(delivery.position));
     notify(delivery, outcome, 'delivered');
     pass(delivery);
     if (delivery.key !== undefined) release(delivery.key);

@@ -192,7 +192,7 @@ export function createLanes(needs: Needs): Lanes {
     const all = await withOtherShards(subscriber.versioned, cursors);
     loading--;
     for (const shard of cursors.keys()) all.delete(shard);
-    const name = liveName(subscriber.versioned.value);
+    const name = subscriber.liveName;
     for (const [shard, cursor] of all) {
       // The tail may have made one that begins with its own first record.
       subscriber.lanes.get(laneKey(name, shard))?.end();
@@ -202,7 +202,7 @@ export function createLanes(needs: Needs): Lanes {
 
   /** Lanes of a subscription that is new, or begins a new pass; their cursors are on their way to the ledger. */
   function beginAt(subscriber: Subscriber, cursors: ReadonlyMap<string, Cursor>): void {
-    const name = liveName(subscriber.versioned.value);
+    const name = subscriber.liveName;
     for (const [shard, cursor] of cursors) void load(subscriber, make(subscriber, name, shard, 'live'), cursor, true);
   }
 
@@ -238,7 +238,7 @@ export function createLanes(needs: Needs): Lanes {
   function dispatch(shard: string, record: LogRecord, before: Place): void {
     if (stopped) return;
     for (const { subscriber } of match(record)) {
-      const name = liveName(subscriber.versioned.value);
+      const name = subscriber.liveName;
       const lane = subscriber.lanes.get(laneKey(name, shard));
       if (lane !== undefined) lane.dispatch(record, before);
       else if (record.position <= (gapEnds.get(shard) ?? '')) void openInGap(subscriber, name, shard, before);
@@ -259,7 +259,7 @@ export function createLanes(needs: Needs): Lanes {
   function fallBehind(shard: string, _expired: NonNullable<Page['expired']>): void {
     const place = (tails.get(shard) as Tail).end;
     for (const subscriber of subscribers.values()) {
-      const name = liveName(subscriber.versioned.value);
+      const name = subscriber.liveName;
       const lane = subscriber.lanes.get(laneKey(name, shard));
       if (lane !== undefined) lane.fallBehind(place);
       else void openInGap(subscriber, name, shard, place);
@@ -289,7 +289,7 @@ export function createLanes(needs: Needs): Lanes {
       makeTail(shard, { position: end, timeMs: last?.timeMs ?? 0 });
       for (const { subscriber, cursor } of owed) {
         if (subscribers.get(subscriber.uid) !== subscriber) continue;
-        void load(subscriber, make(subscriber, liveName(subscriber.versioned.value), shard, 'live'), cursor, false);
+        void load(subscriber, make(subscriber, subscriber.liveName, shard, 'live'), cursor, false);
       }
       void (tails.get(shard) as Tail).start();
     }
@@ -495,7 +495,7 @@ export function createLanes(needs: Needs): Lanes {
     async rewind(subscription, cursors) {
       const subscriber = subscribers.get(subscription.value.uid);
       if (subscriber === undefined) return;
-      const old = liveName(subscriber.versioned.value);
+      const old = subscriber.liveName;
       const former = [...subscriber.lanes.values()].filter(({ name }) => name === old);
       match.remove(subscriber.indexed);
       await Promise.all(former.map((lane) => lane.retire()));
@@ -540,7 +540,7 @@ export function createLanes(needs: Needs): Lanes {
       if (subscriber === undefined || !tails.has(shard)) return undefined;
       const there = subscriber.lanes.get(laneKey(name, shard));
       if (there !== undefined) return there;
-      const lane = make(subscriber, name, shard, name === liveName(subscriber.versioned.value) ? 'live' : 'drain');
+      const lane = make(subscriber, name, shard, name === subscriber.liveName ? 'live' : 'drain');
       lane.start();
       return lane;
     },

@@ -28,6 +28,8 @@ export interface Subscriber {
   endpointAt(url: string): Endpoint;
   /** Present settings. */
   readonly versioned: Versioned<Subscription>;
+  /** The name of its live lanes. */
+  readonly liveName: string;
   readonly indexed: Indexed;
   readonly target: Target;
   /** All its lanes by name and shard: live, runs, drains. */
@@ -63,6 +65,7 @@ export function slotOf(uid: string): number {
 
 export function createSubscriber({ versioned: first, vault, clock, limits }: Needs): Subscriber {
   let versioned = first;
+  let name = liveName(versioned.value);
   let target = targetOf(versioned, vault);
   let turn = 0;
   const lanes = new Map<string, Lane>();
@@ -72,6 +75,11 @@ export function createSubscriber({ versioned: first, vault, clock, limits }: Nee
   const newEndpoint = (): Endpoint => createEndpoint({ subscription: settings, bounds, clock, limits, wake: () => pump() });
 
   function pump(): void {
+    // The usual case, once per delivery: one lane, nothing to take turns with.
+    if (lanes.size === 1) {
+      for (const lane of lanes.values()) lane.pump();
+      return;
+    }
     const all = [...lanes.values()];
     for (let at = 0; at < all.length; at++) all[(at + turn) % all.length]?.pump();
     turn++;
@@ -94,6 +102,9 @@ export function createSubscriber({ versioned: first, vault, clock, limits }: Nee
     get versioned() {
       return versioned;
     },
+    get liveName() {
+      return name;
+    },
     get indexed() {
       return indexed;
     },
@@ -103,6 +114,7 @@ export function createSubscriber({ versioned: first, vault, clock, limits }: Nee
     lanes,
     configure(next) {
       versioned = next;
+      name = liveName(next.value);
       target = targetOf(next, vault);
       indexed = index();
     },

@@ -67,6 +67,7 @@ test('the ring keeps the newest within its bytes, and knows what it no longer co
   const fits = Math.floor(1_000 / size);
   await append(fits + 1);
   assert.ok(!tail.covers(at(1)) && tail.covers(at(2)));
+  assert.equal(tail.find(at(2)), undefined);
   assert.equal(tail.find(at(3))?.event.id, '3');
   assert.equal(idsAfter(tail, at(2)).length, fits);
   assert.deepEqual(idsAfter(tail, at(fits + 1)), [`${fits + 2}`]);

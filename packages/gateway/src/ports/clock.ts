@@ -19,5 +19,9 @@ export interface Timer {
 
 /** Bytes for ids out of the clock's chance: unlike enough to be unique, not secret. */
 export function bytesFrom(clock: Clock): (count: number) => Uint8Array {
-  return (count) => Uint8Array.from({ length: count }, () => Math.floor(clock.random() * 256));
+  return (count) => {
+    const bytes = new Uint8Array(count);
+    for (let at = 0; at < count; at++) bytes[at] = clock.random() * 256;
+    return bytes;
+  };
 }
