@@ -48,6 +48,7 @@ export async function runSeeds(
         }
         const seed = next++;
         worker.postMessage({ seed, steps } satisfies Task);
+        // real time: a seed that never gives up its turn can only be noticed by the clock on the wall.
         watchdog = setTimeout(() => {
           // Only a loop that never gives up its turn lasts so long. Its worker is lost; another goes on.
           void worker.terminate();

@@ -134,7 +134,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a dead letter that should hold its key releases it',
     file: LANE,
-    find: 'if (holds) keys.setHead(delivery.key, undefined);\n      else release(delivery.key);',
+    find: 'if (holdsKey !== undefined) keys.setHead(delivery.key, undefined);\n      else release(delivery.key);',
     replace: 'release(delivery.key);',
   },
   {
@@ -295,8 +295,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a new shard is entered at its end',
     file: LANES,
-    find: 'cursor: await cursorOfTime(log, shard, subscriber.versioned.value.beginsMs) })',
-    replace: 'cursor: await cursorOfTime(log, shard, Number.MAX_SAFE_INTEGER) })',
+    find: 'cursor: await cursorOfTime(log, shard, subscriber.versioned.value.beginsMs),\n        })),',
+    replace: 'cursor: await cursorOfTime(log, shard, Number.MAX_SAFE_INTEGER),\n        })),',
   },
   {
     name: 'a position of a log that was recreated is trusted',
@@ -314,8 +314,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a redrive loses the bytes',
     file: DEAD_LETTERS,
-    find: 'timeMs, idHash, kept } as const;',
-    replace: 'timeMs, idHash } as const;',
+    find: '    idHash,\n    kept,\n  } as const;',
+    replace: '    idHash,\n  } as const;',
   },
   {
     name: 'a parked delivery is sent whatever stands at its place now',

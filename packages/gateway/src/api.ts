@@ -119,7 +119,11 @@ export interface Replays {
 }
 
 export interface DeadLetters {
-  list(environment: string, id: string, page: { readonly after?: string; readonly limit: number }): Promise<readonly DeadLetter[]>;
+  list(
+    environment: string,
+    id: string,
+    page: { readonly after?: string; readonly limit: number },
+  ): Promise<readonly DeadLetter[]>;
   /** Delivers it again with a fresh schedule; attempts go on counting. A range has nothing to send: `not_redrivable`. */
   redrive(environment: string, id: string, deadLetter: string): Promise<void>;
   /** Removes it. */
@@ -144,10 +148,37 @@ export interface Health {
 
 /** Something an operator should know. Given to `onNotice`; wording lives with who shows it. */
 export type Notice =
-  | { readonly kind: 'delivered' | 'retry' | 'dead'; readonly environment: string; readonly subscription: string; readonly eventId: string; readonly topic: string; readonly cause: string; readonly status: number; readonly n: number; readonly durationMs: number; readonly nextMs?: number }
-  | { readonly kind: 'breaker_open' | 'breaker_closed'; readonly environment: string; readonly subscription: string; readonly cause: string }
-  | { readonly kind: 'bound_reached'; readonly environment: string; readonly subscription: string; readonly bound: keyof SubscriptionBounds }
+  | {
+      readonly kind: 'delivered' | 'retry' | 'dead';
+      readonly environment: string;
+      readonly subscription: string;
+      readonly eventId: string;
+      readonly topic: string;
+      readonly cause: string;
+      readonly status: number;
+      readonly n: number;
+      readonly durationMs: number;
+      readonly nextMs?: number;
+    }
+  | {
+      readonly kind: 'breaker_open' | 'breaker_closed';
+      readonly environment: string;
+      readonly subscription: string;
+      readonly cause: string;
+    }
+  | {
+      readonly kind: 'bound_reached';
+      readonly environment: string;
+      readonly subscription: string;
+      readonly bound: keyof SubscriptionBounds;
+    }
   | { readonly kind: 'retention_near'; readonly environment: string; readonly subscription: string; readonly percent: 50 | 80 }
-  | { readonly kind: 'range_expired' | 'log_changed'; readonly environment: string; readonly subscription: string; readonly after: Position; readonly through: Position }
+  | {
+      readonly kind: 'range_expired' | 'log_changed';
+      readonly environment: string;
+      readonly subscription: string;
+      readonly after: Position;
+      readonly through: Position;
+    }
   | { readonly kind: 'egress_failing'; readonly subscriptions: number }
   | { readonly kind: 'ledger_failing' | 'log_failing'; readonly code: string };

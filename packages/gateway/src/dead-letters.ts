@@ -26,33 +26,48 @@ export function createDeadLetters({ ledger, registry, lanes, recorder, clock }: 
   function subscriberOf(environment: string, id: string): Subscriber {
     const uid = registry.subscription(environment, id)?.value.uid;
     const subscriber = uid === undefined ? undefined : lanes.subscriber(uid);
-    if (subscriber === undefined) throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
+    if (subscriber === undefined)
+      throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
     return subscriber;
   }
 
-  async function decide(environment: string, id: string, letterId: string, act: (letter: DeadLetter, subscriber: Subscriber) => Promise<void>): Promise<void> {
+  async function decide(
+    environment: string,
+    id: string,
+    letterId: string,
+    act: (letter: DeadLetter, subscriber: Subscriber) => Promise<void>,
+  ): Promise<void> {
     const subscriber = subscriberOf(environment, id);
-    if (deciding.has(letterId)) throw new Problem('in_flight', 'somebody is deciding on this dead letter just now', { retryAfterMs: 1_000 });
+    if (deciding.has(letterId))
+      throw new Problem('in_flight', 'somebody is deciding on this dead letter just now', { retryAfterMs: 1_000 });
     deciding.add(letterId);
     try {
       const letter = await ledger.deadLetter(letterId);
-      if (letter === undefined || uidOf(letter.lane) !== subscriber.uid) throw new Problem('not_found', `there is no dead letter '${letterId}'`);
+      if (letter === undefined || uidOf(letter.lane) !== subscriber.uid)
+        throw new Problem('not_found', `there is no dead letter '${letterId}'`);
       await act(letter, subscriber);
     } finally {
       deciding.delete(letterId);
     }
   }
 
-  const durable = (change: Parameters<Recorder['add']>[0]): Promise<void> => new Promise((resolve) => recorder.add(change, resolve));
+  const durable = (change: Parameters<Recorder['add']>[0]): Promise<void> =>
+    new Promise((resolve) => recorder.add(change, resolve));
 
   return {
     list: (environment, id, page) => ledger.deadLetters({ subscription: subscriberOf(environment, id).uid, ...page }),
     redrive: (environment, id, letterId) =>
       decide(environment, id, letterId, async (letter, subscriber) => {
         const { kept } = letter;
-        if (kept === undefined) throw new Problem('not_redrivable', 'this dead letter stands for events that are gone: there is nothing to send', { advice: 'Discard it when you have seen it.' });
+        if (kept === undefined)
+          throw new Problem('not_redrivable', 'this dead letter stands for events that are gone: there is nothing to send', {
+            advice: 'Discard it when you have seen it.',
+          });
         const row = rowOf(letter, kept, clock.now());
-        if (!subscriber.bounds.hasRoomToPark(row.size)) throw new Problem('overloaded', 'the subscription has as many parked deliveries as its bound allows', { retryAfterMs: 60_000 });
+        if (!subscriber.bounds.hasRoomToPark(row.size))
+          throw new Problem('overloaded', 'the subscription has as many parked deliveries as its bound allows', {
+            retryAfterMs: 60_000,
+          });
         subscriber.bounds.reserve(row.size, false);
         await durable({ unbury: letter.id, park: row });
         subscriber.bounds.release(row.size, false);
@@ -71,9 +86,26 @@ export function createDeadLetters({ ledger, registry, lanes, recorder, clock }: 
 }
 
 /** A redrive is an order of its own, unless the letter held its key: then it is its head again. */
-function rowOf({ lane, shard, position, attempts, cause, timeMs, holdsKey }: DeadLetter, kept: KeptEvent, dueMs: number): ParkedRow {
+function rowOf(
+  { lane, shard, position, attempts, cause, timeMs, holdsKey }: DeadLetter,
+  kept: KeptEvent,
+  dueMs: number,
+): ParkedRow {
   const idHash = idHashOf({ app: kept.app, event: decodeEvent(kept.bytes) });
   const size = kept.bytes.length;
-  const row = { lane, shard, position, state: 'parked', dueMs, attempts, attemptsBefore: attempts, cause, size, timeMs, idHash, kept } as const;
+  const row = {
+    lane,
+    shard,
+    position,
+    state: 'parked',
+    dueMs,
+    attempts,
+    attemptsBefore: attempts,
+    cause,
+    size,
+    timeMs,
+    idHash,
+    kept,
+  } as const;
   return holdsKey === undefined ? row : { ...row, key: holdsKey };
 }

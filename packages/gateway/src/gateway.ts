@@ -58,7 +58,14 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
   const append = createAppend({ log, limits });
   const match = createMatch<Indexed>();
   const deliver = createDeliver({ sender, clock });
-  const recorder = createRecorder({ ledger, clock, limits, onTrouble: reportLedger, onRoom: () => lanes.pumpAll(), highWater: () => lanes.highWater() });
+  const recorder = createRecorder({
+    ledger,
+    clock,
+    limits,
+    onTrouble: reportLedger,
+    onRoom: () => lanes.pumpAll(),
+    highWater: () => lanes.highWater(),
+  });
 
   const lanes = createLanes({
     log,
@@ -78,7 +85,16 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     onRunLost: ({ environment, id }) => void replays.cancel(environment, id).catch(reportLog),
     onLogChanged: nextPass,
   });
-  const subscriptions = createSubscriptions({ directory, registry, recorder, lanes, vault, clock, opening });
+  const subscriptions = createSubscriptions({
+    directory,
+    registry,
+    recorder,
+    lanes,
+    isOneShard: log.supports.shards === 'one',
+    vault,
+    clock,
+    opening,
+  });
   const replays = createReplays({ log, directory, registry, lanes, recorder, match, clock, limits });
   const deadLetters = createDeadLetters({ ledger, registry, lanes, recorder, clock });
   let state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
@@ -89,11 +105,14 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     const entries = accepted.filter((one): one is Entry => !(one instanceof Problem));
     const appended = entries.length === 0 ? [] : await append(entries);
     let at = 0;
-    return accepted.map((one) => (one instanceof Problem ? { status: 'refused', problem: one } : publishedAs(one, appended[at++] as Appended)));
+    return accepted.map((one) =>
+      one instanceof Problem ? { status: 'refused', problem: one } : publishedAs(one, appended[at++] as Appended),
+    );
   }
 
   function follow(change: Change, before: Versioned<unknown> | undefined): void {
-    if (change.kind === 'topic' && change.now !== undefined) void declare(change.environment, change.id, change.now.value.retentionMs);
+    if (change.kind === 'topic' && change.now !== undefined)
+      void declare(change.environment, change.id, change.now.value.retentionMs);
     if (change.kind === 'run') followRun(change.now, before as Versioned<Run> | undefined);
     if (change.kind === 'subscription') followSubscription(change.now, before as Versioned<Subscription> | undefined);
   }
@@ -133,7 +152,8 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
 
   async function start(): Promise<void> {
     await registry.start();
-    for (const { environment, id, value } of registry.topics()) await log.declareTopic({ environment, topic: id, retentionMs: value.retentionMs });
+    for (const { environment, id, value } of registry.topics())
+      await log.declareTopic({ environment, topic: id, retentionMs: value.retentionMs });
     await lanes.start({ subscriptions: [...registry.subscriptions()], runs: [...registry.runs()] });
     state = 'running';
   }
@@ -141,7 +161,8 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
   function health(environment: string, id: string): Promise<Health> {
     const uid = registry.subscription(environment, id)?.value.uid;
     const subscriber = uid === undefined ? undefined : lanes.subscriber(uid);
-    if (subscriber === undefined) return Promise.reject(new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`));
+    if (subscriber === undefined)
+      return Promise.reject(new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`));
     return lanes.cursorsAt('end').then((ends) => healthOf(subscriber, ends));
   }
 
@@ -174,7 +195,12 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
 
 function publishedAs({ event }: Entry, appended: Appended): Published {
   if (appended.status === 'conflict') {
-    return { status: 'refused', problem: new Problem('idempotency_key_reused', 'the key was used before for other content', { advice: 'Use a new key (or event id) for a new event.' }) };
+    return {
+      status: 'refused',
+      problem: new Problem('idempotency_key_reused', 'the key was used before for other content', {
+        advice: 'Use a new key (or event id) for a new event.',
+      }),
+    };
   }
   const { status, shard, position } = appended;
   return { status, shard, position, id: appended.status === 'duplicate' ? appended.id : event.id };
@@ -191,6 +217,8 @@ function healthOf({ bounds, endpoint, versioned, lanes }: Subscriber, ends: Read
     ...bounds.counts,
     inFlight: endpoint.inFlight,
     allowed: endpoint.allowed,
-    cursors: Object.fromEntries([...ends].map(([shard, { position }]) => [shard, own.find((lane) => lane.shard === shard)?.place.position ?? position])),
+    cursors: Object.fromEntries(
+      [...ends].map(([shard, { position }]) => [shard, own.find((lane) => lane.shard === shard)?.place.position ?? position]),
+    ),
   };
 }

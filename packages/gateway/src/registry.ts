@@ -56,7 +56,10 @@ export function createRegistry({ directory, onChange }: { directory: Directory; 
   async function readAll(kind: Followed): Promise<void> {
     let after: { environment: string; id: string } | undefined;
     for (;;) {
-      const page: readonly Versioned<unknown>[] = await directory.list(kind, { limit: PAGE, ...(after === undefined ? {} : { after }) });
+      const page: readonly Versioned<unknown>[] = await directory.list(kind, {
+        limit: PAGE,
+        ...(after === undefined ? {} : { after }),
+      });
       for (const item of page) {
         const name = nameOf(item.environment, item.id);
         const seen = known[kind].get(name);

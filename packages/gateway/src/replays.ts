@@ -34,22 +34,30 @@ export function createReplays({ log, directory, registry, lanes, recorder, match
   function subscriberOf(environment: string, id: string): Subscriber {
     const uid = registry.subscription(environment, id)?.value.uid;
     const subscriber = uid === undefined ? undefined : lanes.subscriber(uid);
-    if (subscriber === undefined) throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
+    if (subscriber === undefined)
+      throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
     return subscriber;
   }
 
   async function spansOf({ from, untilMs }: ReplaySpec): Promise<Run['spans']> {
-    if (untilMs !== undefined && !(Number.isFinite(untilMs) && untilMs >= 0)) throw new Problem('invalid_request', 'until is a time', { pointer: '/until' });
+    if (untilMs !== undefined && !(Number.isFinite(untilMs) && untilMs >= 0))
+      throw new Problem('invalid_request', 'until is a time', { pointer: '/until' });
     const starts = await lanes.cursorsAt(beginning(from));
     // Inclusive: the run ends before the first event that is later.
     const ends = await lanes.cursorsAt(untilMs === undefined ? 'end' : untilMs + 1);
-    return Object.fromEntries([...starts].map(([shard, { position }]) => [shard, { after: position, until: ends.get(shard)?.position ?? position }]));
+    return Object.fromEntries(
+      [...starts].map(([shard, { position }]) => [shard, { after: position, until: ends.get(shard)?.position ?? position }]),
+    );
   }
 
-  async function countSpan({ indexed, environment, versioned }: Subscriber, shard: string, { after, until }: Run['spans'][string]): Promise<number> {
+  async function countSpan(
+    { indexed, environment, versioned }: Subscriber,
+    shard: string,
+    { after, until }: Run['spans'][string],
+  ): Promise<number> {
     const only = { environment, topics: versioned.value.topics };
     let count = 0;
-    for (let at = after; at < until; ) {
+    for (let at = after; at < until;) {
       const page = await log.read({ shard, after: at, only, limit: limits.pageRecords, maxBytes: limits.pageBytes });
       for (const record of page.records) if (record.position <= until && match.one(indexed, record)) count++;
       if (page.through === at) break;
@@ -73,9 +81,11 @@ export function createReplays({ log, directory, registry, lanes, recorder, match
     },
     async start(environment, id, spec) {
       const subscriber = subscriberOf(environment, id);
-      if (spec.to !== undefined && !isWebAddress(spec.to.url)) throw new Problem('invalid_url', 'the endpoint is an http or https address', { pointer: '/to/url' });
+      if (spec.to !== undefined && !isWebAddress(spec.to.url))
+        throw new Problem('invalid_url', 'the endpoint is an http or https address', { pointer: '/to/url' });
       const { ids = 'same', to } = spec;
-      if (ids !== 'same' && ids !== 'as-new') throw new Problem('invalid_request', "ids is 'same' or 'as-new'", { pointer: '/ids' });
+      if (ids !== 'same' && ids !== 'as-new')
+        throw new Problem('invalid_request', "ids is 'same' or 'as-new'", { pointer: '/ids' });
       const run = newId('run', clock.now(), bytesFrom(clock));
       const value: Run = {
         subscription: id,
@@ -100,7 +110,8 @@ export function createReplays({ log, directory, registry, lanes, recorder, match
     async rewind(environment, id, from: From) {
       const subscriber = subscriberOf(environment, id);
       const found = await directory.get('subscription', environment, id);
-      if (found === undefined || found.value.uid !== subscriber.uid) throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
+      if (found === undefined || found.value.uid !== subscriber.uid)
+        throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
       const value: Subscription = { ...found.value, pass: found.value.pass + 1 };
       let cursors = await lanes.cursorsAt(beginning(from));
       await rowsFor(value, cursors);

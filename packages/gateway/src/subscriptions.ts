@@ -5,7 +5,7 @@ import { compileFilter } from '@millrace/core/filter';
 import { Problem } from '@millrace/core/problem';
 import { compileSchedule } from '@millrace/core/retry-schedule';
 import { newSecret, parseSecret } from '@millrace/core/signatures';
-import { checkPattern } from '@millrace/core/topic';
+import { checkPattern, compileTopics, isPattern } from '@millrace/core/topic';
 import type { From, Subscriptions, SubscriptionSpec } from './api.ts';
 import type { Lanes } from './lanes/lanes.ts';
 import { liveName } from './lanes/subscriber.ts';
@@ -18,7 +18,12 @@ import type { Vault } from './vault.ts';
 
 const MB = 1024 * 1024;
 
-export const DEFAULT_BOUNDS: SubscriptionBounds = { parked: 100_000, parkedBytes: 256 * MB, held: 100_000, deadLetters: 1_000_000 };
+export const DEFAULT_BOUNDS: SubscriptionBounds = {
+  parked: 100_000,
+  parkedBytes: 256 * MB,
+  held: 100_000,
+  deadLetters: 1_000_000,
+};
 const DEFAULT_BREAKER = { failures: 3, events: 10 };
 const PARKED_BYTES_MIN = 600_000;
 const TOPICS_MAX = 64;
@@ -28,27 +33,45 @@ const RATE_MAX = 100_000;
 const TIMEOUT_MS_MAX = 60_000;
 const URL_CHARS_MAX = 2_048;
 const SIMPLE_SECRET_CHARS_MIN = 16;
-const OURS = /^(webhook-|x-signature$|x-idempotency-key$|millrace-|ce-|content-length$|content-type$|host$|connection$|transfer-encoding$|te$|upgrade$|keep-alive$|expect$)/;
+const OURS =
+  /^(webhook-|x-signature$|x-idempotency-key$|millrace-|ce-|content-length$|content-type$|host$|connection$|transfer-encoding$|te$|upgrade$|keep-alive$|expect$)/;
 
 interface Needs {
   readonly directory: Directory;
   readonly registry: Registry;
   readonly recorder: Recorder;
   readonly lanes: Lanes;
+  /** Whether the log keeps one order over all topics. */
+  readonly isOneShard: boolean;
   readonly vault: Vault;
   readonly clock: Clock;
   /** Cursors of subscriptions that are being created, until the directory tells of them. */
   readonly opening: Map<string, ReadonlyMap<string, Cursor>>;
 }
 
-export function createSubscriptions({ directory, registry, recorder, lanes, vault, clock, opening }: Needs): Subscriptions {
+export function createSubscriptions({
+  directory,
+  registry,
+  recorder,
+  lanes,
+  isOneShard,
+  vault,
+  clock,
+  opening,
+}: Needs): Subscriptions {
   async function known(environment: string, id: string): Promise<Versioned<Subscription>> {
     const found = await directory.get('subscription', environment, id);
-    if (found === undefined) throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
+    if (found === undefined)
+      throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
     return found;
   }
 
-  async function store(environment: string, id: string, value: Subscription, expect: 'absent' | number): Promise<Versioned<Subscription>> {
+  async function store(
+    environment: string,
+    id: string,
+    value: Subscription,
+    expect: 'absent' | number,
+  ): Promise<Versioned<Subscription>> {
     const now = await directory.put('subscription', environment, id, value, expect);
     registry.tell({ kind: 'subscription', environment, id, now });
     return now;
@@ -68,8 +91,10 @@ export function createSubscriptions({ directory, registry, recorder, lanes, vaul
       const createdMs = clock.now();
       const base = { uid: base32(randomBytes(17), 26), state: 'active', createdMs, pass: 0 } as const;
       const settings = settingsOf(spec, { secrets: [{ sealed: vault.seal(secret) }] }, secret);
-      if (registry.app(environment, spec.app) === undefined) throw new Problem('not_found', `there is no app '${spec.app}'`, { pointer: '/app' });
-      if (registry.subscription(environment, id) !== undefined) throw new Problem('already_exists', `there is a subscription '${id}' already`);
+      if (registry.app(environment, spec.app) === undefined)
+        throw new Problem('not_found', `there is no app '${spec.app}'`, { pointer: '/app' });
+      if (registry.subscription(environment, id) !== undefined)
+        throw new Problem('already_exists', `there is a subscription '${id}' already`);
       const ends = await lanes.cursorsAt('end');
       const from = beginning(spec.from);
       const cursors = from === 'end' ? ends : await lanes.cursorsAt(from);
@@ -78,11 +103,16 @@ export function createSubscriptions({ directory, registry, recorder, lanes, vaul
       await recorder.settled();
       opening.set(value.uid, cursors);
       try {
-        return { subscription: await store(environment, id, value, 'absent'), secret, warnings: warningsOf(environment, value, registry) };
+        return {
+          subscription: await store(environment, id, value, 'absent'),
+          secret,
+          warnings: warningsOf(environment, value, { registry, isOneShard }),
+        };
       } catch (error) {
         // Unless it was stored after all and only the answer was lost: then the rows are the cursors it starts from.
         const stored = await directory.get('subscription', environment, id).catch(() => undefined);
-        if (stored?.value.uid !== value.uid && error instanceof Problem && error.code === 'already_exists') recorder.add({ dropSubscription: value.uid });
+        if (stored?.value.uid !== value.uid && error instanceof Problem && error.code === 'already_exists')
+          recorder.add({ dropSubscription: value.uid });
         throw error;
       } finally {
         opening.delete(value.uid);
@@ -90,7 +120,8 @@ export function createSubscriptions({ directory, registry, recorder, lanes, vaul
     },
     async update(environment, id, change, expect) {
       const found = await known(environment, id);
-      if (expect !== undefined && expect !== found.version) throw new Problem('version_mismatch', `the subscription '${id}' has the version ${found.version}`);
+      if (expect !== undefined && expect !== found.version)
+        throw new Problem('version_mismatch', `the subscription '${id}' has the version ${found.version}`);
       return store(environment, id, changed(found.value, change, vault), found.version);
     },
     async delete(environment, id) {
@@ -121,7 +152,11 @@ function owedFrom(from: number | 'end' | 'start', ends: readonly Cursor[]): Pick
 
 function checkId(id: string): void {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(id)) {
-    throw new Problem('invalid_request', 'an id has 1 to 64 letters, digits, dots, dashes or underscores and starts with a letter or digit', { pointer: '/id' });
+    throw new Problem(
+      'invalid_request',
+      'an id has 1 to 64 letters, digits, dots, dashes or underscores and starts with a letter or digit',
+      { pointer: '/id' },
+    );
   }
 }
 
@@ -153,7 +188,11 @@ function settingsOf(spec: SubscriptionSpec, { secrets }: Pick<Webhook, 'secrets'
     ordering: oneOf(spec.ordering ?? 'none', ['none', 'key'], '/ordering'),
     onDead: oneOf(spec.onDead ?? 'release', ['release', 'hold'], '/onDead'),
     concurrency: inRange(spec.concurrency ?? 16, { pointer: '/concurrency', min: 1, max: CONCURRENCY_MAX }),
-    ...(spec.ratePerSecond === undefined || spec.ratePerSecond === null ? {} : { ratePerSecond: inRange(spec.ratePerSecond, { pointer: '/ratePerSecond', min: 0.001, max: RATE_MAX, fractions: true }) }),
+    ...(spec.ratePerSecond === undefined || spec.ratePerSecond === null
+      ? {}
+      : {
+          ratePerSecond: inRange(spec.ratePerSecond, { pointer: '/ratePerSecond', min: 0.001, max: RATE_MAX, fractions: true }),
+        }),
     breaker: breakerOf(spec.breaker),
     bounds: boundsOf(spec.bounds),
   };
@@ -163,7 +202,10 @@ function settingsOf(spec: SubscriptionSpec, { secrets }: Pick<Webhook, 'secrets'
 function changed(now: Subscription, change: Partial<SubscriptionSpec>, vault: Vault): Subscription {
   for (const fixed of ['app', 'ordering'] as const) {
     if (change[fixed] !== undefined && change[fixed] !== now[fixed]) {
-      throw new Problem('invalid_request', `${fixed} can not be changed`, { pointer: `/${fixed}`, advice: 'Create another subscription.' });
+      throw new Problem('invalid_request', `${fixed} can not be changed`, {
+        pointer: `/${fixed}`,
+        advice: 'Create another subscription.',
+      });
     }
   }
   const { webhook } = now.deliver;
@@ -185,7 +227,15 @@ function changed(now: Subscription, change: Partial<SubscriptionSpec>, vault: Va
   };
   const keys = secret === undefined ? secrets : [{ sealed: vault.seal(secret) }];
   const { uid, state, createdMs, pass, beginsMs, bornMs } = now;
-  return { uid, state, createdMs, pass, beginsMs, bornMs, ...settingsOf(spec, { secrets: keys }, secret ?? vault.open(keys[0]?.sealed ?? '')) };
+  return {
+    uid,
+    state,
+    createdMs,
+    pass,
+    beginsMs,
+    bornMs,
+    ...settingsOf(spec, { secrets: keys }, secret ?? vault.open(keys[0]?.sealed ?? '')),
+  };
 }
 
 /** `null` takes the limit away. */
@@ -201,10 +251,17 @@ const LATER: readonly (readonly [member: string, of: (spec: SubscriptionSpec) =>
 
 function refuseWhatIsNotThereYet(spec: SubscriptionSpec): void {
   for (const [member, of] of LATER) {
-    if (of(spec) !== undefined && member in (of(spec) as object)) throw new Problem('not_available_yet', `'${member}' is planned and not available yet`, { pointer: of(spec) === spec ? `/${member}` : `/deliver/${member}` });
+    if (of(spec) !== undefined && member in (of(spec) as object))
+      throw new Problem('not_available_yet', `'${member}' is planned and not available yet`, {
+        pointer: of(spec) === spec ? `/${member}` : `/deliver/${member}`,
+      });
   }
-  if (spec.deliver?.webhook === undefined) throw new Problem('invalid_request', 'a subscription delivers to a webhook', { pointer: '/deliver/webhook' });
-  if ((spec.deliver.webhook.signature as string) === 'jwt') throw new Problem('not_available_yet', "the signature 'jwt' is planned and not available yet", { pointer: '/deliver/webhook/signature' });
+  if (spec.deliver?.webhook === undefined)
+    throw new Problem('invalid_request', 'a subscription delivers to a webhook', { pointer: '/deliver/webhook' });
+  if ((spec.deliver.webhook.signature as string) === 'jwt')
+    throw new Problem('not_available_yet', "the signature 'jwt' is planned and not available yet", {
+      pointer: '/deliver/webhook/signature',
+    });
 }
 
 function topicsOf(topics: unknown): readonly string[] {
@@ -217,7 +274,8 @@ function topicsOf(topics: unknown): readonly string[] {
 
 function urlOf(text: unknown): string {
   const refused = (why: string): Problem => new Problem('invalid_url', why, { pointer: '/deliver/webhook/url' });
-  if (typeof text !== 'string' || text.length > URL_CHARS_MAX || !URL.canParse(text)) throw refused(`the endpoint is an absolute address of at most ${URL_CHARS_MAX} characters`);
+  if (typeof text !== 'string' || text.length > URL_CHARS_MAX || !URL.canParse(text))
+    throw refused(`the endpoint is an absolute address of at most ${URL_CHARS_MAX} characters`);
   const url = new URL(text);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') throw refused('the endpoint is an http or https address');
   if (url.username !== '' || url.password !== '') throw refused('an address must not hold a name or password: use a header');
@@ -232,8 +290,10 @@ function headersOf(headers: Readonly<Record<string, string>>): Record<string, st
   return Object.fromEntries(
     entries.map(([name, value]) => {
       const lower = name.toLowerCase();
-      if (!/^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$/.test(lower) || OURS.test(lower)) throw refused(`the header '${name.slice(0, 64)}' can not be set`);
-      if (typeof value !== 'string' || !/^[\t\x20-\x7e]{0,1024}$/.test(value)) throw refused(`the value of the header '${lower}' is not plain text of at most 1,024 characters`);
+      if (!/^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$/.test(lower) || OURS.test(lower))
+        throw refused(`the header '${name.slice(0, 64)}' can not be set`);
+      if (typeof value !== 'string' || !/^[\t\x20-\x7e]{0,1024}$/.test(value))
+        throw refused(`the value of the header '${lower}' is not plain text of at most 1,024 characters`);
       return [lower, value];
     }),
   );
@@ -243,7 +303,8 @@ function checkSecret(signature: 'standard' | 'simple', secret: string): void {
   const pointer = '/deliver/webhook/secret';
   oneOf(signature, ['standard', 'simple'], '/deliver/webhook/signature');
   if (signature === 'standard') {
-    if (parseSecret(secret, pointer).kind === 'public') throw new Problem('invalid_secret', 'a whpk_ key can only verify: give the whsk_ key', { pointer });
+    if (parseSecret(secret, pointer).kind === 'public')
+      throw new Problem('invalid_secret', 'a whpk_ key can only verify: give the whsk_ key', { pointer });
   } else if (typeof secret !== 'string' || secret.length < SIMPLE_SECRET_CHARS_MIN || secret.length > 512) {
     throw new Problem('invalid_secret', `the secret has ${SIMPLE_SECRET_CHARS_MIN} to 512 characters`, { pointer });
   }
@@ -268,21 +329,44 @@ function boundsOf(bounds: Partial<SubscriptionBounds> = {}): SubscriptionBounds 
   };
 }
 
-function inRange(value: unknown, { pointer, min, max, fractions = false }: { pointer: string; min: number; max: number; fractions?: boolean }): number {
+function inRange(
+  value: unknown,
+  { pointer, min, max, fractions = false }: { pointer: string; min: number; max: number; fractions?: boolean },
+): number {
   if (typeof value !== 'number' || !(value >= min && value <= max) || !(fractions || Number.isInteger(value))) {
-    throw new Problem('invalid_request', `${pointer.slice(1).replaceAll('/', '.')} is a ${fractions ? '' : 'whole '}number from ${min} to ${max}`, { pointer });
+    throw new Problem(
+      'invalid_request',
+      `${pointer.slice(1).replaceAll('/', '.')} is a ${fractions ? '' : 'whole '}number from ${min} to ${max}`,
+      { pointer },
+    );
   }
   return value;
 }
 
 function oneOf<T extends string>(value: T, allowed: readonly T[], pointer: string): T {
-  if (!allowed.includes(value)) throw new Problem('invalid_request', `${pointer.slice(1).replaceAll('/', '.')} is one of ${allowed.join(', ')}`, { pointer });
+  if (!allowed.includes(value))
+    throw new Problem('invalid_request', `${pointer.slice(1).replaceAll('/', '.')} is one of ${allowed.join(', ')}`, { pointer });
   return value;
 }
 
-/** Promise 2 in users' words: what they should know before retention takes what their schedule still waits for. */
-function warningsOf(environment: string, { topics, retry }: Subscription, registry: Registry): string[] {
+/** What a person should know before it happens: promise 2 about retention, promise 4 about order across topics. */
+function warningsOf(
+  environment: string,
+  subscription: Subscription,
+  { registry, isOneShard }: Pick<Needs, 'registry' | 'isOneShard'>,
+): string[] {
+  const { topics, retry, ordering } = subscription;
+  const matches = compileTopics(topics);
   const scheduleMs = retry.scheduleMs.reduce((sum, ms) => sum + ms, 0);
-  const short = [...registry.topics()].filter((topic) => topic.environment === environment && topics.includes(topic.id) && topic.value.retentionMs < scheduleMs);
-  return short.map(({ id }) => `the retry schedule is longer than the topic '${id}' keeps its events: a long outage ends in dead letters for ranges`);
+  const warnings: string[] = [];
+  for (const { environment: of, id, value } of registry.topics()) {
+    if (of !== environment || !matches(id) || value.retentionMs >= scheduleMs) continue;
+    warnings.push(
+      `the retry schedule is longer than the topic '${id}' keeps its events: a long outage ends in dead letters for ranges`,
+    );
+  }
+  if (ordering === 'key' && !isOneShard && (topics.length > 1 || topics.some(isPattern))) {
+    warnings.push('on this log events of one key are in order within a topic, not across topics');
+  }
+  return warnings;
 }

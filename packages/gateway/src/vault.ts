@@ -18,7 +18,8 @@ const TAG_BYTES = 16;
 
 /** `key` has 32 bytes. Sealed form: `v1.{key id}.{base64url of nonce, tag, ciphertext}`. */
 export function createVault(key: Uint8Array): Vault {
-  if (key.length !== VAULT_KEY_BYTES) throw new Problem('invalid_secret', `the key for secrets at rest has ${VAULT_KEY_BYTES} bytes`);
+  if (key.length !== VAULT_KEY_BYTES)
+    throw new Problem('invalid_secret', `the key for secrets at rest has ${VAULT_KEY_BYTES} bytes`);
   const keyId = hash('sha256', key, 'hex').slice(0, 8);
   return {
     seal(secret) {
@@ -30,9 +31,13 @@ export function createVault(key: Uint8Array): Vault {
     open(sealed) {
       const [version, sealedBy, text = ''] = sealed.split('.');
       if (version !== 'v1' || sealedBy !== keyId) {
-        throw new Problem('invalid_secret', `a stored secret was sealed with the key ${sealedBy ?? '?'}, this process has ${keyId}`, {
-          advice: 'Start with the key file that belongs to this data directory.',
-        });
+        throw new Problem(
+          'invalid_secret',
+          `a stored secret was sealed with the key ${sealedBy ?? '?'}, this process has ${keyId}`,
+          {
+            advice: 'Start with the key file that belongs to this data directory.',
+          },
+        );
       }
       const bytes = Buffer.from(text, 'base64url');
       const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, NONCE_BYTES));

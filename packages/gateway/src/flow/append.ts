@@ -45,7 +45,9 @@ export function createAppend({ log, limits }: { log: Log; limits: Limits }): App
     while (queue.length > 0) {
       const group = nextGroup();
       try {
-        const results = await log.append(group.length === 1 && group[0] !== undefined ? group[0].entries : group.flatMap((waiting) => waiting.entries));
+        const results = await log.append(
+          group.length === 1 && group[0] !== undefined ? group[0].entries : group.flatMap((waiting) => waiting.entries),
+        );
         let at = 0;
         for (const waiting of group) waiting.resolve(results.slice(at, (at += waiting.entries.length)));
       } catch (error) {
@@ -59,7 +61,9 @@ export function createAppend({ log, limits }: { log: Log; limits: Limits }): App
     let bytes = 0;
     for (const entry of entries) bytes += entry.bytes.length;
     if (queuedBytes > 0 && queuedBytes + bytes > limits.appendQueueBytes) {
-      return Promise.reject(new Problem('overloaded', 'more events are waiting to be stored than memory allows', { retryAfterMs: 1_000 }));
+      return Promise.reject(
+        new Problem('overloaded', 'more events are waiting to be stored than memory allows', { retryAfterMs: 1_000 }),
+      );
     }
     queuedBytes += bytes;
     return new Promise((resolve, reject) => {

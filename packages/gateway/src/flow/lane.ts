@@ -310,7 +310,10 @@ export function createLane(needs: Needs): Lane {
   // ── what retention took ────────────────────────────────────────────────────────────────────────────────────────
 
   /** One dead letter for what was missing on the way from `from` to where the lane stands now. */
-  function noteExpired({ last, firstTimeMs, count }: NonNullable<Page['expired']>, { from, isWhole, isThrough }: { from: Place; isWhole: boolean; isThrough: boolean }): void {
+  function noteExpired(
+    { last, firstTimeMs, count }: NonNullable<Page['expired']>,
+    { from, isWhole, isThrough }: { from: Place; isWhole: boolean; isThrough: boolean },
+  ): void {
     const isPassed = last.position <= readPlace.position;
     const through = isPassed ? last : readPlace;
     // Where it stopped at a record of before the first loss, nothing was missing yet.
@@ -328,7 +331,8 @@ export function createLane(needs: Needs): Lane {
 
   function lose({ cause, after, through, timeMs, throughTimeMs, count }: LostRange): void {
     const range = { through, throughTimeMs, ...(count === undefined ? {} : { count }) };
-    const detail = cause === 'expired' ? 'retention took these events before they were delivered' : 'the log no longer holds what stood here';
+    const detail =
+      cause === 'expired' ? 'retention took these events before they were delivered' : 'the log no longer holds what stood here';
     bury({ ...emptyLetter(after, timeMs, through), cause, detail, range }, {});
     const { environment, subscription } = needs;
     needs.onNotice({ kind: cause === 'expired' ? 'range_expired' : 'log_changed', environment, subscription, after, through });
@@ -341,7 +345,12 @@ export function createLane(needs: Needs): Lane {
       return;
     }
     const { position, timeMs, attempts, key } = delivery;
-    const letter = { ...emptyLetter(position, timeMs), cause, detail: 'the event of this delivery is no longer in the log', attempts };
+    const letter = {
+      ...emptyLetter(position, timeMs),
+      cause,
+      detail: 'the event of this delivery is no longer in the log',
+      attempts,
+    };
     bury(letter, removeRow(delivery), () => {
       leaveMemory(position);
       if (key !== undefined && !ended) release(key);
@@ -352,7 +361,17 @@ export function createLane(needs: Needs): Lane {
 
   function emptyLetter(position: Position, timeMs: number, through?: Position): DeadLetter {
     const place = placeOf(position);
-    return { ...place, id: needs.deadLetterId(place, through), cause: '', detail: '', attempts: 0, eventId: '', topic: '', timeMs, diedMs: clock.now() };
+    return {
+      ...place,
+      id: needs.deadLetterId(place, through),
+      cause: '',
+      detail: '',
+      attempts: 0,
+      eventId: '',
+      topic: '',
+      timeMs,
+      diedMs: clock.now(),
+    };
   }
 
   function bury(letter: DeadLetter, change: Change, durable?: () => void): void {
@@ -454,7 +473,12 @@ export function createLane(needs: Needs): Lane {
     if (turned) {
       if (!endpoint.breakerOpen) unloadEarly();
       const { environment, subscription } = needs;
-      needs.onNotice({ kind: endpoint.breakerOpen ? 'breaker_open' : 'breaker_closed', environment, subscription, cause: outcome.cause });
+      needs.onNotice({
+        kind: endpoint.breakerOpen ? 'breaker_open' : 'breaker_closed',
+        environment,
+        subscription,
+        cause: outcome.cause,
+      });
     }
   }
 
@@ -479,7 +503,9 @@ export function createLane(needs: Needs): Lane {
   function failed(delivery: Delivery, outcome: Outcome): void {
     const { retry } = settings();
     const question = { ...retry, attempt: delivery.attempts - delivery.attemptsBefore + 1, random: clock.random() };
-    const delayMs = nextDelayMs(outcome.retryAfterMs === undefined ? question : { ...question, retryAfterMs: outcome.retryAfterMs });
+    const delayMs = nextDelayMs(
+      outcome.retryAfterMs === undefined ? question : { ...question, retryAfterMs: outcome.retryAfterMs },
+    );
     if (delayMs === undefined) return died(delivery, outcome);
     const attempt = attemptRow(delivery, outcome, 'retry');
     const dueMs = clock.now() + delayMs;
@@ -500,7 +526,7 @@ export function createLane(needs: Needs): Lane {
   function died(delivery: Delivery, outcome: Outcome): void {
     const attempt = attemptRow(delivery, outcome, 'dead');
     const { event } = delivery.record as LogRecord;
-    const holds = delivery.key !== undefined && settings().onDead === 'hold';
+    const holdsKey = settings().onDead === 'hold' ? delivery.key : undefined;
     const letter: DeadLetter = {
       ...emptyLetter(delivery.position, delivery.timeMs),
       cause: outcome.cause,
@@ -509,13 +535,13 @@ export function createLane(needs: Needs): Lane {
       eventId: event.id,
       topic: event.type,
       kept: keptOf(delivery),
-      ...(holds ? { holdsKey: delivery.key as string } : {}),
+      ...(holdsKey === undefined ? {} : { holdsKey }),
     };
     // The key goes on only when the dead letter is durable: else a crash would bring the event back after its successor.
     bury(letter, { attempt, ...removeRow(delivery) }, () => {
       leaveMemory(delivery.position);
       if (delivery.key === undefined || ended) return;
-      if (holds) keys.setHead(delivery.key, undefined);
+      if (holdsKey !== undefined) keys.setHead(delivery.key, undefined);
       else release(delivery.key);
       pump();
     });
@@ -546,7 +572,12 @@ export function createLane(needs: Needs): Lane {
     };
   }
 
-  function notify(delivery: Delivery, { cause, status, durationMs }: Outcome, result: 'delivered' | 'retry' | 'dead', nextMs?: number): void {
+  function notify(
+    delivery: Delivery,
+    { cause, status, durationMs }: Outcome,
+    result: 'delivered' | 'retry' | 'dead',
+    nextMs?: number,
+  ): void {
     const { event } = delivery.record as LogRecord;
     const { environment, subscription } = needs;
     const n = result === 'retry' ? delivery.attempts : delivery.attempts + 1;
@@ -766,7 +797,16 @@ export function createLane(needs: Needs): Lane {
     pump();
   }
 
-  function recover({ cursor, hasRow: row, handled: positions, keyed, parked, parkedBytes, held, nextDueMs: dueMs = Infinity }: Recovered): void {
+  function recover({
+    cursor,
+    hasRow: row,
+    handled: positions,
+    keyed,
+    parked,
+    parkedBytes,
+    held,
+    nextDueMs: dueMs = Infinity,
+  }: Recovered): void {
     readPlace = cursor;
     hasRow = row;
     nextDueMs = dueMs;
@@ -876,7 +916,8 @@ export function createLane(needs: Needs): Lane {
       pump();
     },
     lookForExpired() {
-      if (started && !live && !ended && kind !== 'drain' && !isReadUp() && !tail.covers(readPlace.position)) needs.catchUp.request(lane);
+      if (started && !live && !ended && kind !== 'drain' && !isReadUp() && !tail.covers(readPlace.position))
+        needs.catchUp.request(lane);
     },
     redriven(row) {
       countParked(1, row.size);

@@ -146,7 +146,9 @@ function leave<W extends Wanted>(plan: Plan<W>, wanted: W): void {
 
 /** The equality test with the fewest values says most; without one the group is evaluated for every event. */
 function indexOf(filter: CompiledFilter): CompiledFilter['equalities'][number] | undefined {
-  return filter.equalities.toSorted((one, other) => one.values.length - other.values.length || (one.path.join() < other.path.join() ? -1 : 1))[0];
+  return filter.equalities.toSorted(
+    (one, other) => one.values.length - other.values.length || (one.path.join() < other.path.join() ? -1 : 1),
+  )[0];
 }
 
 function place<W>(plan: Plan<W>, group: Group<W>): void {
@@ -155,7 +157,10 @@ function place<W>(plan: Plan<W>, group: Group<W>): void {
     plan.scanned.add(group);
     return;
   }
-  const byValue = plan.indexed.getOrInsertComputed(JSON.stringify(equality.path), () => ({ path: equality.path, byValue: new Map() })).byValue;
+  const byValue = plan.indexed.getOrInsertComputed(JSON.stringify(equality.path), () => ({
+    path: equality.path,
+    byValue: new Map(),
+  })).byValue;
   for (const value of equality.values) byValue.getOrInsertComputed(value, () => new Set()).add(group);
 }
 

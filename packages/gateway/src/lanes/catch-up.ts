@@ -30,11 +30,27 @@ interface Held {
   readonly scope: string;
   readonly after: Position;
   readonly page: Page;
+  /** Monotonic. */
+  readonly readMs: number;
 }
 
 const RETRY_MS = 500;
+/** How long a page stays in hand: longer, and it would hide what retention took meanwhile. */
+const HELD_MS = 5_000;
 
-export function createCatchUp({ shard, log, clock, limits, onTrouble }: { shard: string; log: Log; clock: Clock; limits: Limits; onTrouble: (code: string | undefined) => void }): CatchUp {
+export function createCatchUp({
+  shard,
+  log,
+  clock,
+  limits,
+  onTrouble,
+}: {
+  shard: string;
+  log: Log;
+  clock: Clock;
+  limits: Limits;
+  onTrouble: (code: string | undefined) => void;
+}): CatchUp {
   const waiting = new Set<Rider>();
   let held: Held[] = [];
   let reading = 0;
@@ -52,6 +68,8 @@ export function createCatchUp({ shard, log, clock, limits, onTrouble }: { shard:
 
   /** First who can be fed from a page in hand, then new reads for those that waited longest. */
   function serve(): void {
+    const oldestMs = clock.monotonic() - HELD_MS;
+    held = held.filter(({ readMs }) => readMs >= oldestMs);
     for (const rider of waiting) {
       const scope = scopeOf(rider);
       const fit = held.find((one) => one.scope === scope && isInside(rider, one));
@@ -74,7 +92,7 @@ export function createCatchUp({ shard, log, clock, limits, onTrouble }: { shard:
       const only = { environment: rider.environment, topics: rider.topics };
       const page = await log.read({ shard, after, only, limit: limits.pageRecords, maxBytes: limits.pageBytes });
       if (stopped) return;
-      const read = { scope, after, page };
+      const read = { scope, after, page, readMs: clock.monotonic() };
       held = [...held, read].slice(-limits.catchUpReaders);
       onTrouble(undefined);
       // Meanwhile its topics may have changed, or it may stand elsewhere: then this page says nothing to it.
@@ -108,7 +126,8 @@ export function createCatchUp({ shard, log, clock, limits, onTrouble }: { shard:
   };
 }
 
-const isInside = ({ readPosition }: Rider, { after, page }: Held): boolean => after <= readPosition && readPosition < page.through;
+const isInside = ({ readPosition }: Rider, { after, page }: Held): boolean =>
+  after <= readPosition && readPosition < page.through;
 
 /** Pages hold only the topics that were asked for, so only lanes that ask for the same may share them. */
 function scopeOf({ environment, topics }: Rider): string {

@@ -49,7 +49,11 @@ const BURST_SHARE = 0.1;
 const SAMPLE = 4;
 
 export function createEndpoint({ subscription, bounds, clock, limits, wake }: Needs): Endpoint {
-  const breaker = createBreaker(() => ({ thresholds: subscription().breaker, ...subscription().retry, probeMsMax: limits.probeMs }));
+  const breaker = createBreaker(() => ({
+    thresholds: subscription().breaker,
+    ...subscription().retry,
+    probeMsMax: limits.probeMs,
+  }));
   let inFlight = 0;
   let probing = false;
   let probeDue = false;
@@ -144,7 +148,8 @@ export function createEndpoint({ subscription, bounds, clock, limits, wake }: Ne
       return limits.probeRecords * (1 + Math.floor(breaker.probes / limits.probeRecords));
     },
     mayStart(size, isParked) {
-      if (breaker.open || subscription().state === 'paused' || inFlight >= endpoint.allowed || !bounds.hasRoom(size, isParked)) return false;
+      if (breaker.open || subscription().state === 'paused' || inFlight >= endpoint.allowed || !bounds.hasRoom(size, isParked))
+        return false;
       const ms = waitMs();
       if (ms <= 0) return true;
       wakeIn(ms);

@@ -121,7 +121,8 @@ export function createLanes(needs: Needs): Lanes {
       wants: (record) => match.one(subscriber.indexed, record),
       topics: () => subscriber.versioned.value.topics,
       target: () => (to === undefined ? subscriber.target : subscriber.targetAt(to)),
-      line: ({ environment, event }) => (kind === 'live' ? (needs.topic(environment, event.type)?.latency ?? 'standard') : 'replay'),
+      line: ({ environment, event }) =>
+        kind === 'live' ? (needs.topic(environment, event.type)?.latency ?? 'standard') : 'replay',
       settings: () => subscriber.versioned.value,
       endpoint: to === undefined ? subscriber.endpoint : subscriber.endpointAt(to),
       tape: createTape(),
@@ -170,12 +171,24 @@ export function createLanes(needs: Needs): Lanes {
     const handled = await untilItWorks(() => ledger.handledAfter(lane.name, lane.shard, cursor.position));
     loading--;
     if (stopped || subscriber.lanes.get(laneKey(lane.name, lane.shard)) !== lane) return;
-    lane.start({ cursor, hasRow, handled: handled ?? [], keyed: keyed ?? [], parked: 0, parkedBytes: 0, held: 0, ...open } satisfies Recovered);
+    lane.start({
+      cursor,
+      hasRow,
+      handled: handled ?? [],
+      keyed: keyed ?? [],
+      parked: 0,
+      parkedBytes: 0,
+      held: 0,
+      ...open,
+    } satisfies Recovered);
     touch();
   }
 
   /** On shards that were discovered since the cursors were fixed it is owed events from its beginning. */
-  async function withOtherShards({ value }: Versioned<Subscription>, cursors: ReadonlyMap<string, Cursor>): Promise<Map<string, Cursor>> {
+  async function withOtherShards(
+    { value }: Versioned<Subscription>,
+    cursors: ReadonlyMap<string, Cursor>,
+  ): Promise<Map<string, Cursor>> {
     const all = new Map(cursors);
     for (const shard of tails.keys()) {
       if (all.has(shard)) continue;
@@ -232,7 +245,20 @@ export function createLanes(needs: Needs): Lanes {
     };
     catchUps.set(shard, createCatchUp({ shard, log, clock, limits, onTrouble }));
     const onRecord = (record: LogRecord, before: Place): void => dispatch(shard, record, before);
-    tails.set(shard, createTail({ shard, from, log, clock, limits, onRecord, onPage: touch, onExpired: (expired) => fallBehind(shard, expired), onTrouble }));
+    tails.set(
+      shard,
+      createTail({
+        shard,
+        from,
+        log,
+        clock,
+        limits,
+        onRecord,
+        onPage: touch,
+        onExpired: (expired) => fallBehind(shard, expired),
+        onTrouble,
+      }),
+    );
   }
 
   function dispatch(shard: string, record: LogRecord, before: Place): void {
@@ -284,7 +310,12 @@ export function createLanes(needs: Needs): Lanes {
   async function enterNewShards(): Promise<void> {
     for (const shard of log.shards().filter((one) => !tails.has(one))) {
       const { last, end } = await log.bounds(shard);
-      const owed = await Promise.all([...subscribers.values()].map(async (subscriber) => ({ subscriber, cursor: await cursorOfTime(log, shard, subscriber.versioned.value.beginsMs) })));
+      const owed = await Promise.all(
+        [...subscribers.values()].map(async (subscriber) => ({
+          subscriber,
+          cursor: await cursorOfTime(log, shard, subscriber.versioned.value.beginsMs),
+        })),
+      );
       if (stopped) return;
       makeTail(shard, { position: end, timeMs: last?.timeMs ?? 0 });
       for (const { subscriber, cursor } of owed) {
@@ -398,13 +429,20 @@ export function createLanes(needs: Needs): Lanes {
     const percent = share >= 0.8 ? 80 : share >= 0.5 ? 50 : 0;
     if (percent <= (warned.get(key) ?? 0)) return;
     warned.set(key, percent);
-    if (percent > 0) needs.onNotice({ kind: 'retention_near', environment: subscriber.environment, subscription: subscriber.id, percent: percent as 50 | 80 });
+    if (percent > 0)
+      needs.onNotice({
+        kind: 'retention_near',
+        environment: subscriber.environment,
+        subscription: subscriber.id,
+        percent: percent as 50 | 80,
+      });
   }
 
   function retentionMsOf({ environment, indexed }: Subscriber): number {
     let shortestMs = Infinity;
     for (const topic of needs.topics()) {
-      if (topic.environment === environment && indexed.topics(topic.id)) shortestMs = Math.min(shortestMs, topic.value.retentionMs);
+      if (topic.environment === environment && indexed.topics(topic.id))
+        shortestMs = Math.min(shortestMs, topic.value.retentionMs);
     }
     return shortestMs;
   }
@@ -434,23 +472,51 @@ export function createLanes(needs: Needs): Lanes {
       gapEnds.set(shard, end);
     }
     await Promise.all(
-      lanes.map(({ subscriber, name, shard, kind, cursor, hasRow, open }) => load(subscriber, make(subscriber, name, shard, kind), cursor, hasRow, open)),
+      lanes.map(({ subscriber, name, shard, kind, cursor, hasRow, open }) =>
+        load(subscriber, make(subscriber, name, shard, kind), cursor, hasRow, open),
+      ),
     );
   }
 
   /** A range may stand beyond the bound of dead letters: there is one per change of the log, and losing it would be silent. */
-  function lostRange({ subscriber, name, shard, was, now }: Parameters<Parameters<typeof recover>[0]['lostRange']>[0]): DeadLetter {
+  function lostRange({
+    subscriber,
+    name,
+    shard,
+    was,
+    now,
+  }: Parameters<Parameters<typeof recover>[0]['lostRange']>[0]): DeadLetter {
     const place = { lane: name, shard, position: was.position };
-    needs.onNotice({ kind: 'log_changed', environment: subscriber.environment, subscription: subscriber.id, after: was.position, through: now.position });
-    const detail = 'the log no longer holds the event at which this subscription stood: what came after it there can not be known';
+    needs.onNotice({
+      kind: 'log_changed',
+      environment: subscriber.environment,
+      subscription: subscriber.id,
+      after: was.position,
+      through: now.position,
+    });
+    const detail =
+      'the log no longer holds the event at which this subscription stood: what came after it there can not be known';
     const range = { through: now.position, throughTimeMs: now.timeMs };
-    return { ...place, id: deadLetterId(place, now.position), cause: 'log_changed', detail, attempts: 0, eventId: '', topic: '', timeMs: was.timeMs, diedMs: clock.now(), range };
+    return {
+      ...place,
+      id: deadLetterId(place, now.position),
+      cause: 'log_changed',
+      detail,
+      attempts: 0,
+      eventId: '',
+      topic: '',
+      timeMs: was.timeMs,
+      diedMs: clock.now(),
+      range,
+    };
   }
 
   async function start(known: Parameters<Lanes['start']>[0]): Promise<void> {
     for (const run of known.runs) if (run.value.state === 'running') runs.set(run.id, run);
     for (const subscription of known.subscriptions) enter(subscription);
-    const recovery = await untilItWorks(() => recover({ log, ledger, recorder, subscribers, runs, lostRange, onLogChanged: needs.onLogChanged }));
+    const recovery = await untilItWorks(() =>
+      recover({ log, ledger, recorder, subscribers, runs, lostRange, onLogChanged: needs.onLogChanged }),
+    );
     if (recovery === undefined || stopped) return;
     for (const subscriber of subscribers.values()) match.add(subscriber.indexed);
     await begin(recovery);
@@ -548,7 +614,10 @@ export function createLanes(needs: Needs): Lanes {
       await discover();
       const cursors = new Map<string, Cursor>();
       for (const shard of log.shards()) {
-        cursors.set(shard, timeMs === 'end' ? await cursorAtEnd(shard) : await cursorOfTime(log, shard, timeMs === 'start' ? 0 : timeMs));
+        cursors.set(
+          shard,
+          timeMs === 'end' ? await cursorAtEnd(shard) : await cursorOfTime(log, shard, timeMs === 'start' ? 0 : timeMs),
+        );
       }
       return cursors;
     },

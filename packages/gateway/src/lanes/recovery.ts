@@ -29,7 +29,13 @@ export interface Recovery {
   /** Replays over a log that is not there any more: their spans mean other events now, so they can't go on. */
   readonly lostRuns: readonly Versioned<Run>[];
   /** What the subscriptions have in the ledger, all lanes together. */
-  readonly counts: readonly { readonly subscriber: Subscriber; readonly parked: number; readonly parkedBytes: number; readonly held: number; readonly deadLetters: number }[];
+  readonly counts: readonly {
+    readonly subscriber: Subscriber;
+    readonly parked: number;
+    readonly parkedBytes: number;
+    readonly held: number;
+    readonly deadLetters: number;
+  }[];
 }
 
 export interface RecoveredLane {
@@ -56,7 +62,12 @@ interface Needs {
 
 export async function recover(needs: Needs): Promise<Recovery> {
   const { log, ledger, subscribers, runs } = needs;
-  const [rows, slots, open, dead] = await Promise.all([ledger.lanes(), ledger.slots(), ledger.openLanes(), ledger.deadLetterCounts()]);
+  const [rows, slots, open, dead] = await Promise.all([
+    ledger.lanes(),
+    ledger.slots(),
+    ledger.openLanes(),
+    ledger.deadLetterCounts(),
+  ]);
   const known: Known = {
     rows: new Map(rows.map((row) => [laneKey(row.lane, row.shard), row])),
     former: formerRows(rows),
@@ -75,7 +86,9 @@ export async function recover(needs: Needs): Promise<Recovery> {
   for (const subscriber of subscribers.values()) await moveToNewLog(needs, known, subscriber, add);
   const places = new Map<string, { from: Place; end: Position }>();
   for (const shard of log.shards()) places.set(shard, await recoverShard(needs, known, shard, add));
-  const lostRuns = [...runs.values()].filter(({ value }) => value.log !== log.identity || Object.keys(value.spans).some((shard) => known.changed.has(shard)));
+  const lostRuns = [...runs.values()].filter(
+    ({ value }) => value.log !== log.identity || Object.keys(value.spans).some((shard) => known.changed.has(shard)),
+  );
   for (const run of runs.values()) if (!lostRuns.includes(run)) recoverRun(needs, known, run, add);
   for (const { lane: name, shard } of open) {
     const subscriber = subscribers.get(uidOf(name));
@@ -115,7 +128,11 @@ function dropOrphans({ recorder, subscribers }: Needs, uids: readonly string[]):
 }
 
 /** What the ledger knows of a live lane; undefined when only the time it is owed from helps. */
-function storedCursor(known: Known, { uid, slot, versioned }: Subscriber, shard: string): { cursor: Cursor; by: 'row' | 'former' | 'slot' } | undefined {
+function storedCursor(
+  known: Known,
+  { uid, slot, versioned }: Subscriber,
+  shard: string,
+): { cursor: Cursor; by: 'row' | 'former' | 'slot' } | undefined {
   const row = known.rows.get(laneKey(liveName(versioned.value), shard));
   if (row !== undefined) return { cursor: row.cursor, by: 'row' };
   const former = known.former.get(laneKey(uid, shard));
@@ -159,9 +176,18 @@ function recoverRun({ log, subscribers }: Needs, known: Known, run: Versioned<Ru
 }
 
 /** Dead letters are counted again: moving to a new log has written some. */
-function countsOf({ subscribers }: Needs, known: Known, letters: readonly { readonly subscription: string; readonly count: number }[]): Recovery['counts'] {
+function countsOf(
+  { subscribers }: Needs,
+  known: Known,
+  letters: readonly { readonly subscription: string; readonly count: number }[],
+): Recovery['counts'] {
   const dead = new Map(letters.map(({ subscription, count }) => [subscription, count]));
-  const counts = new Map([...subscribers.values()].map((subscriber) => [subscriber.uid, { subscriber, parked: 0, parkedBytes: 0, held: 0, deadLetters: dead.get(subscriber.uid) ?? 0 }]));
+  const counts = new Map(
+    [...subscribers.values()].map((subscriber) => [
+      subscriber.uid,
+      { subscriber, parked: 0, parkedBytes: 0, held: 0, deadLetters: dead.get(subscriber.uid) ?? 0 },
+    ]),
+  );
   for (const { lane, parked, parkedBytes, held } of known.open.values()) {
     const sum = counts.get(uidOf(lane));
     if (sum === undefined) continue;
@@ -215,14 +241,20 @@ async function moveToNewLog(needs: Needs, known: Known, subscriber: Subscriber, 
   const { log, recorder } = needs;
   const stored = log.shards().map((shard) => ({ shard, cursor: storedCursor(known, subscriber, shard)?.cursor }));
   if (stored.every(({ shard, cursor }) => cursor === undefined || !known.changed.has(shard))) return;
-  const trusted = await Promise.all(stored.map(async ({ shard, cursor }) => cursor === undefined || isSame(log, shard, cursor, known.changed)));
+  const trusted = await Promise.all(
+    stored.map(async ({ shard, cursor }) => cursor === undefined || isSame(log, shard, cursor, known.changed)),
+  );
   const { versioned } = subscriber;
   const name = liveName({ ...versioned.value, pass: versioned.value.pass + 1 });
   for (const [at, { shard, cursor }] of stored.entries()) {
     const isKept = trusted[at] === true && cursor !== undefined;
     const now = isKept ? cursor : await cursorOfTime(log, shard, cursor?.timeMs ?? versioned.value.beginsMs);
     if (isKept || cursor === undefined) recorder.add({ lane: { lane: name, shard, cursor: now } });
-    else recorder.add({ lane: { lane: name, shard, cursor: now }, bury: needs.lostRange({ subscriber, name, shard, was: cursor, now }) });
+    else
+      recorder.add({
+        lane: { lane: name, shard, cursor: now },
+        bury: needs.lostRange({ subscriber, name, shard, was: cursor, now }),
+      });
     add({ subscriber, name, shard, kind: 'live', cursor: now, hasRow: true });
   }
   await recorder.settled();

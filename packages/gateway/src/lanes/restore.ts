@@ -23,7 +23,15 @@ export interface Restore {
   (wanted: Wanted): Promise<Restored>;
 }
 
-export function createRestore({ shard, log, find }: { shard: string; log: Log; find: (position: Position) => LogRecord | undefined }): Restore {
+export function createRestore({
+  shard,
+  log,
+  find,
+}: {
+  shard: string;
+  log: Log;
+  find: (position: Position) => LogRecord | undefined;
+}): Restore {
   return async ({ position, timeMs, size, idHash, kept }) => {
     if (kept !== undefined) {
       return { shard, position, timeMs, size, environment: kept.environment, app: kept.app, event: decodeEvent(kept.bytes) };

@@ -13,7 +13,13 @@ export interface Directory {
    * Creates or replaces. `expect: 'absent'` rejects with `already_exists` where there is one; a number rejects with
    * `version_mismatch` unless it is the present version; without it the last writer wins. Durable when resolved.
    */
-  put<K extends Kind>(kind: K, environment: string, id: string, value: Kinds[K], expect?: 'absent' | number): Promise<Versioned<Kinds[K]>>;
+  put<K extends Kind>(
+    kind: K,
+    environment: string,
+    id: string,
+    value: Kinds[K],
+    expect?: 'absent' | number,
+  ): Promise<Versioned<Kinds[K]>>;
   /** Resolves to false when there was none. A version that is no longer the present one rejects with `version_mismatch`. */
   delete(kind: Kind, environment: string, id: string, expect?: number): Promise<boolean>;
   /** Calls `listener` after every change, by whichever node, in the order of changes of one resource; until the returned function is called. */

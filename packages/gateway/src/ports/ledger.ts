@@ -22,17 +22,30 @@ export interface Ledger {
   /** Every lane and shard with parked or held rows, with their counts and the earliest due time: read once at start. */
   openLanes(): Promise<readonly OpenLane[]>;
   /** Rows in state `parked` due at or before `dueMs`, earliest first, at most `limit`; and the earliest due time of what is left after these. */
-  due(lane: string, shard: string, dueMs: number, limit: number): Promise<{ readonly rows: readonly ParkedRow[]; readonly nextDueMs?: number }>;
+  due(
+    lane: string,
+    shard: string,
+    dueMs: number,
+    limit: number,
+  ): Promise<{ readonly rows: readonly ParkedRow[]; readonly nextDueMs?: number }>;
   /** All rows that block or wait for a key: `parked` and `held` rows with a key, and dead letters that hold theirs. By position. */
   keyed(lane: string, shard: string): Promise<readonly KeyedRow[]>;
   parked(lane: string, shard: string, position: Position): Promise<ParkedRow | undefined>;
 
   /** Newest attempt first, of one subscription (all its lanes), from before `before`, at most `limit`. */
-  attempts(query: { readonly subscription: string; readonly before?: AttemptKey; readonly limit: number }): Promise<readonly AttemptRow[]>;
+  attempts(query: {
+    readonly subscription: string;
+    readonly before?: AttemptKey;
+    readonly limit: number;
+  }): Promise<readonly AttemptRow[]>;
   /** Attempts of one delivery, first one first. */
   attemptsOf(lane: string, shard: string, position: Position): Promise<readonly AttemptRow[]>;
   /** Of one subscription (uid), by id after `after`, at most `limit`. */
-  deadLetters(query: { readonly subscription: string; readonly after?: string; readonly limit: number }): Promise<readonly DeadLetter[]>;
+  deadLetters(query: {
+    readonly subscription: string;
+    readonly after?: string;
+    readonly limit: number;
+  }): Promise<readonly DeadLetter[]>;
   deadLetter(id: string): Promise<DeadLetter | undefined>;
   /** Dead letters by subscription (uid), where there are any: read once at start. */
   deadLetterCounts(): Promise<readonly { readonly subscription: string; readonly count: number }[]>;

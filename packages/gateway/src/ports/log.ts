@@ -43,7 +43,13 @@ export interface Dedupe {
 export type Appended =
   | { readonly status: 'appended'; readonly shard: string; readonly position: Position; readonly timeMs: number }
   /** The key was used before, for the same content: the first append's place and event id. */
-  | { readonly status: 'duplicate'; readonly shard: string; readonly position: Position; readonly timeMs: number; readonly id: string }
+  | {
+      readonly status: 'duplicate';
+      readonly shard: string;
+      readonly position: Position;
+      readonly timeMs: number;
+      readonly id: string;
+    }
   /** The key was used before, for other content. Nothing was appended. */
   | { readonly status: 'conflict' };
 

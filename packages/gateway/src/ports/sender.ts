@@ -14,7 +14,17 @@ export interface SendRequest {
 }
 
 /** Why no whole answer came. With the first five the endpoint was never reached. */
-export type SendError = 'dns' | 'refused' | 'unreachable' | 'connect_timeout' | 'tls' | 'reset' | 'timeout' | 'protocol' | 'blocked_address' | 'aborted';
+export type SendError =
+  | 'dns'
+  | 'refused'
+  | 'unreachable'
+  | 'connect_timeout'
+  | 'tls'
+  | 'reset'
+  | 'timeout'
+  | 'protocol'
+  | 'blocked_address'
+  | 'aborted';
 
 export type SendResult =
   | {
