@@ -200,6 +200,7 @@ function settingsOf(spec: SubscriptionSpec, { secrets }: Pick<Webhook, 'secrets'
 
 /** A change is merged into what a person would have written for the present settings, then checked as a whole. */
 function changed(now: Subscription, change: Partial<SubscriptionSpec>, vault: Vault): Subscription {
+  if (change.ordering !== undefined) oneOf(change.ordering, ['none', 'key'], '/ordering');
   for (const fixed of ['app', 'ordering'] as const) {
     if (change[fixed] !== undefined && change[fixed] !== now[fixed]) {
       throw new Problem('invalid_request', `${fixed} can not be changed`, {
