@@ -2,7 +2,7 @@
  * What the gateway offers to its doors (HTTP, CLI, tests): one interface, no transport in it.
  * Everything rejects with a Problem; what is refused changes nothing.
  */
-import type { AttributeValue } from '@millrace/core/event';
+import type { EventDraft } from '@millrace/core/draft';
 import type { Problem } from '@millrace/core/problem';
 import type { Subscription, SubscriptionBounds, Run, Versioned } from './ports/directory.ts';
 import type { DeadLetter } from './ports/ledger.ts';
@@ -35,17 +35,7 @@ export interface Publish {
 }
 
 /** An event as a publisher hands it in: id, source and time are filled in where missing. */
-export interface Draft {
-  readonly type: string;
-  readonly id?: string;
-  readonly source?: string;
-  readonly subject?: string;
-  readonly time?: string;
-  readonly datacontenttype?: string;
-  readonly dataschema?: string;
-  readonly extensions?: Readonly<Record<string, AttributeValue>>;
-  readonly data?: Uint8Array;
-}
+export type Draft = EventDraft;
 
 /** One per event, in order. */
 export type Published =
