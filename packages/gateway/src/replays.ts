@@ -5,14 +5,14 @@ import type { From, Replays, ReplaySpec } from './api.ts';
 import type { Match } from './flow/match.ts';
 import type { Recorder } from './flow/record.ts';
 import type { Lanes } from './lanes/lanes.ts';
-import { type Indexed, liveName, type Subscriber } from './lanes/subscriber.ts';
+import { writePass } from './lanes/passes.ts';
+import type { Indexed, Subscriber } from './lanes/subscriber.ts';
 import type { Limits } from './limits.ts';
 import { bytesFrom, type Clock } from './ports/clock.ts';
 import type { Directory, Run, Subscription, Versioned } from './ports/directory.ts';
-import type { Cursor } from './ports/ledger.ts';
 import type { Log } from './ports/log.ts';
 import type { Registry } from './registry.ts';
-import { beginning } from './subscriptions.ts';
+import { beginning, owedFrom } from './subscriptions.ts';
 
 interface Needs {
   readonly log: Log;
@@ -112,11 +112,14 @@ export function createReplays({ log, directory, registry, lanes, recorder, match
       const found = await directory.get('subscription', environment, id);
       if (found === undefined || found.value.uid !== subscriber.uid)
         throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
-      const value: Subscription = { ...found.value, pass: found.value.pass + 1 };
-      let cursors = await lanes.cursorsAt(beginning(from));
-      await rowsFor(value, cursors);
+      const at = beginning(from);
+      const pass = found.value.pass + 1;
+      const beginsMs = owedFrom(at, (await lanes.cursorsAt('end')).values());
+      const value: Subscription = { ...found.value, pass, beginsPass: pass, beginsMs };
+      let cursors = await lanes.cursorsAt(at);
+      await writePass(recorder, value, cursors);
       // A shard may have appeared meanwhile: it is set back like the others.
-      while (cursors.size < log.shards().length) await rowsFor(value, (cursors = await lanes.cursorsAt(beginning(from))));
+      while (cursors.size < log.shards().length) await writePass(recorder, value, (cursors = await lanes.cursorsAt(at)));
       const now = await directory.put('subscription', environment, id, value, found.version);
       await lanes.rewind(now, cursors);
       registry.tell({ kind: 'subscription', environment, id, now });
@@ -127,12 +130,6 @@ export function createReplays({ log, directory, registry, lanes, recorder, match
       if (run?.value.state === 'running') await store(run, { ...run.value, state: 'done', endedMs: clock.now() });
     },
   };
-
-  /** The new pass's rows are durable before the pass is: a crash in between leaves rows that nobody asks for. */
-  async function rowsFor(value: Subscription, cursors: ReadonlyMap<string, Cursor>): Promise<void> {
-    for (const [shard, cursor] of cursors) recorder.add({ lane: { lane: liveName(value), shard, cursor } });
-    await recorder.settled();
-  }
 }
 
 function isWebAddress(text: string): boolean {

@@ -8,7 +8,7 @@ import { newSecret, parseSecret } from '@millrace/core/signatures';
 import { checkPattern, compileTopics, isPattern } from '@millrace/core/topic';
 import type { From, Subscriptions, SubscriptionSpec } from './api.ts';
 import type { Lanes } from './lanes/lanes.ts';
-import { liveName } from './lanes/subscriber.ts';
+import { writePass } from './lanes/passes.ts';
 import type { Recorder } from './flow/record.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Directory, Subscription, SubscriptionBounds, Versioned, Webhook } from './ports/directory.ts';
@@ -98,9 +98,8 @@ export function createSubscriptions({
       const ends = await lanes.cursorsAt('end');
       const from = beginning(spec.from);
       const cursors = from === 'end' ? ends : await lanes.cursorsAt(from);
-      const value: Subscription = { ...base, ...settings, ...owedFrom(from, [...ends.values()]) };
-      for (const [shard, cursor] of cursors) recorder.add({ lane: { lane: liveName(value), shard, cursor } });
-      await recorder.settled();
+      const value: Subscription = { ...base, ...settings, beginsMs: owedFrom(from, ends.values()), beginsPass: 0 };
+      await writePass(recorder, value, cursors);
       opening.set(value.uid, cursors);
       try {
         return {
@@ -143,11 +142,12 @@ export function beginning(from: From = 'latest'): number | 'end' | 'start' {
   return from.timeMs;
 }
 
-/** Wall time would not do: after the clock was set back, events of later have append times of before. */
-function owedFrom(from: number | 'end' | 'start', ends: readonly Cursor[]): Pick<Subscription, 'beginsMs' | 'bornMs'> {
-  const timesMs = ends.map(({ timeMs }) => timeMs);
-  const bornMs = Math.max(0, ...timesMs);
-  return { beginsMs: from === 'end' ? Math.min(bornMs, ...timesMs) : from === 'start' ? 0 : from, bornMs };
+/** From when on a subscription is owed events, on the log's clock: by wall time, one set back would hide what comes later. */
+export function owedFrom(from: number | 'end' | 'start', ends: Iterable<Cursor>): number {
+  if (from === 'start') return 0;
+  if (from !== 'end') return from;
+  const timesMs = [...ends].map(({ timeMs }) => timeMs);
+  return timesMs.length === 0 ? 0 : Math.min(...timesMs);
 }
 
 function checkId(id: string): void {
@@ -160,7 +160,7 @@ function checkId(id: string): void {
   }
 }
 
-type Settings = Omit<Subscription, 'uid' | 'state' | 'createdMs' | 'pass' | 'beginsMs' | 'bornMs'>;
+type Settings = Omit<Subscription, 'uid' | 'state' | 'createdMs' | 'pass' | 'beginsMs' | 'beginsPass'>;
 
 /** Checks what a person wrote and fills in what was left out. `secret` is the clear text of the newest one. */
 function settingsOf(spec: SubscriptionSpec, { secrets }: Pick<Webhook, 'secrets'>, secret: string): Settings {
@@ -227,14 +227,14 @@ function changed(now: Subscription, change: Partial<SubscriptionSpec>, vault: Va
     bounds: { ...now.bounds, ...change.bounds },
   };
   const keys = secret === undefined ? secrets : [{ sealed: vault.seal(secret) }];
-  const { uid, state, createdMs, pass, beginsMs, bornMs } = now;
+  const { uid, state, createdMs, pass, beginsMs, beginsPass } = now;
   return {
     uid,
     state,
     createdMs,
     pass,
     beginsMs,
-    bornMs,
+    beginsPass,
     ...settingsOf(spec, { secrets: keys }, secret ?? vault.open(keys[0]?.sealed ?? '')),
   };
 }

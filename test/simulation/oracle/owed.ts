@@ -59,24 +59,14 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
   const ranges = new Map<string, DeadLetter[]>();
 
   function standOf(lane: LaneFact, shard: string): Stand | undefined {
-    const own = mirror.laneStand(lane.name, shard);
-    if (own !== undefined || lane.run !== undefined) return own;
-    const former = formerStand(lane, shard);
-    if (former !== undefined) return former;
-    // A slot's row of before the subscription says nothing about it.
-    const slot = mirror.slotStand(slotOf(lane.subscription.uid), shard);
-    return slot !== undefined && slot.cursor.timeMs >= lane.subscription.present.createdMs ? slot : undefined;
-  }
-
-  /** An older ledger may only know a former pass: then the lane goes on from where that stood, the furthest back. */
-  function formerStand({ subscription, pass }: LaneFact, shard: string): Stand | undefined {
-    const stands = Array.from({ length: pass }, (_, at) => mirror.laneStand(lanes.live(subscription, at).name, shard)).filter(
-      (stand) => stand !== undefined,
-    );
-    return stands.reduce<Stand | undefined>(
-      (first, stand) => (first === undefined || stand.cursor.position < first.cursor.position ? stand : first),
-      undefined,
-    );
+    if (lane.run !== undefined) return mirror.laneStand(lane.name, shard);
+    // A slot's row speaks for passes the ledger knows. An older ledger may know only one of before the log changed.
+    for (let { pass } = lane; pass >= lane.subscription.beganPass; pass--) {
+      const { name } = lanes.live(lane.subscription, pass);
+      if (mirror.laneStand(name, '') !== undefined)
+        return mirror.laneStand(name, shard) ?? mirror.slotStand(slotOf(lane.subscription.uid), shard);
+    }
+    return undefined;
   }
 
   function isCurrent(lane: LaneFact): boolean {
@@ -103,21 +93,15 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
     const { subscription, run } = lane;
     if (run !== undefined) return isInSpan(run, fact) && subscriptions.must(subscription, fact, run.startedMs);
     if (!isBeyond(subscription, fact) || !subscriptions.must(subscription, fact, subscription.beginning.madeMs)) return false;
-    if (subscription.carriedOn && wasSettled(subscription, fact)) return false;
-    // An older ledger may have forgotten that a lane was set back: then what an earlier pass delivered is enough.
-    return !(subscription.restored && subscription.present.pass > 0 && wasDelivered(subscription, fact));
+    return !(subscription.carriedOn && wasSettled(subscription, fact));
   }
 
   function wasSettled(subscription: SubscriptionFact, fact: Fact): boolean {
     for (const lane of lanes.all) {
       const delivery = lane.subscription === subscription && lane.run === undefined ? lane.deliveries.get(fact) : undefined;
       if (delivery?.delivered || delivery?.dead || delivery?.parked || delivery?.covered || delivery?.discarded) return true;
+      if (lane.subscription === subscription && lane.run === undefined && isCovered(lane, fact)) return true;
     }
-    return false;
-  }
-
-  function wasDelivered(subscription: SubscriptionFact, fact: Fact): boolean {
-    for (const lane of lanes.all) if (lane.subscription === subscription && lane.deliveries.get(fact)?.accepted) return true;
     return false;
   }
 

@@ -38,8 +38,9 @@ export interface SubscriptionFact {
   deleted: boolean;
   /** Its deletion was answered, or its process is gone. */
   gone: boolean;
-  /** Of the present pass. */
+  /** Of the pass that was last created or rewound. */
   beginning: Beginning;
+  beganPass: number;
   /** The present pass goes on where another stood, because the log changed: what was settled there stays settled. */
   carriedOn: boolean;
   /** An older ledger was restored since the present pass began: where it began may be forgotten. */
@@ -119,7 +120,7 @@ export function createSubscriptions(facts: Facts, hidden: () => ReadonlySet<stri
     const known = byUid(value.uid) ?? added(environment, id, value, beginning(name, nowMs, wallMs));
     if (value.pass !== known.present.pass) {
       known.carriedOn = !expected.has(name);
-      if (!known.carriedOn) known.beginning = beginning(name, nowMs, wallMs);
+      if (!known.carriedOn) Object.assign(known, { beginning: beginning(name, nowMs, wallMs), beganPass: value.pass });
       known.restored = known.restored && known.carriedOn;
     }
     known.versions.push({ value, fromMs: nowMs, untilMs: Number.POSITIVE_INFINITY });
@@ -137,6 +138,7 @@ export function createSubscriptions(facts: Facts, hidden: () => ReadonlySet<stri
       deleted: false,
       gone: false,
       beginning: began,
+      beganPass: present.pass,
       carriedOn: false,
       restored: false,
     };

@@ -58,7 +58,7 @@ const subscription: Subscription = {
   state: 'active',
   createdMs: START_MS,
   beginsMs: START_MS - 1,
-  bornMs: START_MS - 1,
+  beginsPass: 0,
   pass: 0,
   bounds: { parked: 100_000, parkedBytes: 268_435_456, held: 100_000, deadLetters: 1_000_000 },
 };

@@ -895,7 +895,8 @@ export function createLane(needs: Needs): Lane {
       return hasRow;
     },
     get isCovered() {
-      return live && tape.size === 0;
+      // It may have begun ahead of a tail that still reads what was there before.
+      return live && tape.size === 0 && readPlace.position <= tail.end.position;
     },
     get isIdle() {
       return kind === 'live' && live && nothingOpen() && keys.size === 0;

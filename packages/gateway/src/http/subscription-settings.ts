@@ -129,7 +129,7 @@ export function showSubscription({ id, value }: Versioned<Subscription>): object
     retry,
     createdMs,
     beginsMs: _begins,
-    bornMs: _born,
+    beginsPass: _beginsPass,
     pass: _pass,
     ...rest
   } = value;

@@ -18,11 +18,12 @@ import type { Vault } from '../vault.ts';
 import { type CatchUp, createCatchUp } from './catch-up.ts';
 import { cursorAt } from './cursor.ts';
 import { createKeys } from './keys.ts';
-import { cursorOfTime, HIGH_WATER, recover, type Recovery } from './recovery.ts';
+import { recover, type Recovery } from './recovery.ts';
 import { createRestore } from './restore.ts';
 import { createSubscriber, type Indexed, laneKey, liveName, runName, type Subscriber } from './subscriber.ts';
 import { createTail, type Place, type Tail } from './tail.ts';
 import { createTape } from './tape.ts';
+import { cursorOfTime, HIGH_WATER } from './trust.ts';
 import type { Turns } from './turns.ts';
 
 export interface Lanes {
@@ -366,10 +367,8 @@ export function createLanes(needs: Needs): Lanes {
 
   /** True when nothing of it is left to watch. */
   function letGo(subscriber: Subscriber): boolean {
-    const { value } = subscriber.versioned;
     for (const [key, lane] of subscriber.lanes) {
-      // Until an event is newer than the subscription, its row is what tells where it began (see recovery.ts).
-      if (lane.isCovered && lane.hasRow && (tails.get(lane.shard) as Tail).end.timeMs > value.bornMs) {
+      if (lane.isCovered && lane.hasRow) {
         recorder.add({ idle: { lane: lane.name, shard: lane.shard } });
         lane.forgetRow();
       }
@@ -514,8 +513,9 @@ export function createLanes(needs: Needs): Lanes {
   async function start(known: Parameters<Lanes['start']>[0]): Promise<void> {
     for (const run of known.runs) if (run.value.state === 'running') runs.set(run.id, run);
     for (const subscription of known.subscriptions) enter(subscription);
+    const moved = new Set<string>();
     const recovery = await untilItWorks(() =>
-      recover({ log, ledger, recorder, subscribers, runs, lostRange, onLogChanged: needs.onLogChanged }),
+      recover({ log, ledger, recorder, subscribers, runs, moved, lostRange, onLogChanged: needs.onLogChanged }),
     );
     if (recovery === undefined || stopped) return;
     for (const subscriber of subscribers.values()) match.add(subscriber.indexed);

@@ -1,7 +1,7 @@
 /**
  * Recovery: what the ledger remembers becomes lanes again. For a subscription on a shard the cursor is, in this order,
- *   1. its lane row (or that of a former pass, when a backup of the ledger is older than the directory),
- *   2. its slot's row, if that is not older than the subscription,
+ *   1. its lane row,
+ *   2. its slot's row, if the ledger knows the subscription's pass (see passes.ts),
  *   3. the time from which on it is owed events.
  * An offset is never trusted to mean the same event twice: where the cursor's event is not there any more though
  * retention did not take it, the lane goes on from that event's time, in a new pass, and a range is written down.
@@ -11,16 +11,10 @@ import type { Recorder } from '../flow/record.ts';
 import type { Run, Subscription, Versioned } from '../ports/directory.ts';
 import type { Cursor, DeadLetter, LaneRow, Ledger, OpenLane, SlotRow } from '../ports/ledger.ts';
 import type { Log, Position } from '../ports/log.ts';
-import { idHashOf } from './cursor.ts';
+import { addPass, knownPasses, passOf, writePass } from './passes.ts';
 import { laneKey, liveName, runName, type Subscriber, uidOf } from './subscriber.ts';
 import type { Place } from './tail.ts';
-
-/**
- * The slot number under which every commit notes how far the shards were read. Nothing in the ledger is of a later
- * place, so when this one can be trusted all others can; when it can't, the log lost its tail or is another one, and
- * positions may mean other events than those that were worked there.
- */
-export const HIGH_WATER = 128;
+import { changedShards, cursorOfTime, isSame } from './trust.ts';
 
 export interface Recovery {
   /** Per shard: where the tail begins, and the end at the time of the recovery. */
@@ -54,6 +48,8 @@ interface Needs {
   readonly recorder: Recorder;
   readonly subscribers: ReadonlyMap<string, Subscriber>;
   readonly runs: ReadonlyMap<string, Versioned<Run>>;
+  /** Subscriptions (uid) that were moved to another log by this start; filled here. */
+  readonly moved: Set<string>;
   /** The dead letter for what stood between two cursors of different logs. */
   readonly lostRange: (moved: { subscriber: Subscriber; name: string; shard: string; was: Cursor; now: Cursor }) => DeadLetter;
   /** The subscription is stored with its next pass. */
@@ -61,47 +57,39 @@ interface Needs {
 }
 
 export async function recover(needs: Needs): Promise<Recovery> {
-  const { log, ledger, subscribers, runs } = needs;
-  const [rows, slots, open, dead] = await Promise.all([
-    ledger.lanes(),
-    ledger.slots(),
-    ledger.openLanes(),
-    ledger.deadLetterCounts(),
-  ]);
-  const known: Known = {
-    rows: new Map(rows.map((row) => [laneKey(row.lane, row.shard), row])),
-    former: formerRows(rows),
-    slots: new Map(slots.map((row) => [laneKey(String(row.slot), row.shard), row])),
-    open: new Map(open.map((one) => [laneKey(one.lane, one.shard), one])),
-    dead: new Map(dead.map(({ subscription, count }) => [subscription, count])),
-    changed: await changedShards(log, rows, slots),
-  };
-  dropOrphans(needs, [...rows, ...open].map(({ lane }) => uidOf(lane)).concat([...known.dead.keys()]));
+  const { log, ledger, subscribers, runs, moved } = needs;
+  const known = await whatIsKnown(needs);
+  dropOrphans(needs, known);
   const lanes = new Map<string, RecoveredLane>();
   const add = (lane: Omit<RecoveredLane, 'open'>): void => {
     const key = laneKey(lane.name, lane.shard);
     if (!lanes.has(key)) lanes.set(key, { ...lane, open: known.open.get(key) });
   };
 
-  for (const subscriber of subscribers.values()) await moveToNewLog(needs, known, subscriber, add);
+  for (const subscriber of subscribers.values()) {
+    // A recovery that is repeated because a store failed must not move again what it has moved.
+    if (!moved.has(subscriber.uid) && isMoved(log, known, subscriber)) await moveToNewLog(needs, known, subscriber, add);
+    else if (!knows(known, subscriber)) await beginAgain(needs, known, subscriber, add);
+  }
   const places = new Map<string, { from: Place; end: Position }>();
   for (const shard of log.shards()) places.set(shard, await recoverShard(needs, known, shard, add));
   const lostRuns = [...runs.values()].filter(
     ({ value }) => value.log !== log.identity || Object.keys(value.spans).some((shard) => known.changed.has(shard)),
   );
   for (const run of runs.values()) if (!lostRuns.includes(run)) recoverRun(needs, known, run, add);
-  for (const { lane: name, shard } of open) {
+  for (const { lane: name, shard } of known.open.values()) {
     const subscriber = subscribers.get(uidOf(name));
     const cursor = { log: log.identity, position: '', timeMs: 0, idHash: '' };
     if (subscriber !== undefined) add({ subscriber, name, shard, kind: 'drain', cursor, hasRow: false });
   }
+  forgetFormer(needs, known);
   return { places, lanes: [...lanes.values()], counts: countsOf(needs, known, await ledger.deadLetterCounts()), lostRuns };
 }
 
 interface Known {
   readonly rows: ReadonlyMap<string, LaneRow>;
-  /** Of live lanes by uid and shard, the one that stands furthest back. */
-  readonly former: ReadonlyMap<string, LaneRow>;
+  /** Passes the ledger knows by subscription (uid), newest first. */
+  readonly passes: ReadonlyMap<string, readonly number[]>;
   readonly slots: ReadonlyMap<string, SlotRow>;
   readonly open: ReadonlyMap<string, OpenLane>;
   readonly dead: ReadonlyMap<string, number>;
@@ -111,34 +99,87 @@ interface Known {
 
 type Add = (lane: Omit<RecoveredLane, 'open'>) => void;
 
-function formerRows(rows: readonly LaneRow[]): Map<string, LaneRow> {
-  const former = new Map<string, LaneRow>();
-  for (const row of rows) {
-    if (!/\.p\d+$/.test(row.lane)) continue;
-    const key = laneKey(uidOf(row.lane), row.shard);
-    const other = former.get(key);
-    if (other === undefined || row.cursor.position < other.cursor.position) former.set(key, row);
+async function whatIsKnown(needs: Needs): Promise<Known> {
+  const { log, ledger } = needs;
+  const [rows, slots, open, dead] = await Promise.all([
+    ledger.lanes(),
+    ledger.slots(),
+    ledger.openLanes(),
+    ledger.deadLetterCounts(),
+  ]);
+  const passes = knownPasses(rows);
+  const dropped = dropSetBack(needs, passes);
+  return {
+    rows: new Map(rows.map((row) => [laneKey(row.lane, row.shard), row])),
+    passes,
+    slots: new Map(slots.map((row) => [laneKey(String(row.slot), row.shard), row])),
+    open: new Map(open.filter(({ lane }) => !dropped.has(lane)).map((one) => [laneKey(one.lane, one.shard), one])),
+    dead: new Map(dead.map(({ subscription, count }) => [subscription, count])),
+    changed: await changedShards(log, rows, slots),
+  };
+}
+
+/** Passes before a rewind that a crash, or a backup, kept in the ledger: what they had parked was given up with them. */
+function dropSetBack({ recorder, subscribers }: Needs, passes: Known['passes']): Set<string> {
+  const dropped = new Set<string>();
+  for (const [uid, known] of passes) {
+    const value = subscribers.get(uid)?.versioned.value;
+    if (value === undefined) continue;
+    for (const pass of known) if (pass < value.beginsPass) dropped.add(liveName({ uid, pass }));
   }
-  return former;
+  for (const lane of dropped) recorder.add({ dropLane: lane });
+  return dropped;
 }
 
 /** Subscriptions that were deleted while we were not there to forget them. */
-function dropOrphans({ recorder, subscribers }: Needs, uids: readonly string[]): void {
-  for (const uid of new Set(uids)) if (!subscribers.has(uid)) recorder.add({ dropSubscription: uid });
+function dropOrphans({ recorder, subscribers }: Needs, { rows, open, dead }: Known): void {
+  const uids = [...rows.values(), ...open.values()].map(({ lane }) => uidOf(lane));
+  for (const uid of new Set([...uids, ...dead.keys()])) if (!subscribers.has(uid)) recorder.add({ dropSubscription: uid });
 }
 
-/** What the ledger knows of a live lane; undefined when only the time it is owed from helps. */
+/** Rows of passes that are over: the present one is durable by now. */
+function forgetFormer({ recorder, subscribers }: Needs, { rows }: Known): void {
+  for (const { lane, shard } of rows.values()) {
+    const of = passOf({ lane });
+    const present = of === undefined ? undefined : subscribers.get(of.uid)?.versioned.value.pass;
+    if (present !== undefined && present !== of?.pass) recorder.add({ idle: { lane, shard } });
+  }
+}
+
+const knows = ({ passes }: Known, { uid, versioned }: Subscriber): boolean =>
+  passes.get(uid)?.includes(versioned.value.pass) ?? false;
+
+/**
+ * What the ledger knows of where a subscription stands; undefined when only the time it is owed from helps. A former pass
+ * counts where it went on without a rewind: an older ledger does not know that the log changed since.
+ */
 function storedCursor(
-  known: Known,
+  { rows, passes, slots }: Known,
   { uid, slot, versioned }: Subscriber,
   shard: string,
-): { cursor: Cursor; by: 'row' | 'former' | 'slot' } | undefined {
-  const row = known.rows.get(laneKey(liveName(versioned.value), shard));
+): { cursor: Cursor; by: 'row' | 'slot' } | undefined {
+  const { pass, beginsPass } = versioned.value;
+  const newest = passes.get(uid)?.find((one) => one >= beginsPass && one <= pass);
+  if (newest === undefined) return undefined;
+  const row = rows.get(laneKey(liveName({ uid, pass: newest }), shard));
   if (row !== undefined) return { cursor: row.cursor, by: 'row' };
-  const former = known.former.get(laneKey(uid, shard));
-  if (former !== undefined) return { cursor: former.cursor, by: 'former' };
-  const place = known.slots.get(laneKey(String(slot), shard));
-  return place !== undefined && place.cursor.timeMs > versioned.value.bornMs ? { cursor: place.cursor, by: 'slot' } : undefined;
+  const place = slots.get(laneKey(String(slot), shard));
+  return place === undefined ? undefined : { cursor: place.cursor, by: 'slot' };
+}
+
+/** Where it is owed events from. A time of another log's clock says nothing here: of this one it is owed everything. */
+function owedCursor(log: Log, { changed }: Known, { versioned }: Subscriber, shard: string): Promise<Cursor> {
+  return cursorOfTime(log, shard, changed.has(shard) ? 0 : versioned.value.beginsMs);
+}
+
+/** The ledger is older than the pass, which therefore begins once more. */
+async function beginAgain({ log, recorder }: Needs, known: Known, subscriber: Subscriber, add: Add): Promise<void> {
+  const cursors = new Map<string, Cursor>();
+  for (const shard of log.shards())
+    cursors.set(shard, storedCursor(known, subscriber, shard)?.cursor ?? (await owedCursor(log, known, subscriber, shard)));
+  addPass(recorder, subscriber.versioned.value, cursors);
+  const name = subscriber.liveName;
+  for (const [shard, cursor] of cursors) add({ subscriber, name, shard, kind: 'live', cursor, hasRow: true });
 }
 
 async function recoverShard(needs: Needs, known: Known, shard: string, add: Add): Promise<{ from: Place; end: Position }> {
@@ -147,6 +188,7 @@ async function recoverShard(needs: Needs, known: Known, shard: string, add: Add)
   let from: Place = { position: end, timeMs: last?.timeMs ?? 0 };
   if (last?.position === end) from = (await log.fetch(shard, end)) ?? from;
   for (const subscriber of subscribers.values()) {
+    if (!knows(known, subscriber)) continue;
     const { value } = subscriber.versioned;
     const name = liveName(value);
     const stored = storedCursor(known, subscriber, shard);
@@ -157,8 +199,7 @@ async function recoverShard(needs: Needs, known: Known, shard: string, add: Add)
       if (stored.cursor.position < from.position) from = stored.cursor;
       continue;
     }
-    // Its time is of the old log's clock: of another log it is owed everything.
-    const cursor = stored?.cursor ?? (await cursorOfTime(log, shard, known.changed.has(shard) ? 0 : value.beginsMs));
+    const cursor = stored?.cursor ?? (await owedCursor(log, known, subscriber, shard));
     add({ subscriber, name, shard, kind: 'live', cursor, hasRow: stored?.by === 'row' });
   }
   return { from, end };
@@ -198,39 +239,9 @@ function countsOf(
   return [...counts.values()];
 }
 
-export async function cursorOfTime(log: Log, shard: string, timeMs: number): Promise<Cursor> {
-  return { log: log.identity, position: await log.positionAt(shard, timeMs), timeMs, idHash: '' };
-}
-
-async function changedShards(log: Log, rows: readonly LaneRow[], slots: readonly SlotRow[]): Promise<Set<string>> {
-  const changed = new Set<string>();
-  const asked = new Set<string>();
-  // Lane rows too: a new subscription begins at the end of the log, which the tail may not have read yet.
-  for (const { shard, cursor } of [...slots.filter(({ slot }) => slot === HIGH_WATER), ...rows]) {
-    const question = `${shard}\n${cursor.log}\n${cursor.position}\n${cursor.idHash}`;
-    if (changed.has(shard) || asked.has(question)) continue;
-    asked.add(question);
-    if (!(await isTrusted(log, shard, cursor))) changed.add(shard);
-  }
-  return changed;
-}
-
-/** In a shard that changed, a cursor that does not know its event may mean any. */
-async function isSame(log: Log, shard: string, cursor: Cursor, changed: ReadonlySet<string>): Promise<boolean> {
-  const isBlind = changed.has(shard) && cursor.idHash === '' && cursor.position !== '';
-  return !isBlind && isTrusted(log, shard, cursor);
-}
-
-/** True where the log still holds what the cursor saw, or only retention took it. */
-async function isTrusted(log: Log, shard: string, cursor: Cursor): Promise<boolean> {
-  if (cursor.log !== log.identity) return false;
-  const { end } = await log.bounds(shard);
-  if (cursor.position > end) return false;
-  if (cursor.idHash === '') return true;
-  const record = await log.fetch(shard, cursor.position);
-  if (record !== undefined) return record.timeMs === cursor.timeMs && idHashOf(record) === cursor.idHash;
-  // Gone by retention, it is among those of its time; if a later event stood there, they end before it.
-  return (await log.positionAt(shard, cursor.timeMs + 1)) >= cursor.position;
+/** Whether the log is another one where it stood. */
+function isMoved(log: Log, known: Known, subscriber: Subscriber): boolean {
+  return log.shards().some((shard) => known.changed.has(shard) && storedCursor(known, subscriber, shard) !== undefined);
 }
 
 /**
@@ -238,25 +249,20 @@ async function isTrusted(log: Log, shard: string, cursor: Cursor): Promise<boole
  * counts at the new ones. Its new rows and the range that can't be known are durable before the pass is.
  */
 async function moveToNewLog(needs: Needs, known: Known, subscriber: Subscriber, add: Add): Promise<void> {
-  const { log, recorder } = needs;
-  const stored = log.shards().map((shard) => ({ shard, cursor: storedCursor(known, subscriber, shard)?.cursor }));
-  if (stored.every(({ shard, cursor }) => cursor === undefined || !known.changed.has(shard))) return;
-  const trusted = await Promise.all(
-    stored.map(async ({ shard, cursor }) => cursor === undefined || isSame(log, shard, cursor, known.changed)),
-  );
+  const { log, recorder, moved } = needs;
   const { versioned } = subscriber;
-  const name = liveName({ ...versioned.value, pass: versioned.value.pass + 1 });
-  for (const [at, { shard, cursor }] of stored.entries()) {
-    const isKept = trusted[at] === true && cursor !== undefined;
-    const now = isKept ? cursor : await cursorOfTime(log, shard, cursor?.timeMs ?? versioned.value.beginsMs);
-    if (isKept || cursor === undefined) recorder.add({ lane: { lane: name, shard, cursor: now } });
-    else
-      recorder.add({
-        lane: { lane: name, shard, cursor: now },
-        bury: needs.lostRange({ subscriber, name, shard, was: cursor, now }),
-      });
+  const next = { ...versioned.value, pass: versioned.value.pass + 1 };
+  const name = liveName(next);
+  const cursors = new Map<string, Cursor>();
+  for (const shard of log.shards()) {
+    const was = storedCursor(known, subscriber, shard)?.cursor;
+    const isKept = was !== undefined && (await isSame(log, shard, was, known.changed));
+    const now = isKept ? was : await (was ? cursorOfTime(log, shard, was.timeMs) : owedCursor(log, known, subscriber, shard));
+    if (was !== undefined && !isKept) recorder.add({ bury: needs.lostRange({ subscriber, name, shard, was, now }) });
+    cursors.set(shard, now);
     add({ subscriber, name, shard, kind: 'live', cursor: now, hasRow: true });
   }
-  await recorder.settled();
+  await writePass(recorder, next, cursors);
   subscriber.configure(await needs.onLogChanged(versioned));
+  moved.add(subscriber.uid);
 }

@@ -53,7 +53,7 @@ export const SLOTS = 128;
 
 export const laneKey = (name: string, shard: string): string => `${name}\n${shard}`;
 /** The live lane's name; a rewind begins a new pass, so that what was settled before does not count for it. */
-export const liveName = ({ uid, pass }: Subscription): string => `${uid}.p${pass}`;
+export const liveName = ({ uid, pass }: Pick<Subscription, 'uid' | 'pass'>): string => `${uid}.p${pass}`;
 export const runName = (uid: string, run: string): string => `${uid}.${run}`;
 export const uidOf = (lane: string): string => lane.slice(0, lane.indexOf('.'));
 

@@ -95,15 +95,15 @@ export interface Subscription {
   readonly breaker: { readonly failures: number; readonly events: number } | false;
   readonly state: 'active' | 'paused';
   readonly createdMs: number;
+  /** Counts how often it began anew: the live lane's name is made from it (see lanes/passes.ts). */
+  readonly pass: number;
+  /** The pass that was last told where to begin, by creation or rewind; later ones went on when the log changed. */
+  readonly beginsPass: number;
   /**
-   * On the log's clock (append times), which never runs backwards: the time from which on it is owed events, what a lane
-   * goes by when the ledger knows nothing of it (a new shard, an older backup); and the time of the newest event there
-   * was when it was created, so that a row of the ledger can be told to be newer.
+   * From when on that pass is owed events, on the log's clock (append times), which never runs backwards: what a lane goes
+   * by when the ledger knows nothing of it (a new shard, an older backup).
    */
   readonly beginsMs: number;
-  readonly bornMs: number;
-  /** Counts the rewinds: the live lane's name is made from it (see lanes.ts). */
-  readonly pass: number;
   readonly bounds: SubscriptionBounds;
 }
 

@@ -14,7 +14,7 @@ export interface Ledger {
    */
   commit(commit: Commit): Promise<void>;
 
-  /** All lane rows, in no order. A lane that is caught up with nothing open has none. */
+  /** All lane rows, in no order. A lane that is caught up with nothing open on a shard has none there. */
   lanes(): Promise<readonly LaneRow[]>;
   slots(): Promise<readonly SlotRow[]>;
   /** Positions after `after` that need not be read again: settled by an attempt (delivered or dead), parked, held, or a dead letter. In order, without duplicates. */
@@ -66,6 +66,7 @@ export interface Cursor {
 
 export interface LaneRow {
   readonly lane: string;
+  /** Empty in the row that says that the ledger knows the lane at all. */
   readonly shard: string;
   readonly cursor: Cursor;
 }

@@ -1,0 +1,51 @@
+/**
+ * Passes: each time a live lane begins anew (created, rewound, the log is another one) it does so under a new name. What
+ * the ledger has of one pass says nothing of another, and a slot's row, which stands for all caught-up lanes, speaks only
+ * for passes the ledger knows of: one that a backup has never heard of begins where it was to begin.
+ */
+import type { Recorder } from '../flow/record.ts';
+import type { Subscription } from '../ports/directory.ts';
+import type { Cursor, LaneRow } from '../ports/ledger.ts';
+import { liveName } from './subscriber.ts';
+
+/** The shard of the row that says that the ledger knows a pass. It stays as long as the pass is the present one. */
+export const NO_SHARD = '';
+
+const LIVE_NAME = /^([^.]+)\.p(\d+)$/;
+
+/** The lane rows a new pass starts from. They are durable before the directory knows the pass, the last one last. */
+export async function writePass(
+  recorder: Recorder,
+  value: Pick<Subscription, 'uid' | 'pass'>,
+  cursors: Iterable<readonly [shard: string, cursor: Cursor]>,
+): Promise<void> {
+  addPass(recorder, value, cursors);
+  await recorder.settled();
+}
+
+export function addPass(
+  recorder: Recorder,
+  value: Pick<Subscription, 'uid' | 'pass'>,
+  cursors: Iterable<readonly [shard: string, cursor: Cursor]>,
+): void {
+  const lane = liveName(value);
+  for (const [shard, cursor] of cursors) recorder.add({ lane: { lane, shard, cursor } });
+  recorder.add({ lane: { lane, shard: NO_SHARD, cursor: { log: '', position: '', timeMs: 0, idHash: '' } } });
+}
+
+/** The pass a lane row is of; undefined for a run's. */
+export function passOf({ lane }: Pick<LaneRow, 'lane'>): { readonly uid: string; readonly pass: number } | undefined {
+  const [, uid, pass] = LIVE_NAME.exec(lane) ?? [];
+  return uid === undefined ? undefined : { uid, pass: Number(pass) };
+}
+
+/** Which passes the ledger knows, by subscription (uid), newest first. */
+export function knownPasses(rows: readonly LaneRow[]): Map<string, number[]> {
+  const known = new Map<string, number[]>();
+  for (const row of rows) {
+    const of = row.shard === NO_SHARD ? passOf(row) : undefined;
+    if (of !== undefined) known.getOrInsertComputed(of.uid, () => []).push(of.pass);
+  }
+  for (const passes of known.values()) passes.sort((a, b) => b - a);
+  return known;
+}
