@@ -1,4 +1,5 @@
 /** The events there are, as the log took them in: the truth that everything else is held against. */
+import { idHashOf } from '@millrace/gateway/lanes/cursor';
 import type { Appended, Entry, Position } from '@millrace/gateway/ports/log';
 
 /** What a publisher means to publish. Its number is in its payload, so that every request names its event. */
@@ -43,14 +44,21 @@ export interface Facts {
   /** Living events of a shard in order. */
   inShard(shard: string): readonly Fact[];
   ofKey(shard: string, key: string): readonly Fact[];
-  /** What stands, or once stood, at a place: by the append time where several did. */
-  at(shard: string, position: Position, hint?: { readonly timeMs?: number; readonly id?: string }): Fact | undefined;
+  /** What stands, or once stood, at a place: the newest that has all of the hint. */
+  at(shard: string, position: Position, hint?: Hint): Fact | undefined;
   byNumber(n: number): readonly Fact[];
   /** Another living event has the same identity: its window was over. Nobody can tell their deliveries apart. */
   hasTwin(fact: Fact): boolean;
   /** Greatest position ever given in this generation. */
   end(shard: string): Position;
   shards(): readonly string[];
+}
+
+/** Two logs may have had events of one time at one place: the digest of a row, or kept bytes, tell whose it is. */
+export interface Hint {
+  readonly timeMs?: number;
+  readonly id?: string;
+  readonly idHash?: string;
 }
 
 const decoder = new TextDecoder();
@@ -120,7 +128,10 @@ export function createFacts(): Facts {
     at(shard, position, hint = {}) {
       const there = places.get(`${shard} ${position}`) ?? [];
       return there.findLast(
-        ({ id, timeMs }) => (hint.id === undefined || hint.id === id) && (hint.timeMs === undefined || hint.timeMs === timeMs),
+        ({ app, source, id, timeMs }) =>
+          (hint.id === undefined || hint.id === id) &&
+          (hint.timeMs === undefined || hint.timeMs === timeMs) &&
+          (hint.idHash === undefined || hint.idHash === idHashOf({ app, event: { source, id } })),
       );
     },
     byNumber: (n) => numbers.get(n) ?? [],

@@ -5,7 +5,7 @@
 import { decodeEvent } from '@millrace/core/event-bytes';
 import type { AttemptRow, Commit, Cursor, DeadLetter, LanePosition, ParkedRow } from '@millrace/gateway/ports/ledger';
 import type { Position } from '@millrace/gateway/ports/log';
-import type { Fact, Facts } from './facts.ts';
+import type { Fact, Facts, Hint } from './facts.ts';
 import type { Delivery, LaneFact, Lanes } from './lanes.ts';
 
 /** A stored cursor with the generation of the log it was read from. */
@@ -65,7 +65,7 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
     return { cursor, generation: firstSeen.getOrInsert(name, facts.generation) };
   }
 
-  function factOf({ shard, position }: LanePosition, hint: { timeMs?: number; id?: string }): Fact | undefined {
+  function factOf({ shard, position }: LanePosition, hint: Hint): Fact | undefined {
     return facts.at(shard, position, hint);
   }
 
@@ -124,7 +124,7 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
     return lane;
   }
 
-  function deliveryOf(row: LanePosition, hint: { timeMs?: number; id?: string }, touched: Building): Delivery | undefined {
+  function deliveryOf(row: LanePosition, hint: Hint, touched: Building): Delivery | undefined {
     const lane = touch(row.lane, touched);
     const fact = factOf(row, hint);
     if (fact === undefined) touched.strangers.push(`${row.lane} ${row.shard} ${row.position} ${hint.id ?? ''}`);
@@ -157,9 +157,9 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
   }
 
   function park(row: ParkedRow, touched: Building): void {
-    // Two logs may have had events of one time at one place: kept bytes tell whose row it is.
     const id = row.kept === undefined ? {} : { id: decodeEvent(row.kept.bytes).id };
-    const delivery = deliveryOf(row, { timeMs: row.timeMs, ...id }, touched);
+    const idHash = row.idHash === '' ? {} : { idHash: row.idHash };
+    const delivery = deliveryOf(row, { timeMs: row.timeMs, ...id, ...idHash }, touched);
     if (delivery === undefined) return;
     touched.parked.push({ delivery, row, before: delivery.parked });
     delivery.parked = row;
@@ -178,13 +178,20 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
       if (lane !== undefined) touched.ranges.push({ lane, letter });
       return;
     }
-    // Of an event that the log lost, only the place and time are known.
-    const delivery = deliveryOf(letter, letter.eventId === '' ? { timeMs: letter.timeMs } : { id: letter.eventId }, touched);
+    const delivery =
+      lostFrom(letter, touched) ??
+      deliveryOf(letter, letter.eventId === '' ? { timeMs: letter.timeMs } : { id: letter.eventId }, touched);
     letters.set(letter.id, { letter, delivery });
     if (delivery === undefined) return;
     delivery.dead = letter;
     touched.buried.push({ delivery, letter, redriven: delivery.redriving });
     delivery.redriving = false;
+  }
+
+  /** Of an event that the log lost the letter says the place and time only: the row it takes the place of knows more. */
+  function lostFrom({ eventId, lane, shard, position }: DeadLetter, { unparked }: Building): Delivery | undefined {
+    if (eventId !== '') return undefined;
+    return unparked.find(({ row }) => row.lane === lane && row.shard === shard && row.position === position)?.delivery;
   }
 
   return {

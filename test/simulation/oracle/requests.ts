@@ -105,6 +105,7 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
       (lane) =>
         lane.subscription === subscription &&
         lane.run === undefined &&
+        lane.pass >= subscription.beganPass &&
         lane.pass < subscription.present.pass &&
         lane.deliveries.get(fact)?.parked !== undefined,
     );

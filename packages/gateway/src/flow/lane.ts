@@ -181,7 +181,7 @@ export function createLane(needs: Needs): Lane {
   let inLine = false;
   let feeding = false;
   let started = false;
-  let retiring: (() => void) | undefined;
+  let retiring: PromiseWithResolvers<void> | undefined;
   let ended = false;
 
   const placeOf = (position: Position): LanePosition => ({ lane: name, shard, position });
@@ -385,7 +385,7 @@ export function createLane(needs: Needs): Lane {
   function pump(): void {
     if (ended || !started) return;
     if (retiring !== undefined) {
-      if (inFlight === 0) retiring();
+      if (inFlight === 0) retiring.resolve();
       return;
     }
     if (lost.length > 0) {
@@ -862,6 +862,7 @@ export function createLane(needs: Needs): Lane {
   function end(): void {
     if (ended) return;
     ended = true;
+    retiring?.resolve();
     dueTimer?.cancel();
     needs.catchUp.cancel(lane);
     counts.parked -= mine.parked;
@@ -931,11 +932,10 @@ export function createLane(needs: Needs): Lane {
     },
     lose,
     retire() {
-      if (ended || inFlight === 0) {
-        retiring = () => undefined;
-        return Promise.resolve();
-      }
-      return new Promise((resolve) => (retiring = resolve));
+      // A rewind may be waiting for it when the process stops.
+      retiring ??= Promise.withResolvers();
+      if (ended || inFlight === 0) retiring.resolve();
+      return retiring.promise;
     },
     end,
   };

@@ -4,7 +4,7 @@ import type { LogRecord } from '../ports/log.ts';
 import type { Place } from './tail.ts';
 
 /** Short digest of who published which event. FNV-1a, 64 bits in two halves: it must notice a change, not withstand an attacker. */
-export function idHashOf({ app, event }: Pick<LogRecord, 'app' | 'event'>): string {
+export function idHashOf({ app, event }: { app: string; event: { source: string; id: string } }): string {
   const text = `${app}\n${event.source}\n${event.id}`;
   let low = 0x811c9dc5;
   let high = 0xcbf29ce4;

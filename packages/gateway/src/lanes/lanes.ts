@@ -19,6 +19,7 @@ import { type CatchUp, createCatchUp } from './catch-up.ts';
 import { cursorAt } from './cursor.ts';
 import { createKeys } from './keys.ts';
 import { recover, type Recovery } from './recovery.ts';
+import { passOf } from './passes.ts';
 import { createRestore } from './restore.ts';
 import { createSubscriber, type Indexed, laneKey, liveName, runName, type Subscriber } from './subscriber.ts';
 import { createTail, type Place, type Tail } from './tail.ts';
@@ -562,7 +563,8 @@ export function createLanes(needs: Needs): Lanes {
       const subscriber = subscribers.get(subscription.value.uid);
       if (subscriber === undefined) return;
       const old = subscriber.liveName;
-      const former = [...subscriber.lanes.values()].filter(({ name }) => name === old);
+      // Also passes of before the log changed that still work off what they had parked.
+      const former = [...subscriber.lanes.values()].filter(({ name }) => passOf({ lane: name }) !== undefined);
       match.remove(subscriber.indexed);
       await Promise.all(former.map((lane) => lane.retire()));
       for (const lane of former) {
@@ -574,7 +576,7 @@ export function createLanes(needs: Needs): Lanes {
       subscriber.configure(subscription);
       const lane = liveName(subscription.value);
       for (const [shard, cursor] of all) if (!cursors.has(shard)) recorder.add({ lane: { lane, shard, cursor } });
-      recorder.add({ dropLane: old });
+      for (const name of new Set([old, ...former.map((one) => one.name)])) recorder.add({ dropLane: name });
       match.add(subscriber.indexed);
       beginAt(subscriber, all);
     },

@@ -173,6 +173,54 @@ test('a ledger older than its log repeats, under the same ids, and skips nothing
   assert.equal(new Set(world.sender.sent.map(({ headers }) => headers['webhook-id'])).size, 4);
 });
 
+test('a ledger older than a rewind sends again what the rewind asked for', async (t) => {
+  const world = await handWorld(t);
+  const kept = keeping(world.ledger);
+  await world.subscribe('s');
+  await world.publish('1', '2');
+  await world.clock.advance(3_000);
+  const moment = kept.commits.length;
+  await world.gateway.replays.rewind('default', 's', 'earliest');
+  await world.clock.advance(3_000);
+  assert.deepEqual(world.fresh(), ['1', '2', '1', '2']);
+  await world.restart('abandon', { ledger: await kept.asOf(moment) });
+  await world.publish('3');
+  await world.clock.advance(3_000);
+  assert.deepEqual(world.fresh(), ['1', '2', '3']);
+});
+
+test('a rewind that a crash cut short is finished: what was parked before is given up', async (t) => {
+  const world = await handWorld(t);
+  const kept = keeping(world.ledger);
+  await world.subscribe('s', { retry: { schedule: ['1m'], jitter: 0 } });
+  world.sender.script = () => 500;
+  await world.publish('1');
+  await world.clock.advance(2_000);
+  await world.gateway.replays.rewind('default', 's', 'latest');
+  await settle();
+  const cut = kept.commits.findIndex(({ dropLanes = [] }) => dropLanes.length > 0);
+  world.fresh();
+  world.sender.script = () => 200;
+  await world.restart('abandon', { ledger: await kept.asOf(cut) });
+  assert.equal((await world.gateway.health('default', 's')).parked, 0);
+  await world.clock.advance(60_000);
+  await world.publish('2');
+  assert.deepEqual(world.fresh(), ['2']);
+});
+
+test('what was delivered long ago is not sent again after a restart, though its attempts are forgotten', async (t) => {
+  const world = await handWorld(t);
+  await world.publish('1', '2');
+  await world.subscribe('s', { from: 'earliest' });
+  await world.clock.advance(3_000);
+  assert.deepEqual(world.fresh(), ['1', '2']);
+  await world.ledger.pruneAttempts(Infinity);
+  await world.restart('abandon');
+  await world.publish('3');
+  await world.clock.advance(3_000);
+  assert.deepEqual(world.fresh(), ['3']);
+});
+
 test('an empty ledger starts every subscription where it is owed events', async (t) => {
   const world = await handWorld(t);
   await world.subscribe('all', { from: 'earliest' });

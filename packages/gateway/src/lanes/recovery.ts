@@ -108,7 +108,7 @@ async function whatIsKnown(needs: Needs): Promise<Known> {
     ledger.deadLetterCounts(),
   ]);
   const passes = knownPasses(rows);
-  const dropped = dropSetBack(needs, passes);
+  const dropped = dropSetBack(needs, passes, new Set([...rows, ...open].map(({ lane }) => lane)));
   return {
     rows: new Map(rows.map((row) => [laneKey(row.lane, row.shard), row])),
     passes,
@@ -119,13 +119,17 @@ async function whatIsKnown(needs: Needs): Promise<Known> {
   };
 }
 
-/** Passes before a rewind that a crash, or a backup, kept in the ledger: what they had parked was given up with them. */
-function dropSetBack({ recorder, subscribers }: Needs, passes: Known['passes']): Set<string> {
+/**
+ * A rewind gives up what was parked before it. Where the ledger still knows a pass of before, a crash came between, or it
+ * is a backup: the rewind is brought to its end.
+ */
+function dropSetBack({ recorder, subscribers }: Needs, passes: Known['passes'], names: Iterable<string>): Set<string> {
   const dropped = new Set<string>();
-  for (const [uid, known] of passes) {
-    const value = subscribers.get(uid)?.versioned.value;
-    if (value === undefined) continue;
-    for (const pass of known) if (pass < value.beginsPass) dropped.add(liveName({ uid, pass }));
+  for (const lane of names) {
+    const of = passOf({ lane });
+    const beginsPass = of === undefined ? undefined : subscribers.get(of.uid)?.versioned.value.beginsPass;
+    if (of === undefined || beginsPass === undefined || of.pass >= beginsPass) continue;
+    if (passes.get(of.uid)?.some((pass) => pass < beginsPass)) dropped.add(lane);
   }
   for (const lane of dropped) recorder.add({ dropLane: lane });
   return dropped;
