@@ -157,9 +157,10 @@ export function createOperator({ world, scenario, invariants, situations, gatewa
     act(name, 'dead letters', async (target) => {
       const letters = await target.deadLetters.list(name.environment, name.id, { limit: all ? 1_000 : 20 });
       const chosen = all ? letters : letters.length === 0 ? [] : [random.pick(letters)];
-      for (const { id, range } of chosen) {
+      for (const { id, range, kept } of chosen) {
         world.trace.note(`operator: ${range === undefined ? 'redrive or discard' : 'discard range'} ${id}`);
-        if (range !== undefined || random.chance(0.2)) {
+        // Of an event that is gone there is nothing to redrive: who tries is told so, and once all heals nobody tries.
+        if (range !== undefined || (all && kept === undefined) || random.chance(0.2)) {
           invariants.discardAsked(id);
           await target.deadLetters.discard(name.environment, name.id, id);
         } else {

@@ -7,29 +7,21 @@ import type { Recorder } from './flow/record.ts';
 import type { Lanes } from './lanes/lanes.ts';
 import type { Subscriber } from './lanes/subscriber.ts';
 import { uidOf } from './lanes/subscriber.ts';
+import type { LookUp } from './look-up.ts';
 import type { Clock } from './ports/clock.ts';
 import type { DeadLetter, KeptEvent, Ledger, ParkedRow } from './ports/ledger.ts';
-import type { Registry } from './registry.ts';
 
 interface Needs {
   readonly ledger: Ledger;
-  readonly registry: Registry;
+  readonly lookUp: LookUp;
   readonly lanes: Lanes;
   readonly recorder: Recorder;
   readonly clock: Clock;
 }
 
-export function createDeadLetters({ ledger, registry, lanes, recorder, clock }: Needs): DeadLetters {
+export function createDeadLetters({ ledger, lookUp, lanes, recorder, clock }: Needs): DeadLetters {
   /** Letters somebody is deciding on: two answers to one letter would count it twice. */
   const deciding = new Set<string>();
-
-  function subscriberOf(environment: string, id: string): Subscriber {
-    const uid = registry.subscription(environment, id)?.value.uid;
-    const subscriber = uid === undefined ? undefined : lanes.subscriber(uid);
-    if (subscriber === undefined)
-      throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
-    return subscriber;
-  }
 
   async function decide(
     environment: string,
@@ -37,7 +29,7 @@ export function createDeadLetters({ ledger, registry, lanes, recorder, clock }: 
     letterId: string,
     act: (letter: DeadLetter, subscriber: Subscriber) => Promise<void>,
   ): Promise<void> {
-    const subscriber = subscriberOf(environment, id);
+    const subscriber = lookUp(environment, id);
     if (deciding.has(letterId))
       throw new Problem('in_flight', 'somebody is deciding on this dead letter just now', { retryAfterMs: 1_000 });
     deciding.add(letterId);
@@ -55,7 +47,7 @@ export function createDeadLetters({ ledger, registry, lanes, recorder, clock }: 
     new Promise((resolve) => recorder.add(change, resolve));
 
   return {
-    list: (environment, id, page) => ledger.deadLetters({ subscription: subscriberOf(environment, id).uid, ...page }),
+    list: (environment, id, page) => ledger.deadLetters({ subscription: lookUp(environment, id).uid, ...page }),
     redrive: (environment, id, letterId) =>
       decide(environment, id, letterId, async (letter, subscriber) => {
         const { kept } = letter;

@@ -18,6 +18,7 @@ import { createLanes } from './lanes/lanes.ts';
 import { type Indexed, liveName, type Subscriber } from './lanes/subscriber.ts';
 import { createTurns } from './lanes/turns.ts';
 import { LIMITS, type Limits } from './limits.ts';
+import { createLookUp } from './look-up.ts';
 import { Problem } from '@millrace/core/problem';
 import type { Clock } from './ports/clock.ts';
 import type { Change, Directory, Run, Subscription, Versioned } from './ports/directory.ts';
@@ -85,6 +86,7 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     onRunLost: ({ environment, id }) => void replays.cancel(environment, id).catch(reportLog),
     onLogChanged: nextPass,
   });
+  const lookUp = createLookUp({ registry, lanes });
   const subscriptions = createSubscriptions({
     directory,
     registry,
@@ -95,8 +97,8 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     clock,
     opening,
   });
-  const replays = createReplays({ log, directory, registry, lanes, recorder, match, clock, limits });
-  const deadLetters = createDeadLetters({ ledger, registry, lanes, recorder, clock });
+  const replays = createReplays({ log, directory, registry, lanes, lookUp, recorder, match, clock, limits });
+  const deadLetters = createDeadLetters({ ledger, lookUp, lanes, recorder, clock });
   let state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
 
   async function publish(request: Parameters<Gateway['publish']>[0]): Promise<readonly Published[]> {
@@ -158,12 +160,9 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     state = 'running';
   }
 
-  function health(environment: string, id: string): Promise<Health> {
-    const uid = registry.subscription(environment, id)?.value.uid;
-    const subscriber = uid === undefined ? undefined : lanes.subscriber(uid);
-    if (subscriber === undefined)
-      return Promise.reject(new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`));
-    return lanes.cursorsAt('end').then((ends) => healthOf(subscriber, ends));
+  async function health(environment: string, id: string): Promise<Health> {
+    const subscriber = lookUp(environment, id);
+    return healthOf(subscriber, await lanes.cursorsAt('end'));
   }
 
   return {

@@ -5,7 +5,7 @@ import { handWorld, settle, START_MS } from '../test/clock.ts';
 
 async function withHistory(t: TestContext) {
   const world = await handWorld(t);
-  await world.subscribe('s', { filter: { data: { id: [{ 'anything-but': ['unwanted'] }] } } });
+  await world.subscribe('s', { filter: { data: { id: [{ 'anything-but': ['unwanted', 'unwanted-too'] }] } } });
   await world.publish('1', 'unwanted', '2');
   await world.clock.advance(60_000);
   await world.publish('3');
@@ -138,6 +138,64 @@ test('a rewind forward skips what lies between', async (t) => {
   await world.gateway.subscriptions.resume('default', 's');
   await world.publish('3');
   assert.deepEqual(world.fresh(), ['3']);
+});
+
+test('a replay waits for a tail that has not read so far yet, and goes on with it', async (t) => {
+  const world = await withHistory(t);
+  const { log } = world;
+  const { read } = log;
+  const gate = Promise.withResolvers<void>();
+  const slow = {
+    ...log,
+    // The tail asks for everything, a reader of the past for its topics.
+    read: async (request: Parameters<typeof read>[0]) => {
+      const page = await read(request);
+      if (request.only === undefined) await gate.promise;
+      return page;
+    },
+  };
+  await world.restart('stop', { log: slow });
+  await world.publish('unwanted-too');
+  const run = await world.gateway.replays.start('default', 's', { from: 'earliest' });
+  await settle();
+  assert.deepEqual(world.fresh(), ['1', '2', '3']);
+  gate.resolve();
+  await world.clock.advance(5_000);
+  assert.equal((await world.directory.get('run', 'default', run.id))?.value.state, 'done');
+});
+
+test('a replay that was cancelled just before a crash sends nothing after it', async (t) => {
+  const world = await withHistory(t);
+  world.sender.script = () => 500;
+  const run = await world.gateway.replays.start('default', 's', { from: 'earliest' });
+  await world.clock.advance(2_000);
+  world.gateway.abandon();
+  await world.directory.put('run', 'default', run.id, { ...run.value, state: 'cancelled', endedMs: world.clock.now() }, 1);
+  world.fresh();
+  world.sender.script = () => 200;
+  await world.restart('abandon');
+  await world.clock.advance(60_000);
+  await world.publish('later');
+  assert.deepEqual(world.fresh(), ['later']);
+  assert.equal((await world.gateway.health('default', 's')).parked, 0);
+});
+
+test('a stop during a rewind waits for the same deliveries and comes to its end', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s');
+  world.sender.script = () => undefined;
+  await world.publish('1');
+  const rewound = world.gateway.replays.rewind('default', 's', 'earliest');
+  await settle();
+  const stopped = world.gateway.stop();
+  await settle();
+  world.sender.sent[0]?.answer(200);
+  await Promise.all([stopped, rewound]);
+  world.fresh();
+  world.sender.script = () => 200;
+  await world.restart('stop');
+  await world.clock.advance(3_000);
+  assert.deepEqual(world.fresh(), ['1'], 'the rewind counts');
 });
 
 test('a replay that can not be is refused before it is stored', async (t) => {

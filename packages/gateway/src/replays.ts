@@ -8,6 +8,7 @@ import type { Lanes } from './lanes/lanes.ts';
 import { writePass } from './lanes/passes.ts';
 import type { Indexed, Subscriber } from './lanes/subscriber.ts';
 import type { Limits } from './limits.ts';
+import { type LookUp, noSubscription } from './look-up.ts';
 import { bytesFrom, type Clock } from './ports/clock.ts';
 import type { Directory, Run, Subscription, Versioned } from './ports/directory.ts';
 import type { Log } from './ports/log.ts';
@@ -19,6 +20,7 @@ interface Needs {
   readonly directory: Directory;
   readonly registry: Registry;
   readonly lanes: Lanes;
+  readonly lookUp: LookUp;
   readonly recorder: Recorder;
   readonly match: Match<Indexed>;
   readonly clock: Clock;
@@ -30,15 +32,7 @@ export interface ReplaysAndEnd extends Replays {
   finish(run: string): Promise<void>;
 }
 
-export function createReplays({ log, directory, registry, lanes, recorder, match, clock, limits }: Needs): ReplaysAndEnd {
-  function subscriberOf(environment: string, id: string): Subscriber {
-    const uid = registry.subscription(environment, id)?.value.uid;
-    const subscriber = uid === undefined ? undefined : lanes.subscriber(uid);
-    if (subscriber === undefined)
-      throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
-    return subscriber;
-  }
-
+export function createReplays({ log, directory, registry, lanes, recorder, lookUp, match, clock, limits }: Needs): ReplaysAndEnd {
   async function spansOf({ from, untilMs }: ReplaySpec): Promise<Run['spans']> {
     if (untilMs !== undefined && !(Number.isFinite(untilMs) && untilMs >= 0))
       throw new Problem('invalid_request', 'until is a time', { pointer: '/until' });
@@ -74,13 +68,13 @@ export function createReplays({ log, directory, registry, lanes, recorder, match
 
   return {
     async count(environment, id, spec) {
-      const subscriber = subscriberOf(environment, id);
+      const subscriber = lookUp(environment, id);
       let count = 0;
       for (const [shard, span] of Object.entries(await spansOf(spec))) count += await countSpan(subscriber, shard, span);
       return count;
     },
     async start(environment, id, spec) {
-      const subscriber = subscriberOf(environment, id);
+      const subscriber = lookUp(environment, id);
       if (spec.to !== undefined && !isWebAddress(spec.to.url))
         throw new Problem('invalid_url', 'the endpoint is an http or https address', { pointer: '/to/url' });
       const { ids = 'same', to } = spec;
@@ -108,22 +102,23 @@ export function createReplays({ log, directory, registry, lanes, recorder, match
       return store(found, { ...found.value, state: 'cancelled', endedMs: clock.now() });
     },
     async rewind(environment, id, from: From) {
-      const subscriber = subscriberOf(environment, id);
+      const subscriber = lookUp(environment, id);
       const found = await directory.get('subscription', environment, id);
-      if (found === undefined || found.value.uid !== subscriber.uid)
-        throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
+      if (found === undefined || found.value.uid !== subscriber.uid) throw noSubscription(environment, id);
       const at = beginning(from);
-      const pass = found.value.pass + 1;
-      const beginsMs = owedFrom(at, (await lanes.cursorsAt('end')).values());
-      const value: Subscription = { ...found.value, pass, beginsPass: pass, beginsMs };
-      let cursors = await lanes.cursorsAt(at);
-      await writePass(recorder, value, cursors);
-      // A shard may have appeared meanwhile: it is set back like the others.
-      while (cursors.size < log.shards().length) await writePass(recorder, value, (cursors = await lanes.cursorsAt(at)));
-      const now = await directory.put('subscription', environment, id, value, found.version);
-      await lanes.rewind(now, cursors);
-      registry.tell({ kind: 'subscription', environment, id, now });
-      return now;
+      return lanes.beginning(async () => {
+        const pass = found.value.pass + 1;
+        const beginsMs = owedFrom(at, (await lanes.cursorsAt('end')).values());
+        const value: Subscription = { ...found.value, pass, beginsPass: pass, beginsMs };
+        let cursors = await lanes.cursorsAt(at);
+        await writePass(recorder, value, cursors);
+        // A shard may have appeared meanwhile: it is set back like the others.
+        while (cursors.size < log.shards().length) await writePass(recorder, value, (cursors = await lanes.cursorsAt(at)));
+        const now = await directory.put('subscription', environment, id, value, found.version);
+        await lanes.rewind(now, cursors);
+        registry.tell({ kind: 'subscription', environment, id, now });
+        return now;
+      });
     },
     async finish(id) {
       const run = [...registry.runs()].find((one) => one.id === id);

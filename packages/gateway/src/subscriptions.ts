@@ -8,6 +8,7 @@ import { newSecret, parseSecret } from '@millrace/core/signatures';
 import { checkPattern, compileTopics, isPattern } from '@millrace/core/topic';
 import type { From, Subscriptions, SubscriptionSpec } from './api.ts';
 import type { Lanes } from './lanes/lanes.ts';
+import { noSubscription } from './look-up.ts';
 import { writePass } from './lanes/passes.ts';
 import type { Recorder } from './flow/record.ts';
 import type { Clock } from './ports/clock.ts';
@@ -61,8 +62,7 @@ export function createSubscriptions({
 }: Needs): Subscriptions {
   async function known(environment: string, id: string): Promise<Versioned<Subscription>> {
     const found = await directory.get('subscription', environment, id);
-    if (found === undefined)
-      throw new Problem('not_found', `there is no subscription '${id}' in the environment '${environment}'`);
+    if (found === undefined) throw noSubscription(environment, id);
     return found;
   }
 
@@ -84,6 +84,31 @@ export function createSubscriptions({
     return found;
   }
 
+  /** Where it begins is durable before it is: whatever is published after the answer reaches it. */
+  async function begin(
+    environment: string,
+    id: string,
+    settings: Omit<Subscription, 'beginsMs' | 'beginsPass'>,
+    from: ReturnType<typeof beginning>,
+  ): Promise<Versioned<Subscription>> {
+    const ends = await lanes.cursorsAt('end');
+    const cursors = from === 'end' ? ends : await lanes.cursorsAt(from);
+    const value: Subscription = { ...settings, beginsMs: owedFrom(from, ends.values()), beginsPass: 0 };
+    await writePass(recorder, value, cursors);
+    opening.set(value.uid, cursors);
+    try {
+      return await store(environment, id, value, 'absent');
+    } catch (error) {
+      // Unless it was stored after all and only the answer was lost: then the rows are the cursors it starts from.
+      const stored = await directory.get('subscription', environment, id).catch(() => undefined);
+      if (stored?.value.uid !== value.uid && error instanceof Problem && error.code === 'already_exists')
+        recorder.add({ dropSubscription: value.uid });
+      throw error;
+    } finally {
+      opening.delete(value.uid);
+    }
+  }
+
   return {
     async create(environment, id, spec) {
       checkId(id);
@@ -95,27 +120,9 @@ export function createSubscriptions({
         throw new Problem('not_found', `there is no app '${spec.app}'`, { pointer: '/app' });
       if (registry.subscription(environment, id) !== undefined)
         throw new Problem('already_exists', `there is a subscription '${id}' already`);
-      const ends = await lanes.cursorsAt('end');
       const from = beginning(spec.from);
-      const cursors = from === 'end' ? ends : await lanes.cursorsAt(from);
-      const value: Subscription = { ...base, ...settings, beginsMs: owedFrom(from, ends.values()), beginsPass: 0 };
-      await writePass(recorder, value, cursors);
-      opening.set(value.uid, cursors);
-      try {
-        return {
-          subscription: await store(environment, id, value, 'absent'),
-          secret,
-          warnings: warningsOf(environment, value, { registry, isOneShard }),
-        };
-      } catch (error) {
-        // Unless it was stored after all and only the answer was lost: then the rows are the cursors it starts from.
-        const stored = await directory.get('subscription', environment, id).catch(() => undefined);
-        if (stored?.value.uid !== value.uid && error instanceof Problem && error.code === 'already_exists')
-          recorder.add({ dropSubscription: value.uid });
-        throw error;
-      } finally {
-        opening.delete(value.uid);
-      }
+      const subscription = await lanes.beginning(() => begin(environment, id, { ...base, ...settings }, from));
+      return { subscription, secret, warnings: warningsOf(environment, subscription.value, { registry, isOneShard }) };
     },
     async update(environment, id, change, expect) {
       const found = await known(environment, id);

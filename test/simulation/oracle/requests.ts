@@ -27,7 +27,7 @@ export interface Requests {
   /** Undefined when it can't be told for whom it is, which breaks a promise. */
   sent(exchange: Exchange): Request | undefined;
   of(exchange: Exchange): Request | undefined;
-  /** All of one subscription's requests for one event. */
+  /** All of one subscription's requests for one event, whichever log it stood in. */
   about(subscription: SubscriptionFact, fact: Fact): readonly Request[];
 }
 
@@ -40,6 +40,7 @@ interface Needs {
 }
 
 const decoder = new TextDecoder();
+const eventOf = ({ uid }: SubscriptionFact, { n, id }: Fact): string => `${uid} ${n} ${id}`;
 const sha256 = (bytes: Uint8Array): Uint8Array => hash('sha256', bytes, 'buffer');
 
 export function createRequests({ facts, subscriptions, lanes, verdict, situations }: Needs): Requests {
@@ -48,14 +49,16 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
   const byExchange = new Map<Exchange, Request>();
   const byEvent = new Map<string, Request[]>();
 
-  function factOf({ request, body }: Exchange, subscription: SubscriptionFact | undefined): Fact | undefined {
+  /** What it may be about, the likeliest first: an event may stand in the log twice, or come again after the log lost it. */
+  function factsOf({ request, body }: Exchange, subscription: SubscriptionFact | undefined): readonly Fact[] {
     const candidates = facts.byNumber(body.n);
-    if (candidates.length < 2) return candidates[0];
+    if (candidates.length < 2) return candidates;
     const id = request.headers['ce-id'] ?? (JSON.parse(decoder.decode(request.body)) as { id?: string }).id;
     const same = candidates.filter((fact) => fact.id === id);
-    // An event of a log that is gone may have come again: a person may still redrive the old one.
+    // A person may still redrive one of a log that is gone.
     const redriven = subscription && same.find((fact) => redrivenIn(subscription, fact).length > 0);
-    return redriven ?? same.find(({ lost }) => !lost) ?? same.at(-1);
+    const first = redriven ?? same.find(({ lost }) => !lost) ?? same.at(-1);
+    return first === undefined ? [] : [first, ...same.filter((fact) => fact !== first)];
   }
 
   /** Promise 3 in the words of design.md: made from subscription, publisher, source and id, and the run where it makes new ones. */
@@ -92,7 +95,9 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
         [`event ${fact.n} `, `event ${fact.n}:`],
       );
     }
-    const same = runs.filter((run) => run.value.ids === 'same' && mayStillSend(run, exchange)).map((run) => lanes.ofRun(run));
+    const same = runs
+      .filter((run) => run.value.ids === 'same' && (mayStillSend(run, exchange) || isParked(lanes.ofRun(run), fact)))
+      .map((run) => lanes.ofRun(run));
     if (target !== undefined) return same;
     // While a lane is set back, its former pass may still send.
     const passes = new Set(subscriptions.possible(subscription, exchange.startedMs).map(({ pass }) => pass));
@@ -107,9 +112,12 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
         lane.run === undefined &&
         lane.pass >= subscription.beganPass &&
         lane.pass < subscription.present.pass &&
-        lane.deliveries.get(fact)?.parked !== undefined,
+        isParked(lane, fact),
     );
   }
+
+  /** Also in a run that has ended, where an older ledger knows no better. */
+  const isParked = ({ deliveries }: LaneFact, fact: Fact): boolean => deliveries.get(fact)?.parked !== undefined;
 
   /** A cancelled run may have a request or two on its way. Redriven deliveries of its own are told by `redriven`. */
   function mayStillSend(run: RunFact, { startedMs }: Exchange): boolean {
@@ -148,7 +156,8 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
   return {
     sent(exchange) {
       const host = subscriptions.byHost(exchange.host);
-      const fact = factOf(exchange, host?.subscription);
+      const about = factsOf(exchange, host?.subscription);
+      const [fact] = about;
       if (host === undefined || fact === undefined) {
         verdict.broken(
           'contract',
@@ -160,7 +169,9 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
       const { subscription, run } = host;
       checkHeaders(exchange, subscription, fact);
       const redriven = redrivenIn(subscription, fact);
-      const possible = [...new Set([...lanesOf(exchange, subscription, fact, run), ...redriven])];
+      const possible = [
+        ...new Set(about.flatMap((one) => [...lanesOf(exchange, subscription, one, run), ...redrivenIn(subscription, one)])),
+      ];
       const lane = possible.length === 1 && !facts.hasTwin(fact) ? possible[0] : undefined;
       countRun(lane, run);
       const request = {
@@ -174,10 +185,10 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
         probe: false,
       };
       byExchange.set(exchange, request);
-      byEvent.getOrInsertComputed(`${subscription.uid} ${fact.n} ${fact.generation}`, () => []).push(request);
+      byEvent.getOrInsertComputed(eventOf(subscription, fact), () => []).push(request);
       return request;
     },
     of: (exchange) => byExchange.get(exchange),
-    about: (subscription, fact) => byEvent.get(`${subscription.uid} ${fact.n} ${fact.generation}`) ?? [],
+    about: (subscription, fact) => byEvent.get(eventOf(subscription, fact)) ?? [],
   };
 }

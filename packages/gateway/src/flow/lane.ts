@@ -812,12 +812,15 @@ export function createLane(needs: Needs): Lane {
     nextDueMs = dueMs;
     Object.assign(mine, { parked, parkedBytes, held });
     for (const position of positions) handled.add(position);
+    // What was sent already leads, though an earlier one stands behind it that a change of the filter let in later.
+    for (const { key, state } of keyed) if (state !== 'held') keys.lead(key, undefined);
     for (const { position, key, state } of keyed) {
+      if (state !== 'held') continue;
       const delivery = outOfLedger(position, key);
       if (keys.isBusy(key)) keys.follow(key, delivery);
       else {
-        keys.lead(key, state === 'held' ? delivery : undefined);
-        if (state === 'held') void promote(delivery);
+        keys.lead(key, delivery);
+        void promote(delivery);
       }
     }
   }

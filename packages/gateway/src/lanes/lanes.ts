@@ -31,13 +31,18 @@ export interface Lanes {
   /** Brings back what the ledger knows; then the tails run. */
   start(known: { subscriptions: readonly Versioned<Subscription>[]; runs: readonly Versioned<Run>[] }): Promise<void>;
   subscriber(uid: string): Subscriber | undefined;
-  /** A subscription that is new; its cursors are durable already. */
+  /** A subscription that is new; its cursors are durable already. To be called inside `beginning`. */
   open(subscription: Versioned<Subscription>, cursors: ReadonlyMap<string, Cursor>): void;
   /** Its settings changed. */
   change(subscription: Versioned<Subscription>): void;
   /** It was deleted: everything about it is forgotten. */
   close(uid: string): void;
-  /** The subscription begins a new pass at these cursors; the lanes of the one before end. */
+  /**
+   * While `work` fixes where a pass begins and stores it, the slots' rows stand still: on a shard that is discovered
+   * meanwhile they would speak for a pass that has no row there yet.
+   */
+  beginning<T>(work: () => Promise<T>): Promise<T>;
+  /** The subscription begins a new pass at these cursors; the lanes of the one before end. To be called inside `beginning`. */
   rewind(subscription: Versioned<Subscription>, cursors: ReadonlyMap<string, Cursor>): Promise<void>;
   startRun(run: Versioned<Run>): void;
   endRun(run: Versioned<Run>): Promise<void>;
@@ -256,11 +261,22 @@ export function createLanes(needs: Needs): Lanes {
         clock,
         limits,
         onRecord,
-        onPage: touch,
+        onPage() {
+          touch();
+          pumpRuns(shard);
+        },
         onExpired: (expired) => fallBehind(shard, expired),
         onTrouble,
       }),
     );
+  }
+
+  /** A run never reads ahead of the tail, so it may have to wait for it. */
+  function pumpRuns(shard: string): void {
+    for (const { id, value } of runs.values()) {
+      const subscriber = subscribers.get(value.subscriptionUid);
+      subscriber?.lanes.get(laneKey(runName(subscriber.uid, id), shard))?.pump();
+    }
   }
 
   function dispatch(shard: string, record: LogRecord, before: Place): void {
@@ -516,7 +532,7 @@ export function createLanes(needs: Needs): Lanes {
     for (const subscription of known.subscriptions) enter(subscription);
     const moved = new Set<string>();
     const recovery = await untilItWorks(() =>
-      recover({ log, ledger, recorder, subscribers, runs, moved, lostRange, onLogChanged: needs.onLogChanged }),
+      recover({ log, ledger, recorder, subscribers, runs, run: needs.run, moved, lostRange, onLogChanged: needs.onLogChanged }),
     );
     if (recovery === undefined || stopped) return;
     for (const subscriber of subscribers.values()) match.add(subscriber.indexed);
@@ -559,6 +575,15 @@ export function createLanes(needs: Needs): Lanes {
       subscriber.pump();
     },
     close,
+    async beginning(work) {
+      loading++;
+      try {
+        return await work();
+      } finally {
+        loading--;
+        touch();
+      }
+    },
     async rewind(subscription, cursors) {
       const subscriber = subscribers.get(subscription.value.uid);
       if (subscriber === undefined) return;

@@ -47,7 +47,10 @@ interface Needs {
   readonly ledger: Ledger;
   readonly recorder: Recorder;
   readonly subscribers: ReadonlyMap<string, Subscriber>;
+  /** Those that are running. */
   readonly runs: ReadonlyMap<string, Versioned<Run>>;
+  /** A run by its id, also one that has ended. */
+  readonly run: (environment: string, id: string) => Run | undefined;
   /** Subscriptions (uid) that were moved to another log by this start; filled here. */
   readonly moved: Set<string>;
   /** The dead letter for what stood between two cursors of different logs. */
@@ -108,7 +111,11 @@ async function whatIsKnown(needs: Needs): Promise<Known> {
     ledger.deadLetterCounts(),
   ]);
   const passes = knownPasses(rows);
-  const dropped = dropSetBack(needs, passes, new Set([...rows, ...open].map(({ lane }) => lane)));
+  const dropped = new Set([
+    ...setBack(needs, passes, new Set([...rows, ...open].map(({ lane }) => lane))),
+    ...cancelled(needs, rows),
+  ]);
+  for (const lane of dropped) needs.recorder.add({ dropLane: lane });
   return {
     rows: new Map(rows.map((row) => [laneKey(row.lane, row.shard), row])),
     passes,
@@ -123,16 +130,22 @@ async function whatIsKnown(needs: Needs): Promise<Known> {
  * A rewind gives up what was parked before it. Where the ledger still knows a pass of before, a crash came between, or it
  * is a backup: the rewind is brought to its end.
  */
-function dropSetBack({ recorder, subscribers }: Needs, passes: Known['passes'], names: Iterable<string>): Set<string> {
-  const dropped = new Set<string>();
-  for (const lane of names) {
+function setBack({ subscribers }: Needs, passes: Known['passes'], names: Iterable<string>): string[] {
+  return [...names].filter((lane) => {
     const of = passOf({ lane });
     const beginsPass = of === undefined ? undefined : subscribers.get(of.uid)?.versioned.value.beginsPass;
-    if (of === undefined || beginsPass === undefined || of.pass >= beginsPass) continue;
-    if (passes.get(of.uid)?.some((pass) => pass < beginsPass)) dropped.add(lane);
-  }
-  for (const lane of dropped) recorder.add({ dropLane: lane });
-  return dropped;
+    if (of === undefined || beginsPass === undefined || of.pass >= beginsPass) return false;
+    return passes.get(of.uid)?.some((pass) => pass < beginsPass);
+  });
+}
+
+/** Likewise runs that were cancelled and still have their rows. What was redriven of one since has none. */
+function cancelled({ subscribers, run }: Needs, rows: readonly LaneRow[]): string[] {
+  return rows.flatMap(({ lane }) => {
+    const subscriber = subscribers.get(uidOf(lane));
+    const of = subscriber && run(subscriber.environment, lane.slice(subscriber.uid.length + 1));
+    return of?.state === 'cancelled' ? [lane] : [];
+  });
 }
 
 /** Subscriptions that were deleted while we were not there to forget them. */
