@@ -8,6 +8,7 @@ export interface Mutation {
 }
 
 const LANE = 'packages/gateway/src/flow/lane.ts';
+const READER = 'packages/gateway/src/lanes/reader.ts';
 const RECORD = 'packages/gateway/src/flow/record.ts';
 const DELIVER = 'packages/gateway/src/flow/deliver.ts';
 const ACCEPT = 'packages/gateway/src/flow/accept.ts';
@@ -17,10 +18,10 @@ const ENDPOINT = 'packages/gateway/src/lanes/endpoint.ts';
 const BOUNDS = 'packages/gateway/src/lanes/bounds.ts';
 const BREAKER = 'packages/gateway/src/lanes/breaker.ts';
 const RECOVERY = 'packages/gateway/src/lanes/recovery.ts';
+const TRUST = 'packages/gateway/src/lanes/trust.ts';
 const TAPE = 'packages/gateway/src/lanes/tape.ts';
 const TURNS = 'packages/gateway/src/lanes/turns.ts';
 const DEAD_LETTERS = 'packages/gateway/src/dead-letters.ts';
-const SUBSCRIPTIONS = 'packages/gateway/src/subscriptions.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
   // the record
@@ -46,8 +47,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a lane row goes while something is open',
     file: LANE,
-    find: 'return live && tape.size === 0;',
-    replace: 'return live;',
+    find: 'reader.isLive && tape.size === 0 && reader.position <= tail.end.position;',
+    replace: 'reader.isLive && reader.position <= tail.end.position;',
   },
   {
     name: 'the slot position gets ahead of an open lane',
@@ -64,7 +65,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'attempts above the cursor are forgotten at recovery',
     file: LANE,
-    find: 'for (const position of positions) handled.add(position);',
+    find: 'for (const position of state.handled) handled.add(position);',
     replace: '',
   },
   {
@@ -82,8 +83,8 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'the first cursors of a subscription are not written',
-    file: SUBSCRIPTIONS,
-    find: 'for (const [shard, cursor] of cursors) recorder.add({ lane: { lane: liveName(value), shard, cursor } });',
+    file: 'packages/gateway/src/lanes/passes.ts',
+    find: 'for (const [shard, cursor] of cursors) recorder.add({ lane: { lane, shard, cursor } });',
     replace: '',
   },
   {
@@ -262,8 +263,8 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a replay sends what does not match',
-    file: LANE,
-    find: 'if (needs.wants(record) && !take(record, readPlace)) return false;',
+    file: READER,
+    find: 'if (wants(record) && !take(record, readPlace)) return false;',
     replace: 'if (!take(record, readPlace)) return false;',
   },
   {
@@ -279,16 +280,54 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'return JSON.stringify([environment, dedupe?.key, app.length > 99]);',
   },
 
+  // passes
+  {
+    name: 'a pass the ledger does not know takes the place of its slot',
+    file: RECOVERY,
+    find: 'passes.get(uid)?.find((one) => one >= beginsPass && one <= pass);',
+    replace: 'passes.get(uid)?.find((one) => one <= pass);',
+  },
+  {
+    name: 'what was parked before a rewind comes back after a crash',
+    file: RECOVERY,
+    find: 'return passes.get(of.uid)?.some((pass) => pass < beginsPass);',
+    replace: 'return passes.has(of.uid) && beginsPass < 0;',
+  },
+  {
+    name: 'slots are written while a pass begins',
+    file: LANES,
+    find: 'async beginning(work) {\n      loading++;',
+    replace: 'async beginning(work) {\n      queueMicrotask(() => loading--);\n      loading += 2;',
+  },
+  {
+    name: 'a replay does not wait for the tail',
+    file: LANES,
+    find: '          pumpRuns(shard);\n',
+    replace: '',
+  },
+  {
+    name: 'after a restart the first of a key by place leads, whoever was sent',
+    file: LANE,
+    find: "if (row !== 'held') keys.lead(key, undefined);",
+    replace: "if (row !== 'held' && !keys.isBusy(key)) clock.after(0, () => keys.lead(key, undefined));",
+  },
+  {
+    name: 'a second wait for a lane makes the first wait for ever',
+    file: LANE,
+    find: 'retiring ??= Promise.withResolvers();',
+    replace: 'retiring = Promise.withResolvers();',
+  },
+
   // the log
   {
     name: 'no dead letter for a range that expired',
-    file: LANE,
+    file: READER,
     find: 'if (through.position <= from.position || isBefore) return;',
     replace: 'if (through !== undefined) return;',
   },
   {
     name: 'a lane behind the ring is fed from the ring',
-    file: LANE,
+    file: READER,
     find: 'if (tail.covers(readPlace.position)) feedFromRing();',
     replace: 'if (tail.shard === shard) feedFromRing();',
   },
@@ -300,14 +339,14 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a position of a log that was recreated is trusted',
-    file: RECOVERY,
+    file: TRUST,
     find: 'async function isTrusted(log: Log, shard: string, cursor: Cursor): Promise<boolean> {',
     replace:
       'async function isTrusted(log: Log, shard: string, cursor: Cursor): Promise<boolean> {\n  if (cursor !== undefined) return true;',
   },
   {
     name: 'a position of a log that lost its tail is trusted',
-    file: RECOVERY,
+    file: TRUST,
     find: 'if (cursor.position > end) return false;',
     replace: "if (cursor.position !== '') return true;",
   },

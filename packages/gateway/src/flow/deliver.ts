@@ -61,20 +61,21 @@ const SHA256_BYTES = 32;
 export function createDeliver({ sender, clock }: { sender: Sender; clock: Clock }): Deliver {
   const messageOf = createMessages();
 
-  return async (target, record, run) => {
+  // No async function: one promise fewer per delivery.
+  return (target, record, run) => {
     const startedMs = clock.now();
     const { headers, body } = messageOf(record, target.body);
     const { app: publisher, event } = record;
     const identity = { subscription: target.uid, publisher, source: event.source, id: event.id };
     const id = webhookId(run === undefined ? identity : { ...identity, run }, sha256);
-    const result = await sender.send({
+    const sent = sender.send({
       subscription: target.uid,
       url: target.url,
       headers: signed(target, { id, startedMs, headers, body }),
       body,
       timeoutMs: target.timeoutMs,
     });
-    return outcomeOf(result, startedMs);
+    return sent.then((result) => outcomeOf(result, startedMs));
   };
 }
 

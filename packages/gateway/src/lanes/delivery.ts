@@ -1,7 +1,27 @@
 /** One event for one lane, as long as it is in memory. */
-import type { KeptEvent } from '../ports/ledger.ts';
+import { idHashOf } from './cursor.ts';
+import type { KeptEvent, ParkedRow } from '../ports/ledger.ts';
 import type { LogRecord, Position } from '../ports/log.ts';
 import type { Place } from './tail.ts';
+
+/** What a lane is there for. */
+export type LaneKind =
+  /** The subscription's own. */
+  | 'live'
+  /** A replay: reads up to `until` and ends. */
+  | { readonly until: Position }
+  /** Only what is parked under a name that is no longer read for: former passes, runs that ended. */
+  | 'drain';
+
+/** Events that a lane will never see. */
+export interface LostRange {
+  readonly cause: 'expired' | 'log_changed';
+  readonly after: Position;
+  readonly through: Position;
+  readonly timeMs: number;
+  readonly throughTimeMs: number;
+  readonly count?: number;
+}
 
 /**
  *   ready ──► sending ──► gone (settled, or parked in the ledger)
@@ -36,4 +56,82 @@ export interface Delivery {
   passed: boolean;
   /** The place just before it in the log; only of what was read from there. */
   readonly before: Place | undefined;
+}
+
+interface Taken {
+  /** The place just before the record. */
+  readonly before: Place;
+  readonly key: string | undefined;
+  /** Behind the head of its key. */
+  readonly isHeld: boolean;
+  readonly nowMs: number;
+}
+
+/** A record that a lane takes from the log. */
+export function deliveryOf(record: LogRecord, { before, key, isHeld, nowMs }: Taken): Delivery {
+  return {
+    position: record.position,
+    timeMs: record.timeMs,
+    size: record.size,
+    idHash: isHeld ? idHashOf(record) : undefined,
+    key,
+    record: isHeld ? undefined : record,
+    kept: undefined,
+    attempts: 0,
+    attemptsBefore: 0,
+    cause: '',
+    dueMs: 0,
+    row: 'none',
+    state: isHeld ? 'held' : 'ready',
+    takenMs: nowMs,
+    startedMs: 0,
+    passed: false,
+    before,
+  };
+}
+
+/** A row of the ledger that held its place behind a head: what else it says is read when its turn comes. */
+export function heldDelivery(position: Position, key: string, nowMs: number): Delivery {
+  return {
+    position,
+    timeMs: 0,
+    size: 0,
+    idHash: undefined,
+    key,
+    record: undefined,
+    kept: undefined,
+    attempts: 0,
+    attemptsBefore: 0,
+    cause: '',
+    dueMs: 0,
+    row: 'held',
+    state: 'held',
+    takenMs: nowMs,
+    startedMs: 0,
+    passed: true,
+    before: undefined,
+  };
+}
+
+/** A parked row that comes back; its record is still to be had. */
+export function parkedDelivery(row: ParkedRow, nowMs: number): Delivery {
+  return {
+    position: row.position,
+    timeMs: row.timeMs,
+    size: row.size,
+    idHash: row.idHash,
+    key: row.key,
+    record: undefined,
+    kept: row.kept,
+    attempts: row.attempts,
+    attemptsBefore: row.attemptsBefore,
+    cause: row.cause,
+    dueMs: row.dueMs,
+    row: 'parked',
+    state: 'ready',
+    takenMs: nowMs,
+    startedMs: 0,
+    passed: true,
+    before: undefined,
+  };
 }

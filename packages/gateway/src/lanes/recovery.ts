@@ -6,7 +6,7 @@
  * An offset is never trusted to mean the same event twice: where the cursor's event is not there any more though
  * retention did not take it, the lane goes on from that event's time, in a new pass, and a range is written down.
  */
-import type { LaneKind } from '../flow/lane.ts';
+import type { LaneKind } from './delivery.ts';
 import type { Recorder } from '../flow/record.ts';
 import type { Run, Subscription, Versioned } from '../ports/directory.ts';
 import type { Cursor, DeadLetter, LaneRow, Ledger, OpenLane, SlotRow } from '../ports/ledger.ts';
