@@ -26,14 +26,14 @@ import type { Keys } from '../lanes/keys.ts';
 import { createParked } from '../lanes/parked.ts';
 import { createReader } from '../lanes/reader.ts';
 import type { Restore } from '../lanes/restore.ts';
-import { createRows, keptOf } from '../lanes/rows.ts';
+import { createRows, keptOf, rangeLetter } from '../lanes/rows.ts';
 import type { Place, Tail } from '../lanes/tail.ts';
 import type { Tape } from '../lanes/tape.ts';
 import type { Line, Turns } from '../lanes/turns.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Subscription } from '../ports/directory.ts';
-import type { Cursor, DeadLetter, KeyedRow, LanePosition, Ledger, ParkedRow } from '../ports/ledger.ts';
+import type { Cursor, DeadLetter, KeyedRow, Ledger, ParkedRow } from '../ports/ledger.ts';
 import type { LogRecord, Position } from '../ports/log.ts';
 import type { Deliver, Outcome, Target } from './deliver.ts';
 import type { Change, Recorder } from './record.ts';
@@ -117,7 +117,6 @@ interface Needs {
   readonly ledger: Ledger;
   readonly clock: Clock;
   readonly limits: Limits;
-  readonly deadLetterId: (place: LanePosition, through?: Position) => string;
   readonly onNotice: (notice: Notice) => void;
   /** Tells people when the subscription comes to stand at a bound. */
   readonly tellBound: () => void;
@@ -154,7 +153,6 @@ export function createLane(needs: Needs): Lane {
     shard,
     counts,
     now: clock.now,
-    deadLetterId: needs.deadLetterId,
     onCount: needs.tellBound,
   });
   const reader = createReader({
@@ -221,7 +219,7 @@ export function createLane(needs: Needs): Lane {
   // ── what is lost ───────────────────────────────────────────────────────────────────────────────────────────────
 
   function lose(range: LostRange): void {
-    bury(rows.rangeLetter(range), {});
+    bury(rangeLetter({ lane: name, shard }, range, clock.now()), {});
     const { cause, after, through } = range;
     onNotice({ kind: cause === 'expired' ? 'range_expired' : 'log_changed', environment, subscription, after, through });
   }

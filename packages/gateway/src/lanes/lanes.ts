@@ -2,8 +2,6 @@
  * All lanes of the process: brings them back at start, hands them the tails' records, writes cursors down, and follows
  * the directory. A caught-up subscription with nothing open has no lane here: the index finds it when an event comes.
  */
-import { hash } from 'node:crypto';
-import { base32 } from '@millrace/core/base32';
 import type { Notice } from '../api.ts';
 import type { Deliver } from '../flow/deliver.ts';
 import { createLane, type Lane, type Recovered } from '../flow/lane.ts';
@@ -11,21 +9,24 @@ import type { LaneKind } from './delivery.ts';
 import type { Match } from '../flow/match.ts';
 import type { Recorder } from '../flow/record.ts';
 import type { Limits } from '../limits.ts';
-import type { Clock, Timer } from '../ports/clock.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Run, Subscription, Topic, Versioned } from '../ports/directory.ts';
-import type { Cursor, DeadLetter, LanePosition, Ledger, OpenLane, SlotRow } from '../ports/ledger.ts';
+import type { Cursor, Ledger, OpenLane, SlotRow } from '../ports/ledger.ts';
 import type { Log, LogRecord, Page } from '../ports/log.ts';
 import type { Vault } from '../vault.ts';
 import { type CatchUp, createCatchUp } from './catch-up.ts';
+import { createCheckpoint } from './checkpoint.ts';
 import { cursorAt } from './cursor.ts';
 import { createKeys } from './keys.ts';
 import { recover, type Recovery } from './recovery.ts';
 import { passOf } from './passes.ts';
 import { createRestore } from './restore.ts';
+import { createRetention } from './retention.ts';
+import { rangeLetter } from './rows.ts';
 import { createSubscriber, type Indexed, laneKey, liveName, runName, type Subscriber } from './subscriber.ts';
 import { createTail, type Place, type Tail } from './tail.ts';
 import { createTape } from './tape.ts';
-import { cursorOfTime, HIGH_WATER } from './trust.ts';
+import { cursorOfTime } from './trust.ts';
 import type { Turns } from './turns.ts';
 
 export interface Lanes {
@@ -81,16 +82,8 @@ interface Needs {
   readonly onLogChanged: (subscription: Versioned<Subscription>) => Promise<Versioned<Subscription>>;
 }
 
-const HOUR_MS = 3_600_000;
 /** Breakers that must be open by failures to connect before the fault is taken to be ours. */
 const EGRESS_MIN = 3;
-
-/**
- * A range begins where an event may be dead by itself, and may be found again, longer, after a restart: each is a letter
- * of its own, so that discarding the one a person has seen never takes another with it.
- */
-export const deadLetterId = ({ lane, shard, position }: LanePosition, through = ''): string =>
-  `dl_${base32(hash('sha256', `${lane}\n${shard}\n${position}\n${through}`, 'buffer'), 26)}`;
 
 export function createLanes(needs: Needs): Lanes {
   const { log, ledger, clock, limits, recorder, match } = needs;
@@ -100,16 +93,22 @@ export function createLanes(needs: Needs): Lanes {
   const catchUps = new Map<string, CatchUp>();
   /** Up to here a record may have been worked before the restart. */
   const gapEnds = new Map<string, string>();
-  const slotsWritten = new Map<string, string>();
-  const highWaters = new Map<string, string>();
-  /** Lanes that are asking the ledger what they know: their cursors must not be overtaken. */
-  let loading = 0;
-  let checkpointTimer: Timer | undefined;
-  let retentionTimer: Timer | undefined;
-  let pruneAtMs = 0;
   let egressFailing = false;
   let discovering: Promise<void> | undefined;
   let stopped = false;
+
+  const checkpoint = createCheckpoint({ clock, limits, recorder, log: log.identity, subscribers, tails, onDone: finish });
+  const { touch, holdSlots } = checkpoint;
+  const retention = createRetention({
+    log,
+    ledger,
+    clock,
+    limits,
+    subscribers,
+    topics: needs.topics,
+    discover,
+    onNotice: needs.onNotice,
+  });
 
   // ── making lanes ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -144,7 +143,6 @@ export function createLanes(needs: Needs): Lanes {
       ledger,
       clock,
       limits,
-      deadLetterId,
       onNotice: (notice) => {
         const isOfBreaker = notice.kind === 'breaker_open' || notice.kind === 'breaker_closed';
         // The breaker of a drill says nothing of the subscription's endpoint.
@@ -172,24 +170,15 @@ export function createLanes(needs: Needs): Lanes {
   }
 
   /** Makes a lane that has to ask the ledger first. Nothing is lost meanwhile: it reads from its cursor when it starts. */
-  async function load(subscriber: Subscriber, lane: Lane, cursor: Cursor, hasRow: boolean, open?: OpenLane): Promise<void> {
-    loading++;
-    const ordered = subscriber.versioned.value.ordering === 'key';
-    const keyed = ordered ? await untilItWorks(() => ledger.keyed(lane.name, lane.shard)) : [];
-    const handled = await untilItWorks(() => ledger.handledAfter(lane.name, lane.shard, cursor.position));
-    loading--;
-    if (stopped || subscriber.lanes.get(laneKey(lane.name, lane.shard)) !== lane) return;
-    lane.start({
-      cursor,
-      hasRow,
-      handled: handled ?? [],
-      keyed: keyed ?? [],
-      parked: 0,
-      parkedBytes: 0,
-      held: 0,
-      ...open,
-    } satisfies Recovered);
-    touch();
+  function load(subscriber: Subscriber, lane: Lane, cursor: Cursor, hasRow: boolean, open?: OpenLane): Promise<void> {
+    return holdSlots(async () => {
+      const ordered = subscriber.versioned.value.ordering === 'key';
+      const keyed = ordered ? await untilItWorks(() => ledger.keyed(lane.name, lane.shard)) : [];
+      const handled = await untilItWorks(() => ledger.handledAfter(lane.name, lane.shard, cursor.position));
+      if (stopped || subscriber.lanes.get(laneKey(lane.name, lane.shard)) !== lane) return;
+      const nothing = { parked: 0, parkedBytes: 0, held: 0 };
+      lane.start({ cursor, hasRow, handled: handled ?? [], keyed: keyed ?? [], ...nothing, ...open } satisfies Recovered);
+    });
   }
 
   /** On shards that were discovered since the cursors were fixed it is owed events from its beginning. */
@@ -209,9 +198,7 @@ export function createLanes(needs: Needs): Lanes {
   /** A shard that was discovered while the subscription was being created. */
   async function enterNewcomers(subscriber: Subscriber, cursors: ReadonlyMap<string, Cursor>): Promise<void> {
     if ([...tails.keys()].every((shard) => cursors.has(shard))) return;
-    loading++;
-    const all = await withOtherShards(subscriber.versioned, cursors);
-    loading--;
+    const all = await holdSlots(() => withOtherShards(subscriber.versioned, cursors));
     for (const shard of cursors.keys()) all.delete(shard);
     const name = subscriber.liveName;
     for (const [shard, cursor] of all) {
@@ -345,58 +332,9 @@ export function createLanes(needs: Needs): Lanes {
     }
   }
 
-  // ── checkpoint ─────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── ends ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  function touch(): void {
-    if (stopped) return;
-    checkpointTimer ??= clock.after(limits.checkpointMs, checkpoint);
-  }
-
-  /**
-   * In this order, so that a crash between two commits finds nothing overtaken: first the rows of lanes that have
-   * something open, then the slots' positions, which stand for all the others, then the rows nobody needs any more.
-   */
-  function checkpoint(): void {
-    checkpointTimer = undefined;
-    if (stopped) return;
-    let open = loading > 0;
-    for (const lane of everyLane()) lane.checkpoint();
-    if (loading === 0) {
-      for (const tail of tails.values()) writeSlots(tail);
-      for (const subscriber of subscribers.values()) if (!letGo(subscriber)) open = true;
-    }
-    if (open) touch();
-  }
-
-  function* everyLane(): Iterable<Lane> {
-    for (const { lanes } of subscribers.values()) yield* lanes.values();
-  }
-
-  function writeSlots({ shard, end }: Tail): void {
-    const used = new Set<number>();
-    for (const { slot } of subscribers.values()) used.add(slot);
-    for (const slot of used) {
-      const name = `${slot}\n${shard}`;
-      if (slotsWritten.get(name) === end.position) continue;
-      slotsWritten.set(name, end.position);
-      recorder.add({ slot: { slot, shard, cursor: cursorAt(end, log.identity) } });
-    }
-  }
-
-  /** True when nothing of it is left to watch. */
-  function letGo(subscriber: Subscriber): boolean {
-    for (const [key, lane] of subscriber.lanes) {
-      if (lane.isCovered && lane.hasRow) {
-        recorder.add({ idle: { lane: lane.name, shard: lane.shard } });
-        lane.forgetRow();
-      }
-      if (lane.isIdle && !lane.hasRow) subscriber.lanes.delete(key);
-      else if (lane.isDone) finishRun(subscriber, lane, key);
-    }
-    return subscriber.lanes.size === 0;
-  }
-
-  function finishRun(subscriber: Subscriber, lane: Lane, key: string): void {
+  function finish(subscriber: Subscriber, lane: Lane, key: string): void {
     lane.end();
     subscriber.lanes.delete(key);
     recorder.add({ idle: { lane: lane.name, shard: lane.shard } });
@@ -405,63 +343,6 @@ export function createLanes(needs: Needs): Lanes {
     if (run === undefined || !isLast) return;
     runs.delete(run.id);
     void recorder.settled().then(() => needs.onRunDone(run.id));
-  }
-
-  // ── retention ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-  function watchRetention(): void {
-    retentionTimer = clock.after(limits.retentionMs, () => {
-      if (stopped) return;
-      void applyRetention().finally(watchRetention);
-    });
-  }
-
-  async function applyRetention(): Promise<void> {
-    try {
-      await log.trim();
-      if (clock.now() >= pruneAtMs) {
-        pruneAtMs = clock.now() + HOUR_MS;
-        await ledger.pruneAttempts(clock.now() - limits.attemptsMs);
-      }
-    } catch (error) {
-      needs.onNotice({ kind: 'log_failing', code: (error as { code?: string }).code ?? String(error) });
-    }
-    if (stopped) return;
-    await discover().catch((error: unknown) => needs.onNotice({ kind: 'log_failing', code: String(error) }));
-    for (const subscriber of subscribers.values()) {
-      for (const lane of subscriber.lanes.values()) {
-        lane.lookForExpired();
-        warnOfRetention(subscriber, lane);
-      }
-    }
-  }
-
-  const warned = new Map<string, number>();
-
-  /** Half and four fifths of the way from the append of what a lane has still to read to the end of its retention. */
-  function warnOfRetention(subscriber: Subscriber, lane: Lane): void {
-    const key = laneKey(lane.name, lane.shard);
-    if (lane.isCovered || lane.place.timeMs === 0) return void warned.delete(key);
-    const share = (clock.now() - lane.place.timeMs) / retentionMsOf(subscriber);
-    const percent = share >= 0.8 ? 80 : share >= 0.5 ? 50 : 0;
-    if (percent <= (warned.get(key) ?? 0)) return;
-    warned.set(key, percent);
-    if (percent > 0)
-      needs.onNotice({
-        kind: 'retention_near',
-        environment: subscriber.environment,
-        subscription: subscriber.id,
-        percent: percent as 50 | 80,
-      });
-  }
-
-  function retentionMsOf({ environment, indexed }: Subscriber): number {
-    let shortestMs = Infinity;
-    for (const topic of needs.topics()) {
-      if (topic.environment === environment && indexed.topics(topic.id))
-        shortestMs = Math.min(shortestMs, topic.value.retentionMs);
-    }
-    return shortestMs;
   }
 
   /** When most endpoints can't be reached at once, the fault is ours: one alert. */
@@ -495,38 +376,14 @@ export function createLanes(needs: Needs): Lanes {
     );
   }
 
-  /** A range may stand beyond the bound of dead letters: there is one per change of the log, and losing it would be silent. */
-  function lostRange({
-    subscriber,
-    name,
-    shard,
-    was,
-    now,
-  }: Parameters<Parameters<typeof recover>[0]['lostRange']>[0]): DeadLetter {
-    const place = { lane: name, shard, position: was.position };
-    needs.onNotice({
-      kind: 'log_changed',
-      environment: subscriber.environment,
-      subscription: subscriber.id,
-      after: was.position,
-      through: now.position,
-    });
-    const detail =
-      'the log no longer holds the event at which this subscription stood: what came after it there can not be known';
-    const range = { through: now.position, throughTimeMs: now.timeMs };
-    return {
-      ...place,
-      id: deadLetterId(place, now.position),
-      cause: 'log_changed',
-      detail,
-      attempts: 0,
-      eventId: '',
-      topic: '',
-      timeMs: was.timeMs,
-      diedMs: clock.now(),
-      range,
-    };
-  }
+  /** It may stand beyond the bound of dead letters: there is one per change of the log, and losing it would be silent. */
+  const lostRange: Parameters<typeof recover>[0]['lostRange'] = ({ subscriber, name, shard, was, now }) => {
+    const [after, through] = [was.position, now.position];
+    const { environment, id: subscription } = subscriber;
+    needs.onNotice({ kind: 'log_changed', environment, subscription, after, through });
+    const range = { cause: 'log_changed', after, through, timeMs: was.timeMs, throughTimeMs: now.timeMs } as const;
+    return rangeLetter({ lane: name, shard }, range, clock.now());
+  };
 
   async function start(known: Parameters<Lanes['start']>[0]): Promise<void> {
     for (const run of known.runs) if (run.value.state === 'running') runs.set(run.id, run);
@@ -539,7 +396,7 @@ export function createLanes(needs: Needs): Lanes {
     for (const subscriber of subscribers.values()) match.add(subscriber.indexed);
     await begin(recovery);
     for (const tail of tails.values()) void tail.start();
-    watchRetention();
+    retention.start();
   }
 
   function close(uid: string): void {
@@ -576,15 +433,7 @@ export function createLanes(needs: Needs): Lanes {
       subscriber.pump();
     },
     close,
-    async beginning(work) {
-      loading++;
-      try {
-        return await work();
-      } finally {
-        loading--;
-        touch();
-      }
-    },
+    beginning: holdSlots,
     async rewind(subscription, cursors) {
       const subscriber = subscribers.get(subscription.value.uid);
       if (subscriber === undefined) return;
@@ -649,25 +498,16 @@ export function createLanes(needs: Needs): Lanes {
       }
       return cursors;
     },
-    highWater() {
-      const rows: SlotRow[] = [];
-      for (const { shard, end } of tails.values()) {
-        if (highWaters.get(shard) === end.position) continue;
-        highWaters.set(shard, end.position);
-        rows.push({ slot: HIGH_WATER, shard, cursor: cursorAt(end, log.identity) });
-      }
-      return rows;
-    },
+    highWater: checkpoint.highWater,
     pumpAll: () => {
       for (const subscriber of subscribers.values()) subscriber.pump();
     },
     async stop() {
-      retentionTimer?.cancel();
+      retention.stop();
       for (const tail of tails.values()) tail.stop();
       for (const catchUp of catchUps.values()) catchUp.stop();
-      await Promise.all([...everyLane()].map((lane) => lane.retire()));
-      for (const lane of everyLane()) lane.checkpoint();
-      if (loading === 0) for (const tail of tails.values()) writeSlots(tail);
+      await Promise.all([...subscribers.values()].flatMap(({ lanes }) => [...lanes.values()].map((lane) => lane.retire())));
+      checkpoint.writeAll();
       await recorder.settled();
       stopAll();
     },
@@ -676,8 +516,8 @@ export function createLanes(needs: Needs): Lanes {
 
   function stopAll(): void {
     stopped = true;
-    checkpointTimer?.cancel();
-    retentionTimer?.cancel();
+    checkpoint.stop();
+    retention.stop();
     for (const tail of tails.values()) tail.stop();
     for (const catchUp of catchUps.values()) catchUp.stop();
     for (const subscriber of subscribers.values()) {

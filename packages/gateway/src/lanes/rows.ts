@@ -1,4 +1,6 @@
 /** What one lane has in the ledger: its rows as they are written, and how many it has. */
+import { hash } from 'node:crypto';
+import { base32 } from '@millrace/core/base32';
 import { encodeEvent } from '@millrace/core/event-bytes';
 import type { Outcome } from '../flow/deliver.ts';
 import type { Change } from '../flow/record.ts';
@@ -27,8 +29,6 @@ export interface Rows {
   letter(delivery: Delivery, outcome: Outcome, holdsKey: string | undefined): DeadLetter;
   /** Of a delivery whose event is gone. */
   lostLetter(delivery: Delivery, cause: LostRange['cause']): DeadLetter;
-  /** Of many events at once. */
-  rangeLetter(range: LostRange): DeadLetter;
   /** Nothing of it counts for the subscription any more: the lane has ended. */
   leave(): void;
 }
@@ -39,16 +39,37 @@ interface Needs {
   /** Of the subscription. */
   readonly counts: Counts;
   readonly now: () => number;
-  readonly deadLetterId: (place: LanePosition, through?: Position) => string;
   readonly onCount: () => void;
 }
 
 const LOST = {
   expired: 'retention took these events before they were delivered',
-  log_changed: 'the log no longer holds what stood here',
+  log_changed: 'the log no longer holds the event at which this subscription stood: what came after it there can not be known',
 } as const;
 
-export function createRows({ lane, shard, counts, now, deadLetterId, onCount }: Needs): Rows {
+/**
+ * A range begins where an event may be dead by itself, and may be found again, longer, after a restart: each is a letter
+ * of its own, so that discarding the one a person has seen never takes another with it.
+ */
+export const deadLetterId = ({ lane, shard, position }: LanePosition, through = ''): string =>
+  `dl_${base32(hash('sha256', `${lane}\n${shard}\n${position}\n${through}`, 'buffer'), 26)}`;
+
+function emptyLetter(at: LanePosition, timeMs: number, diedMs: number, through?: Position): DeadLetter {
+  const id = deadLetterId(at, through);
+  return { ...at, id, cause: '', detail: '', attempts: 0, eventId: '', topic: '', timeMs, diedMs };
+}
+
+/** Of many events at once. */
+export function rangeLetter(
+  of: Pick<LanePosition, 'lane' | 'shard'>,
+  { cause, after, through, timeMs, throughTimeMs, count }: LostRange,
+  diedMs: number,
+): DeadLetter {
+  const range = { through, throughTimeMs, ...(count === undefined ? {} : { count }) };
+  return { ...emptyLetter({ ...of, position: after }, timeMs, diedMs, through), cause, detail: LOST[cause], range };
+}
+
+export function createRows({ lane, shard, counts, now, onCount }: Needs): Rows {
   let parked = 0;
   let parkedBytes = 0;
   let held = 0;
@@ -75,12 +96,6 @@ export function createRows({ lane, shard, counts, now, deadLetterId, onCount }: 
     if (row === 'parked') countParked(1, delivery.size);
     if (row === 'held') countHeld(1);
     delivery.row = row;
-  }
-
-  function emptyLetter(position: Position, timeMs: number, through?: Position): DeadLetter {
-    const at = place(position);
-    const id = deadLetterId(at, through);
-    return { ...at, id, cause: '', detail: '', attempts: 0, eventId: '', topic: '', timeMs, diedMs: now() };
   }
 
   return {
@@ -116,7 +131,7 @@ export function createRows({ lane, shard, counts, now, deadLetterId, onCount }: 
     letter(delivery, { cause, snippet }, holdsKey) {
       const { id, type } = (delivery.record as LogRecord).event;
       return {
-        ...emptyLetter(delivery.position, delivery.timeMs),
+        ...emptyLetter(place(delivery.position), delivery.timeMs, now()),
         cause,
         detail: snippet,
         attempts: delivery.attempts + 1,
@@ -127,11 +142,8 @@ export function createRows({ lane, shard, counts, now, deadLetterId, onCount }: 
       };
     },
     lostLetter({ position, timeMs, attempts }, cause) {
-      return { ...emptyLetter(position, timeMs), cause, detail: 'the event of this delivery is no longer in the log', attempts };
-    },
-    rangeLetter({ cause, after, through, timeMs, throughTimeMs, count: events }) {
-      const range = { through, throughTimeMs, ...(events === undefined ? {} : { count: events }) };
-      return { ...emptyLetter(after, timeMs, through), cause, detail: LOST[cause], range };
+      const detail = 'the event of this delivery is no longer in the log';
+      return { ...emptyLetter(place(position), timeMs, now()), cause, detail, attempts };
     },
     leave() {
       counts.parked -= parked;
