@@ -25,7 +25,7 @@ const BIN = join(ROOT, 'node_modules', '.bin');
 
 /** The longest first, so that the short ones fill the other core. */
 const PARTS: readonly Part[] = [
-  command('tests', process.execPath, ['scripts/test.ts', 'packages', 'scripts']),
+  command('tests', process.execPath, ['scripts/test.ts', '--quick', 'packages', 'scripts']),
   command('types', 'tsc', ['-p', 'tsconfig.json']),
   ...portablePackages().map((folder) => command(`types ${folder}`, 'tsc', ['-p', `${folder}/tsconfig.json`])),
   command('lint', 'oxlint', ['--deny-warnings', '--format=unix']),

@@ -52,6 +52,14 @@ test('every part is named with its count, conformance, flow and simulation after
   assert.deepEqual([status, last], [0, '5 passed, 0 failed']);
 });
 
+test('--quick leaves out slow files and says so; without it they run', (t) => {
+  const files = { 'packages/a/a.test.ts': PASSES, 'packages/a/a.slow.test.ts': FAILS };
+  const quick = runTests(t, files, ['--quick', 'packages']);
+  assert.ok(quick.lines.includes('left to npm test: 1 slow files'));
+  assert.deepEqual([quick.status, quick.last], [0, '1 passed, 0 failed']);
+  assert.deepEqual(runTests(t, files).last, '1 passed, 1 failed');
+});
+
 test('a failure is shown with its suite and its error, and ends the run as failed', (t) => {
   const { status, lines, last } = runTests(t, { 'packages/a/a.test.ts': FAILS, 'packages/b/b.test.ts': PASSES });
   assert.ok(lines.includes('✖ packages/a/a.test.ts › sums › carries'));

@@ -1,6 +1,7 @@
 /**
  * `npm test`: every test there is, part after part, each file in a process of its own, two at a time.
- * `npm test -- packages/core scripts/imports.test.ts` runs what lies there. The last line is `N passed, N failed`
+ * `npm test -- packages/core scripts/imports.test.ts` runs what lies there; `--quick` leaves out `*.slow.test.ts`, whose
+ * tests start processes or wait for a disk. The last line is `N passed, N failed`
  * (`, N skipped`). With MILLRACE_REQUIRE=all a skip is a failure: on a machine that has everything, nothing may be left out.
  * One kind of skip is none of the machine's business: what a driver says it does not do, in its data for the conformance suite.
  * The suite gives such reasons as `gap: …`; they are listed and counted, and never fail.
@@ -36,8 +37,9 @@ interface Report {
   readonly details: { readonly type?: string; readonly error?: unknown };
 }
 
-async function main(root: string, places: readonly string[]): Promise<number> {
-  const files = filesIn(root).filter((file) => file.endsWith('.test.ts') && isWanted(file, places));
+async function main(root: string, { places, quick }: { places: readonly string[]; quick: boolean }): Promise<number> {
+  const found = filesIn(root).filter((file) => file.endsWith('.test.ts') && isWanted(file, places));
+  const files = quick ? found.filter((file) => !file.endsWith('.slow.test.ts')) : found;
   const results: Result[] = [];
   for (const [part, its] of inParts(root, files)) results.push(...(await runPart(root, part, its)));
   for (const { file, title, because } of chosen(results, 'skipped')) console.log(`skipped: ${file} › ${title}: ${because}`);
@@ -45,6 +47,7 @@ async function main(root: string, places: readonly string[]): Promise<number> {
   for (const { file, title } of chosen(final, 'failed').filter((result) => !results.includes(result))) {
     console.log(`✖ ${file} › ${title}: it was skipped, and MILLRACE_REQUIRE=all`);
   }
+  if (files.length < found.length) console.log(`left to npm test: ${found.length - files.length} slow files`);
   if (results.length === 0) console.log(`no test file in ${places.join(', ') || 'the repository'}`);
   console.log(countLine(final));
   return results.length > 0 && chosen(final, 'failed').length === 0 ? 0 : 1;
@@ -155,4 +158,8 @@ function countLine(results: readonly Result[]): string {
 
 const indented = (text: string): string => text.replace(/^/gm, '    ');
 
-process.exitCode = await main(process.cwd(), process.argv.slice(2));
+const args = process.argv.slice(2);
+process.exitCode = await main(process.cwd(), {
+  places: args.filter((arg) => arg !== '--quick'),
+  quick: args.includes('--quick'),
+});
