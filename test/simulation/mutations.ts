@@ -14,6 +14,7 @@ const DELIVER = 'packages/gateway/src/flow/deliver.ts';
 const ACCEPT = 'packages/gateway/src/flow/accept.ts';
 const MATCH = 'packages/gateway/src/flow/match.ts';
 const LANES = 'packages/gateway/src/lanes/lanes.ts';
+const CHECKPOINT = 'packages/gateway/src/lanes/checkpoint.ts';
 const ENDPOINT = 'packages/gateway/src/lanes/endpoint.ts';
 const BOUNDS = 'packages/gateway/src/lanes/bounds.ts';
 const BREAKER = 'packages/gateway/src/lanes/breaker.ts';
@@ -52,15 +53,15 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'the slot position gets ahead of an open lane',
-    file: LANES,
-    find: 'for (const lane of everyLane()) lane.checkpoint();\n    if (loading === 0) {',
-    replace: 'if (loading === 0) {',
+    file: CHECKPOINT,
+    find: 'for (const lane of everyLane()) lane.checkpoint();\n    if (holding === 0) {',
+    replace: 'if (holding === 0) {',
   },
   {
     name: 'slots are written while lanes still load',
-    file: LANES,
-    find: 'if (loading === 0) {\n',
-    replace: 'if (loading >= 0) {\n',
+    file: CHECKPOINT,
+    find: 'if (holding === 0) {\n',
+    replace: 'if (holding >= 0) {\n',
   },
   {
     name: 'attempts above the cursor are forgotten at recovery',
@@ -296,8 +297,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'slots are written while a pass begins',
     file: LANES,
-    find: 'async beginning(work) {\n      loading++;',
-    replace: 'async beginning(work) {\n      queueMicrotask(() => loading--);\n      loading += 2;',
+    find: 'beginning: holdSlots,',
+    replace: 'beginning: (work) => work(),',
   },
   {
     name: 'a replay does not wait for the tail',
