@@ -107,7 +107,7 @@ async function tryOne(mutation: Mutation, copy: string, broken: readonly number[
   const startedMs = performance.now();
   await writeFile(path, after);
   try {
-    const { seeds, failures } = await simulate(copy, ['--skip', broken.join(',')]);
+    const { seeds, failures } = await simulate(copy, ['--skip', broken.join(','), '--from', String(mutation.from ?? 1)]);
     const first = failures[0]?.broken[0];
     const caughtBy = first === undefined ? undefined : `${first.promise}: ${first.sentence}`;
     return { mutation, caughtBy, seeds, seconds: (performance.now() - startedMs) / 1_000 };
