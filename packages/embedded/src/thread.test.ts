@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { startThread } from './thread.ts';
 import { entries, START_MS, temporaryDirectory, testStore } from './testing.ts';
@@ -39,6 +41,17 @@ test('closing settles what is in flight, and what comes later is refused', async
   await assert.rejects(ledger.lanes(), { code: 'ledger_unavailable' });
   await assert.rejects(directory.get('app', 'default', 'a'), { code: 'ledger_unavailable' });
   assert.equal((await (await store.open()).ledger.slots()).length, 1);
+});
+
+test('a directory that can not be made is refused, with the reason', async (context) => {
+  const { openEmbedded } = await import('./embedded.ts');
+  const store = testStore(context);
+  const file = join(store.path, 'file');
+  writeFileSync(file, '');
+  // /proc answers ENOENT to whoever makes a directory there; elsewhere it is an ordinary missing root.
+  const impossible = process.platform === 'linux' ? ['/proc/nothing', file] : [file];
+  for (const directory of impossible)
+    await assert.rejects(openEmbedded({ directory }), { code: 'log_unavailable', message: /ENOENT|ENOTDIR/ });
 });
 
 test('one process can not open one directory twice', async (context) => {

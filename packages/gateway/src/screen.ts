@@ -7,6 +7,8 @@ import { curlLine } from './http/curl.ts';
 import { DEFAULT_PORT, type StartOptions } from './options.ts';
 import { SAMPLE_TOPIC, StartRefused } from './start.ts';
 
+/** Of the event that people are shown how to publish. */
+const TRY_TOPIC = 'orders.created';
 /** A person reads no more; the rest is counted. */
 const LINES_PER_SECOND = 50;
 /** A reader that does not read: past it lines are counted instead of kept. */
@@ -90,7 +92,7 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
 
   return {
     ready({ version, address, port, key, options, startedMs }) {
-      const line = curlLine({ address, key: key ?? 'YOUR_KEY', body: `{"type":"${SAMPLE_TOPIC}","data":{"id":42}}` });
+      const line = curlLine({ address, key: key ?? 'YOUR_KEY', body: `{"type":"${TRY_TOPIC}","data":{"id":42}}` });
       const { data, durability } = options;
       if (json) return tell('ready', { version, address, key, data, durability, curl: line, startedMs: Math.round(startedMs) });
       const moved = !options.portChosen && port !== DEFAULT_PORT ? `  (port ${DEFAULT_PORT} is taken)` : '';
@@ -106,7 +108,7 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
       if (!options.strictTopics) write('  Topics    declared by their first event');
       write('');
       if (options.strictTopics)
-        write(`  Declare   curl -sS -X PUT ${address}/v1/topics/${SAMPLE_TOPIC} -H 'Authorization: Bearer ${key ?? 'YOUR_KEY'}'`);
+        write(`  Declare   curl -sS -X PUT ${address}/v1/topics/${TRY_TOPIC} -H 'Authorization: Bearer ${key ?? 'YOUR_KEY'}'`);
       write(`  Try       ${line}`);
       write('');
       if (options.sample)

@@ -18,7 +18,8 @@ import { createVault } from './vault.ts';
 export const ENVIRONMENT = 'default';
 /** The app of the development key. */
 export const DEFAULT_APP = 'default';
-export const SAMPLE_TOPIC = 'orders.created';
+/** Of its own, so that no subscription for somebody's events sees the sample. */
+export const SAMPLE_TOPIC = 'millrace.sample';
 /** Ports tried after the default one. */
 const PORTS_TRIED = 20;
 

@@ -19,7 +19,7 @@ describe('millrace start', { timeout: 120_000 }, () => {
     const running = startProcess(t, start(data));
     const { curl, key } = await ready(running);
     const sample = await running.line(({ kind, verdict }) => kind === 'delivered' && verdict === 'verified');
-    assert.equal(sample['topic'], 'orders.created');
+    assert.equal(sample['topic'], 'millrace.sample');
     assert.equal(sample['status'], 204);
     for (const file of ['secret.key', 'dev-key']) assert.equal(statSync(join(data, file)).mode & 0o777, 0o600, file);
     assert.equal(readFileSync(join(data, 'dev-key'), 'utf8'), `${key}\n`);
@@ -37,7 +37,7 @@ describe('millrace start', { timeout: 120_000 }, () => {
     assert.match(text, /Address {3}http:\/\/127\.0\.0\.1:\d+\n/);
     assert.match(text, /Key {7}mr_[a-z2-7]{8}_[a-z2-7]{40} /);
     assert.match(text, /Try {7}curl -sS /);
-    assert.match(text, /orders\.created {2}evt_[a-z2-7]+ {2}→ echo {2}204 {2}\d+\.\d ms {2}signature verified/);
+    assert.match(text, /millrace\.sample {2}evt_[a-z2-7]+ {2}→ echo {2}204 {2}\d+\.\d ms {2}signature verified/);
     assert.ok(!text.includes('\u001B'));
   });
 
@@ -71,7 +71,9 @@ describe('millrace start', { timeout: 120_000 }, () => {
     const after = await ready(second);
     assert.equal(after.key, before.key);
     await second.line(({ kind, verdict }) => kind === 'delivered' && verdict === 'verified');
+    await after.ask('POST /v1/events', { type: 'orders.created', data: 1 });
     const { headers, body } = await endpoint.request(1);
+    assert.equal(headers['ce-type'], 'orders.created', 'the sample is none of its events');
     new Webhook(secret as string).verify(body.toString(), headers);
     assert.equal((await after.ask('GET /v1/apps/default/keys')).json.data.length, 1);
   });

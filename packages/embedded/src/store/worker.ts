@@ -2,7 +2,6 @@
  * The store thread. It works off everything that has arrived as one group: writes in one transaction, answers for all,
  * then the reads; then whatever has arrived meanwhile. There is no timer: under load groups grow, alone each is one call.
  */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { Transferable } from 'node:worker_threads';
@@ -13,6 +12,7 @@ import { answer, commitGroup, refusal } from './group.ts';
 import { openLedgerStore } from './ledger-store.ts';
 import type { LedgerStore } from './ledger-store.ts';
 import { lockDirectory } from './lock.ts';
+import { makeDirectory } from './make-directory.ts';
 import { openLogStore } from './log-store.ts';
 import type { LogStore } from './log-store.ts';
 import type { Answer, CallName, Calls, PackedPage, Question, Setup, Told } from '../messages.ts';
@@ -44,7 +44,7 @@ interface Stores {
 }
 
 function open({ directory, ...options }: Setup): Stores {
-  mkdirSync(join(directory, 'segments'), { recursive: true, mode: 0o700 });
+  makeDirectory(join(directory, 'segments'));
   const unlock = lockDirectory(directory);
   try {
     const state = openState(directory, options);
