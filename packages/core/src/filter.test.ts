@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Named, pick, randomJson, refusal, seeded, vectors } from '../test/vectors.ts';
 import type { AttributeValue, Event } from './event.ts';
+import type { Problem } from './problem.ts';
 import { compileFilter, readPath, valuesAt } from './filter.ts';
 import { oracleMatches } from '../test/filter-oracle.ts';
 
@@ -262,4 +263,19 @@ test('random JSON for a filter is compiled or refused as a Problem, nothing else
       assert.ok(error instanceof Error);
     }
   }
+});
+
+test('what is commonly written wrong is refused with what to write', () => {
+  const adviceOf = (filter: unknown): string | undefined => {
+    try {
+      compileFilter(filter);
+    } catch (error) {
+      return (error as Problem).advice;
+    }
+    return assert.fail('it was taken');
+  };
+  assert.equal(adviceOf({ data: { amount: 150 } }), 'Write [150].');
+  assert.equal(adviceOf({ type: 'orders.created' }), 'Write ["orders.created"].');
+  assert.match(adviceOf({ data: { amount: [{ greater: 1 }] } }) ?? '', /prefix, suffix, .* numeric/);
+  assert.match(adviceOf({ data: { name: [{ prefix: 'a', suffix: 'z' }] } }) ?? '', /\[\{ "prefix"/);
 });

@@ -21,6 +21,9 @@ export type Operator =
   | { readonly kind: 'absent'; readonly canonical: string };
 export type Test = (value: Scalar) => boolean;
 
+const OPERATORS =
+  'Operators are prefix, suffix, equals-ignore-case, wildcard, numeric, cidr, exists, exactly and anything-but; a plain value is an exact match.';
+
 /** Throws `invalid_filter`. */
 export function readOperator(name: string, value: unknown, pointer: string, reading: Reading): Operator {
   const at = pointerTo(pointer, name);
@@ -30,7 +33,7 @@ export function readOperator(name: string, value: unknown, pointer: string, read
   if (name === 'cidr') return cidr(value, at, reading);
   if (name === 'anything-but') return anythingBut(value, at, reading);
   const text = textTest(name, value, at, reading);
-  if (text === undefined) throw reading.refused(`there is no operator '${name.slice(0, 40)}'`, at);
+  if (text === undefined) throw reading.refused(`there is no operator '${name.slice(0, 40)}'`, at, OPERATORS);
   return test({ [name]: text.value }, (scalar) => typeof scalar === 'string' && text.test(scalar));
 }
 

@@ -6,7 +6,8 @@ export const LEAF_VALUES_MAX = 1000;
 export const STRING_CHARS_MAX = 1024;
 
 export interface Reading {
-  refused(message: string, pointer: string): Problem;
+  /** `advice`: what to write instead. */
+  refused(message: string, pointer: string, advice?: string): Problem;
   /** A string of at most 1,024 characters. */
   text(value: unknown, pointer: string): string;
   /** A finite number. */
@@ -19,7 +20,8 @@ export interface Reading {
 
 export function startReading(): Reading {
   let counted = 0;
-  const refused = (message: string, pointer: string) => new Problem('invalid_filter', message, { pointer });
+  const refused = (message: string, pointer: string, advice?: string): Problem =>
+    new Problem('invalid_filter', message, advice === undefined ? { pointer } : { pointer, advice });
   return {
     refused,
     text(value, pointer) {
@@ -36,7 +38,11 @@ export function startReading(): Reading {
     onlyMember(value, pointer) {
       const members = isObject(value) ? Object.entries(value) : [];
       if (members.length !== 1 || members[0] === undefined)
-        throw refused('an operator is an object with exactly one member', pointer);
+        throw refused(
+          'an operator is an object with exactly one member',
+          pointer,
+          'Write [{ "prefix": "a" }, { "suffix": "z" }] for one or the other.',
+        );
       return members[0];
     },
     count(values, pointer) {

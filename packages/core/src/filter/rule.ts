@@ -50,12 +50,16 @@ interface Place {
   readonly insideOr: boolean;
 }
 
+const VALUE_CHARS_SHOWN = 40;
+
 type Part = Pick<Rule, 'combinations' | 'canonical'>;
 
 function readObject(value: unknown, place: Place, reading: Reading): Part {
   const { pointer, depth } = place;
   if (!isObject(value))
-    throw reading.refused(place.path.length === 0 ? 'this must be an object' : 'a field is a list or an object', pointer);
+    throw place.path.length === 0
+      ? reading.refused('this must be an object', pointer)
+      : reading.refused('a field is a list or an object', pointer, listOf(value));
   if (depth >= DEPTH_MAX) throw reading.refused(`a filter is at most ${DEPTH_MAX} levels deep`, pointer);
   const names = Object.keys(value).toSorted();
   if (names.length === 0) throw reading.refused('an empty object matches nothing in particular; leave it out', pointer);
@@ -83,7 +87,14 @@ function readMember(name: string, value: unknown, place: Place, reading: Reading
 function checkAttribute(name: string, value: unknown, pointer: string, reading: Reading): void {
   if (!/^[a-z0-9]{1,20}$/.test(name))
     throw reading.refused(`'${name.slice(0, 40)}' is no attribute; fields of the payload stand under data`, pointer);
-  if (name !== 'data' && !Array.isArray(value)) throw reading.refused(`the attribute '${name}' takes a list of values`, pointer);
+  if (name !== 'data' && !Array.isArray(value))
+    throw reading.refused(`the attribute '${name}' takes a list of values`, pointer, listOf(value));
+}
+
+/** The commonest slip: a value where a list of them belongs. */
+function listOf(value: unknown): string | undefined {
+  const isShort = ['string', 'number', 'boolean'].includes(typeof value) && String(value).length <= VALUE_CHARS_SHOWN;
+  return isShort ? `Write [${JSON.stringify(value)}].` : undefined;
 }
 
 function readFork(value: unknown, place: Place, reading: Reading): Part {

@@ -87,7 +87,12 @@ export async function createApp(needs: HttpNeeds): Promise<FastifyInstance> {
 
   app.setErrorHandler((error, _request, reply) => answerProblem(reply, problemOf(error) ?? unexpected(error)));
   app.setNotFoundHandler((request, reply) =>
-    answerProblem(reply, new Problem('not_found', `there is nothing at ${request.url.slice(0, 200)}`)),
+    answerProblem(
+      reply,
+      new Problem('not_found', `there is nothing at ${request.url.slice(0, 200)}`, {
+        advice: 'The resources are under /v1: events, topics, apps, subscriptions, deliveries, dead-letters (see the README).',
+      }),
+    ),
   );
   app.addHook('onRequest', (request, _reply, done) => {
     const { allow } = request.routeOptions.config;
