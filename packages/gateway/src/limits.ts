@@ -11,6 +11,8 @@ export interface Limits {
   /** Events and bytes of one append to the log: one fsync is shared by so many at most. */
   readonly appendEvents: number;
   readonly appendBytes: number;
+  /** Appends under way at once: while the log writes one, the next is already with it. */
+  readonly appendsUnderWay: number;
   /** How long an idempotency key is remembered. */
   readonly dedupeWindowMs: number;
   /** The tail ring of a shard: lanes within it cost no reads. */
@@ -60,6 +62,7 @@ export const LIMITS: Limits = {
   appendQueueBytes: 64 * MB,
   appendEvents: 4_096,
   appendBytes: 16 * MB,
+  appendsUnderWay: 2,
   dedupeWindowMs: 24 * 3_600_000,
   ringBytes: 64 * MB,
   catchUpReaders: 4,

@@ -19,6 +19,18 @@ export const append: Behaviours<LogWorld> = {
     await holdsExactly(log, results);
   },
 
+  'keeps the order of calls that do not wait for one another': async ({ log, settle }) => {
+    const calls = entries(12).map((one) => [one]);
+    const results = await Promise.all(calls.map((call) => log.append(call)));
+    await settle();
+    const inOrder = placed(calls.flat(), results.flat());
+    for (const shard of log.shards()) {
+      const positions = inOrder.filter((one) => one.shard === shard).map(({ position }) => position);
+      assert.deepEqual(positions, positions.toSorted());
+    }
+    await holdsExactly(log, inOrder);
+  },
+
   'answers an append of nothing with nothing': async ({ log }) => {
     assert.deepEqual([...(await log.append([]))], []);
   },

@@ -29,10 +29,11 @@ function made(limits: Partial<Limits> = {}) {
     },
   };
   const next = async (error?: Error): Promise<void> => {
+    await settle();
     waiting.shift()?.(error);
     await settle();
   };
-  return { append: createAppend({ log, limits: { ...LIMITS, ...limits } }), calls, next, memory };
+  return { append: createAppend({ log, limits: { ...LIMITS, appendsUnderWay: 1, ...limits } }), calls, next, memory };
 }
 
 async function positionOf(appended: Promise<readonly object[]>): Promise<number[]> {
@@ -42,14 +43,48 @@ async function positionOf(appended: Promise<readonly object[]>): Promise<number[
 test('one who comes alone is appended at once', async () => {
   const { append, calls, next } = made();
   const done = append([entry('1')]);
+  await settle();
   assert.deepEqual(calls, [['1']]);
   await next();
   assert.deepEqual(await positionOf(done), [1]);
 });
 
+test('two appends may be under way: the log has its next one while it works on the first', async () => {
+  const { append, calls, next } = made({ appendsUnderWay: 2 });
+  const done = [append([entry('1')])];
+  await settle();
+  done.push(append([entry('2')]));
+  await settle();
+  done.push(append([entry('3')]), append([entry('4')]));
+  await settle();
+  assert.deepEqual(calls, [['1'], ['2']]);
+  await next();
+  assert.deepEqual(calls, [['1'], ['2'], ['3', '4']]);
+  await next();
+  await next();
+  assert.deepEqual((await Promise.all(done.map(positionOf))).flat(), [1, 2, 3, 4]);
+});
+
+test('of very many calls in one turn the log gets a first part at once', async () => {
+  const { append, calls, next } = made();
+  const done = Array.from({ length: 200 }, (_, at) => append([entry(String(at))]));
+  assert.deepEqual(
+    calls.map(({ length }) => length),
+    [64],
+  );
+  await next();
+  await next();
+  await Promise.all(done);
+  assert.deepEqual(
+    calls.map(({ length }) => length),
+    [64, 136],
+  );
+});
+
 test('while one append is under way the next fills up, and all get their own results', async () => {
   const { append, calls, next } = made();
   const first = append([entry('1')]);
+  await settle();
   const others = [append([entry('2'), entry('3')]), append([entry('4')]), append([entry('5'), entry('6')])];
   await next();
   assert.deepEqual(calls, [['1'], ['2', '3', '4', '5', '6']]);
@@ -60,7 +95,9 @@ test('while one append is under way the next fills up, and all get their own res
 
 test('a call is never split: what does not fit goes with the next append, in order', async () => {
   const { append, calls, next } = made({ appendEvents: 3 });
-  const done = [append([entry('1')]), append([entry('2'), entry('3')]), append([entry('4'), entry('5')]), append([entry('6')])];
+  const alone = append([entry('1')]);
+  await settle();
+  const done = [alone, append([entry('2'), entry('3')]), append([entry('4'), entry('5')]), append([entry('6')])];
   for (let times = 0; times < 3; times++) await next();
   assert.deepEqual(calls, [['1'], ['2', '3'], ['4', '5', '6']]);
   assert.deepEqual((await Promise.all(done.map(positionOf))).flat(), [1, 2, 3, 4, 5, 6]);
@@ -75,14 +112,15 @@ test('bytes of one append are bounded, but a call larger than the bound goes alo
     append([entry('4', 5_000)]),
     append([entry('5')]),
   ];
-  for (let times = 0; times < 5; times++) await next();
+  for (let times = 0; times < 4; times++) await next();
   await Promise.all(done);
-  assert.deepEqual(calls, [['1'], ['2'], ['3'], ['4'], ['5']]);
+  assert.deepEqual(calls, [['1', '2'], ['3'], ['4'], ['5']]);
 });
 
 test('an append that fails rejects its own group only, with its reason', async () => {
   const { append, next, memory } = made();
   const first = append([entry('1')]);
+  await settle();
   const group = [append([entry('2')]), append([entry('3')])].map((one) => assert.rejects(one, { code: 'log_full' }));
   await next();
   const later = append([entry('4')]);

@@ -1,6 +1,6 @@
 /**
- * Append, the second step: entries of all publishers share one commit of the log. Adaptive group commit: while one
- * append is under way the next one fills up; nothing waits for a timer.
+ * Append, the second step: entries of all publishers share one commit of the log. Adaptive group commit: while
+ * limits.appendsUnderWay appends are under way the next one fills up; nothing waits for a timer.
  */
 import { Problem } from '@millrace/core/problem';
 import type { Limits } from '../limits.ts';
@@ -18,10 +18,14 @@ interface Waiting {
   readonly reject: (reason: unknown) => void;
 }
 
+/** Calls of one turn that make a group before the turn is over: the log works on it while the others are still coming. */
+const CALLS_AT_ONCE = 64;
+
 export function createAppend({ log, limits }: { log: Log; limits: Limits }): Append {
   let queue: Waiting[] = [];
   let queuedBytes = 0;
-  let busy = false;
+  let underWay = 0;
+  let isScheduled = false;
 
   /** Whole calls, as many as fit one append: a call is never split, so that its events stand together. */
   function nextGroup(): Waiting[] {
@@ -40,21 +44,24 @@ export function createAppend({ log, limits }: { log: Log; limits: Limits }): App
     return group;
   }
 
-  async function drain(): Promise<void> {
-    busy = true;
-    while (queue.length > 0) {
-      const group = nextGroup();
-      try {
-        const results = await log.append(
-          group.length === 1 && group[0] !== undefined ? group[0].entries : group.flatMap((waiting) => waiting.entries),
-        );
-        let at = 0;
-        for (const waiting of group) waiting.resolve(results.slice(at, (at += waiting.entries.length)));
-      } catch (error) {
-        for (const waiting of group) waiting.reject(error);
-      }
+  function flush(): void {
+    isScheduled = false;
+    while (queue.length > 0 && underWay < limits.appendsUnderWay) void append(nextGroup());
+  }
+
+  async function append(group: readonly Waiting[]): Promise<void> {
+    underWay++;
+    try {
+      const results = await log.append(
+        group.length === 1 && group[0] !== undefined ? group[0].entries : group.flatMap((waiting) => waiting.entries),
+      );
+      let at = 0;
+      for (const waiting of group) waiting.resolve(results.slice(at, (at += waiting.entries.length)));
+    } catch (error) {
+      for (const waiting of group) waiting.reject(error);
     }
-    busy = false;
+    underWay--;
+    flush();
   }
 
   return (entries) => {
@@ -68,7 +75,10 @@ export function createAppend({ log, limits }: { log: Log; limits: Limits }): App
     queuedBytes += bytes;
     return new Promise((resolve, reject) => {
       queue.push({ entries, bytes, resolve, reject });
-      if (!busy) void drain();
+      // What is called in one turn of the event loop goes together.
+      if (queue.length >= CALLS_AT_ONCE) return flush();
+      if (!isScheduled) queueMicrotask(flush);
+      isScheduled = true;
     });
   };
 }
