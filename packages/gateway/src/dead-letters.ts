@@ -36,7 +36,11 @@ export function createDeadLetters({ ledger, lookUp, lanes, recorder, clock }: Ne
     try {
       const letter = await ledger.deadLetter(letterId);
       if (letter === undefined || uidOf(letter.lane) !== subscriber.uid)
-        throw new Problem('not_found', `there is no dead letter '${letterId}'`);
+        throw new Problem('not_found', `there is no dead letter '${letterId}' any more, or there never was`);
+      if (lanes.isEnding(letter.lane))
+        throw new Problem('in_flight', 'its subscription is being set back, or its replay cancelled, just now', {
+          retryAfterMs: 1_000,
+        });
       await act(letter, subscriber);
     } finally {
       deciding.delete(letterId);

@@ -189,3 +189,33 @@ test('wall time that jumps back or forth neither loses nor repeats anything', as
   await world.restart('abandon');
   assert.deepEqual(world.fresh(), ['1', '2', '3']);
 });
+
+test('a stop ends though the ledger can not be written: what is not recorded is sent again after the next start', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s');
+  const { commit } = world.ledger;
+  world.ledger.commit = () => Promise.reject(new Error('the disk is full'));
+  await world.publish('1');
+  const stopped = world.gateway.stop();
+  await world.clock.advance(60_000);
+  await stopped;
+  world.ledger.commit = commit;
+  await world.restart('stop');
+  await world.clock.advance(3_000);
+  assert.deepEqual(world.fresh(), ['1', '1']);
+});
+
+test('a replay that has ended is marked done, also when the directory fails at first', async (t) => {
+  const world = await handWorld(t);
+  await world.publish('1');
+  await world.subscribe('s');
+  const { put } = world.directory;
+  let failures = 2;
+  world.directory.put = (...args) => {
+    const isDone = args[0] === 'run' && (args[3] as { state: string }).state === 'done';
+    return isDone && failures-- > 0 ? Promise.reject(new Error('away')) : put(...args);
+  };
+  const run = await world.gateway.replays.start('default', 's', { from: 'earliest' });
+  await world.clock.advance(30_000);
+  assert.equal((await world.directory.get('run', 'default', run.id))?.value.state, 'done');
+});

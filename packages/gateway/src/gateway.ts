@@ -15,6 +15,7 @@ import { createDeliver } from './flow/deliver.ts';
 import { createMatch } from './flow/match.ts';
 import { createRecorder } from './flow/record.ts';
 import { createLanes } from './lanes/lanes.ts';
+import { storePass } from './lanes/passes.ts';
 import { type Indexed, liveName, type Subscriber } from './lanes/subscriber.ts';
 import { createTurns } from './lanes/turns.ts';
 import { LIMITS, type Limits } from './limits.ts';
@@ -29,6 +30,8 @@ import { createRegistry } from './registry.ts';
 import { createReplays } from './replays.ts';
 import { createSubscriptions } from './subscriptions.ts';
 import type { Vault } from './vault.ts';
+
+const FINISH_AGAIN_MS = 5_000;
 
 export interface GatewayPorts {
   readonly log: Log;
@@ -82,7 +85,7 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     topics: registry.topics,
     run: registry.run,
     onNotice,
-    onRunDone: (run) => void replays.finish(run).catch(reportLog),
+    onRunDone: (run) => void finishRun(run),
     onRunLost: ({ environment, id }) => void replays.cancel(environment, id).catch(reportLog),
     onLogChanged: nextPass,
   });
@@ -142,10 +145,21 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     onNotice({ kind: 'log_failing', code: error instanceof Problem ? error.code : String(error) });
   }
 
-  async function nextPass({ environment, id, value, version }: Versioned<Subscription>): Promise<Versioned<Subscription>> {
-    const now = await directory.put('subscription', environment, id, { ...value, pass: value.pass + 1 }, version);
+  async function nextPass(subscription: Versioned<Subscription>): Promise<Versioned<Subscription>> {
+    const { environment, id, value } = subscription;
+    const now = await storePass(directory, subscription, { ...value, pass: value.pass + 1 });
     registry.tell({ kind: 'subscription', environment, id, now });
     return now;
+  }
+
+  /** Until it is stored: nobody else would, before the next start. */
+  async function finishRun(run: string): Promise<void> {
+    try {
+      await replays.finish(run);
+    } catch (error) {
+      reportLog(error);
+      if (state === 'running') clock.after(FINISH_AGAIN_MS, () => void finishRun(run));
+    }
   }
 
   function reportLedger(code: string | undefined): void {

@@ -29,8 +29,12 @@ export interface Limits {
   readonly windowBytes: number;
   /** Outcomes not yet committed: past it no new delivery starts. */
   readonly unrecorded: number;
+  /** Bytes of events that go to the ledger with them: past it likewise. */
+  readonly unrecordedBytes: number;
   /** Rows of one commit to the ledger. */
   readonly commitRows: number;
+  /** Bytes of events of one commit; the one change that passes it is still in. */
+  readonly commitBytes: number;
   /** How often cursors are written while something moves. */
   readonly checkpointMs: number;
   /** What is in flight longer is written down as parked, so that a slow request never holds a cursor. */
@@ -73,7 +77,9 @@ export const LIMITS: Limits = {
   windowRecords: 256,
   windowBytes: 2 * MB,
   unrecorded: 16_384,
+  unrecordedBytes: 64 * MB,
   commitRows: 4_096,
+  commitBytes: 16 * MB,
   checkpointMs: 1_000,
   openMs: 5_000,
   keepBytesMs: 3_600_000,

@@ -5,7 +5,7 @@ import type { From, Replays, ReplaySpec } from './api.ts';
 import type { Match } from './flow/match.ts';
 import type { Recorder } from './flow/record.ts';
 import type { Lanes } from './lanes/lanes.ts';
-import { writePass } from './lanes/passes.ts';
+import { storePass, writePass } from './lanes/passes.ts';
 import type { Indexed, Subscriber } from './lanes/subscriber.ts';
 import type { Limits } from './limits.ts';
 import { type LookUp, noSubscription } from './look-up.ts';
@@ -33,6 +33,9 @@ export interface ReplaysAndEnd extends Replays {
 }
 
 export function createReplays({ log, directory, registry, lanes, recorder, lookUp, match, clock, limits }: Needs): ReplaysAndEnd {
+  /** Subscriptions (uid) that are being set back: two at once would write the same rows. */
+  const rewinding = new Set<string>();
+
   async function spansOf({ from, untilMs }: ReplaySpec): Promise<Run['spans']> {
     if (untilMs !== undefined && !(Number.isFinite(untilMs) && untilMs >= 0))
       throw new Problem('invalid_request', 'until is a time', { pointer: '/until' });
@@ -58,6 +61,28 @@ export function createReplays({ log, directory, registry, lanes, recorder, lookU
       at = page.through;
     }
     return count;
+  }
+
+  async function setBack(
+    environment: string,
+    id: string,
+    uid: string,
+    at: ReturnType<typeof beginning>,
+  ): Promise<Versioned<Subscription>> {
+    const found = await directory.get('subscription', environment, id);
+    if (found === undefined || found.value.uid !== uid) throw noSubscription(environment, id);
+    const pass = found.value.pass + 1;
+    const beginsMs = owedFrom(at, (await lanes.cursorsAt('end')).values());
+    const value: Subscription = { ...found.value, pass, beginsPass: pass, beginsMs };
+    let cursors = await lanes.cursorsAt(at);
+    await writePass(recorder, value, cursors);
+    // A shard may have appeared meanwhile: it is set back like the others.
+    while (cursors.size < log.shards().length) await writePass(recorder, value, (cursors = await lanes.cursorsAt(at)));
+    const now = await storePass(directory, found, value);
+    await lanes.rewind(now, cursors);
+    // Unless it was deleted meanwhile.
+    if (registry.subscription(environment, id)?.value.uid === uid) registry.tell({ kind: 'subscription', environment, id, now });
+    return now;
   }
 
   async function store(run: Versioned<Run>, value: Run): Promise<Versioned<Run>> {
@@ -102,23 +127,16 @@ export function createReplays({ log, directory, registry, lanes, recorder, lookU
       return store(found, { ...found.value, state: 'cancelled', endedMs: clock.now() });
     },
     async rewind(environment, id, from: From) {
-      const subscriber = lookUp(environment, id);
-      const found = await directory.get('subscription', environment, id);
-      if (found === undefined || found.value.uid !== subscriber.uid) throw noSubscription(environment, id);
+      const { uid } = lookUp(environment, id);
       const at = beginning(from);
-      return lanes.beginning(async () => {
-        const pass = found.value.pass + 1;
-        const beginsMs = owedFrom(at, (await lanes.cursorsAt('end')).values());
-        const value: Subscription = { ...found.value, pass, beginsPass: pass, beginsMs };
-        let cursors = await lanes.cursorsAt(at);
-        await writePass(recorder, value, cursors);
-        // A shard may have appeared meanwhile: it is set back like the others.
-        while (cursors.size < log.shards().length) await writePass(recorder, value, (cursors = await lanes.cursorsAt(at)));
-        const now = await directory.put('subscription', environment, id, value, found.version);
-        await lanes.rewind(now, cursors);
-        registry.tell({ kind: 'subscription', environment, id, now });
-        return now;
-      });
+      if (rewinding.has(uid))
+        throw new Problem('in_flight', 'this subscription is being set back just now', { retryAfterMs: 1_000 });
+      rewinding.add(uid);
+      try {
+        return await lanes.beginning(() => setBack(environment, id, uid, at));
+      } finally {
+        rewinding.delete(uid);
+      }
     },
     async finish(id) {
       const run = [...registry.runs()].find((one) => one.id === id);

@@ -152,9 +152,10 @@ export function beginning(from: From = 'latest'): number | 'end' | 'start' {
 /** From when on a subscription is owed events, on the log's clock: by wall time, one set back would hide what comes later. */
 export function owedFrom(from: number | 'end' | 'start', ends: Iterable<Cursor>): number {
   if (from === 'start') return 0;
-  if (from !== 'end') return from;
   const timesMs = [...ends].map(({ timeMs }) => timeMs);
-  return timesMs.length === 0 ? 0 : Math.min(...timesMs);
+  // A time that is still to come means from now on.
+  if (timesMs.length === 0) return 0;
+  return from === 'end' ? Math.min(...timesMs) : Math.min(from, Math.max(...timesMs));
 }
 
 function checkId(id: string): void {

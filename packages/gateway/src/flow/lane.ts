@@ -141,7 +141,7 @@ export function createLane(needs: Needs): Lane {
   let lost: { readonly delivery: Delivery; readonly cause: LostRange['cause'] }[] = [];
   let readyBytes = 0;
   let hasRow = false;
-  let written = '';
+  let written: Position | undefined;
   let inFlight = 0;
   let inLine = false;
   let started = false;
@@ -278,7 +278,7 @@ export function createLane(needs: Needs): Lane {
 
   /** What may start now. */
   function nextUp(): Delivery | undefined {
-    if (inLine || recorder.pending >= limits.unrecorded) return undefined;
+    if (inLine || recorder.isFull) return undefined;
     if (endpoint.breakerOpen) return endpoint.mayProbe() ? nextProbe() : undefined;
     // What fell due goes first: it needs no new room in the bounds.
     const next = due.peek() ?? freed.peek() ?? ready.peek();

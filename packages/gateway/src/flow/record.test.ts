@@ -92,11 +92,10 @@ test('what is added in one turn is one commit, and it is durable no sooner than 
   await settle();
   assert.equal(commits.length, 1);
   assert.deepEqual(durable, []);
-  assert.equal(recorder.pending, 2);
+  assert.ok(!recorder.isFull);
   open();
   await settle();
   assert.deepEqual(durable, ['1', '2']);
-  assert.equal(recorder.pending, 0);
 });
 
 test('while one commit is under way the next fills up, and they follow one another', async () => {
@@ -175,7 +174,6 @@ test('a commit that held though its answer was lost is made again and leaves the
   gate.afterwards = undefined;
   await clock.advance(50);
   assert.equal(commits.length, 2);
-  assert.equal(recorder.pending, 0);
   assert.equal((await ledger.attemptsOf('sub1.p0', 'a', '1')).length, 1);
   assert.deepEqual(await ledger.deadLetterCounts(), [{ subscription: 'sub1', count: 1 }]);
 });
@@ -270,4 +268,21 @@ test('abandoned, nothing is committed or called durable any more', async () => {
   await clock.advance(60_000);
   assert.equal(commits.length, 1);
   assert.equal(durable, 0);
+});
+
+test('bytes of events count too: a commit is closed by them, and past the bound the recorder is full until they are durable', async () => {
+  const { recorder, gate, commits } = made({ limits: { commitBytes: 1_000, unrecordedBytes: 2_000 } });
+  const open = shut(gate);
+  const kept = { environment: 'default', app: 'shop', bytes: new Uint8Array(600) };
+  for (const position of ['1', '2', '3']) recorder.add({ park: { ...parked(position), kept } });
+  assert.ok(!recorder.isFull);
+  recorder.add({ bury: { ...letter('dl_1'), kept } });
+  assert.ok(recorder.isFull);
+  open();
+  await settle();
+  assert.ok(!recorder.isFull);
+  assert.deepEqual(
+    commits.map(({ park = [], bury = [] }) => park.length + bury.length),
+    [2, 2],
+  );
 });

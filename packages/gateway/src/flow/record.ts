@@ -26,8 +26,8 @@ export interface Change {
 export interface Recorder {
   /** `durable` is called once the change is committed; never synchronously. */
   add(change: Change, durable?: () => void): void;
-  /** Changes not yet durable. */
-  readonly pending: number;
+  /** More than limits.unrecorded changes, or limits.unrecordedBytes of events with them, are not durable yet: start nothing. */
+  readonly isFull: boolean;
   /** Resolves when everything added before is durable. */
   settled(): Promise<void>;
   /** Nothing is committed any more. */
@@ -36,6 +36,8 @@ export interface Recorder {
 
 interface Batch {
   rows: number;
+  /** Of events that go along. */
+  bytes: number;
   attempts: AttemptRow[];
   parked: Map<string, { readonly park: ParkedRow } | { readonly unpark: LanePosition }>;
   buried: Map<string, { readonly bury: DeadLetter } | { readonly unbury: string }>;
@@ -52,9 +54,9 @@ interface Needs {
   readonly limits: Limits;
   /** Called when a commit fails and once more (without a code) when it holds again. */
   readonly onTrouble: (code: string | undefined) => void;
-  /** There is room again after limits.unrecorded was reached. */
+  /** There is room again after it was full. */
   readonly onRoom: () => void;
-  /** How far each shard was read: goes with every commit (see HIGH_WATER in lanes/recovery.ts). */
+  /** How far each shard was read: goes with every commit (see HIGH_WATER in lanes/trust.ts). */
   readonly highWater: () => readonly SlotRow[];
 }
 
@@ -66,16 +68,20 @@ export function createRecorder({ ledger, clock, limits, onTrouble, onRoom, highW
   let committing: Batch | undefined;
   let abandoned = false;
 
-  function pending(): number {
+  function isFull(): boolean {
     let rows = committing?.rows ?? 0;
-    for (const batch of queue) rows += batch.rows;
-    return rows;
+    let bytes = committing?.bytes ?? 0;
+    for (const batch of queue) {
+      rows += batch.rows;
+      bytes += batch.bytes;
+    }
+    return rows >= limits.unrecorded || bytes >= limits.unrecordedBytes;
   }
 
   /** A batch that is full is closed; one change is never split. */
   function open(): Batch {
     const last = queue.at(-1);
-    if (last !== undefined && last.rows < limits.commitRows) return last;
+    if (last !== undefined && last.rows < limits.commitRows && last.bytes < limits.commitBytes) return last;
     const batch = emptyBatch();
     queue.push(batch);
     return batch;
@@ -91,7 +97,7 @@ export function createRecorder({ ledger, clock, limits, onTrouble, onRoom, highW
       for (const row of highWater()) batch.slots.set(`${row.slot}\n${row.shard}`, row);
       await commitUntilItHolds(toCommit(batch));
       if (abandoned) return;
-      const wasFull = pending() >= limits.unrecorded;
+      const wasFull = isFull();
       committing = undefined;
       for (const durable of batch.durable) durable();
       if (wasFull) onRoom();
@@ -131,8 +137,8 @@ export function createRecorder({ ledger, clock, limits, onTrouble, onRoom, highW
       if (durable !== undefined) batch.durable.push(durable);
       start();
     },
-    get pending() {
-      return pending();
+    get isFull() {
+      return isFull();
     },
     settled() {
       if (committing === undefined && (queue[0]?.rows ?? 0) === 0) return Promise.resolve();
@@ -151,6 +157,7 @@ export function createRecorder({ ledger, clock, limits, onTrouble, onRoom, highW
 function emptyBatch(): Batch {
   return {
     rows: 0,
+    bytes: 0,
     attempts: [],
     parked: new Map(),
     buried: new Map(),
@@ -167,6 +174,7 @@ const placeOf = ({ lane, shard, position }: LanePosition): string => `${lane}\n$
 /** Of several changes to one row in one transaction the last one counts: a commit applies removals before insertions. */
 function enter(batch: Batch, change: Change): void {
   batch.rows++;
+  batch.bytes += (change.park?.kept?.bytes.length ?? 0) + (change.bury?.kept?.bytes.length ?? 0);
   if (change.attempt !== undefined) batch.attempts.push(change.attempt);
   if (change.unpark !== undefined) batch.parked.set(placeOf(change.unpark), { unpark: change.unpark });
   if (change.park !== undefined) batch.parked.set(placeOf(change.park), { park: change.park });

@@ -10,7 +10,7 @@ import type { Clock, Timer } from '../ports/clock.ts';
 import type { SlotRow } from '../ports/ledger.ts';
 import { cursorAt } from './cursor.ts';
 import type { Subscriber } from './subscriber.ts';
-import type { Tail } from './tail.ts';
+import type { Place, Tail } from './tail.ts';
 import { HIGH_WATER } from './trust.ts';
 
 export interface Checkpoint {
@@ -21,6 +21,8 @@ export interface Checkpoint {
    * the ledger, is not there yet.
    */
   holdSlots<T>(work: () => Promise<T>): Promise<T>;
+  /** Where a tail begins at an event that is gone, no exact time is known: that place is no high water. */
+  doubtful(shard: string, place: Place): void;
   /** Where the tails stand, where that changed since the last call: goes with every commit. */
   highWater(): SlotRow[];
   /** The last one: everything that is known now. */
@@ -103,6 +105,7 @@ export function createCheckpoint({ clock, limits, recorder, log, subscribers, ta
         touch();
       }
     },
+    doubtful: (shard, { position }) => void highWaters.set(shard, position),
     highWater() {
       const rows: SlotRow[] = [];
       for (const { shard, end } of tails.values()) {

@@ -12,7 +12,7 @@ import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Run, Subscription, Topic, Versioned } from '../ports/directory.ts';
 import type { Cursor, Ledger, OpenLane, SlotRow } from '../ports/ledger.ts';
-import type { Log, LogRecord, Page } from '../ports/log.ts';
+import type { Log, LogRecord } from '../ports/log.ts';
 import type { Vault } from '../vault.ts';
 import { type CatchUp, createCatchUp } from './catch-up.ts';
 import { createCheckpoint } from './checkpoint.ts';
@@ -23,7 +23,7 @@ import { passOf } from './passes.ts';
 import { createRestore } from './restore.ts';
 import { createRetention } from './retention.ts';
 import { rangeLetter } from './rows.ts';
-import { createSubscriber, type Indexed, laneKey, liveName, runName, type Subscriber } from './subscriber.ts';
+import { createSubscriber, type Indexed, laneKey, liveName, runName, type Subscriber, uidOf } from './subscriber.ts';
 import { createTail, type Place, type Tail } from './tail.ts';
 import { createTape } from './tape.ts';
 import { cursorOfTime } from './trust.ts';
@@ -48,6 +48,8 @@ export interface Lanes {
   rewind(subscription: Versioned<Subscription>, cursors: ReadonlyMap<string, Cursor>): Promise<void>;
   startRun(run: Versioned<Run>): void;
   endRun(run: Versioned<Run>): Promise<void>;
+  /** What is parked under this name is being given up just now: nothing may be added to it. */
+  isEnding(name: string): boolean;
   /** The lane of that name, made if only the ledger knows it. */
   drain(uid: string, name: string, shard: string): Lane | undefined;
   /** What the ends of the shards are for a subscription that begins now, or at a time. */
@@ -91,6 +93,10 @@ export function createLanes(needs: Needs): Lanes {
   const runs = new Map<string, Versioned<Run>>();
   const tails = new Map<string, Tail>();
   const catchUps = new Map<string, CatchUp>();
+  /** Subscriptions (uid) that are being set back, and the settings they got meanwhile. */
+  const turning = new Map<string, Versioned<Subscription> | undefined>();
+  /** Runs that are being given up, by the names of their lanes. */
+  const cancelling = new Set<string>();
   /** Up to here a record may have been worked before the restart. */
   const gapEnds = new Map<string, string>();
   let egressFailing = false;
@@ -253,7 +259,7 @@ export function createLanes(needs: Needs): Lanes {
           touch();
           pumpRuns(shard);
         },
-        onExpired: (expired) => fallBehind(shard, expired),
+        onExpired: () => fallBehind(shard),
         onTrouble,
       }),
     );
@@ -288,9 +294,10 @@ export function createLanes(needs: Needs): Lanes {
   }
 
   /** Retention overtook the tail: every caught-up subscription has to find out for itself whether it lost something. */
-  function fallBehind(shard: string, _expired: NonNullable<Page['expired']>): void {
+  function fallBehind(shard: string): void {
     const place = (tails.get(shard) as Tail).end;
     for (const subscriber of subscribers.values()) {
+      if (turning.has(subscriber.uid)) continue;
       const name = subscriber.liveName;
       const lane = subscriber.lanes.get(laneKey(name, shard));
       if (lane !== undefined) lane.fallBehind(place);
@@ -300,9 +307,10 @@ export function createLanes(needs: Needs): Lanes {
 
   /** A shard that appeared since: every subscription enters it at the time from which on it is owed events. */
   async function discover(): Promise<void> {
-    if (log.shards().every((shard) => tails.has(shard))) return;
-    discovering ??= enterNewShards().finally(() => (discovering = undefined));
-    await discovering;
+    while (!stopped && !log.shards().every((shard) => tails.has(shard))) {
+      discovering ??= enterNewShards().finally(() => (discovering = undefined));
+      await discovering;
+    }
   }
 
   /** With the digest of the last event, so that a restart can see whether it is still there. */
@@ -323,9 +331,12 @@ export function createLanes(needs: Needs): Lanes {
         })),
       );
       if (stopped) return;
-      makeTail(shard, { position: end, timeMs: last?.timeMs ?? 0 });
+      const place = { position: end, timeMs: last?.timeMs ?? 0 };
+      checkpoint.doubtful(shard, place);
+      makeTail(shard, place);
       for (const { subscriber, cursor } of owed) {
-        if (subscribers.get(subscriber.uid) !== subscriber) continue;
+        // One that is being set back enters it with its new pass.
+        if (subscribers.get(subscriber.uid) !== subscriber || turning.has(subscriber.uid)) continue;
         void load(subscriber, make(subscriber, subscriber.liveName, shard, 'live'), cursor, false);
       }
       void (tails.get(shard) as Tail).start();
@@ -365,7 +376,8 @@ export function createLanes(needs: Needs): Lanes {
       Object.assign(subscriber.bounds.counts, { parked, parkedBytes, held, deadLetters });
       tellBound(subscriber);
     }
-    for (const [shard, { from, end }] of places) {
+    for (const [shard, { from, end, isExact }] of places) {
+      if (!isExact) checkpoint.doubtful(shard, from);
       makeTail(shard, from);
       gapEnds.set(shard, end);
     }
@@ -399,6 +411,25 @@ export function createLanes(needs: Needs): Lanes {
     retention.start();
   }
 
+  /** Ends what there is of a subscription's passes, also those of before the log changed; resolves with their names. */
+  async function endPasses(subscriber: Subscriber): Promise<Set<string>> {
+    const its = (): Lane[] => [...subscriber.lanes.values()].filter(({ name }) => passOf({ lane: name }) !== undefined);
+    const names = new Set([subscriber.liveName]);
+    for (let former = its(); former.length > 0; former = its()) {
+      await Promise.all(former.map((lane) => lane.retire()));
+      for (const lane of former) {
+        names.add(lane.name);
+        lane.end();
+        subscriber.lanes.delete(laneKey(lane.name, lane.shard));
+      }
+    }
+    return names;
+  }
+
+  function isEnding(name: string): boolean {
+    return cancelling.has(name) || (passOf({ lane: name }) !== undefined && turning.has(uidOf(name)));
+  }
+
   function close(uid: string): void {
     const subscriber = subscribers.get(uid);
     if (subscriber === undefined) return;
@@ -424,6 +455,8 @@ export function createLanes(needs: Needs): Lanes {
     change(subscription) {
       const subscriber = subscribers.get(subscription.value.uid);
       if (subscriber === undefined) return;
+      // While it is set back, the new pass begins with what it was changed to meanwhile.
+      if (turning.has(subscriber.uid)) return void turning.set(subscriber.uid, subscription);
       const wasPaused = subscriber.versioned.value.state === 'paused';
       match.remove(subscriber.indexed);
       subscriber.configure(subscription);
@@ -437,21 +470,17 @@ export function createLanes(needs: Needs): Lanes {
     async rewind(subscription, cursors) {
       const subscriber = subscribers.get(subscription.value.uid);
       if (subscriber === undefined) return;
-      const old = subscriber.liveName;
-      // Also passes of before the log changed that still work off what they had parked.
-      const former = [...subscriber.lanes.values()].filter(({ name }) => passOf({ lane: name }) !== undefined);
+      turning.set(subscriber.uid, undefined);
       match.remove(subscriber.indexed);
-      await Promise.all(former.map((lane) => lane.retire()));
-      for (const lane of former) {
-        lane.end();
-        subscriber.lanes.delete(laneKey(lane.name, lane.shard));
-      }
+      const names = await endPasses(subscriber);
       const all = await withOtherShards(subscription, cursors);
+      const newest = turning.get(subscriber.uid) ?? subscription;
+      turning.delete(subscriber.uid);
       if (stopped || subscribers.get(subscriber.uid) !== subscriber) return;
-      subscriber.configure(subscription);
-      const lane = liveName(subscription.value);
+      subscriber.configure(newest);
+      const lane = liveName(newest.value);
       for (const [shard, cursor] of all) if (!cursors.has(shard)) recorder.add({ lane: { lane, shard, cursor } });
-      for (const name of new Set([old, ...former.map((one) => one.name)])) recorder.add({ dropLane: name });
+      for (const name of names) recorder.add({ dropLane: name });
       match.add(subscriber.indexed);
       beginAt(subscriber, all);
     },
@@ -461,8 +490,10 @@ export function createLanes(needs: Needs): Lanes {
       runs.set(run.id, run);
       const name = runName(subscriber.uid, run.id);
       for (const [shard, { after, until }] of Object.entries(run.value.spans)) {
-        const lane = make(subscriber, name, shard, { until });
-        void load(subscriber, lane, { log: log.identity, position: after, timeMs: 0, idHash: '' }, false);
+        const cursor = { log: log.identity, position: after, timeMs: 0, idHash: '' };
+        // As long as it has rows, a restart knows that it was running: should it be cancelled, what it parked goes too.
+        recorder.add({ lane: { lane: name, shard, cursor } });
+        void load(subscriber, make(subscriber, name, shard, { until }), cursor, true);
       }
     },
     async endRun(run) {
@@ -471,26 +502,34 @@ export function createLanes(needs: Needs): Lanes {
       if (subscriber === undefined) return;
       const name = runName(subscriber.uid, run.id);
       const its = [...subscriber.lanes.values()].filter((lane) => lane.name === name);
+      cancelling.add(name);
       await Promise.all(its.map((lane) => lane.retire()));
       for (const lane of its) {
         lane.end();
         subscriber.lanes.delete(laneKey(name, lane.shard));
       }
       recorder.add({ dropLane: name });
+      cancelling.delete(name);
     },
+    isEnding,
     drain(uid, name, shard) {
       const subscriber = subscribers.get(uid);
-      if (subscriber === undefined || !tails.has(shard)) return undefined;
+      const tail = tails.get(shard);
+      if (subscriber === undefined || tail === undefined || isEnding(name)) return undefined;
       const there = subscriber.lanes.get(laneKey(name, shard));
       if (there !== undefined) return there;
-      const lane = make(subscriber, name, shard, name === subscriber.liveName ? 'live' : 'drain');
-      lane.start();
+      const isLive = name === subscriber.liveName;
+      const lane = make(subscriber, name, shard, isLive ? 'live' : 'drain');
+      // While the tail still reads what may have been worked before the restart, only the ledger knows what was.
+      if (isLive && tail.end.position < (gapEnds.get(shard) ?? ''))
+        void load(subscriber, lane, cursorAt(tail.end, log.identity), false);
+      else lane.start();
       return lane;
     },
     async cursorsAt(timeMs) {
       await discover();
       const cursors = new Map<string, Cursor>();
-      for (const shard of log.shards()) {
+      for (const shard of tails.keys()) {
         cursors.set(
           shard,
           timeMs === 'end' ? await cursorAtEnd(shard) : await cursorOfTime(log, shard, timeMs === 'start' ? 0 : timeMs),
@@ -508,7 +547,11 @@ export function createLanes(needs: Needs): Lanes {
       for (const catchUp of catchUps.values()) catchUp.stop();
       await Promise.all([...subscribers.values()].flatMap(({ lanes }) => [...lanes.values()].map((lane) => lane.retire())));
       checkpoint.writeAll();
-      await recorder.settled();
+      // A ledger that can't be written, its disk being full for instance, must not keep the process.
+      const tooLong = Promise.withResolvers<void>();
+      const timer = clock.after(limits.drainMs, tooLong.resolve);
+      await Promise.race([recorder.settled(), tooLong.promise]);
+      timer.cancel();
       stopAll();
     },
     abandon: stopAll,

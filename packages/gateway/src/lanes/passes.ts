@@ -4,7 +4,7 @@
  * for passes the ledger knows of: one that a backup has never heard of begins where it was to begin.
  */
 import type { Recorder } from '../flow/record.ts';
-import type { Subscription } from '../ports/directory.ts';
+import type { Directory, Subscription, Versioned } from '../ports/directory.ts';
 import type { Cursor, LaneRow } from '../ports/ledger.ts';
 import { liveName } from './subscriber.ts';
 
@@ -31,6 +31,23 @@ export function addPass(
   const lane = liveName(value);
   for (const [shard, cursor] of cursors) recorder.add({ lane: { lane, shard, cursor } });
   recorder.add({ lane: { lane, shard: NO_SHARD, cursor: { log: '', position: '', timeMs: 0, idHash: '' } } });
+}
+
+/** Stores a subscription's next pass. Where the answer was lost, looks whether it was stored: its rows are written only once. */
+export async function storePass(
+  directory: Directory,
+  { environment, id, version }: Versioned<Subscription>,
+  value: Subscription,
+): Promise<Versioned<Subscription>> {
+  try {
+    return await directory.put('subscription', environment, id, value, version);
+  } catch (error) {
+    const stored = await directory.get('subscription', environment, id);
+    const isOurs =
+      stored?.value.uid === value.uid && stored.value.pass === value.pass && stored.value.beginsMs === value.beginsMs;
+    if (stored === undefined || !isOurs) throw error;
+    return stored;
+  }
 }
 
 /** The pass a lane row is of; undefined for a run's. */

@@ -1,9 +1,9 @@
 /** Recovery through the gateway: another process over the same stores, over a changed log, over an older ledger. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import { createMemoryLedger } from '@millrace/memory/ledger';
 import { createMemoryLog } from '@millrace/memory/log';
-import { handWorld, settle } from '../../test/clock.ts';
+import { draftOf, handWorld, settle } from '../../test/clock.ts';
 import type { Commit, Ledger } from '../ports/ledger.ts';
 
 /** Keeps what is committed, so that a ledger of an earlier moment can be made again, as from a backup. */
@@ -292,4 +292,114 @@ test('a ledger that can not be read at the start is asked until it can, and then
   await settle();
   assert.deepEqual(world.fresh(), ['1']);
   assert.ok(world.notices.some(({ kind }) => kind === 'ledger_failing'));
+});
+
+test('where retention took the newest events, restarts repeat nothing and raise no alarm', async (t) => {
+  const world = await handWorld(t, { topics: { 'short.lived': { retentionMs: 60_000 } } });
+  await world.subscribe('s');
+  await world.publish('1', '2');
+  await world.clock.advance(3_000);
+  await world.gateway.publish({
+    environment: 'default',
+    app: 'shop',
+    events: [{ ...draftOf('short'), type: 'short.lived' }],
+  });
+  await world.clock.advance(200_000);
+  world.fresh();
+  let restarts = 0;
+  for (const how of ['stop', 'stop', 'abandon', 'stop'] as const) {
+    await world.restart(how);
+    await world.subscribe(`other-${restarts++}`);
+    await world.clock.advance(3_000);
+  }
+  world.clock.jump(30 * 86_400_000);
+  for (const how of ['stop', 'stop', 'abandon'] as const) {
+    await world.restart(how);
+    await world.clock.advance(3_000);
+  }
+  assert.deepEqual(world.fresh(), []);
+  assert.ok(!world.notices.some(({ kind }) => kind === 'log_changed'));
+  await world.publish('3');
+  assert.ok(world.fresh().includes('3'));
+});
+
+test('begun at a time that was still to come, it is owed what came from its creation on', async (t) => {
+  const world = await handWorld(t);
+  await world.publish('0');
+  await world.subscribe('s', { from: { timeMs: world.clock.now() + 300_000 } });
+  await world.clock.advance(60_000);
+  world.sender.script = () => undefined;
+  await world.publish('1');
+  world.fresh();
+  world.sender.script = () => 200;
+  await world.restart('abandon', { ledger: createMemoryLedger() });
+  await world.clock.advance(3_000);
+  assert.ok(world.fresh().includes('1'));
+});
+
+test('what is parked on a shard the log does not have waits, and the rest runs', async (t) => {
+  const world = await handWorld(t);
+  await world.restart('stop', { log: createMemoryLog({ now: world.clock.now, shards: 2 }) });
+  await world.subscribe('s', { retry: { schedule: ['1m'], jitter: 0 } });
+  world.sender.script = () => 500;
+  await world.publish('a/1', 'b/1', 'c/1', 'd/1');
+  await world.clock.advance(3_000);
+  world.sender.script = () => 200;
+  await world.restart('stop', { log: createMemoryLog({ now: world.clock.now }) });
+  await world.clock.advance(100_000);
+  world.fresh();
+  await world.publish('2');
+  assert.deepEqual(world.fresh(), ['2']);
+  assert.ok((await world.gateway.health('default', 's')).parked > 0);
+});
+
+/** A gateway after a crash, with event x dead and 1 and 2 delivered but not yet passed by a cursor. */
+async function withDeadLetter(t: TestContext) {
+  const world = await handWorld(t);
+  await world.subscribe('s', { retry: { schedule: [] } });
+  world.sender.script = ({ event }) => (event === 'x' ? 400 : 200);
+  await world.publish('x');
+  await world.clock.advance(3_000);
+  await world.publish('1', '2');
+  world.fresh();
+  world.sender.script = () => 200;
+  const gate = Promise.withResolvers<void>();
+  return {
+    world,
+    gate,
+    async redrive() {
+      const [letter] = await world.gateway.deadLetters.list('default', 's', { limit: 1 });
+      await world.gateway.deadLetters.redrive('default', 's', letter?.id ?? '');
+      await settle();
+      gate.resolve();
+      await world.clock.advance(3_000);
+    },
+  };
+}
+
+test('a redrive before the tail has read the gap of a crash does not repeat what stands there', async (t) => {
+  const { world, gate, redrive } = await withDeadLetter(t);
+  const { read } = world.log;
+  world.log.read = async (request) => {
+    await gate.promise;
+    return read(request);
+  };
+  await world.restart('abandon');
+  await redrive();
+  assert.deepEqual(world.fresh(), ['x']);
+});
+
+test('a redrive while its lane is still asking the ledger is counted once', async (t) => {
+  const { world, gate, redrive } = await withDeadLetter(t);
+  const { handledAfter } = world.ledger;
+  world.ledger.handledAfter = async (...place) => {
+    await gate.promise;
+    return handledAfter(...place);
+  };
+  await world.restart('abandon');
+  await redrive();
+  assert.deepEqual(world.fresh(), ['x']);
+  await world.gateway.replays.rewind('default', 's', 'latest');
+  const { parked, parkedBytes } = await world.gateway.health('default', 's');
+  assert.deepEqual([parked, parkedBytes], [0, 0]);
 });

@@ -14,11 +14,11 @@ import type { Log, Position } from '../ports/log.ts';
 import { addPass, knownPasses, passOf, writePass } from './passes.ts';
 import { laneKey, liveName, runName, type Subscriber, uidOf } from './subscriber.ts';
 import type { Place } from './tail.ts';
-import { changedShards, cursorOfTime, isSame } from './trust.ts';
+import { changedShards, cursorOfTime, HIGH_WATER, isSame } from './trust.ts';
 
 export interface Recovery {
   /** Per shard: where the tail begins, and the end at the time of the recovery. */
-  readonly places: ReadonlyMap<string, { readonly from: Place; readonly end: Position }>;
+  readonly places: ReadonlyMap<string, Beginning>;
   readonly lanes: readonly RecoveredLane[];
   /** Replays over a log that is not there any more: their spans mean other events now, so they can't go on. */
   readonly lostRuns: readonly Versioned<Run>[];
@@ -30,6 +30,13 @@ export interface Recovery {
     readonly held: number;
     readonly deadLetters: number;
   }[];
+}
+
+interface Beginning {
+  readonly from: Place;
+  readonly end: Position;
+  /** Whether `from` has the exact time of its event. */
+  readonly isExact: boolean;
 }
 
 export interface RecoveredLane {
@@ -74,13 +81,15 @@ export async function recover(needs: Needs): Promise<Recovery> {
     if (!moved.has(subscriber.uid) && isMoved(log, known, subscriber)) await moveToNewLog(needs, known, subscriber, add);
     else if (!knows(known, subscriber)) await beginAgain(needs, known, subscriber, add);
   }
-  const places = new Map<string, { from: Place; end: Position }>();
+  const places = new Map<string, Beginning>();
   for (const shard of log.shards()) places.set(shard, await recoverShard(needs, known, shard, add));
   const lostRuns = [...runs.values()].filter(
     ({ value }) => value.log !== log.identity || Object.keys(value.spans).some((shard) => known.changed.has(shard)),
   );
   for (const run of runs.values()) if (!lostRuns.includes(run)) recoverRun(needs, known, run, add);
   for (const { lane: name, shard } of known.open.values()) {
+    // What is parked on a shard that the log does not have waits in the ledger until it does.
+    if (!places.has(shard)) continue;
     const subscriber = subscribers.get(uidOf(name));
     const cursor = { log: log.identity, position: '', timeMs: 0, idHash: '' };
     if (subscriber !== undefined) add({ subscriber, name, shard, kind: 'drain', cursor, hasRow: false });
@@ -199,11 +208,13 @@ async function beginAgain({ log, recorder }: Needs, known: Known, subscriber: Su
   for (const [shard, cursor] of cursors) add({ subscriber, name, shard, kind: 'live', cursor, hasRow: true });
 }
 
-async function recoverShard(needs: Needs, known: Known, shard: string, add: Add): Promise<{ from: Place; end: Position }> {
+async function recoverShard(needs: Needs, known: Known, shard: string, add: Add): Promise<Beginning> {
   const { log, subscribers } = needs;
   const { last, end } = await log.bounds(shard);
-  let from: Place = { position: end, timeMs: last?.timeMs ?? 0 };
-  if (last?.position === end) from = (await log.fetch(shard, end)) ?? from;
+  const record = last?.position === end ? await log.fetch(shard, end) : undefined;
+  const seen = known.slots.get(laneKey(String(HIGH_WATER), shard))?.cursor;
+  const exact = record ?? (known.changed.has(shard) ? undefined : seen);
+  let from: Place = exact ?? { position: end, timeMs: last?.timeMs ?? 0 };
   for (const subscriber of subscribers.values()) {
     if (!knows(known, subscriber)) continue;
     const { value } = subscriber.versioned;
@@ -219,7 +230,7 @@ async function recoverShard(needs: Needs, known: Known, shard: string, add: Add)
     const cursor = stored?.cursor ?? (await owedCursor(log, known, subscriber, shard));
     add({ subscriber, name, shard, kind: 'live', cursor, hasRow: stored?.by === 'row' });
   }
-  return { from, end };
+  return { from, end, isExact: exact !== undefined };
 }
 
 function recoverRun({ log, subscribers }: Needs, known: Known, run: Versioned<Run>, add: Add): void {
@@ -227,6 +238,7 @@ function recoverRun({ log, subscribers }: Needs, known: Known, run: Versioned<Ru
   if (subscriber === undefined) return;
   const name = runName(subscriber.uid, run.id);
   for (const [shard, { after, until }] of Object.entries(run.value.spans)) {
+    if (!log.shards().includes(shard)) continue;
     const row = known.rows.get(laneKey(name, shard));
     const cursor = row?.cursor ?? { log: log.identity, position: after, timeMs: 0, idHash: '' };
     add({ subscriber, name, shard, kind: { until }, cursor, hasRow: row !== undefined });

@@ -106,7 +106,10 @@ export function createRows({ lane, shard, counts, now, onCount }: Needs): Rows {
       return held;
     },
     recover(had) {
-      ({ parked, parkedBytes, held } = had);
+      // Added: a redrive may have come while the ledger was asked.
+      parked += had.parked;
+      parkedBytes += had.parkedBytes;
+      held += had.held;
     },
     count,
     countHeld,

@@ -22,12 +22,13 @@ export async function cursorOfTime(log: Log, shard: string, timeMs: number): Pro
 export async function changedShards(log: Log, rows: readonly LaneRow[], slots: readonly SlotRow[]): Promise<Set<string>> {
   const changed = new Set<string>();
   const asked = new Set<string>();
+  const shards = new Set(log.shards());
   for (const { slot, shard, cursor } of slots)
-    if (slot === HIGH_WATER && !(await isStillThere(log, shard, cursor))) changed.add(shard);
+    if (slot === HIGH_WATER && shards.has(shard) && !(await isStillThere(log, shard, cursor))) changed.add(shard);
   // Lane rows too: a new subscription begins at the end of the log, which the tail may not have read yet.
   for (const { shard, cursor } of rows) {
     const question = `${shard}\n${cursor.log}\n${cursor.position}\n${cursor.idHash}`;
-    if (shard === NO_SHARD || changed.has(shard) || asked.has(question)) continue;
+    if (shard === NO_SHARD || !shards.has(shard) || changed.has(shard) || asked.has(question)) continue;
     asked.add(question);
     if (!(await isTrusted(log, shard, cursor))) changed.add(shard);
   }

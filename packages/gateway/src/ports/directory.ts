@@ -118,7 +118,7 @@ export interface SubscriptionBounds {
 export interface Webhook {
   readonly url: string;
   readonly signature: 'standard' | 'simple';
-  /** Newest first, sealed (see secrets.ts); an older one stays until its `untilMs`. */
+  /** Newest first, sealed (see vault.ts); an older one stays until its `untilMs`. */
   readonly secrets: readonly { readonly sealed: string; readonly untilMs?: number }[];
   readonly timeoutMs: number;
   /** `data`: the payload as it is, attributes in ce- headers. `event`: the CloudEvent as JSON. */
