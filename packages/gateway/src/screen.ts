@@ -1,6 +1,5 @@
 /** What a person, or with `--json` a program, reads of a running gateway. All wording is here. */
 import type { WriteStream } from 'node:tty';
-import { formatDuration } from '@millrace/core/duration';
 import { Problem } from '@millrace/core/problem';
 import type { Notice } from './api.ts';
 import { curlLine } from './http/curl.ts';
@@ -85,7 +84,7 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
         ? ''
         : notice.kind === 'dead'
           ? red('  dead letter')
-          : `  try ${n + 1} in ${formatDuration(Math.round((nextMs ?? 0) / 1_000) * 1_000)}`;
+          : `  try ${n + 1} in ${waitOf(nextMs ?? 0)}`;
     const verified = verdict === undefined ? '' : verdict === 'verified' ? '  signature verified' : red(`  ${verdict}`);
     return `  ${dim(clockTime())}  ${topic}  ${dim(eventId)}  → ${subscription}  ${notice.kind === 'delivered' ? answer : red(answer)}  ${durationMs.toFixed(1)} ms${verified}${next}`;
   }
@@ -161,6 +160,15 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
       if (json) tell('stopped', {});
     },
   };
+}
+
+/** To two units: 250 ms, 45s, 4m43s, 9h58m. */
+function waitOf(ms: number): string {
+  if (ms < 1_000) return `${Math.round(ms)} ms`;
+  const seconds = Math.round(ms / 1_000);
+  if (seconds < 60) return `${seconds}s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60 ? `${minutes}m${seconds % 60}s` : `${Math.floor(minutes / 60)}h${minutes % 60}m`;
 }
 
 function clockTime(): string {

@@ -98,15 +98,18 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
       const known = lanes.named(lane);
       if (known !== undefined) touched.lanes.add(known);
     }
-    for (const id of commit.unbury ?? []) unbury(id, touched);
+    for (const id of commit.unbury ?? []) unbury(id, commit, touched);
   }
 
-  function unbury(id: string, touched: Building): void {
+  /** Redriven where the same commit parks it again, as one letter may be redriven, come again, and be discarded. */
+  function unbury(id: string, { park: rows = [] }: Commit, touched: Building): void {
     const known = letters.get(id);
     letters.delete(id);
     if (known?.delivery === undefined) return;
     known.delivery.dead = undefined;
-    if (asked.discards.has(id)) known.delivery.discarded = true;
+    const { lane, shard, position } = known.letter;
+    const isRedriven = rows.some((row) => row.lane === lane && row.shard === shard && row.position === position);
+    if (!isRedriven && asked.discards.has(id)) known.delivery.discarded = true;
     else
       Object.assign(known.delivery, {
         redriving: true,

@@ -249,7 +249,9 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
         )
           continue;
         const delivery = lane.deliveries.get(fact);
-        if (delivery?.delivered || delivery?.dead || delivery?.discarded || isCovered(lane, fact)) continue;
+        // What a person redrives just then was dead.
+        if (delivery?.delivered || delivery?.dead || delivery?.redriving || delivery?.discarded || isCovered(lane, fact))
+          continue;
         verdict.broken(
           'P2',
           'a run is done when each of its events is delivered or dead-lettered',

@@ -117,6 +117,15 @@ describe('the door', { timeout: 30_000 }, () => {
     assert.equal((await ask(`GET /v1/topics/${'x'.repeat(700)}`)).status, 404);
   });
 
+  test('says so too of a body that can not be read: there is nothing that would read it', async (t) => {
+    const { ask, errors } = await world(t);
+    for (const body of ['', '{"a":', '{"__proto__":1}']) {
+      const answer = await ask('POST /v1/nothing', { body, headers: { 'content-type': 'application/json' }, key: '' });
+      assert.deepEqual([answer.status, answer.json.code], [404, 'not_found'], body);
+    }
+    assert.deepEqual(errors, []);
+  });
+
   test('answers an error nobody expected without its text, and passes it on', async (t) => {
     const { ask, ledger, errors } = await world(t);
     await ask('PUT /v1/subscriptions/s', { json: { topics: ['>'], deliver: { webhook: { url: 'http://127.0.0.1:9' } } } });

@@ -101,6 +101,8 @@ export async function createApp(needs: HttpNeeds): Promise<FastifyInstance> {
   });
   app.addHook('onClose', () => access.stop());
   const taken = watchRoutes(app);
+  // Also where there is nothing: a body that can't be read must not stand before saying so.
+  takeAnyBody(app);
 
   const all: RouteNeeds = { ...needs, access };
   const publish = createPublish({ ...all, limits: LIMITS });

@@ -104,6 +104,16 @@ describe('POST /v1/events', { timeout: 30_000 }, () => {
     );
   });
 
+  test('a batch of which nothing is stored has the status of its first problem', async (t) => {
+    const { world } = await delivering(t);
+    const answer = await world.ask('POST /v1/events', { json: [{ type: 'orders.lost' }, 5] });
+    assert.equal(answer.status, 404);
+    assert.deepEqual(
+      answer.json.results.map(({ problem }: { problem: { code: string } }) => problem.code),
+      ['unknown_topic', 'invalid_event'],
+    );
+  });
+
   test('an idempotency key appends once, and refuses other content', async (t) => {
     const { world } = await delivering(t);
     const ask = (id: number) =>

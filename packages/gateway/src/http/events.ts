@@ -20,7 +20,7 @@ export function eventRoutes(app: FastifyInstance, { publish }: { readonly publis
     if (events.length === 0) throw new Problem('invalid_event', 'a batch has at least one event', { pointer: '' });
     const published = await publish(request.caller, events, idempotencyKeyOf(request));
     if (!batch) return answerOne(reply, published[0] as Published);
-    return reply.code(202).send({ results: published.map(resultOf) });
+    return reply.code(statusOf(published)).send({ results: published.map(resultOf) });
   });
 
   app.post<{ Params: { topic: string } }>('/v1/topics/:topic/events', { config }, async (request, reply) => {
@@ -76,6 +76,13 @@ function refuseLines(request: FastifyRequest): void {
   throw new Problem('not_available_yet', 'events as NDJSON are planned and not available yet', {
     advice: 'Send a JSON list of up to 1,000 events.',
   });
+}
+
+/** Of a batch: 202 where at least one event is stored; its results name those that are not. */
+function statusOf(published: readonly Published[]): number {
+  const [first] = published;
+  const isStored = published.some(({ status }) => status !== 'refused');
+  return isStored || first?.status !== 'refused' ? 202 : first.problem.status;
 }
 
 function answerOne(reply: FastifyReply, published: Published): FastifyReply {
