@@ -299,14 +299,12 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'slots are written while a pass begins',
     file: LANES,
-    from: 1055,
     find: 'beginning: holdSlots,',
     replace: 'beginning: (work) => work(),',
   },
   {
     name: 'a replay does not wait for the tail',
     file: LANES,
-    from: 1377,
     find: '          pumpRuns(shard);\n',
     replace: '',
   },
@@ -319,7 +317,6 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a second wait for a lane makes the first wait for ever',
     file: LANE,
-    from: 507,
     find: 'retiring ??= Promise.withResolvers();',
     replace: 'retiring = Promise.withResolvers();',
   },

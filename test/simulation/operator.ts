@@ -12,6 +12,10 @@ export interface Operator {
   stop(): void;
   /** Whoever waited for the process that ended waits no longer. */
   crashed(): void;
+  /** Sets some subscription back, just as something else is about to happen. */
+  rewindSome(): void;
+  /** Asks for everybody's health, which has new shards discovered. */
+  lookAtAll(): void;
   /** Resumes what is paused, redrives or discards what is dead, until nothing is left to do. */
   healOnce(): void;
 }
@@ -34,6 +38,7 @@ const EXPECTED = new Set([
   'not_found',
   'already_exists',
   'conflict',
+  'in_flight',
   'version_mismatch',
   'not_redrivable',
   'log_unavailable',
@@ -211,6 +216,13 @@ export function createOperator({ world, scenario, invariants, situations, gatewa
     crashed() {
       life += 1;
       busy.clear();
+    },
+    rewindSome() {
+      const there = names.filter(isThere);
+      if (there.length > 0) rewind(random.pick(there));
+    },
+    lookAtAll() {
+      for (const name of names) if (isThere(name)) look(name);
     },
     healOnce() {
       for (const name of names) {

@@ -78,6 +78,8 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
     onGhost,
   });
   const workload = createWorkload({ world, scenario, invariants, gateway, dedupeWindowMs: limits.dedupeWindowMs });
+  /** What happens just before something else: of its own, so that all else stays as it is. */
+  const hurried = world.random.fork('hurried');
   const operator = createOperator({ world, scenario, invariants, situations, gateway });
 
   function launch(): void {
@@ -173,11 +175,24 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
     world.trace.note(plan.graceful ? 'stop' : 'crash');
     const dying = process;
     if (dying !== undefined) {
-      if (plan.graceful && up) await stopInOrder(dying);
+      if (plan.graceful && up) {
+        if (hurried.chance(0.5)) await rewindUnderWay();
+        await stopInOrder(dying);
+      }
       await kill(dying);
     }
     await befall(plan);
     world.at(plan.downMs, 'launch', launch);
+  }
+
+  /** A stop must find what waits for deliveries waiting. */
+  async function rewindUnderWay(): Promise<void> {
+    operator.rewindSome();
+    for (let steps = hurried.int(0, 20); steps > 0 && !isBroken(); steps--) {
+      await world.step();
+      invariants.stepped();
+    }
+    situations.count('rewindAtStop');
   }
 
   async function stopInOrder(stopping: Process): Promise<void> {
@@ -215,9 +230,13 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
 
   function unsettle(): void {
     if (scenario.lateShard) {
-      world.at(random.between(1_500, 5_000), 'shard discovered', () => {
-        hidden = new Set();
-        situations.count('lateShard');
+      world.at(random.between(1_500, 5_000), 'rewind', () => {
+        if (hurried.chance(0.5) && up) operator.rewindSome();
+        world.at(hurried.between(0, 30), 'shard discovered', () => {
+          hidden = new Set();
+          situations.count('lateShard');
+          if (up) operator.lookAtAll();
+        });
       });
     }
     const trouble = (): void => {

@@ -14,6 +14,7 @@ export const SITUATIONS = {
   replayElsewhere: 'a replay sends to another target',
   runDone: 'a replay comes to its end',
   rewind: 'a live lane is set back',
+  rewindAtStop: 'the process is told to stop while a lane is being set back',
   redrive: 'a dead letter is redriven',
   discard: 'a dead letter is discarded',
   keyReleased: 'a key goes on after a dead letter',
