@@ -299,6 +299,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'slots are written while a pass begins',
     file: LANES,
+    from: 564,
     find: 'beginning: holdSlots,',
     replace: 'beginning: (work) => work(),',
   },

@@ -25,7 +25,7 @@ export interface Beginning {
   readonly ends: ReadonlyMap<string, Position>;
   /** As `ends`, when it was asked for: nothing up to there may come. */
   readonly endsWhenAsked: ReadonlyMap<string, Position>;
-  /** Shards that were not discovered then: entered by time. */
+  /** Shards that were not discovered then, or when it was asked for: entered by time. */
   readonly hidden: ReadonlySet<string>;
 }
 
@@ -82,7 +82,10 @@ export function createSubscriptions(facts: Facts, hidden: () => ReadonlySet<stri
   const all: SubscriptionFact[] = [];
   const runs: RunFact[] = [];
   const hosts = new Map<string, { readonly subscription: SubscriptionFact; readonly run?: RunFact }>();
-  const expected = new Map<string, { readonly from: From; readonly ends: ReadonlyMap<string, Position> }>();
+  const expected = new Map<
+    string,
+    { readonly from: From; readonly ends: ReadonlyMap<string, Position>; readonly hidden: ReadonlySet<string> }
+  >();
   const verdicts = new Map<Subscription, Map<number, boolean>>();
 
   const byUid = (uid: string): SubscriptionFact | undefined => all.find((one) => one.uid === uid);
@@ -102,7 +105,7 @@ export function createSubscriptions(facts: Facts, hidden: () => ReadonlySet<stri
       wallMs,
       generation: facts.generation,
       ends,
-      hidden: new Set(hidden()),
+      hidden: new Set([...(asked?.hidden ?? []), ...hidden()]),
     };
   }
 
@@ -180,7 +183,8 @@ export function createSubscriptions(facts: Facts, hidden: () => ReadonlySet<stri
     byUid,
     byName,
     byHost: (host) => hosts.get(host),
-    expect: (environment, id, from) => void expected.set(`${environment} ${id}`, { from, ends: endsNow() }),
+    expect: (environment, id, from) =>
+      void expected.set(`${environment} ${id}`, { from, ends: endsNow(), hidden: new Set(hidden()) }),
     changed(change, { monotonicMs, wallMs }) {
       if (change.kind === 'subscription')
         subscriptionChanged(change.environment, change.id, change.now?.value, monotonicMs, wallMs);
