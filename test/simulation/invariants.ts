@@ -174,7 +174,7 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
       countLosses(touched);
     },
     configured(change) {
-      subscriptions.changed(change, { monotonicMs: now(), wallMs: world.now() });
+      subscriptions.changed(change, now());
       if (change.kind !== 'run') return;
       const run = subscriptions.runs.find(({ id }) => id === change.id);
       if (run?.state === 'done') situations.count('runDone');

@@ -299,15 +299,9 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'slots are written while a pass begins',
     file: LANES,
-    from: 564,
+    from: 1281,
     find: 'beginning: holdSlots,',
     replace: 'beginning: (work) => work(),',
-  },
-  {
-    name: 'a replay does not wait for the tail',
-    file: LANES,
-    find: '          pumpRuns(shard);\n',
-    replace: '',
   },
   {
     name: 'after a restart the first of a key by place leads, whoever was sent',

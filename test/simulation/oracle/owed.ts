@@ -76,11 +76,13 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
 
   /** By where the lane began. */
   function isBeyond({ beginning, present }: SubscriptionFact, fact: Fact): boolean {
-    const { from, ends, generation, hidden, wallMs } = beginning;
+    const { from, ends, generation, hidden } = beginning;
     if (hidden.has(fact.shard) && fact.timeMs < present.beginsMs) return false;
-    if (from === 'latest') return fact.generation > generation || fact.position > (ends.get(fact.shard) ?? '');
+    // What came after it, also where the time it begins at was still to come.
+    const isLater = fact.generation > generation || fact.position > (ends.get(fact.shard) ?? '');
+    if (isLater || from === 'latest') return isLater;
     if (fact.bornMs <= beginning.madeMs && retention.expired(fact)) return false;
-    return from === 'earliest' || fact.timeMs >= Math.min(from.timeMs, wallMs);
+    return from === 'earliest' || fact.timeMs >= from.timeMs;
   }
 
   function isInSpan({ value, generation }: RunFact, fact: Fact): boolean {

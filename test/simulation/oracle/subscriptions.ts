@@ -18,8 +18,6 @@ export interface Version {
 export interface Beginning {
   readonly from: From;
   readonly madeMs: number;
-  /** Wall time. */
-  readonly wallMs: number;
   /** Generation of the log, and its ends then. */
   readonly generation: number;
   readonly ends: ReadonlyMap<string, Position>;
@@ -65,7 +63,7 @@ export interface Subscriptions {
   byHost(host: string): { readonly subscription: SubscriptionFact; readonly run?: RunFact } | undefined;
   /** The host of an endpoint belongs to whoever was first told to use it. */
   expect(environment: string, id: string, from: From): void;
-  changed(change: Change, now: { readonly monotonicMs: number; readonly wallMs: number }): void;
+  changed(change: Change, nowMs: number): void;
   /** What was changed by name is answered, or nobody can act on what was before any more. */
   settled(nowMs: number, environment?: string, id?: string): void;
   /** Nobody waits for an answer any more. */
@@ -94,7 +92,7 @@ export function createSubscriptions(facts: Facts, hidden: () => ReadonlySet<stri
 
   const endsNow = (): ReadonlyMap<string, Position> => new Map(facts.shards().map((shard) => [shard, facts.end(shard)]));
 
-  function beginning(name: string, madeMs: number, wallMs: number): Beginning {
+  function beginning(name: string, madeMs: number): Beginning {
     const asked = expected.get(name);
     expected.delete(name);
     const ends = endsNow();
@@ -102,28 +100,21 @@ export function createSubscriptions(facts: Facts, hidden: () => ReadonlySet<stri
       from: asked?.from ?? 'latest',
       endsWhenAsked: asked?.ends ?? ends,
       madeMs,
-      wallMs,
       generation: facts.generation,
       ends,
       hidden: new Set([...(asked?.hidden ?? []), ...hidden()]),
     };
   }
 
-  function subscriptionChanged(
-    environment: string,
-    id: string,
-    value: Subscription | undefined,
-    nowMs: number,
-    wallMs: number,
-  ): void {
+  function subscriptionChanged(environment: string, id: string, value: Subscription | undefined, nowMs: number): void {
     const name = `${environment} ${id}`;
     const before = byName(environment, id);
     if (before !== undefined && value?.uid !== before.uid) before.deleted = true;
     if (value === undefined) return;
-    const known = byUid(value.uid) ?? added(environment, id, value, beginning(name, nowMs, wallMs));
+    const known = byUid(value.uid) ?? added(environment, id, value, beginning(name, nowMs));
     if (value.pass !== known.present.pass) {
       known.carriedOn = !expected.has(name);
-      if (!known.carriedOn) Object.assign(known, { beginning: beginning(name, nowMs, wallMs), beganPass: value.pass });
+      if (!known.carriedOn) Object.assign(known, { beginning: beginning(name, nowMs), beganPass: value.pass });
       known.restored = known.restored && known.carriedOn;
     }
     known.versions.push({ value, fromMs: nowMs, untilMs: Number.POSITIVE_INFINITY });
@@ -185,10 +176,9 @@ export function createSubscriptions(facts: Facts, hidden: () => ReadonlySet<stri
     byHost: (host) => hosts.get(host),
     expect: (environment, id, from) =>
       void expected.set(`${environment} ${id}`, { from, ends: endsNow(), hidden: new Set(hidden()) }),
-    changed(change, { monotonicMs, wallMs }) {
-      if (change.kind === 'subscription')
-        subscriptionChanged(change.environment, change.id, change.now?.value, monotonicMs, wallMs);
-      if (change.kind === 'run') runChanged(change.id, change.now?.value, monotonicMs);
+    changed(change, nowMs) {
+      if (change.kind === 'subscription') subscriptionChanged(change.environment, change.id, change.now?.value, nowMs);
+      if (change.kind === 'run') runChanged(change.id, change.now?.value, nowMs);
     },
     crashed: () => expected.clear(),
     settled(nowMs, environment, id) {
