@@ -43,6 +43,16 @@ export const cursors: Behaviours<OpenedStores> = {
     sameRows(await ledger.lanes(), [laneRow(0)]);
   },
 
+  'keeps the row of a lane on no shard beside those on shards, and forgets it with the lane': async ({ ledger }) => {
+    const nowhere = { lane: LANE, shard: '', cursor: { log: '', position: '', timeMs: 0, idHash: '' } };
+    const rows = [nowhere, laneRow(1), laneRow(2, { lane: OTHER_LANE })];
+    await ledger.commit({ lanes: rows });
+    await ledger.commit({ idle: [{ lane: LANE, shard: SHARD }] });
+    sameRows(await ledger.lanes(), [nowhere, laneRow(2, { lane: OTHER_LANE })]);
+    await ledger.commit({ dropLanes: [LANE] });
+    sameRows(await ledger.lanes(), [laneRow(2, { lane: OTHER_LANE })]);
+  },
+
   'keeps the log a cursor belongs to': async ({ ledger }) => {
     const row = { ...laneRow(1), cursor: { ...cursor(1), log: 'another log, ünï' } };
     await ledger.commit({ lanes: [row] });

@@ -91,7 +91,7 @@ export function deliveryOf(record: LogRecord, { before, key, isHeld, nowMs }: Ta
 }
 
 /** A row of the ledger that held its place behind a head: what else it says is read when its turn comes. */
-export function heldDelivery(position: Position, key: string, nowMs: number): Delivery {
+export function heldDelivery(position: Position, key: string | undefined, nowMs: number): Delivery {
   return {
     position,
     timeMs: 0,
@@ -115,23 +115,7 @@ export function heldDelivery(position: Position, key: string, nowMs: number): De
 
 /** A parked row that comes back; its record is still to be had. */
 export function parkedDelivery(row: ParkedRow, nowMs: number): Delivery {
-  return {
-    position: row.position,
-    timeMs: row.timeMs,
-    size: row.size,
-    idHash: row.idHash,
-    key: row.key,
-    record: undefined,
-    kept: row.kept,
-    attempts: row.attempts,
-    attemptsBefore: row.attemptsBefore,
-    cause: row.cause,
-    dueMs: row.dueMs,
-    row: 'parked',
-    state: 'ready',
-    takenMs: nowMs,
-    startedMs: 0,
-    passed: true,
-    before: undefined,
-  };
+  const { position, key, timeMs, size, idHash, kept, attempts, attemptsBefore, cause, dueMs } = row;
+  const rest = { timeMs, size, idHash, kept, attempts, attemptsBefore, cause, dueMs };
+  return { ...heldDelivery(position, key, nowMs), ...rest, row: 'parked', state: 'ready' };
 }

@@ -13,7 +13,7 @@ export const NO_SHARD = '';
 
 const LIVE_NAME = /^([^.]+)\.p(\d+)$/;
 
-/** The lane rows a new pass starts from. They are durable before the directory knows the pass, the last one last. */
+/** The lane rows a new pass starts from, and last the one that says that the ledger knows it. All durable when resolved. */
 export async function writePass(
   recorder: Recorder,
   value: Pick<Subscription, 'uid' | 'pass'>,
@@ -23,6 +23,7 @@ export async function writePass(
   await recorder.settled();
 }
 
+/** As writePass, without waiting: for a pass that the directory has already. */
 export function addPass(
   recorder: Recorder,
   value: Pick<Subscription, 'uid' | 'pass'>,
@@ -33,7 +34,10 @@ export function addPass(
   recorder.add({ lane: { lane, shard: NO_SHARD, cursor: { log: '', position: '', timeMs: 0, idHash: '' } } });
 }
 
-/** Stores a subscription's next pass. Where the answer was lost, looks whether it was stored: its rows are written only once. */
+/**
+ * Stores a subscription's next pass, whose rows are durable. An answer that was lost is no failure: then it looks whether the
+ * pass is stored, as its caller would otherwise stay on the old one while a restart takes the new one.
+ */
 export async function storePass(
   directory: Directory,
   { environment, id, version }: Versioned<Subscription>,

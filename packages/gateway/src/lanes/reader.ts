@@ -19,7 +19,7 @@ export interface Reader {
   /** Everything up to here was looked at. */
   readonly place: Place;
   readonly position: Position;
-  /** From here on; without a place, caught up. */
+  /** From here on. Without a place the subscription's own lane is caught up, any other begins at the log's start. */
   begin(from?: Place): void;
   /** A record from the tail. True when it was taken. */
   offer(record: LogRecord, before: Place): boolean;
