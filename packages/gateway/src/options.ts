@@ -1,7 +1,11 @@
 /** What was typed: flags, then environment, then defaults. */
 import { parseArgs } from 'node:util';
 
+/** `dev`: on one's own machine; `start`: in production. What follows from it is in the other members. */
+export type Mode = 'dev' | 'start';
+
 export interface StartOptions {
+  readonly mode: Mode;
   readonly host: string;
   readonly port: number;
   /** The port was asked for: another one will not do. */
@@ -11,6 +15,12 @@ export interface StartOptions {
   readonly json: boolean;
   readonly sample: boolean;
   readonly strictTopics: boolean;
+  /** CIDRs and hosts that deliveries may go to although they are not public, as they were written. */
+  readonly allowEgress: readonly string[];
+  /** Members of `Limits` that were set, by name; names and ranges are checked where limits are. */
+  readonly limits: Readonly<Record<string, number>>;
+  /** Who may read /metrics. */
+  readonly metrics: 'loopback' | 'all';
 }
 
 export type Asked = { readonly start: StartOptions } | { readonly print: string } | { readonly refused: string };
@@ -19,7 +29,8 @@ export const DEFAULT_PORT = 4400;
 
 const HELP = `Millrace takes events in once, keeps them, and delivers them as signed webhooks.
 
-  millrace start                        start here, on port ${DEFAULT_PORT}, data in .millrace
+  millrace dev                          try it here, on port ${DEFAULT_PORT}, data in .millrace
+  millrace start                        production: no sample, public endpoints only, topics are declared first
   millrace start --port 8080 --data /var/lib/millrace
   millrace start --json | jq .          one JSON object per line
 
@@ -28,8 +39,13 @@ const HELP = `Millrace takes events in once, keeps them, and delivers them as si
   --data DIRECTORY       MILLRACE_DATA        where everything is kept (default .millrace)
   --durability WORD      MILLRACE_DURABILITY  fsync (default): an accepted event survives a power loss;
                                               relaxed: it survives a crash of the process
-  --no-sample                                 no built-in receiver "echo", no sample event
-  --strict-topics                             refuse events of topics that nobody declared
+  --allow-egress WHAT    MILLRACE_ALLOW_EGRESS  a CIDR or host that deliveries may go to although it is not
+                                              public; repeatable, in the environment with commas
+  --limit NAME=VALUE                          another value for a limit; repeatable
+  --metrics WHO          MILLRACE_METRICS     who may read /metrics: loopback (default) or all
+  --no-sample                                 dev: no built-in receiver "echo", no sample event
+  --strict-topics                             dev: refuse events of topics that nobody declared
+  --auto-topics                               start: an undeclared topic is declared by its first event
   --json                                      NDJSON instead of lines for people
   --version, --help
 `;
@@ -42,6 +58,10 @@ const FLAGS = {
   json: { type: 'boolean' },
   'no-sample': { type: 'boolean' },
   'strict-topics': { type: 'boolean' },
+  'auto-topics': { type: 'boolean' },
+  'allow-egress': { type: 'string', multiple: true },
+  limit: { type: 'string', multiple: true },
+  metrics: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const;
@@ -56,16 +76,19 @@ export function readArguments(argv: readonly string[], environment: NodeJS.Proce
   const { values, positionals } = parsed;
   if (values.version === true) return { print: version };
   if (values.help === true || positionals[0] === 'help') return { print: HELP };
-  if (positionals.length === 0) return { refused: 'Say what to do: "millrace start", or "millrace --help".' };
-  if (positionals[0] !== 'start' || positionals.length > 1)
-    return { refused: `"${positionals.join(' ').slice(0, 80)}" is not known; there is "millrace start". Run "millrace --help".` };
-  return startOptionsOf(values, environment);
+  const [verb, ...more] = positionals;
+  if (verb === undefined) return { refused: 'Say what to do: "millrace dev", "millrace start", or "millrace --help".' };
+  if ((verb !== 'dev' && verb !== 'start') || more.length > 0)
+    return {
+      refused: `"${positionals.join(' ').slice(0, 80)}" is not known; there is "millrace dev" and "millrace start". Run "millrace --help".`,
+    };
+  return startOptionsOf(verb, values, environment);
 }
 
-type Values = { readonly [name in keyof typeof FLAGS]?: string | boolean | undefined };
+type Values = { readonly [name in keyof typeof FLAGS]?: string | boolean | readonly string[] | undefined };
 
-function startOptionsOf(values: Values, environment: NodeJS.ProcessEnv): Asked {
-  const given = (flag: 'port' | 'host' | 'data' | 'durability'): string | undefined => {
+function startOptionsOf(mode: Mode, values: Values, environment: NodeJS.ProcessEnv): Asked {
+  const given = (flag: 'port' | 'host' | 'data' | 'durability' | 'metrics'): string | undefined => {
     const text = (values[flag] as string | undefined) ?? environment[`MILLRACE_${flag.toUpperCase()}`];
     return text === '' ? undefined : text;
   };
@@ -75,16 +98,34 @@ function startOptionsOf(values: Values, environment: NodeJS.ProcessEnv): Asked {
     return { refused: `"${port.slice(0, 40)}" is no port: a number from 0 to 65535.` };
   if (durability !== 'fsync' && durability !== 'relaxed')
     return { refused: `"${durability.slice(0, 40)}" is no durability: fsync or relaxed.` };
+  const metrics = given('metrics') ?? 'loopback';
+  if (metrics !== 'loopback' && metrics !== 'all')
+    return { refused: `"${metrics.slice(0, 40)}" is no reader of /metrics: loopback or all.` };
+  const limits: Record<string, number> = {};
+  for (const text of (values.limit ?? []) as readonly string[]) {
+    const [, name, value] = /^([a-zA-Z]+)=(\d{1,15})$/.exec(text) ?? [];
+    if (name === undefined)
+      return { refused: `"${text.slice(0, 40)}" is no limit: write --limit name=value, the value a whole number.` };
+    limits[name] = Number(value);
+  }
   return {
     start: {
+      mode,
       host: given('host') ?? '127.0.0.1',
       port: port === undefined ? DEFAULT_PORT : Number(port),
       portChosen: port !== undefined,
       data: given('data') ?? '.millrace',
       durability,
       json: values.json === true,
-      sample: values['no-sample'] !== true,
-      strictTopics: values['strict-topics'] === true,
+      sample: mode === 'dev' && values['no-sample'] !== true,
+      strictTopics: mode === 'dev' ? values['strict-topics'] === true : values['auto-topics'] !== true,
+      allowEgress: (
+        (values['allow-egress'] as readonly string[] | undefined) ?? (environment['MILLRACE_ALLOW_EGRESS'] ?? '').split(',')
+      )
+        .map((text) => text.trim())
+        .filter((text) => text !== ''),
+      limits,
+      metrics,
     },
   };
 }

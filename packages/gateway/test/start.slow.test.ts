@@ -11,7 +11,7 @@ import { Webhook } from 'standardwebhooks';
 import { ready, startProcess, temporary } from './process.ts';
 import { listen, receiver } from './receivers.ts';
 
-const start = (data: string, ...more: readonly string[]): string[] => ['start', '--port', '0', '--data', data, '--json', ...more];
+const start = (data: string, ...more: readonly string[]): string[] => ['dev', '--port', '0', '--data', data, '--json', ...more];
 
 describe('millrace start', { timeout: 120_000 }, () => {
   test('the first minute: ready, a sample delivered and verified, and a curl line that works when pasted', async (t) => {
@@ -31,7 +31,7 @@ describe('millrace start', { timeout: 120_000 }, () => {
   });
 
   test('people read lines, without colour where nobody looks', async (t) => {
-    const running = startProcess(t, ['start', '--port', '0', '--data', temporary(t)]);
+    const running = startProcess(t, ['dev', '--port', '0', '--data', temporary(t)]);
     const text = await running.text('signature verified');
     assert.match(text, /millrace \d+\.\d+\.\d+ {2}ready in \d+\.\d s/);
     assert.match(text, /Address {3}http:\/\/127\.0\.0\.1:\d+\n/);
@@ -168,7 +168,7 @@ describe('millrace start can not', { timeout: 120_000 }, () => {
     const blocker = net.createServer().listen(4_400, '127.0.0.1');
     await new Promise((resolve) => blocker.once('listening', resolve).once('error', resolve)); // taken by somebody else is as good
     t.after(() => blocker.close());
-    const running = startProcess(t, ['start', '--no-sample'], { MILLRACE_DATA: temporary(t) });
+    const running = startProcess(t, ['dev', '--no-sample'], { MILLRACE_DATA: temporary(t) });
     assert.match(await running.text('Ctrl-C'), /Address {3}http:\/\/127\.0\.0\.1:44[0-2]\d {2}\(port 4400 is taken\)/);
   });
 
