@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Named, pick, refusal, seeded, vectors } from '../test/vectors.ts';
-import { checkPattern, checkTopic, compileTopics, matchesTopic } from './topic.ts';
+import { checkPattern, checkTopic, compileTopics, coversPattern, matchesTopic } from './topic.ts';
 
 const cases = vectors<{
   names: (Named & { topic: string; valid: boolean })[];
@@ -65,4 +65,27 @@ test('random patterns match as a plain reading of the grammar says', () => {
     const expected = new RegExp(`^${pattern.replaceAll('.', '\\.').replaceAll('*', '[^.]+').replace('>', '.+')}$`).test(topic);
     assert.equal(matchesTopic(pattern, topic), expected, `${pattern} ${topic}`);
   }
+});
+
+test('a pattern covers another where every topic of that one is one of its own', () => {
+  const cases: [string, string, boolean][] = [
+    ['>', 'a', true],
+    ['>', '>', true],
+    ['a.>', 'a.b', true],
+    ['a.>', 'a.*.c', true],
+    ['a.>', 'a.>', true],
+    ['a.>', 'a', false],
+    ['a.*', 'a.b', true],
+    ['a.*', 'a.*', true],
+    ['a.*', 'a.>', false],
+    ['a.b', 'a.*', false],
+    ['*.b', 'a.b', true],
+    ['*.b', '*.b', true],
+    ['*.b', '*.*', false],
+    ['a.*.>', 'a.>', false],
+    ['a.*.>', 'a.b.>', true],
+    ['a.b', 'a.b.c', false],
+    ['a.b.c', 'a.b', false],
+  ];
+  for (const [wide, narrow, covers] of cases) assert.equal(coversPattern(wide, narrow), covers, `${wide} ${narrow}`);
 });

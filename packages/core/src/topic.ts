@@ -48,6 +48,18 @@ export function isPattern(name: string): boolean {
   return name.includes('*') || name.includes('>');
 }
 
+/** True where every topic that `narrow` means is one that `wide` means. Both are taken as valid. */
+export function coversPattern(wide: string, narrow: string): boolean {
+  const wider = wide.split('.');
+  const tokens = narrow.split('.');
+  for (const [at, token] of wider.entries()) {
+    if (token === '>') return tokens.length > at;
+    if (tokens[at] === undefined || tokens[at] === '>') return false;
+    if (token !== '*' && token !== tokens[at]) return false;
+  }
+  return tokens.length === wider.length;
+}
+
 function matcherOf(pattern: string): (topic: string) => boolean {
   if (!isPattern(pattern)) return (topic) => topic === pattern;
   if (pattern === '>') return () => true;

@@ -6,7 +6,7 @@ import type { EventDraft } from '@millrace/core/draft';
 import type { Problem } from '@millrace/core/problem';
 import type { Subscription, SubscriptionBounds, Run, Versioned } from './ports/directory.ts';
 import type { DeadLetter } from './ports/ledger.ts';
-import type { Position } from './ports/log.ts';
+import type { LogRecord, Position } from './ports/log.ts';
 
 export interface Gateway {
   /** Recovers the lanes from the ledger and begins. Resolves when publishing and delivering work. */
@@ -16,6 +16,7 @@ export interface Gateway {
   readonly subscriptions: Subscriptions;
   readonly replays: Replays;
   readonly deadLetters: DeadLetters;
+  readonly events: Events;
   /** State of a subscription's lanes as a management page shows it. */
   health(environment: string, id: string): Promise<Health>;
   /** Stops reading, waits for what is in flight (at most limits.drainMs), commits, stops. Leaves the ports open. */
@@ -41,6 +42,52 @@ export type Draft = EventDraft;
 export type Published =
   | { readonly status: 'appended' | 'duplicate'; readonly id: string; readonly shard: string; readonly position: Position }
   | { readonly status: 'refused'; readonly problem: Problem };
+
+export interface Events {
+  /**
+   * Events of the log after a cursor. Answers at once where there are some, where the log was not read to its end, or
+   * where some are missing (`gap`); else as soon as one comes, at the latest after `waitMs`, or when `signal` is aborted.
+   */
+  read(query: EventsQuery, signal?: AbortSignal): Promise<EventPage>;
+}
+
+export interface EventsQuery {
+  readonly environment: string;
+  /** Events for another audience are left out; without it all are shown. */
+  readonly app?: string;
+  /** Patterns. */
+  readonly topics: readonly string[];
+  /** Where to begin without a cursor. */
+  readonly from?: From;
+  readonly cursor?: ReadCursor;
+  /** 1 to limits.eventsPage. */
+  readonly limit: number;
+  readonly waitMs: number;
+}
+
+/** A place in all shards. */
+export interface ReadCursor {
+  readonly log: string;
+  readonly positions: Readonly<Record<string, Position>>;
+  /** Of the last event passed: by it a reader goes on in another log. */
+  readonly timeMs: number;
+}
+
+export interface EventPage {
+  readonly records: readonly LogRecord[];
+  readonly cursor: ReadCursor;
+  /** Nothing newer was there. */
+  readonly atEnd: boolean;
+  readonly gap?: Gap;
+}
+
+/** Events between the cursor and the first that is still there. */
+export interface Gap {
+  readonly cause: 'expired' | 'log_changed';
+  readonly after?: Position;
+  readonly through?: Position;
+  readonly count?: number;
+}
 
 /** As a person writes it (design.md section 5). */
 export interface SubscriptionSpec {

@@ -9,6 +9,7 @@
  */
 import type { Gateway, Health, Notice, Published } from './api.ts';
 import { createDeadLetters } from './dead-letters.ts';
+import { createEvents } from './events.ts';
 import { createAccept } from './flow/accept.ts';
 import { createAppend } from './flow/append.ts';
 import { createDeliver } from './flow/deliver.ts';
@@ -102,6 +103,7 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
   });
   const replays = createReplays({ log, directory, registry, lanes, lookUp, recorder, match, clock, limits });
   const deadLetters = createDeadLetters({ ledger, lookUp, lanes, recorder, clock });
+  const events = createEvents({ log, clock, limits });
   let state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
 
   async function publish(request: Parameters<Gateway['publish']>[0]): Promise<readonly Published[]> {
@@ -185,6 +187,7 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     subscriptions,
     replays,
     deadLetters,
+    events,
     health,
     async stop() {
       if (state === 'stopped') return;

@@ -49,6 +49,10 @@ export interface Limits {
   readonly probeRecords: number;
   /** The longest that a 429 or Retry-After slows a subscription down. */
   readonly slowDownMs: number;
+  /** Readers of events (tail, listen) at once, the events of one answer, and the pages it looks through for them per shard. */
+  readonly eventsReaders: number;
+  readonly eventsPage: number;
+  readonly eventsReads: number;
   /** How often retention is applied and watched. */
   readonly retentionMs: number;
   /** How long attempts are kept. */
@@ -87,6 +91,9 @@ export const LIMITS: Limits = {
   probeMs: 300_000,
   probeRecords: 16,
   slowDownMs: 300_000,
+  eventsReaders: 64,
+  eventsPage: 500,
+  eventsReads: 16,
   retentionMs: 60_000,
   attemptsMs: 7 * 86_400_000,
   drainMs: 20_000,

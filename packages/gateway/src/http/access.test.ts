@@ -158,7 +158,11 @@ describe('a key', { timeout: 30_000 }, () => {
       [{ scopes: ['root'] }, 'invalid_request', '/scopes/0'],
       [{ scopes: ['publish'], expiresAt: '2020-01-01T00:00:00Z' }, 'invalid_request', '/expiresAt'],
       [{ scopes: ['publish'], expiresAt: 'never' }, 'invalid_request', '/expiresAt'],
-      [{ scopes: ['publish'], topics: ['a'] }, 'not_available_yet', '/topics'],
+      [{ scopes: ['publish'], topics: ['a..b'] }, 'invalid_topic', '/topics/0'],
+      [{ scopes: ['publish'], topics: [] }, 'invalid_request', '/topics'],
+      [{ scopes: ['admin'], topics: ['a'] }, 'invalid_request', '/topics'],
+      [{ scopes: ['publish'], environment: 'Staging!' }, 'invalid_request', '/environment'],
+      [{ scopes: ['publish'], audience: 'x' }, 'not_available_yet', '/audience'],
     ];
     for (const [json, code, pointer] of cases) {
       const answer = await ask('POST /v1/apps/shop/keys', { json });
@@ -167,6 +171,57 @@ describe('a key', { timeout: 30_000 }, () => {
     assert.equal((await ask('POST /v1/apps/nobody/keys', { json: { scopes: ['publish'] } })).status, 404);
     const own = await key('shop', ['publish', 'subscribe', 'manage']);
     assert.equal((await ask('POST /v1/apps/shop/keys', { key: own, json: { scopes: ['admin'] } })).status, 403);
+  });
+});
+
+describe('a key for some topics', { timeout: 30_000 }, () => {
+  const scopes = ['publish', 'subscribe', 'manage'];
+
+  test('publishes these and no others, event by event', async (t) => {
+    const { ask } = await world(t);
+    const { json } = await ask('POST /v1/apps/shop/keys', { json: { scopes, topics: ['orders.created', 'parcels.*'] } });
+    assert.deepEqual(json.topics, ['orders.created', 'parcels.*']);
+    const { key } = json;
+    assert.equal((await ask('POST /v1/events', { key, json: { type: 'orders.created' } })).status, 202);
+    assert.deepEqual((await ask('POST /v1/topics/orders.paid/events', { key, body: '1' })).json.code, 'forbidden');
+    const batch = await ask('POST /v1/events', { key, json: [{ type: 'orders.paid' }, { type: 'orders.created' }] });
+    const [refused, stored] = batch.json.results;
+    assert.deepEqual([refused.problem.code, refused.problem.pointer, stored.status], ['forbidden', '/0/type', 'appended']);
+  });
+
+  test('subscribes to, reads and manages these and no others', async (t) => {
+    const { ask } = await world(t);
+    const { key } = (await ask('POST /v1/apps/shop/keys', { json: { scopes, topics: ['orders.created'] } })).json;
+    const deliver = { webhook: { url: 'http://127.0.0.1:9' } };
+    const put = (id: string, topics: string[], by?: string): ReturnType<typeof ask> =>
+      ask(`PUT /v1/subscriptions/${id}`, { key: by, json: { app: 'shop', topics, deliver } });
+    assert.equal((await put('wide', ['orders.*'], key)).json.pointer, '/topics');
+    assert.equal((await put('wide', ['orders.*'])).status, 201);
+    assert.equal((await put('own', ['orders.created'], key)).status, 201);
+    assert.equal((await ask('PATCH /v1/subscriptions/own', { key, json: { topics: ['>'] } })).status, 403);
+    assert.equal((await ask('POST /v1/subscriptions/wide/pause', { key })).status, 403);
+    assert.deepEqual(
+      (await ask('GET /v1/subscriptions', { key })).json.data.map(({ id }: { id: string }) => id),
+      ['own'],
+    );
+    assert.equal((await ask('GET /v1/events?topics=orders.paid', { key })).status, 403);
+    assert.equal((await ask('GET /v1/events?topics=orders.created', { key })).status, 200);
+    assert.equal((await ask('PUT /v1/topics/orders.lost', { key })).status, 403);
+  });
+});
+
+describe('a key of an environment', { timeout: 30_000 }, () => {
+  test('is made by an admin of the first one, with its app; and says when it was last used', async (t) => {
+    const { ask } = await world(t);
+    const made = await ask('POST /v1/apps/web/keys', { json: { scopes: ['admin'], environment: 'staging' } });
+    assert.deepEqual([made.status, made.json.environment, made.json.lastUsedAt], [201, 'staging', undefined]);
+    const { key } = made.json;
+    assert.equal((await ask('PUT /v1/topics/orders.created', { key })).status, 201);
+    assert.deepEqual((await ask('GET /v1/apps', { key })).json.data[0].id, 'web');
+    assert.match((await ask('GET /v1/apps/web/keys', { key })).json.data[0].lastUsedAt, /^20/);
+    const further = await ask('POST /v1/apps/web/keys', { key, json: { scopes: ['publish'], environment: 'other' } });
+    assert.deepEqual([further.status, further.json.pointer], [403, '/environment']);
+    assert.equal((await ask('GET /v1/apps/web')).status, 404);
   });
 });
 

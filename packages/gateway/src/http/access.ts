@@ -6,6 +6,7 @@ import { hash, randomBytes } from 'node:crypto';
 import { base32 } from '@millrace/core/base32';
 import { newId } from '@millrace/core/ids';
 import { Problem } from '@millrace/core/problem';
+import { coversPattern } from '@millrace/core/topic';
 import type { Clock } from '../ports/clock.ts';
 import type { Directory, Key, Scope, Subscription, Versioned } from '../ports/directory.ts';
 import { type Followed, follow } from './followed.ts';
@@ -17,6 +18,8 @@ export interface Caller {
   readonly app: string;
   readonly scopes: readonly Scope[];
   readonly admin: boolean;
+  /** Patterns of the topics it may publish, subscribe to and manage; all without them. */
+  readonly topics?: readonly string[];
 }
 
 export interface Access {
@@ -32,6 +35,9 @@ export interface Access {
   stop(): void;
 }
 
+/** How exactly it is kept when a key was last used: a write per request would cost more than it tells. */
+const USED_MS = 3_600_000;
+
 const KEY = /^Bearer +(mr_[a-z2-7]{8}_[a-z2-7]{40})$/i;
 
 export async function createAccess({
@@ -42,14 +48,27 @@ export async function createAccess({
   readonly clock: Clock;
 }): Promise<Access> {
   const keys: Followed<Key> = await follow(directory, 'key', (key) => key.hash);
+  /** Keys whose last use is being written down. */
+  const noting = new Set<string>();
   const subscriptions: Followed<Subscription> = await follow(directory, 'subscription', ({ uid }) => uid);
+
+  /** Told to the directory without waiting: what a request wants does not depend on it. */
+  function noteUse({ environment, id, version, value }: Versioned<Key>): void {
+    const nowMs = clock.now();
+    if (nowMs - (value.usedMs ?? 0) < USED_MS || noting.has(id)) return;
+    noting.add(id);
+    void directory
+      .put('key', environment, id, { ...value, usedMs: nowMs }, version)
+      .catch(() => undefined) // it was deleted or changed meanwhile, or can't be written now: then the next use tells
+      .finally(() => noting.delete(id));
+  }
 
   return {
     check(authorization, allowed) {
       const text = KEY.exec(authorization ?? '')?.[1];
       const found = text === undefined ? undefined : keys.get(hashOf(text));
       if (found === undefined || (found.value.expiresMs ?? Infinity) <= clock.now()) throw unauthorized(authorization);
-      const { app, scopes } = found.value;
+      const { app, scopes, topics } = found.value;
       const admin = scopes.includes('admin');
       if (!admin && !allowed.some((scope) => scopes.includes(scope))) {
         throw new Problem(
@@ -57,17 +76,20 @@ export async function createAccess({
           `this needs a key with the scope ${allowed.join(' or ')}; this one has ${scopes.join(', ')}`,
         );
       }
-      return { environment: found.environment, app, scopes, admin };
+      noteUse(found);
+      const caller = { environment: found.environment, app, scopes, admin };
+      return topics === undefined ? caller : { ...caller, topics };
     },
     async subscription(caller, id) {
       const found = await directory.get('subscription', caller.environment, id);
       if (found === undefined || !mayActFor(caller, found.value.app))
         throw new Problem('not_found', `there is no subscription '${id.slice(0, 80)}'`);
+      mayUseTopics(caller, found.value.topics, '/topics');
       return found;
     },
     subscriptionOf(caller, uid) {
       const found = subscriptions.get(uid);
-      return found?.environment === caller.environment && mayActFor(caller, found.value.app) ? found : undefined;
+      return found?.environment === caller.environment && maySee(caller, found.value) ? found : undefined;
     },
     subscriptionsOf: (environment, app) =>
       [...subscriptions.values()].filter((one) => one.environment === environment && one.value.app === app).map(({ id }) => id),
@@ -83,6 +105,24 @@ export function mayActFor(caller: Caller, app: string): boolean {
   return caller.admin || caller.app === app;
 }
 
+/** Whether a subscription is the caller's, and of its topics. */
+export function maySee(caller: Caller, { app, topics }: Subscription): boolean {
+  return mayActFor(caller, app) && topics.every((topic) => coversTopic(caller, topic));
+}
+
+function coversTopic({ topics: allowed }: Caller, topic: string): boolean {
+  return allowed === undefined || allowed.some((pattern) => coversPattern(pattern, topic));
+}
+
+/** Throws `forbidden` unless the key's topics cover each of these, which are topics or patterns. */
+export function mayUseTopics(caller: Caller, topics: readonly string[], pointer: string): void {
+  const outside = topics.find((topic) => !coversTopic(caller, topic));
+  if (outside !== undefined)
+    throw new Problem('forbidden', `this key is for the topics ${caller.topics?.join(', ')}, not for '${outside.slice(0, 80)}'`, {
+      pointer,
+    });
+}
+
 export interface NewKey {
   readonly id: string;
   readonly value: Key;
@@ -90,41 +130,33 @@ export interface NewKey {
   readonly text: string;
 }
 
-export function makeKey({
-  app,
-  scopes,
-  nowMs,
-  expiresMs,
-}: {
+/** What a key is made of. */
+export interface KeyGrant {
   readonly app: string;
   readonly scopes: readonly Scope[];
+  readonly topics?: readonly string[];
   readonly nowMs: number;
   readonly expiresMs?: number;
-}): NewKey {
+}
+
+export function makeKey(grant: KeyGrant): NewKey {
   const prefix = `mr_${base32(randomBytes(5), 8)}`;
   const text = `${prefix}_${base32(randomBytes(25), 40)}`;
   return {
-    id: newId('key', nowMs, (count) => randomBytes(count)),
+    id: newId('key', grant.nowMs, (count) => randomBytes(count)),
     text,
-    value: keyOf(text, { app, scopes, nowMs, ...(expiresMs === undefined ? {} : { expiresMs }) }),
+    value: keyOf(text, grant),
   };
 }
 
 /** What is stored of a key. */
-export function keyOf(
-  text: string,
-  {
-    app,
-    scopes,
-    nowMs,
-    expiresMs,
-  }: { readonly app: string; readonly scopes: readonly Scope[]; readonly nowMs: number; readonly expiresMs?: number },
-): Key {
+export function keyOf(text: string, { app, scopes, topics, nowMs, expiresMs }: KeyGrant): Key {
   return {
     app,
     hash: hashOf(text),
     prefix: text.slice(0, 11),
     scopes,
+    ...(topics === undefined ? {} : { topics }),
     createdMs: nowMs,
     ...(expiresMs === undefined ? {} : { expiresMs }),
   };

@@ -22,6 +22,7 @@ import { keyRoutes } from './keys.ts';
 import { operationRoutes } from './operations.ts';
 import { problemOf, problemOfConnection, problemOfFindings } from './problems.ts';
 import { createPublish, type Undeclared } from './publish.ts';
+import { readEventRoutes } from './read-events.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
 import { topicRoutes } from './topics.ts';
 
@@ -113,6 +114,7 @@ export async function createApp(needs: HttpNeeds): Promise<FastifyInstance> {
   await app.register(async (scope) => {
     takeJson(scope);
     for (const routes of [
+      readEventRoutes,
       topicRoutes,
       appRoutes,
       keyRoutes,

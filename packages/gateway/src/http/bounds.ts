@@ -22,6 +22,11 @@ export const HTTP_BOUNDS = {
   /** Items of one answer of a list. */
   listDefault: 50,
   listMax: 500,
+  /** Topic patterns of one reader of events, and how long it may wait in one call: below the idle bound of usual proxies. */
+  readTopics: 16,
+  readWaitMs: 30_000,
+  /** Topic patterns of one key. */
+  keyTopics: 64,
   /** Attempts looked through for one page of deliveries. */
   attemptsLookedAt: 5_000,
   /** Dead letters that one call redrives; the answer says when there are more. */

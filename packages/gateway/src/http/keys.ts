@@ -1,10 +1,12 @@
 /** `/v1/apps/{app}/keys`: credentials. A key is shown once, in the answer that makes it; what is kept is its hash. */
 import type { FastifyInstance } from 'fastify';
 import { Problem } from '@millrace/core/problem';
+import { checkPattern } from '@millrace/core/topic';
 import type { Key, Scope, Versioned } from '../ports/directory.ts';
-import { makeKey, SCOPES } from './access.ts';
+import { type Caller, makeKey, SCOPES } from './access.ts';
 import { readTime, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
+import { HTTP_BOUNDS } from './bounds.ts';
 import { LATER } from './problems.ts';
 
 type OfApp = { Params: { app: string } };
@@ -12,8 +14,14 @@ type OneKey = { Params: { app: string; key: string } };
 
 interface KeySettings {
   readonly scopes: readonly Scope[];
+  readonly topics?: readonly string[];
   readonly expiresAt?: string;
+  readonly environment?: string;
 }
+
+/** Whose admin keys may make keys for other environments: that of the first start. */
+const FIRST_ENVIRONMENT = 'default';
+const ENVIRONMENT = /^[a-z0-9][a-z0-9-]{0,31}$/;
 
 const KEY_SCHEMA = {
   type: 'object',
@@ -21,8 +29,9 @@ const KEY_SCHEMA = {
   required: ['scopes'],
   properties: {
     scopes: { type: 'array', minItems: 1, uniqueItems: true, items: { enum: SCOPES } },
+    topics: { type: 'array', minItems: 1, maxItems: HTTP_BOUNDS.keyTopics, uniqueItems: true, items: { type: 'string' } },
     expiresAt: { type: 'string' },
-    topics: LATER,
+    environment: { type: 'string' },
     audience: LATER,
   },
 } as const;
@@ -34,18 +43,21 @@ export function keyRoutes(app: FastifyInstance, { directory, access, clock }: Ro
     '/v1/apps/:app/keys',
     { config, schema: { body: KEY_SCHEMA } },
     async ({ caller, params, body }, reply) => {
-      await mustExist(caller.environment, params.app);
+      const environment = environmentOf(caller, body);
+      if (environment === caller.environment) await mustExist(environment, params.app);
+      body.topics?.forEach((topic, at) => checkPattern(topic, `/topics/${at}`));
+      if (body.topics !== undefined && body.scopes.includes('admin'))
+        throw new Problem('invalid_request', 'an admin key is for all topics', { pointer: '/topics' });
       const nowMs = clock.now();
-      const expiresMs = body.expiresAt === undefined ? undefined : readTime(body.expiresAt, '/expiresAt');
-      if (expiresMs !== undefined && expiresMs <= nowMs)
-        throw new Problem('invalid_request', 'expiresAt is in the past', { pointer: '/expiresAt' });
       const { id, value, text } = makeKey({
         app: params.app,
         scopes: body.scopes,
         nowMs,
-        ...(expiresMs === undefined ? {} : { expiresMs }),
+        ...(body.topics === undefined ? {} : { topics: body.topics }),
+        ...(body.expiresAt === undefined ? {} : { expiresMs: expiryOf(body.expiresAt, nowMs) }),
       });
-      const made = await directory.put('key', caller.environment, id, value, 'absent');
+      if (environment !== caller.environment) await ensureApp(environment, params.app, nowMs);
+      const made = await directory.put('key', environment, id, value, 'absent');
       return reply
         .code(201)
         .header('cache-control', 'no-store')
@@ -66,6 +78,12 @@ export function keyRoutes(app: FastifyInstance, { directory, access, clock }: Ro
     return reply.code(204).send();
   });
 
+  /** An app of that id in another environment is another app: it begins with its first key. */
+  async function ensureApp(environment: string, id: string, nowMs: number): Promise<void> {
+    if ((await directory.get('app', environment, id)) !== undefined) return;
+    await directory.put('app', environment, id, { name: id, createdMs: nowMs }, 'absent');
+  }
+
   function keysOf(environment: string, owner: string): Versioned<Key>[] {
     return [...access.keys()]
       .filter((key) => key.environment === environment && key.value.app === owner)
@@ -78,14 +96,36 @@ export function keyRoutes(app: FastifyInstance, { directory, access, clock }: Ro
   }
 }
 
-function showKey({ id, value }: Versioned<Key>): object {
-  const { app, prefix, scopes, createdMs, expiresMs } = value;
+function environmentOf(caller: Caller, { environment = caller.environment }: KeySettings): string {
+  const refused = (why: string, code: 'forbidden' | 'invalid_request'): Problem =>
+    new Problem(code, why, { pointer: '/environment' });
+  if (!ENVIRONMENT.test(environment))
+    throw refused(
+      'an environment has 1 to 32 lower-case letters, digits or dashes and starts with a letter or digit',
+      'invalid_request',
+    );
+  if (environment !== caller.environment && caller.environment !== FIRST_ENVIRONMENT)
+    throw refused(`only an admin key of '${FIRST_ENVIRONMENT}' makes keys for other environments`, 'forbidden');
+  return environment;
+}
+
+function expiryOf(text: string, nowMs: number): number {
+  const expiresMs = readTime(text, '/expiresAt');
+  if (expiresMs <= nowMs) throw new Problem('invalid_request', 'expiresAt is in the past', { pointer: '/expiresAt' });
+  return expiresMs;
+}
+
+function showKey({ id, environment, value }: Versioned<Key>): object {
+  const { app, prefix, scopes, topics, createdMs, expiresMs, usedMs } = value;
   return {
     id,
     app,
+    environment,
     prefix,
     scopes,
+    ...(topics === undefined ? {} : { topics }),
     createdAt: timeOf(createdMs),
     ...(expiresMs === undefined ? {} : { expiresAt: timeOf(expiresMs) }),
+    ...(usedMs === undefined ? {} : { lastUsedAt: timeOf(usedMs) }),
   };
 }

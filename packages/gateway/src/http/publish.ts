@@ -5,7 +5,7 @@ import type { Draft, Gateway, Published } from '../api.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Directory } from '../ports/directory.ts';
-import type { Caller } from './access.ts';
+import { type Caller, mayUseTopics } from './access.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
 import { topicOf } from './topic-settings.ts';
 
@@ -81,15 +81,28 @@ export function createPublish({ gateway, directory, clock, limits, undeclared }:
     drafts: readonly (Draft | Problem)[],
     idempotencyKey?: string,
   ): Promise<readonly Published[]> {
-    const events = drafts.filter((draft): draft is Draft => !(draft instanceof Problem));
+    const allowed = caller.topics === undefined ? drafts : drafts.map((draft, at) => checked(caller, draft, at, drafts.length));
+    const events = allowed.filter((draft): draft is Draft => !(draft instanceof Problem));
     const sent = events.length === 0 ? [] : await send(caller, events, idempotencyKey);
     let next = 0;
-    return drafts.map((draft, at) =>
+    return allowed.map((draft, at) =>
       draft instanceof Problem ? { status: 'refused', problem: draft } : inPlace(sent[next++] as Published, at, drafts.length),
     );
   }
 
   return Object.assign(publish, { batchEvents: limits.batchEvents });
+}
+
+/** The draft, or why this key may not publish it. A type that is no topic is refused later, with the reason. */
+function checked(caller: Caller, draft: Draft | Problem, at: number, count: number): Draft | Problem {
+  if (draft instanceof Problem) return draft;
+  try {
+    mayUseTopics(caller, [draft.type], '/type');
+    return draft;
+  } catch (error) {
+    if (error instanceof Problem) return problemInPlace(error, at, count);
+    throw error;
+  }
 }
 
 function isUnknownTopic(one: Published): boolean {
@@ -101,14 +114,18 @@ function ifThere(error: unknown): undefined {
   throw error;
 }
 
-/** The gateway points into the event, the publisher sees the list. */
 function inPlace(one: Published, at: number, count: number): Published {
-  if (one.status !== 'refused' || count === 1 || one.problem.pointer === undefined) return one;
-  const { code, message, advice, retryAfterMs, pointer } = one.problem;
+  return one.status === 'refused' ? { status: 'refused', problem: problemInPlace(one.problem, at, count) } : one;
+}
+
+/** The gateway points into the event, the publisher sees the list. */
+function problemInPlace(problem: Problem, at: number, count: number): Problem {
+  const { code, message, advice, retryAfterMs, pointer } = problem;
+  if (count === 1 || pointer === undefined) return problem;
   const details = {
     pointer: pointerTo('', at) + pointer,
     ...(advice === undefined ? {} : { advice }),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   };
-  return { status: 'refused', problem: new Problem(code, message, details) };
+  return new Problem(code, message, details);
 }

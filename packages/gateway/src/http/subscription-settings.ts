@@ -7,7 +7,7 @@ import type { From, SubscriptionSpec } from '../api.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import { DEFAULT_BOUNDS } from '../subscriptions.ts';
 import type { Caller } from './access.ts';
-import { mayActFor } from './access.ts';
+import { mayActFor, mayUseTopics } from './access.ts';
 import { readTime, timeOf } from './answers.ts';
 import { LATER } from './problems.ts';
 
@@ -78,6 +78,7 @@ export function specOf(caller: Caller, body: SubscriptionBody): SubscriptionSpec
   const { id: _id, app = caller.app, from, ...rest } = body;
   if (!mayActFor(caller, app))
     throw new Problem('forbidden', `this key can subscribe as '${caller.app}' only`, { pointer: '/app' });
+  mayUseTopics(caller, rest.topics, '/topics');
   checkFilter(rest.filter);
   if (rest.deliver.webhook === undefined)
     throw new Problem('invalid_request', 'a subscription delivers to a webhook', { pointer: '/deliver/webhook' });

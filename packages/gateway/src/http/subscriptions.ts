@@ -5,7 +5,7 @@ import { newId } from '@millrace/core/ids';
 import { Problem } from '@millrace/core/problem';
 import type { Created } from '../api.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
-import { type Caller, mayActFor } from './access.ts';
+import { type Caller, mayActFor, maySee, mayUseTopics } from './access.ts';
 import { checkMatch, etagOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
@@ -80,6 +80,7 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
           pointer: '/from',
           advice: 'Use /replay with "rewind": true.',
         });
+      if (body.topics !== undefined) mayUseTopics(caller, body.topics, '/topics');
       checkFilter(body.filter);
       const { from: _from, ...change } = body;
       const now = await gateway.subscriptions.update(caller.environment, params.id, change, found.version);
@@ -115,7 +116,7 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
         limit: 1_000,
         ...(id === undefined ? {} : { after: { environment, id } }),
       });
-      data.push(...page.filter(({ value }) => mayActFor({ environment, ...caller }, value.app)));
+      data.push(...page.filter(({ value }) => maySee({ environment, ...caller }, value)));
       id = page.at(-1)?.id;
       if (data.length > limit || page.length < 1_000) break;
     }

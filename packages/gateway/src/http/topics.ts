@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { Problem } from '@millrace/core/problem';
 import { checkTopic } from '@millrace/core/topic';
 import type { Topic, Versioned } from '../ports/directory.ts';
-import { type Caller, mayActFor, SCOPES } from './access.ts';
+import { type Caller, mayActFor, mayUseTopics, SCOPES } from './access.ts';
 import { checkMatch, etagOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
@@ -38,6 +38,7 @@ export function topicRoutes(app: FastifyInstance, { directory, clock }: RouteNee
     { config: manage, schema: { body: TOPIC_SCHEMA } },
     async ({ caller, params, body = {}, headers }, reply) => {
       checkTopic(params.topic, '/topic');
+      mayUseTopics(caller, [params.topic], '/topic');
       const before = await directory.get('topic', caller.environment, params.topic);
       if (before === undefined && headers['if-match'] !== undefined) throw notFound(params.topic);
       if (before !== undefined) checkMatch(headers['if-match'], before);
@@ -52,6 +53,7 @@ export function topicRoutes(app: FastifyInstance, { directory, clock }: RouteNee
   );
 
   app.delete<Named>('/v1/topics/:topic', { config: manage }, async ({ caller, params, headers }, reply) => {
+    mayUseTopics(caller, [params.topic], '/topic');
     const topic = await known(caller, params.topic);
     checkMatch(headers['if-match'], topic);
     mayOwn(caller, topic.value.owner, topic);

@@ -59,8 +59,12 @@ export interface Key {
   /** First characters, to recognise it by. */
   readonly prefix: string;
   readonly scopes: readonly Scope[];
+  /** Patterns of the topics it is for; all without them. */
+  readonly topics?: readonly string[];
   readonly createdMs: number;
   readonly expiresMs?: number;
+  /** About: written down at most once an hour. */
+  readonly usedMs?: number;
 }
 export type Scope = 'admin' | 'publish' | 'subscribe' | 'manage';
 
