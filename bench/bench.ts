@@ -1,65 +1,100 @@
 /**
- * npm run bench -- [append match deliver drain memory] [--runs 5] [--quick] [--json]
+ * npm run bench -- [names] [--long] [--runs 5] [--quick] [--json] [--profile DIRECTORY]
  *
  * Every benchmark runs in a process of its own, one after the other, each figure beside its raw limit in the same run.
- * Writes bench/RESULTS.md when all of them ran in full; --json prints the single runs.
+ * Without names all run but those marked long, about 9 minutes; --long has these run too, about 30. A whole long run writes
+ * bench/RESULTS.md; --json prints the single runs; --profile writes a CPU profile of every gateway process (read them with
+ * bench/profile.ts).
  */
 import { fork } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve as resolvePath } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Outcome } from './figure.ts';
+import { PROFILE_VARIABLE } from './processes.ts';
 import { machineNow, pageOf, tableOf } from './results.ts';
 
-const BENCHMARKS = ['append', 'match', 'deliver', 'drain', 'memory'] as const;
+interface Benchmark {
+  /** A file of this folder. */
+  readonly name: string;
+  /** Not without its name or --long. */
+  readonly long?: true;
+  /** Past it something hangs. */
+  readonly limitMs?: number;
+  /** Runs of its own number, with arguments of its own, after the one of the same name; with --long only. */
+  readonly once?: { readonly args: readonly string[]; readonly limitMs: number };
+}
+
+const MINUTE_MS = 60_000;
+const LIMIT_MS = 5 * MINUTE_MS;
+
+const BENCHMARKS: readonly Benchmark[] = [
+  { name: 'append' },
+  { name: 'match' },
+  { name: 'ingest' },
+  { name: 'deliver' },
+  { name: 'drain' },
+  { name: 'memory' },
+];
 /** Fewer say nothing about their spread. */
 const RUNS_MIN = 5;
-/** Of one benchmark: past it something hangs. */
-const BENCHMARK_MS = 300_000;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     runs: { type: 'string', default: String(RUNS_MIN) },
     quick: { type: 'boolean', default: false },
+    long: { type: 'boolean', default: false },
+    profile: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
 
-function start(benchmark: string): Promise<Outcome> {
-  const args = ['--runs', values.quick ? '1' : values.runs, ...(values.quick ? ['--quick'] : [])];
-  const child = fork(join(import.meta.dirname, `${benchmark}.ts`), args, {
+function start(name: string, args: readonly string[], limitMs: number): Promise<Outcome> {
+  const child = fork(join(import.meta.dirname, `${name}.ts`), args, {
     execArgv: [],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   return new Promise((resolve, reject) => {
-    const tooLong = setTimeout(() => child.kill('SIGKILL'), BENCHMARK_MS);
+    const tooLong = setTimeout(() => child.kill('SIGKILL'), limitMs);
     let outcome: Outcome | undefined;
     child.once('message', (message) => (outcome = message as Outcome));
     child.once('exit', (code, signal) => {
       clearTimeout(tooLong);
-      if (outcome === undefined) reject(new Error(`${benchmark} ended without figures (${signal ?? code})`));
+      if (outcome === undefined) reject(new Error(`${name} ended without figures (${signal ?? code})`));
       else resolve(outcome);
     });
   });
 }
 
-const unknown = positionals.find((name) => !BENCHMARKS.some((benchmark) => benchmark === name));
-if (unknown !== undefined) throw new Error(`there is no benchmark '${unknown}': ${BENCHMARKS.join(', ')}`);
+async function run({ name, limitMs = LIMIT_MS, once }: Benchmark): Promise<void> {
+  const quick = values.quick ? ['--quick'] : [];
+  note(await start(name, ['--runs', values.quick ? '1' : values.runs, ...quick], limitMs));
+  if (once !== undefined && values.long) note(await start(name, ['--runs', '1', ...once.args, ...quick], once.limitMs));
+}
+
+function note(outcome: Outcome): void {
+  outcomes.push(outcome);
+  if (!values.json) console.log(`${tableOf(outcome)}\n`);
+}
+
+const unknown = positionals.find((name) => !BENCHMARKS.some((benchmark) => benchmark.name === name));
+if (unknown !== undefined)
+  throw new Error(`there is no benchmark '${unknown}': ${BENCHMARKS.map(({ name }) => name).join(', ')}`);
+if (values.profile !== undefined) process.env[PROFILE_VARIABLE] = resolvePath(values.profile);
 
 const startedMs = performance.now();
 const [loadBefore = 0] = loadavg();
 const outcomes: Outcome[] = [];
 for (const benchmark of BENCHMARKS) {
-  if (positionals.length > 0 && !positionals.includes(benchmark)) continue;
-  const outcome = await start(benchmark);
-  outcomes.push(outcome);
-  if (!values.json) console.log(`${tableOf(outcome)}\n`);
+  const isAsked = positionals.length === 0 ? values.long || benchmark.long !== true : positionals.includes(benchmark.name);
+  if (isAsked) await run(benchmark);
 }
 
 const machine = machineNow({ loadBefore, tookMs: performance.now() - startedMs, args: process.argv.slice(2) });
 if (values.json) console.log(JSON.stringify({ machine, outcomes }, undefined, 1));
-const isWhole = positionals.length === 0 && !values.quick && Number(values.runs) >= RUNS_MIN;
+const isWhole =
+  positionals.length === 0 && values.long && values.profile === undefined && !values.quick && Number(values.runs) >= RUNS_MIN;
 if (isWhole) writeFileSync(join(import.meta.dirname, 'RESULTS.md'), pageOf(machine, outcomes));
-else if (!values.json) console.log('bench/RESULTS.md stays as it is: it is written by whole runs only.');
+else if (!values.json) console.log('bench/RESULTS.md stays as it is: it is written by whole runs with --long only.');

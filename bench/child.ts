@@ -9,6 +9,8 @@ export interface Plan {
   readonly runs: number;
   /** Less of everything: shows that it works, says little about speed. */
   readonly quick: boolean;
+  /** The long variant, of those that have one. */
+  readonly long: boolean;
   /** Of this benchmark alone; removed at the end. */
   readonly directory: string;
 }
@@ -18,22 +20,28 @@ export interface Passes {
   readonly method: readonly string[];
   pass(run: number): Promise<readonly Sample[]>;
   close(): Promise<void>;
+  /** Of the section, where it is not the benchmark's own name. */
+  readonly name?: string;
   /** False where every pass is a fresh process by itself. */
   readonly warmUp?: boolean;
 }
 
 export async function runBenchmark(benchmark: string, open: (plan: Plan) => Promise<Passes>): Promise<void> {
   const { values } = parseArgs({
-    options: { runs: { type: 'string', default: '5' }, quick: { type: 'boolean', default: false } },
+    options: {
+      runs: { type: 'string', default: '5' },
+      quick: { type: 'boolean', default: false },
+      long: { type: 'boolean', default: false },
+    },
   });
   const directory = mkdtempSync(join(tmpdir(), `millrace-bench-${benchmark}-`));
   try {
-    const passes = await open({ runs: Number(values.runs), quick: values.quick, directory });
+    const passes = await open({ runs: Number(values.runs), quick: values.quick, long: values.long, directory });
     const runs: (readonly Sample[])[] = [];
     if (passes.warmUp !== false) await passes.pass(0);
     for (let run = 1; run <= Number(values.runs); run++) runs.push(await passes.pass(run));
     await passes.close();
-    hand({ benchmark, method: passes.method, runs });
+    hand({ benchmark: passes.name ?? benchmark, method: passes.method, runs });
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

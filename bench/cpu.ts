@@ -12,6 +12,9 @@ export function cpuNow(): Cpu {
 }
 
 export function cpuSince(before: Cpu): Cpu {
-  const now = cpuNow();
-  return { cpuMs: now.cpuMs - before.cpuMs, mainMs: now.mainMs - before.mainMs };
+  return cpuBetween(before, cpuNow());
+}
+
+export function cpuBetween(before: Cpu, after: Cpu): Cpu {
+  return { cpuMs: after.cpuMs - before.cpuMs, mainMs: after.mainMs - before.mainMs };
 }

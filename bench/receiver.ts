@@ -1,56 +1,78 @@
 /**
  * The receiver, a process of its own: HTTP/1.1 with keep-alive, counts requests and answers 200. It looks for nothing but
- * the ends of requests, so that what is measured is the sender: node:http would be busier than what it measures.
+ * the ends of requests, and for stamps where it is asked to: what is measured is the sender, and node:http would be busier
+ * than what it measures. Argument: at how many ports it listens (1).
  */
-import { createServer, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { createArrivals } from './arrivals.ts';
+import type { Expected } from './arrivals.ts';
 
 const ANSWER = Buffer.from('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
 const HEAD_END = Buffer.from('\r\n\r\n');
 const LENGTH = /\r\ncontent-length: (\d+)/i;
 
-let requests = 0;
-let bytes = 0;
-let expected = Infinity;
-
-function count(): void {
-  if (++requests === expected) process.send?.({ requests, bytes });
-}
+let arrivals = createArrivals({ count: Infinity });
+const sockets = new Set<Socket>();
 
 /** Requests come one at a time per connection, in one piece or in a few. */
 function serve(socket: Socket): void {
   let held: Buffer | undefined;
   socket.setNoDelay(true);
+  sockets.add(socket);
+  socket.on('close', () => sockets.delete(socket));
   socket.on('error', () => socket.destroy());
   socket.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
     held = held === undefined ? chunk : Buffer.concat([held, chunk]);
-    for (let size = sizeOf(held); size !== undefined && held.length >= size; size = sizeOf(held)) {
+    for (let sizes = sizesOf(held); sizes !== undefined && held.length >= sizes.whole; sizes = sizesOf(held)) {
       socket.write(ANSWER);
-      count();
-      if (held.length === size) {
+      const arrived = arrivals.take(held, sizes.head, sizes.whole);
+      if (arrived !== undefined) process.send?.(arrived);
+      if (held.length === sizes.whole) {
         held = undefined;
         return;
       }
-      held = held.subarray(size);
+      held = held.subarray(sizes.whole);
     }
   });
 }
 
-/** Of the first request, head and body; undefined while its head is not there. */
-function sizeOf(held: Buffer): number | undefined {
+/** Of the first request; undefined while its head is not there. */
+function sizesOf(held: Buffer): { readonly head: number; readonly whole: number } | undefined {
   const headEnd = held.indexOf(HEAD_END);
   if (headEnd < 0) return undefined;
   const length = LENGTH.exec(held.toString('latin1', 0, headEnd))?.[1];
-  return headEnd + HEAD_END.length + Number(length ?? 0);
+  const head = headEnd + HEAD_END.length;
+  return { head, whole: head + Number(length ?? 0) };
 }
 
-const server = createServer(serve).listen(0, '127.0.0.1', 1_024, () => {
-  process.send?.({ port: (server.address() as AddressInfo).port });
-});
-process.on('message', ({ expect }: { readonly expect: number }) => {
-  requests = bytes = 0;
-  expected = expect;
-  process.send?.({ expecting: expect });
+function listen(port: number): Promise<Server> {
+  return new Promise((resolve) => {
+    const server = createServer(serve).listen(port, '127.0.0.1', 1_024, () => resolve(server));
+  });
+}
+
+const portOf = (server: Server): number => (server.address() as AddressInfo).port;
+
+let servers = await Promise.all(Array.from({ length: Number(process.argv[2] ?? 1) }, () => listen(0)));
+const ports = servers.map(portOf);
+
+/** From now on connections are refused. */
+function goDown(): void {
+  for (const server of servers) server.close();
+  for (const socket of sockets) socket.destroy();
+  servers = [];
+}
+
+process.on('message', (asked: { readonly expect: Expected } | 'down' | 'up') => {
+  if (asked === 'down') goDown();
+  else if (asked !== 'up') arrivals = createArrivals(asked.expect);
+  if (asked !== 'up') process.send?.('done');
+  else
+    void Promise.all(ports.map(listen)).then((all) => {
+      servers = all;
+      process.send?.('done');
+    });
 });
 process.on('disconnect', () => process.exit());
+process.send?.({ ports });

@@ -1,9 +1,10 @@
-/** A gateway as `npm start` composes it, less its HTTP door: the embedded store with fsync, undici, the system's clock. */
+/** A gateway as `npm start` composes it, less its HTTP door (that is in gateway-process.ts): the embedded store with fsync, undici, the system's clock. */
 import { randomBytes } from 'node:crypto';
 import { openEmbedded } from '@millrace/embedded';
 import type { Draft, Gateway } from '@millrace/gateway/api';
 import { createGateway } from '@millrace/gateway/gateway';
 import type { Limits } from '@millrace/gateway/limits';
+import type { Directory, LatencyClass } from '@millrace/gateway/ports/directory';
 import type { Commit, Ledger } from '@millrace/gateway/ports/ledger';
 import type { Log } from '@millrace/gateway/ports/log';
 import { createUndiciSender } from '@millrace/gateway/senders/undici';
@@ -20,6 +21,8 @@ const WEEK_MS = 7 * 86_400_000;
 
 export interface Rig {
   readonly gateway: Gateway;
+  readonly directory: Directory;
+  readonly ledger: Ledger;
   /** What went to the log and the ledger so far. */
   readonly counts: { appends: number; attempts: number };
   /** Resolves when that many attempts are durable. */
@@ -34,22 +37,25 @@ export interface RigOptions {
   readonly limits?: Partial<Limits>;
   /** Of the embedded log's own memory. */
   readonly tailBytes?: number;
+  /** Declared beside TOPIC. */
+  readonly topics?: readonly { readonly name: string; readonly latency: LatencyClass }[];
 }
 
-export async function openRig({ directory, limits = {}, tailBytes }: RigOptions): Promise<Rig> {
+export async function openRig({ directory, limits = {}, tailBytes, topics = [] }: RigOptions): Promise<Rig> {
   const store = await openEmbedded({ directory, ...(tailBytes === undefined ? {} : { tailBytes }) });
   const clock = systemClock;
   const counts = { appends: 0, attempts: 0 };
   const waiting = new Set<{ readonly attempts: number; readonly resolve: () => void }>();
   const createdMs = clock.now();
   await store.directory.put('app', ENVIRONMENT, APP, { name: 'Shop', createdMs });
-  await store.directory.put('topic', ENVIRONMENT, TOPIC, {
-    owner: APP,
-    retentionMs: WEEK_MS,
-    latency: 'standard',
-    maxBytes: 131_072,
-    createdMs,
-  });
+  for (const { name, latency } of [{ name: TOPIC, latency: 'standard' } as const, ...topics])
+    await store.directory.put('topic', ENVIRONMENT, name, {
+      owner: APP,
+      retentionMs: WEEK_MS,
+      latency,
+      maxBytes: 131_072,
+      createdMs,
+    });
 
   function noteAttempts(count: number): void {
     counts.attempts += count;
@@ -76,6 +82,8 @@ export async function openRig({ directory, limits = {}, tailBytes }: RigOptions)
 
   return {
     gateway,
+    directory: store.directory,
+    ledger: store.ledger,
     counts,
     recorded: (attempts) =>
       counts.attempts >= attempts ? Promise.resolve() : new Promise((resolve) => waiting.add({ attempts, resolve })),

@@ -1,6 +1,6 @@
-/** What `deliver` and `drain` share: a receiver, a raw sender beside us, and the figures of a pass. */
+/** What benchmarks of deliveries share: a receiver, a raw sender beside us, and the figures of a pass. */
 import type { ChildProcess } from 'node:child_process';
-import { type Cpu, cpuNow, cpuSince } from './cpu.ts';
+import { type Cpu, cpuBetween, cpuNow } from './cpu.ts';
 import type { Sample } from './figure.ts';
 import { nextMessage, type Receiver, startProcess, startReceiver } from './processes.ts';
 import type { Order } from './raw-sender.ts';
@@ -21,27 +21,34 @@ export interface Range {
   close(): void;
 }
 
-export async function openRange(): Promise<Range> {
-  const receiver = await startReceiver();
+export interface RangeOptions {
+  /** Ports of the receiver; 1 without. */
+  readonly endpoints?: number;
+  /** Of the process that delivers, so far: this one's without. */
+  readonly cpu?: () => Promise<Cpu>;
+}
+
+export async function openRange({ endpoints = 1, cpu = async () => cpuNow() }: RangeOptions = {}): Promise<Range> {
+  const receiver = await startReceiver(endpoints);
   const sender = startProcess('raw-sender.ts');
   await nextMessage(sender);
 
   return {
     receiver,
     async time(count, work) {
-      const { arrived } = await receiver.expect(count);
-      const cpuBefore = cpuNow();
+      const { arrived } = await receiver.expect({ count });
+      const cpuBefore = await cpu();
       const startedMs = performance.now();
       const worked = work();
       const { bytes } = await arrived;
       const ms = performance.now() - startedMs;
       await worked;
-      return { count, ms, bytes, ...cpuSince(cpuBefore) };
+      return { count, ms, bytes, ...cpuBetween(cpuBefore, await cpu()) };
     },
     async timeRaw(count) {
-      const { arrived } = await receiver.expect(count);
+      const { arrived } = await receiver.expect({ count });
       const startedMs = performance.now();
-      const sent = post(sender, { url: receiver.url, count, concurrency: CONCURRENCY });
+      const sent = post(sender, { urls: receiver.urls, count, concurrency: Math.max(CONCURRENCY, endpoints) });
       const { bytes } = await arrived;
       const ms = performance.now() - startedMs;
       return { count, ms, bytes, ...(await sent) };
@@ -59,9 +66,9 @@ function post(sender: ChildProcess, order: Order): Promise<Cpu> {
   return sent;
 }
 
-export function samplesOf(name: string, ours: Timed, raw: Timed, aim: number): Sample[] {
+export function samplesOf(name: string, ours: Timed, raw: Timed, aim?: number): Sample[] {
   return [
-    { name, unit: 'events/s', ours: perSecond(ours), raw: perSecond(raw), aim },
+    { name, unit: 'events/s', ours: perSecond(ours), raw: perSecond(raw), ...(aim === undefined ? {} : { aim }) },
     { name: `${name}, CPU`, unit: 'µs per event', ours: micros(ours, ours.cpuMs), raw: micros(raw, raw.cpuMs) },
     {
       name: `${name}, CPU of the main thread`,
