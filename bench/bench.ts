@@ -34,6 +34,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   { name: 'match' },
   { name: 'ingest' },
   { name: 'deliver' },
+  { name: 'end-to-end' },
   { name: 'drain' },
   { name: 'memory' },
 ];
