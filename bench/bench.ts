@@ -36,6 +36,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   { name: 'deliver' },
   { name: 'end-to-end' },
   { name: 'drain' },
+  { name: 'latency' },
   { name: 'memory' },
 ];
 /** Fewer say nothing about their spread. */
