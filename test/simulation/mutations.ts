@@ -197,7 +197,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a pause is ignored',
     file: ENDPOINT,
-    find: "if (breaker.open || subscription().state === 'paused' || inFlight",
+    find: "if (breaker.open || subscription().state !== 'active' || inFlight",
     replace: 'if (breaker.open || inFlight',
   },
   {

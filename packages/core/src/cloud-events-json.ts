@@ -20,6 +20,7 @@ export type JsonForm = 'structured' | 'plain';
  * - `type`, and `id`, `source`, `subject`, `time`, `datacontenttype`, `dataschema` as non-empty strings;
  * - extensions as members beside them: strings, 32-bit integers, booleans; names of 1 to 20 lower-case letters and digits;
  * - a member that is null as if it were left out, except `data`, where null is a payload of four bytes;
+ * - in the plain form `headers`, an object of texts: headers for the deliveries of this event (the attribute `webhookheaders`);
  * - `data`: the member's bytes as they stand, where the content type is JSON or absent; else a string, whose text is the
  *   payload; or `data_base64`; not both;
  * - no member twice, and no nesting deeper than 128.
@@ -62,6 +63,8 @@ function readEvent(value: unknown, body: Uint8Array, { start, pointer, form }: P
     seen.add(name);
     if (name === 'data') data = payload(value, body.subarray(span.start, span.end), pointer);
     else if (value[name] === null || name === 'specversion') continue;
+    else if (name === 'headers' && form === 'plain')
+      draft.set('webhookheaders', headersIn(value[name], pointerTo(pointer, name)));
     else if (name === 'data_base64') data = binaryPayload(value[name], pointerTo(pointer, name));
     else draft.set(name, value[name]);
   }
@@ -70,6 +73,12 @@ function readEvent(value: unknown, body: Uint8Array, { start, pointer, form }: P
   const version = value['specversion'] ?? (form === 'plain' ? '1.0' : undefined);
   if (version !== '1.0') throw refused('specversion', 'specversion must be 1.0');
   return draft.end(data);
+}
+
+/** Of the plain form: headers for the deliveries of this event. They travel as an attribute of their own. */
+function headersIn(value: unknown, pointer: string): string {
+  if (isObject(value) && Object.values(value).every((one) => typeof one === 'string')) return JSON.stringify(value);
+  throw new Problem('invalid_event', 'headers is an object of texts', { pointer });
 }
 
 const encoder = new TextEncoder();

@@ -4,7 +4,8 @@
  */
 import type { EventDraft } from '@millrace/core/draft';
 import type { Problem } from '@millrace/core/problem';
-import type { Subscription, SubscriptionBounds, Run, Versioned } from './ports/directory.ts';
+import type { Outage } from './lanes/endpoint.ts';
+import type { DisabledCause, Run, Subscription, SubscriptionBounds, Versioned } from './ports/directory.ts';
 import type { DeadLetter } from './ports/ledger.ts';
 import type { LogRecord, Position } from './ports/log.ts';
 
@@ -102,6 +103,8 @@ export interface SubscriptionSpec {
       readonly secret?: string;
       readonly timeoutMs?: number;
       readonly body?: 'data' | 'event';
+      /** Only with `simple`. */
+      readonly json?: 'canonical' | 'as-sent';
       readonly headers?: Readonly<Record<string, string>>;
     };
   };
@@ -112,6 +115,8 @@ export interface SubscriptionSpec {
   readonly ratePerSecond?: number | null;
   readonly breaker?: { readonly failures?: number; readonly events?: number } | false;
   readonly bounds?: Partial<SubscriptionBounds>;
+  /** A span of failure that disables it (default 5 days), or false. */
+  readonly disableAfter?: string | number | false;
   /** Where a new subscription begins: now, at the first event that is still there, or at a time. Ignored in changes. */
   readonly from?: From;
 }
@@ -125,8 +130,32 @@ export interface Subscriptions {
   /** Forgets it with its parked deliveries, attempts and dead letters. False when there was none. */
   delete(environment: string, id: string): Promise<boolean>;
   pause(environment: string, id: string): Promise<Versioned<Subscription>>;
-  /** Starts a paused one; also has an open breaker probe at once. */
+  /** Starts a paused or disabled one; also has an open breaker probe at once. */
   resume(environment: string, id: string): Promise<Versioned<Subscription>>;
+  /** Sends an event of its own, signed as any other, and records nothing. A good answer has an open breaker probe at once. */
+  test(environment: string, id: string, event: { readonly topic: string; readonly data: Uint8Array }): Promise<TestResult>;
+  /**
+   * A new secret, made or given. Those before count on for `overlapMs`: Standard Webhooks deliveries carry a signature of
+   * each, `simple` ones are tried with the other where the first is refused. `secret` is shown this once.
+   */
+  rotateSecret(
+    environment: string,
+    id: string,
+    rotation: { readonly secret?: string; readonly overlapMs: number },
+    expect?: number,
+  ): Promise<{ readonly subscription: Versioned<Subscription>; readonly secret: string; readonly previousUntilMs: number }>;
+}
+
+/** A request sent now, outside of any lane. */
+export interface TestResult {
+  readonly webhookId: string;
+  readonly delivered: boolean;
+  /** 0 without an answer. */
+  readonly status: number;
+  /** Stable code, empty when delivered. */
+  readonly cause: string;
+  readonly snippet: string;
+  readonly durationMs: number;
 }
 
 export interface Created {
@@ -168,8 +197,14 @@ export interface DeadLetters {
 }
 
 export interface Health {
-  readonly state: 'active' | 'paused';
+  readonly state: Subscription['state'];
+  /** Why and when the gateway disabled it. */
+  readonly disabled?: NonNullable<Subscription['disabled']>;
   readonly breaker: 'closed' | 'open';
+  /** Why the breaker is open. */
+  readonly outage?: Outage;
+  /** From the first failure to the last one, without a success in between. */
+  readonly failingMs: number;
   /** Name of the bound at which the lane stands still, else undefined. */
   readonly stoppedBy?: keyof SubscriptionBounds;
   readonly parked: number;
@@ -187,6 +222,7 @@ export interface Health {
 export type Notice =
   | {
       readonly kind: 'delivered' | 'retry' | 'dead';
+      readonly webhookId: string;
       readonly environment: string;
       readonly subscription: string;
       readonly eventId: string;
@@ -217,5 +253,6 @@ export type Notice =
       readonly after: Position;
       readonly through: Position;
     }
+  | { readonly kind: 'disabled'; readonly environment: string; readonly subscription: string; readonly cause: DisabledCause }
   | { readonly kind: 'egress_failing'; readonly subscriptions: number }
   | { readonly kind: 'ledger_failing' | 'log_failing'; readonly code: string };

@@ -9,6 +9,7 @@
  */
 import type { Gateway, Health, Notice, Published } from './api.ts';
 import { createDeadLetters } from './dead-letters.ts';
+import { createDisabling } from './disabling.ts';
 import { createEvents } from './events.ts';
 import { createAccept } from './flow/accept.ts';
 import { createAppend } from './flow/append.ts';
@@ -89,7 +90,10 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     onRunDone: (run) => void finishRun(run),
     onRunLost: ({ environment, id }) => void replays.cancel(environment, id).catch(reportLog),
     onLogChanged: nextPass,
+    keepFailing: (subscription, kept) => disabling.keepFailing(subscription, kept),
+    onDisable: (subscription, cause) => disabling.disable(subscription, cause),
   });
+  const disabling = createDisabling({ directory, registry, lanes: () => lanes, clock, onNotice, onTrouble: reportLog });
   const lookUp = createLookUp({ registry, lanes });
   const subscriptions = createSubscriptions({
     directory,
@@ -98,6 +102,7 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     lanes,
     isOneShard: log.supports.shards === 'one',
     vault,
+    deliver,
     clock,
     opening,
   });
@@ -173,6 +178,7 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     for (const { environment, id, value } of registry.topics())
       await log.declareTopic({ environment, topic: id, retentionMs: value.retentionMs });
     await lanes.start({ subscriptions: [...registry.subscriptions()], runs: [...registry.runs()] });
+    await disabling.restore();
     state = 'running';
   }
 
@@ -228,7 +234,10 @@ function healthOf({ bounds, endpoint, versioned, lanes }: Subscriber, ends: Read
   const stoppedBy = bounds.stoppedBy();
   return {
     state: versioned.value.state,
+    ...(versioned.value.disabled === undefined ? {} : { disabled: versioned.value.disabled }),
     breaker: endpoint.breakerOpen ? 'open' : 'closed',
+    ...(endpoint.outage === undefined ? {} : { outage: endpoint.outage }),
+    failingMs: endpoint.failing.spanMs,
     ...(stoppedBy === undefined ? {} : { stoppedBy }),
     ...bounds.counts,
     inFlight: endpoint.inFlight,

@@ -41,7 +41,7 @@ export function createRegistry({ directory, onChange }: { directory: Directory; 
   const nameOf = (environment: string, id: string): string => `${environment}\n${id}`;
 
   function tell(change: Change): void {
-    if (change.kind === 'key') return;
+    if (!isFollowed(change)) return;
     const name = nameOf(change.environment, change.id);
     const map = known[change.kind];
     const before = map.get(name);
@@ -89,6 +89,10 @@ export function createRegistry({ directory, onChange }: { directory: Directory; 
     runs: () => known.run.values() as Iterable<Versioned<Run>>,
     tell,
   };
+}
+
+function isFollowed(change: Change): change is Extract<Change, { kind: Followed }> {
+  return (FOLLOWED as readonly string[]).includes(change.kind);
 }
 
 /** A recreated subscription starts at version 1 again: its uid says that it is another one. */

@@ -3,11 +3,12 @@ import type { WriteStream } from 'node:tty';
 import { Problem } from '@millrace/core/problem';
 import type { Notice } from './api.ts';
 import { curlLine } from './http/curl.ts';
-import { DEFAULT_PORT, type StartOptions } from './options.ts';
+import { DEFAULT_PORT, DEV_KEY_FILE, type StartOptions } from './options.ts';
 import { SAMPLE_TOPIC, StartRefused } from './start.ts';
 
-/** Of the event that people are shown how to publish. */
+/** The event that people are shown how to publish. */
 const TRY_TOPIC = 'orders.created';
+export const TRY_EVENT = { type: TRY_TOPIC, data: { id: 42 } };
 /** A person reads no more; the rest is counted. */
 const LINES_PER_SECOND = 50;
 /** A reader that does not read: past it lines are counted instead of kept. */
@@ -90,29 +91,18 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
   }
 
   return {
-    ready({ version, address, port, key, options, startedMs }) {
-      const line = curlLine({ address, key: key ?? 'YOUR_KEY', body: `{"type":"${TRY_TOPIC}","data":{"id":42}}` });
-      const { data, durability } = options;
-      if (json) return tell('ready', { version, address, key, data, durability, curl: line, startedMs: Math.round(startedMs) });
-      const moved = !options.portChosen && port !== DEFAULT_PORT ? `  (port ${DEFAULT_PORT} is taken)` : '';
-      const kept = durability === 'fsync' ? 'every accepted event is fsynced' : 'relaxed: a power loss may take the last moments';
+    ready(ready) {
+      const { version, address, port, key, startedMs } = ready;
+      const { mode, data, durability } = ready.options;
+      if (json) return tell('ready', { version, mode, address, port, key, data, durability, startedMs: Math.round(startedMs) });
       write('');
       write(`  ${bold(`millrace ${version}`)}  ready in ${(startedMs / 1_000).toFixed(1)} s`);
       write('');
-      write(`  Address   ${address}${moved}`);
-      write(
-        `  Key       ${key ?? 'as you have it (the first one was removed)'}${key === undefined ? '' : dim(`  (admin; kept in ${data}/dev-key)`)}`,
-      );
-      write(`  Storage   ${data}  (embedded log; ${kept})`);
-      if (!options.strictTopics) write('  Topics    declared by their first event');
+      for (const [name, value] of factsOf(ready)) write(`  ${name.padEnd(9)} ${value}`);
       write('');
-      if (options.strictTopics)
-        write(`  Declare   curl -sS -X PUT ${address}/v1/topics/${TRY_TOPIC} -H 'Authorization: Bearer ${key ?? 'YOUR_KEY'}'`);
-      write(`  Try       ${line}`);
-      write('');
-      if (options.sample)
-        write(dim('  A sample event goes to the built-in receiver "echo"; then a line per delivery. Ctrl-C stops.'));
-      else write(dim('  A line per delivery follows. Ctrl-C stops.'));
+      for (const [name, line] of tryLinesOf(ready)) write(`  ${name.padEnd(9)} ${line}`);
+      if (mode === 'dev') write('');
+      write(dim(`  ${ready.options.sample ? SAMPLE_COMES : LINES_COME}`));
     },
     sampleSent(eventId) {
       sample = eventId;
@@ -162,6 +152,36 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
   };
 }
 
+const SAMPLE_COMES = 'A sample event goes to the built-in receiver "echo"; then a line per delivery. Ctrl-C stops.';
+const LINES_COME = 'A line per delivery follows. Ctrl-C stops.';
+
+/** The key is shown where somebody tries things out; in production it would end up in the log of the process. */
+function factsOf({ address, port, key, options }: Ready): [string, string][] {
+  const { mode, host, data, durability, strictTopics, allowEgress, portChosen } = options;
+  const notes = [
+    ...(!portChosen && port !== DEFAULT_PORT ? [`port ${DEFAULT_PORT} is taken`] : []),
+    ...(host === '0.0.0.0' || host === '::' ? [`listens on all addresses of this machine: ${host}`] : []),
+  ];
+  const kept = `${data}/${DEV_KEY_FILE}`;
+  const shown = mode === 'dev' ? `${key}  (admin; kept in ${kept})` : `kept in ${kept}  (admin)`;
+  const fsync = durability === 'fsync' ? 'every accepted event is fsynced' : 'relaxed: a power loss may take the last moments';
+  return [
+    ['Address', notes.length === 0 ? address : `${address}  (${notes.join('; ')})`],
+    ['Key', key === undefined ? 'as you have it (the first one was removed)' : shown],
+    ['Storage', `${data}  (embedded log; ${fsync})`],
+    ['Topics', strictTopics ? 'declared before their first event' : 'declared by their first event'],
+    ...(mode === 'dev' ? [] : ([['Endpoints', ['public addresses', ...allowEgress].join(', ')]] as [string, string][])),
+  ];
+}
+
+/** Lines to paste into a shell. */
+function tryLinesOf({ address, key = 'YOUR_KEY', options }: Ready): [string, string][] {
+  if (options.mode !== 'dev') return [];
+  const declare = `curl -sS -X PUT ${address}/v1/topics/${TRY_TOPIC} -H 'Authorization: Bearer ${key}'`;
+  const publish = curlLine({ address, key, body: JSON.stringify(TRY_EVENT) });
+  return [...(options.strictTopics ? ([['Declare', declare]] as [string, string][]) : []), ['Try', publish]];
+}
+
 /** To two units: 250 ms, 45s, 4m43s, 9h58m. */
 function waitOf(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`;
@@ -194,6 +214,10 @@ function sentenceOf(notice: Exclude<Notice, { eventId: string }>): string {
       return `${notice.subscription}: retention took events before they were delivered; a dead letter names the range`;
     case 'log_changed':
       return `${notice.subscription}: the log is another one than before; a dead letter names what can not be known`;
+    case 'disabled':
+      return notice.cause === 'gone'
+        ? `${notice.subscription}: disabled, its endpoint answered 410 (gone); resume it when it is back`
+        : `${notice.subscription}: disabled, its endpoint failed for too long; what it has not got stays in the log, resume it when it works`;
     case 'egress_failing':
       return `${notice.subscriptions} subscriptions can not connect at once: look at this machine's own network`;
     case 'ledger_failing':

@@ -4,7 +4,11 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { newSecret, signStandard, verifySimple, verifyStandard } from '@millrace/core/signatures';
 import { Webhook } from 'svix';
-import { simpleSign, standardSign } from './signing.ts';
+import { type OpenSecret, simpleSigner, standardSigner } from './signing.ts';
+
+const forEver = (texts: readonly string[]): OpenSecret[] => texts.map((text) => ({ text, untilSeconds: Infinity }));
+const standardSign = (secrets: readonly string[]) => standardSigner(forEver(secrets)).sign;
+const simpleSign = (secrets: readonly string[]) => simpleSigner(forEver(secrets)).sign;
 
 interface Vectors {
   readonly sign: readonly {
@@ -68,4 +72,38 @@ test('core and the Svix library verify it, whatever the bytes', async (t) => {
 
 test('a secret that is none is refused when it is compiled, not at the first delivery', () => {
   assert.throws(() => standardSign(['whsec_short']), { code: 'invalid_secret' });
+});
+
+test('a secret signs until its time is over', () => {
+  const [older, newer] = [newSecret(), newSecret()];
+  const { sign } = standardSigner([
+    { text: newer, untilSeconds: Infinity },
+    { text: older, untilSeconds: 100 },
+  ]);
+  const signatures = (seconds: number): number | undefined =>
+    sign('msg_1', seconds, Buffer.from('x'))['webhook-signature']?.split(' ').length;
+  assert.deepEqual([signatures(99), signatures(100)], [2, 1]);
+});
+
+test('a receiver with one secret is offered the other one, and the one that worked goes first', () => {
+  const signer = simpleSigner([
+    { text: 'the newer secret', untilSeconds: Infinity },
+    { text: 'the older secret', untilSeconds: 100 },
+  ]);
+  const of = (sign: (typeof signer)['sign'] | undefined): string | undefined =>
+    sign?.('msg_1', 1, Buffer.from('x'))['x-signature'];
+  const [newer, older] = [of(signer.sign), of(signer.other(1))];
+  assert.notEqual(newer, older);
+  const other = signer.other(1);
+  assert.ok(other);
+  signer.prefer(other);
+  assert.deepEqual([of(signer.sign), of(signer.other(1))], [older, newer]);
+  // After the overlap there is one, whatever worked before.
+  assert.equal(signer.other(100), undefined);
+  assert.equal(signer.sign('msg_1', 100, Buffer.from('x'))['x-signature'], newer);
+});
+
+test('after several rotations every one of the others has its turn', () => {
+  const signer = simpleSigner(forEver(['the first secret', 'the second secret', 'the third secret!']));
+  assert.equal(new Set([signer.other(1), signer.other(1)]).size, 2);
 });

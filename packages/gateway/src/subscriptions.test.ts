@@ -52,10 +52,12 @@ test('defaults are filled in, and the secret is shown once and kept sealed', asy
 test('a schedule that outlasts what a topic keeps is made with a warning', async (t) => {
   const world = await handWorld(t, { topics: { 'orders.created': { retentionMs: DAY_MS } } });
   const schedule = { schedule: ['12h', '13h'] };
-  const exact = await world.subscribe('exact', { topics: ['orders.created'], retry: schedule });
+  const exact = await world.subscribe('exact', { topics: ['orders.created'], retry: schedule, disableAfter: false });
   assert.equal(exact.warnings.length, 1);
   assert.match(exact.warnings[0] ?? '', /orders\.created/);
-  assert.deepEqual((await world.subscribe('short', { topics: ['orders.created'], retry: { schedule: ['12h'] } })).warnings, []);
+  const short = { topics: ['orders.created'], retry: { schedule: ['12h'] } };
+  assert.deepEqual((await world.subscribe('short', { ...short, disableAfter: '24h' })).warnings, []);
+  assert.equal((await world.subscribe('span', { ...short, disableAfter: '25h' })).warnings.length, 1);
 });
 
 const REFUSED: readonly (readonly [title: string, spec: object, code: ProblemCode, pointer: string])[] = [

@@ -1,7 +1,9 @@
 /** The life of a subscription: created with its cursors fixed, changed, paused, resumed, deleted. */
 import { randomBytes } from 'node:crypto';
 import { base32 } from '@millrace/core/base32';
+import { parseDurationMs } from '@millrace/core/duration';
 import { compileFilter } from '@millrace/core/filter';
+import { newId } from '@millrace/core/ids';
 import { Problem } from '@millrace/core/problem';
 import { compileSchedule } from '@millrace/core/retry-schedule';
 import { newSecret, parseSecret } from '@millrace/core/signatures';
@@ -10,12 +12,14 @@ import type { From, Subscriptions, SubscriptionSpec } from './api.ts';
 import type { Lanes } from './lanes/lanes.ts';
 import { noSubscription } from './look-up.ts';
 import { writePass } from './lanes/passes.ts';
+import type { Deliver } from './flow/deliver.ts';
 import type { Recorder } from './flow/record.ts';
-import type { Clock } from './ports/clock.ts';
+import { bytesFrom, type Clock } from './ports/clock.ts';
 import type { Directory, Subscription, SubscriptionBounds, Versioned, Webhook } from './ports/directory.ts';
 import type { Cursor } from './ports/ledger.ts';
 import type { Registry } from './registry.ts';
 import type { Vault } from './vault.ts';
+import { checkHeaders } from './webhook-headers.ts';
 
 const MB = 1024 * 1024;
 
@@ -28,15 +32,16 @@ export const DEFAULT_BOUNDS: SubscriptionBounds = {
 const DEFAULT_BREAKER = { failures: 3, events: 10 };
 const PARKED_BYTES_MIN = 600_000;
 const TOPICS_MAX = 64;
-const HEADERS_MAX = 32;
 const CONCURRENCY_MAX = 1_024;
 const RATE_MAX = 100_000;
 const TIMEOUT_MS_MAX = 60_000;
 const URL_CHARS_MAX = 2_048;
 const SIMPLE_SECRET_CHARS_MIN = 16;
-const OURS =
-  /^(webhook-|x-signature$|x-idempotency-key$|millrace-|ce-|content-length$|content-type$|host$|connection$|transfer-encoding$|te$|upgrade$|keep-alive$|expect$)/;
-
+export const DISABLE_AFTER_MS = 5 * 86_400_000;
+const DISABLE_AFTER_MS_MIN = 60_000;
+const DISABLE_AFTER_MS_MAX = 365 * 86_400_000;
+/** That count at once, as in Svix: each is one more signature in every delivery. */
+const SECRETS_MAX = 10;
 interface Needs {
   readonly directory: Directory;
   readonly registry: Registry;
@@ -45,6 +50,7 @@ interface Needs {
   /** Whether the log keeps one order over all topics. */
   readonly isOneShard: boolean;
   readonly vault: Vault;
+  readonly deliver: Deliver;
   readonly clock: Clock;
   /** Cursors of subscriptions that are being created, until the directory tells of them. */
   readonly opening: Map<string, ReadonlyMap<string, Cursor>>;
@@ -57,6 +63,7 @@ export function createSubscriptions({
   lanes,
   isOneShard,
   vault,
+  deliver,
   clock,
   opening,
 }: Needs): Subscriptions {
@@ -77,11 +84,23 @@ export function createSubscriptions({
     return now;
   }
 
-  async function setState(environment: string, id: string, state: Subscription['state']): Promise<Versioned<Subscription>> {
+  async function setState(environment: string, id: string, state: 'active' | 'paused'): Promise<Versioned<Subscription>> {
     const found = await known(environment, id);
-    if (found.value.state !== state) return store(environment, id, { ...found.value, state }, found.version);
-    if (state === 'active') lanes.subscriber(found.value.uid)?.endpoint.probeNow();
+    const { state: before, disabled: _disabled, ...value } = found.value;
+    const endpoint = lanes.subscriber(value.uid)?.endpoint;
+    // Whoever enables it again gives its endpoint a fresh span to fail in.
+    if (before === 'disabled') endpoint?.failing.succeeded();
+    if (before !== state) return store(environment, id, { ...value, state }, found.version);
+    if (state === 'active') endpoint?.probeNow();
     return found;
+  }
+
+  /** Secrets that still count, with when they end at the latest. */
+  function previous({ secrets }: Webhook, untilMs: number): Webhook['secrets'] {
+    const nowMs = clock.now();
+    return secrets
+      .map(({ sealed, untilMs: endsMs = Infinity }) => ({ sealed, untilMs: Math.min(endsMs, untilMs) }))
+      .filter((secret) => secret.untilMs > nowMs);
   }
 
   /** Where it begins is durable before it is: whatever is published after the answer reaches it. */
@@ -126,14 +145,51 @@ export function createSubscriptions({
     },
     async update(environment, id, change, expect) {
       const found = await known(environment, id);
-      if (expect !== undefined && expect !== found.version)
-        throw new Problem('version_mismatch', `the subscription '${id}' has the version ${found.version}`);
+      checkVersion(found, expect);
       return store(environment, id, changed(found.value, change, vault), found.version);
     },
     async delete(environment, id) {
       const was = await directory.delete('subscription', environment, id);
       registry.tell({ kind: 'subscription', environment, id });
       return was;
+    },
+    async test(environment, id, { topic, data }) {
+      const { value } = await known(environment, id);
+      const subscriber = lanes.subscriber(value.uid);
+      if (subscriber === undefined) throw noSubscription(environment, id);
+      const nowMs = clock.now();
+      const event = {
+        id: newId('evt', nowMs, bytesFrom(clock)),
+        source: '/millrace/test',
+        type: topic,
+        time: new Date(nowMs).toISOString(),
+        datacontenttype: 'application/json',
+        // A test stands nowhere in the log.
+        extensions: { sequence: '0' },
+        data,
+      };
+      const record = { shard: '', position: '', timeMs: nowMs, environment, app: value.app, event, size: data.length };
+      const { webhookId, kind, status, cause, snippet, durationMs } = await deliver(subscriber.target, record);
+      if (kind === 'delivered') subscriber.endpoint.probeNow();
+      return { webhookId, delivered: kind === 'delivered', status, cause, snippet, durationMs };
+    },
+    async rotateSecret(environment, id, { secret: given, overlapMs }, expect) {
+      const found = await known(environment, id);
+      checkVersion(found, expect);
+      const { webhook } = found.value.deliver;
+      const secret = given ?? newSecret((count) => randomBytes(count));
+      checkSecret(webhook.signature, secret, '/secret');
+      if (secret === vault.open(webhook.secrets[0]?.sealed ?? ''))
+        throw new Problem('invalid_secret', 'this is the present secret', { pointer: '/secret' });
+      const previousUntilMs = clock.now() + overlapMs;
+      const secrets = [{ sealed: vault.seal(secret) }, ...previous(webhook, previousUntilMs)];
+      if (secrets.length > SECRETS_MAX)
+        throw new Problem('conflict', `${SECRETS_MAX} secrets of this subscription count already`, {
+          advice: 'Wait until the overlap of earlier rotations ends, or rotate with the overlap "0s" to end them now.',
+        });
+      const value = { ...found.value, deliver: { webhook: { ...webhook, secrets } } };
+      const subscription = await store(environment, id, value, found.version);
+      return { subscription, secret, previousUntilMs };
     },
     pause: (environment, id) => setState(environment, id, 'paused'),
     resume: (environment, id) => setState(environment, id, 'active'),
@@ -158,6 +214,11 @@ export function owedFrom(from: number | 'end' | 'start', ends: Iterable<Cursor>)
   return from === 'end' ? Math.min(...timesMs) : Math.min(from, Math.max(...timesMs));
 }
 
+function checkVersion({ id, version }: Versioned<Subscription>, expect: number | undefined): void {
+  if (expect !== undefined && expect !== version)
+    throw new Problem('version_mismatch', `the subscription '${id}' has the version ${version}`);
+}
+
 function checkId(id: string): void {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(id)) {
     throw new Problem(
@@ -168,7 +229,7 @@ function checkId(id: string): void {
   }
 }
 
-type Settings = Omit<Subscription, 'uid' | 'state' | 'createdMs' | 'pass' | 'beginsMs' | 'beginsPass'>;
+type Settings = Omit<Subscription, 'uid' | 'state' | 'disabled' | 'createdMs' | 'pass' | 'beginsMs' | 'beginsPass'>;
 
 /** Checks what a person wrote and fills in what was left out. `secret` is the clear text of the newest one. */
 function settingsOf(spec: SubscriptionSpec, { secrets }: Pick<Webhook, 'secrets'>, secret: string): Settings {
@@ -189,7 +250,8 @@ function settingsOf(spec: SubscriptionSpec, { secrets }: Pick<Webhook, 'secrets'
         secrets,
         timeoutMs: inRange(webhook.timeoutMs ?? 15_000, { pointer: '/deliver/webhook/timeoutMs', min: 1, max: TIMEOUT_MS_MAX }),
         body: oneOf(webhook.body ?? 'data', ['data', 'event'], '/deliver/webhook/body'),
-        headers: headersOf(webhook.headers ?? {}),
+        ...(webhook.json === undefined ? {} : { json: jsonOf(webhook.json, signature) }),
+        headers: checkHeaders(webhook.headers ?? {}, { pointer: '/deliver/webhook/headers' }),
       },
     },
     retry: compileSchedule(spec.retry ?? {}, '/retry'),
@@ -203,7 +265,24 @@ function settingsOf(spec: SubscriptionSpec, { secrets }: Pick<Webhook, 'secrets'
         }),
     breaker: breakerOf(spec.breaker),
     bounds: boundsOf(spec.bounds),
+    ...disableAfterOf(spec.disableAfter),
   };
+}
+
+function jsonOf(json: NonNullable<Webhook['json']>, signature: Webhook['signature']): NonNullable<Webhook['json']> {
+  const pointer = '/deliver/webhook/json';
+  if (signature !== 'simple')
+    throw new Problem('invalid_request', "json is a setting of the signature 'simple': others send JSON as it came", { pointer });
+  return oneOf(json, ['canonical', 'as-sent'], pointer);
+}
+
+function disableAfterOf(disableAfter: SubscriptionSpec['disableAfter'] = DISABLE_AFTER_MS): Pick<Subscription, 'disableAfterMs'> {
+  if (disableAfter === false) return {};
+  const pointer = '/disableAfter';
+  const disableAfterMs = parseDurationMs(disableAfter, { maxMs: DISABLE_AFTER_MS_MAX, pointer });
+  if (disableAfterMs < DISABLE_AFTER_MS_MIN)
+    throw new Problem('invalid_request', 'disableAfter is a minute or longer, or false', { pointer });
+  return { disableAfterMs };
 }
 
 /** A change is merged into what a person would have written for the present settings, then checked as a whole. */
@@ -225,7 +304,7 @@ function changed(now: Subscription, change: Partial<SubscriptionSpec>, vault: Va
     app: now.app,
     topics: change.topics ?? now.topics,
     ...(change.filter === null ? {} : { filter: change.filter ?? now.filter }),
-    deliver: { ...change.deliver, webhook: { ...shown, ...given } },
+    deliver: { ...change.deliver, webhook: webhookOf(shown, given) },
     retry: { schedule: change.retry?.schedule ?? now.retry.scheduleMs, jitter: change.retry?.jitter ?? now.retry.jitter },
     ordering: now.ordering,
     onDead: change.onDead ?? now.onDead,
@@ -233,18 +312,29 @@ function changed(now: Subscription, change: Partial<SubscriptionSpec>, vault: Va
     ...rateOf(now, change),
     breaker: typeof change.breaker === 'object' ? { ...now.breaker, ...change.breaker } : (change.breaker ?? now.breaker),
     bounds: { ...now.bounds, ...change.bounds },
+    disableAfter: change.disableAfter ?? now.disableAfterMs ?? false,
   };
   const keys = secret === undefined ? secrets : [{ sealed: vault.seal(secret) }];
-  const { uid, state, createdMs, pass, beginsMs, beginsPass } = now;
+  const { uid, state, disabled, createdMs, pass, beginsMs, beginsPass } = now;
   return {
     uid,
     state,
+    ...(disabled === undefined ? {} : { disabled }),
     createdMs,
     pass,
     beginsMs,
     beginsPass,
     ...settingsOf(spec, { secrets: keys }, secret ?? vault.open(keys[0]?.sealed ?? '')),
   };
+}
+
+/** What belongs to `simple` goes with it. */
+function webhookOf(
+  { json, ...shown }: Omit<Webhook, 'secrets'>,
+  given: Partial<SubscriptionSpec['deliver']['webhook']> = {},
+): SubscriptionSpec['deliver']['webhook'] {
+  const isSimple = (given.signature ?? shown.signature) === 'simple';
+  return { ...shown, ...(isSimple && json !== undefined ? { json } : {}), ...given };
 }
 
 /** `null` takes the limit away. */
@@ -292,24 +382,7 @@ function urlOf(text: unknown): string {
   return url.href;
 }
 
-function headersOf(headers: Readonly<Record<string, string>>): Record<string, string> {
-  const entries = Object.entries(headers);
-  const refused = (why: string): Problem => new Problem('invalid_request', why, { pointer: '/deliver/webhook/headers' });
-  if (entries.length > HEADERS_MAX) throw refused(`there are at most ${HEADERS_MAX} headers`);
-  return Object.fromEntries(
-    entries.map(([name, value]) => {
-      const lower = name.toLowerCase();
-      if (!/^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$/.test(lower) || OURS.test(lower))
-        throw refused(`the header '${name.slice(0, 64)}' can not be set`);
-      if (typeof value !== 'string' || !/^[\t\x20-\x7e]{0,1024}$/.test(value))
-        throw refused(`the value of the header '${lower}' is not plain text of at most 1,024 characters`);
-      return [lower, value];
-    }),
-  );
-}
-
-function checkSecret(signature: 'standard' | 'simple', secret: string): void {
-  const pointer = '/deliver/webhook/secret';
+function checkSecret(signature: 'standard' | 'simple', secret: string, pointer = '/deliver/webhook/secret'): void {
   oneOf(signature, ['standard', 'simple'], '/deliver/webhook/signature');
   if (signature === 'standard') {
     if (parseSecret(secret, pointer).kind === 'public')
@@ -366,12 +439,15 @@ function warningsOf(
 ): string[] {
   const { topics, retry, ordering } = subscription;
   const matches = compileTopics(topics);
-  const scheduleMs = retry.scheduleMs.reduce((sum, ms) => sum + ms, 0);
+  const scheduleMs = Math.max(
+    retry.scheduleMs.reduce((sum, ms) => sum + ms, 0),
+    subscription.disableAfterMs ?? 0,
+  );
   const warnings: string[] = [];
   for (const { environment: of, id, value } of registry.topics()) {
     if (of !== environment || !matches(id) || value.retentionMs >= scheduleMs) continue;
     warnings.push(
-      `the retry schedule is longer than the topic '${id}' keeps its events: a long outage ends in dead letters for ranges`,
+      `the retry schedule, or disableAfter, is longer than the topic '${id}' keeps its events: a long outage ends in dead letters for ranges`,
     );
   }
   if (ordering === 'key' && !isOneShard && (topics.length > 1 || topics.some(isPattern))) {

@@ -15,6 +15,7 @@ import type { Limits } from '../limits.ts';
 import { bytesFrom, type Clock } from '../ports/clock.ts';
 import type { Topic } from '../ports/directory.ts';
 import type { Entry } from '../ports/log.ts';
+import { checkHeadersAttribute, HEADERS_ATTRIBUTE } from '../webhook-headers.ts';
 
 export interface Accept {
   /** One per event, in order: what goes to the log, or why it does not. Throws a Problem when the whole call is refused. */
@@ -99,6 +100,7 @@ export function createAccept({ topic, clock, limits }: Needs): Accept {
     }
     checkText(extensions['partitionkey'], '/partitionkey', KEY_BYTES_MAX);
     checkText(extensions['audience'], '/audience', KEY_BYTES_MAX);
+    if (extensions[HEADERS_ATTRIBUTE] !== undefined) checkHeadersAttribute(extensions[HEADERS_ATTRIBUTE]);
     return event;
   }
 

@@ -5,19 +5,20 @@ import { newSecret } from '@millrace/core/signatures';
 import { Webhook } from 'standardwebhooks';
 import { createHandClock, createScriptedSender, settle } from '../../test/clock.ts';
 import type { LogRecord } from '../ports/log.ts';
-import type { SendError, SendResult } from '../ports/sender.ts';
-import { simpleSign, standardSign } from '../signing.ts';
+import type { SendError, SendRequest, SendResult } from '../ports/sender.ts';
+import { type OpenSecret, simpleSigner, standardSigner } from '../signing.ts';
 import { createDeliver, type Outcome, type Target } from './deliver.ts';
 
 const SECRET = newSecret(() => new Uint8Array(32).fill(3));
+const forEver = (texts: readonly string[]): OpenSecret[] => texts.map((text) => ({ text, untilSeconds: Infinity }));
 const TARGET: Target = {
   uid: 'uid1',
   id: 'crm',
   url: 'https://crm.example/',
   headers: {},
   timeoutMs: 7,
-  body: 'data',
-  sign: standardSign([SECRET]),
+  form: 'data',
+  signer: standardSigner(forEver([SECRET])),
 };
 const TEXT = '{ "n": 12345678901234567890 }';
 const RECORD: LogRecord = {
@@ -71,7 +72,7 @@ test('the body is the payload as it was sent, the attributes stand in headers', 
 });
 
 test('as an event, the body is the CloudEvent with its place in the log', async () => {
-  const { headers, body } = await sentBy({ body: 'event' });
+  const { headers, body } = await sentBy({ form: 'event' });
   assert.match(headers['content-type'] ?? '', /^application\/cloudevents\+json/);
   assert.ok(!Object.keys(headers).some((name) => name.startsWith('ce-')));
   const text = Buffer.from(body).toString();
@@ -83,7 +84,7 @@ test('as an event, the body is the CloudEvent with its place in the log', async 
 test("a publisher's own sequence is kept", async () => {
   const record = withEvent({ extensions: { sequence: '7' } });
   assert.equal((await sentBy({}, record)).headers['ce-sequence'], '7');
-  const { body } = await sentBy({ body: 'event' }, record);
+  const { body } = await sentBy({ form: 'event' }, record);
   assert.equal(JSON.parse(Buffer.from(body).toString()).sequence, '7');
 });
 
@@ -91,7 +92,7 @@ test('one event for two subscriptions with other forms goes to each in its own',
   const clock = createHandClock();
   const sender = createScriptedSender(clock);
   const deliver = createDeliver({ sender, clock });
-  for (const body of ['data', 'event', 'data'] as const) await deliver({ ...TARGET, body }, RECORD);
+  for (const form of ['data', 'event', 'data'] as const) await deliver({ ...TARGET, form }, RECORD);
   assert.deepEqual(
     sender.sent.map(({ headers }) => headers['ce-id']),
     ['1', undefined, '1'],
@@ -109,7 +110,7 @@ test('headers of a subscription are added, and never replace what is ours', asyn
 
 test('the webhook-id is the same for the same delivery whatever its place in the log, and another for any other', async () => {
   const id = await idOf();
-  assert.equal(await idOf({ url: 'https://other/', body: 'event' }, { ...RECORD, position: '0099', shard: 'b', timeMs: 9 }), id);
+  assert.equal(await idOf({ url: 'https://other/', form: 'event' }, { ...RECORD, position: '0099', shard: 'b', timeMs: 9 }), id);
   const others = await Promise.all([
     idOf({ uid: 'uid2' }),
     idOf({}, { ...RECORD, app: 'erp' }),
@@ -126,15 +127,92 @@ test('the Standard Webhooks library verifies it, with the old secret and the new
   // The library asks the machine's clock whether the signature is recent.
   t.mock.timers.enable({ apis: ['Date'], now: createHandClock().now() });
   const older = newSecret();
-  const { headers, body } = await sentBy({ sign: standardSign([SECRET, older]) });
+  const { headers, body } = await sentBy({ signer: standardSigner(forEver([SECRET, older])) });
   for (const secret of [SECRET, older]) assert.ok(new Webhook(secret).verify(Buffer.from(body).toString(), headers));
   assert.throws(() => new Webhook(newSecret()).verify(Buffer.from(body).toString(), headers));
 });
 
 test('a simple signature comes with an id and a time too', async () => {
-  const { headers } = await sentBy({ sign: simpleSign(['sixteen characters']) });
+  const { headers } = await sentBy({ signer: simpleSigner(forEver(['sixteen characters'])) });
   assert.match(headers['x-signature'] ?? '', /^[0-9a-f]{64}$/);
   assert.ok(headers['webhook-id'] !== undefined && headers['webhook-timestamp'] !== undefined);
+});
+
+const simple = (form: Target['form'] = 'simple-data'): Partial<Target> => ({
+  form,
+  signer: simpleSigner(forEver(['sixteen characters'])),
+});
+
+test('simple writes JSON as its receiver prints it again, unless that changes a value or was switched off', async () => {
+  const cases: [string | undefined, Target['form'], string][] = [
+    ['{ "a": 1.0 }', 'simple-data', '{"a":1}'],
+    ['{ "a": 1.0 }', 'simple-data-as-sent', '{ "a": 1.0 }'],
+    [TEXT, 'simple-data', TEXT],
+    [undefined, 'simple-data', '{}'],
+    [undefined, 'simple-data-as-sent', '{}'],
+  ];
+  for (const [text, form, expected] of cases) {
+    const { data: _data, ...event } = RECORD.event;
+    const record = { ...RECORD, event: text === undefined ? event : { ...event, data: Buffer.from(text) } };
+    const { headers, body } = await sentBy(simple(form), record);
+    assert.deepEqual([Buffer.from(body).toString(), headers['content-type']], [expected, 'application/json'], form);
+  }
+  const typed = withEvent({ datacontenttype: 'application/vnd.shop+json; charset=utf-8', data: Buffer.from('[ ]') });
+  assert.equal((await sentBy(simple(), typed)).headers['content-type'], 'application/json');
+  const plain = await sentBy(simple(), withEvent({ datacontenttype: 'text/plain', data: Buffer.from('{ }') }));
+  assert.deepEqual([plain.headers['content-type'], Buffer.from(plain.body).toString()], ['text/plain', '{ }']);
+});
+
+test('simple writes the whole event likewise', async () => {
+  const { headers, body } = await sentBy(simple('simple-event'), withEvent({ data: Buffer.from('{ "a": 1 }') }));
+  const text = Buffer.from(body).toString();
+  assert.deepEqual([headers['content-type'], JSON.stringify(JSON.parse(text))], ['application/json', text]);
+});
+
+test("an event's own headers go out, behind what is ours and the subscription's", async () => {
+  const own = JSON.stringify({ 'X-Tenant': 'a', 'X-Both': 'event' });
+  const record = withEvent({ extensions: { webhookheaders: own } });
+  const { headers } = await sentBy({ headers: { 'x-both': 'subscription' } }, record);
+  assert.deepEqual([headers['x-tenant'], headers['x-both'], headers['ce-webhookheaders']], ['a', 'subscription', undefined]);
+  // What came in past accept, by a native client.
+  for (const bad of ['{"Authorization":"x"}', '{"ce-id":"x"}', '[]', 'x', '{"a":"\\n"}'])
+    assert.equal((await sentBy({}, withEvent({ extensions: { webhookheaders: bad } }))).headers['ce-id'], '1', bad);
+});
+
+for (const status of [401, 403, 500]) {
+  test(`while two secrets count, a simple delivery answered ${status} is tried with the other one at once`, async () => {
+    const signer = simpleSigner(forEver(['the newer secret', 'the older secret']));
+    const clock = createHandClock();
+    const signatures: (string | undefined)[] = [];
+    const older = signer.other(1)?.('', 1, Buffer.from(TEXT))['x-signature'];
+    const sender = {
+      send: async ({ headers }: SendRequest): Promise<SendResult> => {
+        signatures.push(headers['x-signature']);
+        return { status: headers['x-signature'] === older ? 200 : status, durationMs: 1 };
+      },
+      close: async () => undefined,
+    };
+    const deliver = createDeliver({ sender, clock });
+    const target = { ...TARGET, form: 'simple-data', signer } as const;
+    assert.deepEqual([(await deliver(target, RECORD)).kind, signatures.length], ['delivered', 2]);
+    // The one that worked goes first from now on.
+    assert.deepEqual([(await deliver(target, RECORD)).kind, signatures.length], ['delivered', 3]);
+    assert.equal(signatures[2], older);
+  });
+}
+
+test('an answer that is not about the signature, or no second secret, is one request', async () => {
+  for (const [status, secrets] of [
+    [404, ['the newer secret', 'the older secret']],
+    [401, ['the newer secret']],
+  ] as const) {
+    const clock = createHandClock();
+    let requests = 0;
+    const send = async (): Promise<SendResult> => (requests++, { status, durationMs: 1 });
+    const signer = simpleSigner(forEver(secrets));
+    const outcome = await createDeliver({ sender: { send, close: async () => undefined }, clock })({ ...TARGET, signer }, RECORD);
+    assert.deepEqual([outcome.cause, requests], [`http_${status}`, 1]);
+  }
 });
 
 async function outcomeOf(result: number | SendResult): Promise<Outcome> {

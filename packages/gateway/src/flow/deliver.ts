@@ -4,12 +4,14 @@
  */
 import { hash } from 'node:crypto';
 import { encodeBinary, encodeStructured, STRUCTURED_TYPE } from '@millrace/core/cloud-events-http';
-import type { Event } from '@millrace/core/event';
+import { type Event, hasJsonData } from '@millrace/core/event';
+import { stringified } from '@millrace/core/json-stringified';
 import { webhookId } from '@millrace/core/webhook-id';
 import type { Clock } from '../ports/clock.ts';
 import type { LogRecord } from '../ports/log.ts';
 import type { Sender, SendError, SendResult } from '../ports/sender.ts';
-import type { Sign } from '../signing.ts';
+import type { Sign, Signer } from '../signing.ts';
+import { HEADERS_ATTRIBUTE, webhookHeadersOf } from '../webhook-headers.ts';
 import type { Evidence } from '../lanes/breaker.ts';
 
 export interface Deliver {
@@ -25,11 +27,16 @@ export interface Target {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
-  readonly body: 'data' | 'event';
-  readonly sign: Sign;
+  readonly form: Form;
+  readonly signer: Signer;
 }
 
+/** What the body holds: the event's data or the whole event as JSON; for `simple`, written as its receivers expect it, or as sent. */
+export type Form = 'data' | 'event' | 'simple-data' | 'simple-event' | 'simple-data-as-sent' | 'simple-event-as-sent';
+
 export interface Outcome {
+  /** The delivery's `webhook-id`. */
+  readonly webhookId: string;
   /** `aborted`: we stopped it ourselves, nothing is known. */
   readonly kind: 'delivered' | 'failed' | 'aborted';
   /** Stable code: `http_500`, `timeout`, `refused`, …; empty when delivered. */
@@ -47,6 +54,7 @@ export interface Outcome {
 }
 
 const NOTHING = new Uint8Array(0);
+const NO_DATA = new TextEncoder().encode('{}');
 const UNREACHABLE: ReadonlySet<SendError> = new Set([
   'dns',
   'refused',
@@ -56,27 +64,51 @@ const UNREACHABLE: ReadonlySet<SendError> = new Set([
   'blocked_address',
 ]);
 const SLOW_DOWN: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+const OTHER_SECRET: ReadonlySet<number> = new Set([401, 403, 500]);
 const SHA256_BYTES = 32;
+const JSON_TYPE = 'application/json';
 
 export function createDeliver({ sender, clock }: { sender: Sender; clock: Clock }): Deliver {
   const messageOf = createMessages();
 
+  /** One request, signed by one secret (`simple`) or all. */
+  function send(target: Target, { id, startedMs, sign, ...message }: Signing): Promise<SendResult> {
+    return sender.send({
+      subscription: target.uid,
+      url: target.url,
+      headers: signed(target, { id, startedMs, sign, ...message }),
+      body: message.body,
+      timeoutMs: target.timeoutMs,
+    });
+  }
+
   // No async function: one promise fewer per delivery.
   return (target, record, run) => {
     const startedMs = clock.now();
-    const { headers, body } = messageOf(record, target.body);
+    const message = messageOf(record, target.form);
     const { app: publisher, event } = record;
     const identity = { subscription: target.uid, publisher, source: event.source, id: event.id };
     const id = webhookId(run === undefined ? identity : { ...identity, run }, sha256);
-    const sent = sender.send({
-      subscription: target.uid,
-      url: target.url,
-      headers: signed(target, { id, startedMs, headers, body }),
-      body,
-      timeoutMs: target.timeoutMs,
+    const signing = { ...message, id, startedMs };
+    return send(target, { ...signing, sign: target.signer.sign }).then((result) => {
+      const other = mayBeOtherSecret(result) ? target.signer.other(Math.floor(startedMs / 1_000)) : undefined;
+      if (other === undefined) return outcomeOf(result, id, startedMs);
+      return send(target, { ...signing, sign: other }).then((second) => {
+        if (!isDelivered(second)) return outcomeOf(result, id, startedMs);
+        target.signer.prefer(other);
+        return outcomeOf(second, id, startedMs);
+      });
     });
-    return sent.then((result) => outcomeOf(result, startedMs));
   };
+}
+
+/** What receivers answer where a signature does not fit: also 500, as code written in a hurry throws. */
+function mayBeOtherSecret(result: SendResult): boolean {
+  return 'status' in result && OTHER_SECRET.has(result.status);
+}
+
+function isDelivered(result: SendResult): boolean {
+  return 'status' in result && result.status >= 200 && result.status < 300;
 }
 
 /** Good until the next call. By way of a string, as that costs half of having node:crypto make a Buffer. */
@@ -91,17 +123,24 @@ function sha256(bytes: Uint8Array): Uint8Array {
 interface Message {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
+  /** Of this event, by its publisher. */
+  readonly own?: Readonly<Record<string, string>>;
+}
+
+interface Signing extends Message {
+  readonly id: string;
+  readonly startedMs: number;
+  readonly sign: Sign;
 }
 
 /** The request of one delivery: what is the event's, what the target adds, what proves who sent it. */
-function signed(
-  target: Target,
-  { id, startedMs, headers: own, body }: Message & { id: string; startedMs: number },
-): Record<string, string> {
+function signed(target: Target, { id, startedMs, headers: of, own, body, sign }: Signing): Record<string, string> {
   // One copy, then member by member: each further spread cost as much as the first.
-  const headers: Record<string, string> = { ...own };
+  const headers: Record<string, string> = { ...of };
   for (const name in target.headers) headers[name] ??= target.headers[name] as string;
-  const signature = target.sign(id, Math.floor(startedMs / 1_000), body);
+  // Of two that set one, the subscription's owner goes before the event's publisher.
+  if (own !== undefined) for (const name in own) headers[name] ??= own[name] as string;
+  const signature = sign(id, Math.floor(startedMs / 1_000), body);
   for (const name in signature) headers[name] = signature[name] as string;
   headers['x-idempotency-key'] = id;
   headers['millrace-subscription'] = target.id;
@@ -109,17 +148,37 @@ function signed(
 }
 
 /** Messages of records, the last one kept: an event for many subscriptions goes out to one after the other. */
-function createMessages(): (record: LogRecord, form: Target['body']) => Message {
+function createMessages(): (record: LogRecord, form: Form) => Message {
   let lastRecord: LogRecord | undefined;
-  let lastForm: Target['body'] | undefined;
+  let lastForm: Form | undefined;
   let last: Message = { headers: {}, body: NOTHING };
   return (record, form) => {
     if (record === lastRecord && form === lastForm) return last;
-    last = form === 'event' ? asEvent(record) : asData(record);
+    last = messageIn(form, record);
     lastRecord = record;
     lastForm = form;
     return last;
   };
+}
+
+function messageIn(form: Form, record: LogRecord): Message {
+  const { [HEADERS_ATTRIBUTE]: own, ...extensions } = record.event.extensions;
+  const bare = own === undefined ? record : { ...record, event: { ...record.event, extensions } };
+  const message = form === 'event' || form.startsWith('simple-event') ? asEvent(bare) : asData(bare);
+  const written = form.startsWith('simple') ? asSimple(message, record.event, form) : message;
+  return own === undefined ? written : { ...written, own: webhookHeadersOf(own) };
+}
+
+/**
+ * For receivers that read JSON with a framework and sign what they print of it again: the content type every framework
+ * takes for JSON, a body in the form JSON.stringify gives, `{}` where there is none.
+ */
+function asSimple({ headers, body }: Message, event: Event, form: Form): Message {
+  const isWhole = form.startsWith('simple-event');
+  if (!isWhole && !hasJsonData(event)) return { headers, body };
+  if (body.length === 0) return { headers: { ...headers, 'content-type': JSON_TYPE }, body: NO_DATA };
+  const bytes = form.endsWith('as-sent') ? body : (stringified(body) ?? body);
+  return { headers: { ...headers, 'content-type': JSON_TYPE }, body: bytes };
 }
 
 function asEvent({ event, position }: LogRecord): Message {
@@ -138,17 +197,18 @@ function hasSequence({ extensions }: Event): boolean {
   return extensions['sequence'] !== undefined;
 }
 
-function outcomeOf(result: SendResult, startedMs: number): Outcome {
+function outcomeOf(result: SendResult, webhookId: string, startedMs: number): Outcome {
   const { durationMs } = result;
   if ('error' in result) {
     const evidence = UNREACHABLE.has(result.error) ? 'unreachable' : 'failing';
     const kind = result.error === 'aborted' ? 'aborted' : 'failed';
     const snippet = result.detail.slice(0, 1_024);
-    return { kind, cause: result.error, status: 0, evidence, slowDown: false, snippet, startedMs, durationMs };
+    return { webhookId, kind, cause: result.error, status: 0, evidence, slowDown: false, snippet, startedMs, durationMs };
   }
   const { status, retryAfterMs, snippet = '' } = result;
   const delivered = status >= 200 && status < 300;
   return {
+    webhookId,
     kind: delivered ? 'delivered' : 'failed',
     cause: delivered ? '' : `http_${status}`,
     status,

@@ -176,7 +176,7 @@ export function createLane(needs: Needs): Lane {
     clock,
     dueRows: limits.dueRows,
     restore: needs.restore,
-    mustWait: () => !started || retiring !== undefined || endpoint.breakerOpen || settings().state === 'paused',
+    mustWait: () => !started || retiring !== undefined || endpoint.breakerOpen || settings().state !== 'active',
     onBack: (delivery) => delivery.key !== undefined && keys.setHead(delivery.key, delivery),
     onLost: loseOne,
     onLoaded: pump,
@@ -205,7 +205,7 @@ export function createLane(needs: Needs): Lane {
   }
 
   function mayTake(size: number): boolean {
-    if (ended || retiring !== undefined || settings().state === 'paused') return false;
+    if (ended || retiring !== undefined || settings().state !== 'active') return false;
     if (counts.deadLetters >= settings().bounds.deadLetters) return false;
     const records = endpoint.breakerOpen ? Math.min(limits.windowRecords, endpoint.probeWindow) : limits.windowRecords;
     return ready.size < records && (ready.size === 0 || readyBytes + size <= limits.windowBytes);
@@ -410,13 +410,13 @@ export function createLane(needs: Needs): Lane {
 
   function notify(
     delivery: Delivery,
-    { cause, status, durationMs }: Outcome,
+    { webhookId, cause, status, durationMs }: Outcome,
     kind: 'delivered' | 'retry' | 'dead',
     nextMs?: number,
   ): void {
     const { id, type } = (delivery.record as LogRecord).event;
     const n = kind === 'retry' ? delivery.attempts : delivery.attempts + 1;
-    const notice = { kind, environment, subscription, eventId: id, topic: type, cause, status, n, durationMs };
+    const notice = { kind, environment, subscription, webhookId, eventId: id, topic: type, cause, status, n, durationMs };
     onNotice(nextMs === undefined ? notice : { ...notice, nextMs });
   }
 

@@ -33,6 +33,9 @@ export const HTTP_BOUNDS = {
   redriveMax: 1_000,
   /** Topics that events declared by themselves, per run of the process: a loop of made-up names must end. */
   topicsOnTheFly: 1_000,
+  /** How long former secrets count after a rotation: long enough for a deploy; short enough to be over. */
+  overlapMs: 24 * 3_600_000,
+  overlapMsMax: 7 * 86_400_000,
   retentionMsMin: 60_000,
   retentionMsMax: 3_650 * 86_400_000,
   /** An owner, a name: text that people read. */

@@ -3,9 +3,9 @@ import { formatDuration } from '@millrace/core/duration';
 import { compileFilter } from '@millrace/core/filter';
 import { Problem } from '@millrace/core/problem';
 import { DEFAULT_JITTER, DEFAULT_SCHEDULE } from '@millrace/core/retry-schedule';
-import type { From, SubscriptionSpec } from '../api.ts';
+import type { From, Health, SubscriptionSpec } from '../api.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
-import { DEFAULT_BOUNDS } from '../subscriptions.ts';
+import { DEFAULT_BOUNDS, DISABLE_AFTER_MS } from '../subscriptions.ts';
 import type { Caller } from './access.ts';
 import { mayActFor, mayUseTopics } from './access.ts';
 import { readTime, timeOf } from './answers.ts';
@@ -39,7 +39,7 @@ const PROPERTIES = {
           timeoutMs: number,
           body: text,
           headers: { type: 'object', additionalProperties: text },
-          json: LATER,
+          json: text,
         },
       },
       stream: LATER,
@@ -65,7 +65,7 @@ const PROPERTIES = {
   },
   from: text,
   transform: LATER,
-  disableAfter: LATER,
+  disableAfter: { type: ['string', 'number', 'boolean'] },
   alerts: LATER,
 } as const;
 
@@ -94,11 +94,19 @@ export function replacementOf({ filter = null, retry, breaker, bounds, ...spec }
     concurrency: 16,
     ...spec,
     filter,
-    deliver: { webhook: { signature: 'standard', timeoutMs: 15_000, body: 'data', headers: {}, ...webhook } },
+    deliver: { webhook: webhookIn(webhook) },
     retry: { schedule, jitter },
     breaker: breaker === false ? false : { failures: 3, events: 10, ...breaker },
     bounds: { ...DEFAULT_BOUNDS, ...bounds },
+    disableAfter: spec.disableAfter ?? DISABLE_AFTER_MS,
   };
+}
+
+type WebhookSpec = SubscriptionSpec['deliver']['webhook'];
+
+function webhookIn(webhook: WebhookSpec): WebhookSpec {
+  const ofSimple = webhook.signature === 'simple' ? ({ json: 'canonical' } as const) : {};
+  return { signature: 'standard', timeoutMs: 15_000, body: 'data', headers: {}, ...ofSimple, ...webhook };
 }
 
 /** Pointers lead into the whole body. */
@@ -132,6 +140,8 @@ export function showSubscription({ id, value }: Versioned<Subscription>): object
     beginsMs: _begins,
     beginsPass: _beginsPass,
     pass: _pass,
+    disableAfterMs,
+    disabled,
     ...rest
   } = value;
   const { secrets: _secrets, ...webhook } = deliver.webhook;
@@ -143,6 +153,16 @@ export function showSubscription({ id, value }: Versioned<Subscription>): object
     deliver: { webhook },
     retry: { schedule: retry.scheduleMs.map(formatDuration), jitter: retry.jitter },
     ...rest,
+    disableAfter: disableAfterMs === undefined ? false : formatDuration(disableAfterMs),
+    ...(disabled === undefined ? {} : { disabled: { cause: disabled.cause, at: timeOf(disabled.atMs) } }),
     createdAt: timeOf(createdMs),
   };
+}
+
+/** The state of a subscription's lanes, as a management page shows it. */
+export function showHealth({ state: _state, disabled: _disabled, outage, ...rest }: Health): object {
+  if (outage === undefined) return rest;
+  const { cause, sinceMs, nextProbeMs } = outage;
+  const next = nextProbeMs === undefined ? {} : { nextProbeAt: timeOf(nextProbeMs) };
+  return { ...rest, outage: { cause, since: timeOf(sinceMs), ...next } };
 }

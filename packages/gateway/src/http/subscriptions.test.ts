@@ -70,10 +70,21 @@ describe('a subscription', { timeout: 30_000 }, () => {
       concurrency: 16,
       breaker: { failures: 3, events: 10 },
       bounds: { parked: 100_000, parkedBytes: 268_435_456, held: 100_000, deadLetters: 1_000_000 },
+      disableAfter: '5d',
     });
     assert.deepEqual(
       { ...health, cursors: {} },
-      { breaker: 'closed', parked: 0, parkedBytes: 0, held: 0, deadLetters: 0, inFlight: 0, allowed: 16, cursors: {} },
+      {
+        breaker: 'closed',
+        failingMs: 0,
+        parked: 0,
+        parkedBytes: 0,
+        held: 0,
+        deadLetters: 0,
+        inFlight: 0,
+        allowed: 16,
+        cursors: {},
+      },
     );
     assert.ok(headers.etag);
   });

@@ -10,12 +10,14 @@ import { checkMatch, etagOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
 import { replayRoute } from './replay.ts';
+import { secretAndTestRoutes } from './secret-and-test.ts';
 import {
   checkFilter,
   PATCH_SCHEMA,
   POST_SCHEMA,
   PUT_SCHEMA,
   replacementOf,
+  showHealth,
   showSubscription,
   specOf,
   type SubscriptionBody,
@@ -46,7 +48,7 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
 
   app.get<Named>('/v1/subscriptions/:id', read, async ({ caller, params }, reply) => {
     const found = await access.subscription(caller, params.id);
-    const { state: _state, ...health } = await gateway.health(caller.environment, params.id);
+    const health = showHealth(await gateway.health(caller.environment, params.id));
     return reply.header('etag', etagOf(found)).send({ ...showSubscription(found), health });
   });
 
@@ -103,6 +105,7 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
   }
 
   replayRoute(app, needs);
+  secretAndTestRoutes(app, needs);
 
   /** For an app's key, those of other apps are walked over. */
   async function pageOf(

@@ -16,7 +16,7 @@ const SETTINGS = {
   state: 'active',
 };
 
-const OUTCOME = { cause: '', status: 0, slowDown: false, snippet: '', startedMs: 0, durationMs: 1 } as const;
+const OUTCOME = { webhookId: '', cause: '', status: 0, slowDown: false, snippet: '', startedMs: 0, durationMs: 1 } as const;
 const OK: Outcome = { ...OUTCOME, kind: 'delivered', evidence: 'success' };
 const FAILED: Outcome = { ...OUTCOME, kind: 'failed', evidence: 'failing' };
 const REFUSED: Outcome = { ...OUTCOME, kind: 'failed', evidence: 'refusal' };
@@ -31,11 +31,22 @@ const busy = (retryAfterMs?: number): Outcome => ({
 
 function made(change: object = {}) {
   const clock = createHandClock();
-  const settings = { ...SETTINGS, ...change };
+  const settings: typeof SETTINGS & { egressFailing?: boolean } = { ...SETTINGS, ...change };
   const subscription = () => settings as unknown as Subscription;
   const bounds = createBounds({ subscription, limits: LIMITS });
   let wakes = 0;
-  const endpoint = createEndpoint({ subscription, bounds, clock, limits: LIMITS, wake: () => wakes++ });
+  const disabled: string[] = [];
+  const kept: (number | undefined)[] = [];
+  const endpoint = createEndpoint({
+    subscription,
+    bounds,
+    clock,
+    limits: LIMITS,
+    wake: () => wakes++,
+    keepFailing: (failing) => void kept.push(failing?.spanMs),
+    isEgressFailing: () => settings.egressFailing === true,
+    onDisable: (cause) => void disabled.push(cause),
+  });
   let events = 0;
   /** Starts what may start, at most `most`. */
   const start = (most = 1_000): number => {
@@ -50,7 +61,7 @@ function made(change: object = {}) {
     endpoint.started(1, false, true);
     end(outcome, true);
   };
-  return { endpoint, clock, settings, start, end, once, probe, wakes: () => wakes };
+  return { endpoint, clock, settings, start, end, once, probe, disabled, kept, wakes: () => wakes };
 }
 
 function down() {
@@ -220,4 +231,71 @@ test('stopped, it wakes nobody any more', async () => {
   await clock.advance(600_000);
   assert.equal(wakes(), before);
   assert.equal(clock.armed, 0);
+});
+
+const HOUR_MS = 3_600_000;
+const GONE: Outcome = { ...REFUSED, status: 410 };
+
+test('an endpoint that is gone disables the subscription at once, also by a probe', async () => {
+  const { once, disabled } = made();
+  once(OK);
+  once(GONE);
+  assert.deepEqual(disabled, ['gone']);
+  const { endpoint, clock, probe, disabled: byProbe } = down();
+  await clock.advance(1_000);
+  probe(GONE);
+  assert.deepEqual([byProbe, endpoint.breakerOpen], [['gone'], false]);
+});
+
+test('a span of failure disables it; a success, silence and our own fault do not count', async () => {
+  const fails = async (world: ReturnType<typeof made>, hours: number): Promise<void> => {
+    for (let hour = 0; hour < hours; hour++) {
+      await world.clock.advance(HOUR_MS);
+      world.once(REFUSED);
+    }
+  };
+  const world = made({ disableAfterMs: 24 * HOUR_MS });
+  world.once(REFUSED);
+  await fails(world, 23);
+  world.once(OK);
+  await fails(world, 24);
+  assert.deepEqual(world.disabled, []);
+  await world.clock.advance(72 * HOUR_MS);
+  world.once(REFUSED);
+  assert.deepEqual([world.disabled, world.endpoint.failing.spanMs], [[], 0]);
+  world.settings.egressFailing = true;
+  await fails(world, 24);
+  assert.deepEqual(world.disabled, []);
+  world.settings.egressFailing = false;
+  await fails(world, 24);
+  assert.deepEqual(world.disabled, ['failing']);
+  const never = made();
+  never.once(REFUSED);
+  await fails(never, 24 * 30);
+  assert.deepEqual(never.disabled, []);
+});
+
+test('how long it failed is told about once an hour, outlives a restart, and is forgotten with a success', async () => {
+  const world = made({ disableAfterMs: 24 * HOUR_MS });
+  for (let times = 0; times < 9; times++) {
+    world.once(REFUSED);
+    await world.clock.advance(HOUR_MS / 4);
+  }
+  assert.deepEqual(world.kept, [HOUR_MS, 2 * HOUR_MS]);
+  world.once(OK);
+  world.once(OK);
+  assert.deepEqual(world.kept, [HOUR_MS, 2 * HOUR_MS, undefined]);
+  const restarted = made({ disableAfterMs: 24 * HOUR_MS });
+  restarted.endpoint.failing.restore({ spanMs: 23 * HOUR_MS, lastMs: restarted.clock.now() - HOUR_MS });
+  restarted.once(REFUSED);
+  assert.deepEqual(restarted.disabled, ['failing']);
+});
+
+test('an outage tells why, since when, and when the next probe goes out', async () => {
+  const { endpoint, clock } = down();
+  assert.deepEqual(
+    { ...endpoint.outage, nextProbeMs: (endpoint.outage?.nextProbeMs ?? 0) - clock.now() },
+    { cause: '', sinceMs: clock.now(), nextProbeMs: 1_000 },
+  );
+  assert.equal(made().endpoint.outage, undefined);
 });

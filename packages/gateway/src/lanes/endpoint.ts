@@ -4,9 +4,10 @@
  */
 import type { Limits } from '../limits.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
-import type { Subscription } from '../ports/directory.ts';
+import type { DisabledCause, Subscription } from '../ports/directory.ts';
 import type { Bounds } from './bounds.ts';
 import { createBreaker } from './breaker.ts';
+import { createFailing, type Failing } from './failing.ts';
 import type { Outcome } from '../flow/deliver.ts';
 
 export interface Endpoint {
@@ -16,6 +17,10 @@ export interface Endpoint {
   readonly allowed: number;
   readonly breakerOpen: boolean;
   readonly breakerByConnect: boolean;
+  /** Why it is open and since when (wall time), and when the next probe goes out; undefined while it is closed. */
+  readonly outage: Outage | undefined;
+  /** How long it has failed; may disable the subscription. */
+  readonly failing: Failing;
   /** How many unread events an open breaker may probe with: more with every round of them that failed. */
   readonly probeWindow: number;
   /** Probes of this outage so far. */
@@ -33,6 +38,13 @@ export interface Endpoint {
   stop(): void;
 }
 
+export interface Outage {
+  readonly cause: string;
+  readonly sinceMs: number;
+  /** Undefined while a probe is under way. */
+  readonly nextProbeMs?: number;
+}
+
 interface Needs {
   /** Present settings. */
   readonly subscription: () => Subscription;
@@ -41,6 +53,11 @@ interface Needs {
   readonly limits: Limits;
   /** Something that was not possible may be possible now. */
   readonly wake: () => void;
+  readonly keepFailing: Parameters<typeof createFailing>[0]['keep'];
+  /** True while most endpoints can't be reached: the fault is this node's. */
+  readonly isEgressFailing: () => boolean;
+  /** The endpoint is gone (410), or has failed for as long as the subscription allows. */
+  readonly onDisable: (cause: DisabledCause) => void;
 }
 
 /** A burst of a tenth of a second's worth: enough to be smooth, too little to flood. */
@@ -48,12 +65,19 @@ const BURST_SHARE = 0.1;
 /** Outcomes looked at before concurrency is halved. */
 const SAMPLE = 4;
 
-export function createEndpoint({ subscription, bounds, clock, limits, wake }: Needs): Endpoint {
+/** The endpoint is no more, and says so (Standard Webhooks; CloudEvents webhook 1.0.2, section 2.2). */
+const GONE = 410;
+
+export function createEndpoint(needs: Needs): Endpoint {
+  const { subscription, bounds, clock, limits, wake } = needs;
   const breaker = createBreaker(() => ({
     thresholds: subscription().breaker,
     ...subscription().retry,
     probeMsMax: limits.probeMs,
   }));
+  const failing = createFailing({ clock, keep: needs.keepFailing });
+  let outage: { readonly cause: string; readonly sinceMs: number } | undefined;
+  let probeAtMs = Infinity;
   let inFlight = 0;
   let probing = false;
   let probeDue = false;
@@ -97,6 +121,7 @@ export function createEndpoint({ subscription, bounds, clock, limits, wake }: Ne
   function armProbe(delayMs: number): void {
     probeTimer?.cancel();
     probeDue = false;
+    probeAtMs = clock.now() + delayMs;
     probeTimer = clock.after(delayMs, () => {
       probeDue = true;
       wake();
@@ -115,7 +140,8 @@ export function createEndpoint({ subscription, bounds, clock, limits, wake }: Ne
     }
   }
 
-  function onTurned(): void {
+  function onTurned(cause: string): void {
+    outage = breaker.open ? { cause, sinceMs: clock.now() } : undefined;
     if (breaker.open) {
       breaker.restart();
       armProbe(breaker.nextProbeMs(clock.random()));
@@ -125,6 +151,16 @@ export function createEndpoint({ subscription, bounds, clock, limits, wake }: Ne
     probeDue = false;
     allowed = 1;
     successes = failures = 0;
+  }
+
+  /** What an answer says of the endpoint's life, beyond this outage. */
+  function judge({ kind, status }: Outcome): void {
+    if (kind === 'delivered') return failing.succeeded();
+    failing.failed(needs.isEgressFailing());
+    const { state, disableAfterMs = Infinity } = subscription();
+    if (state === 'disabled') return;
+    if (status === GONE) needs.onDisable('gone');
+    else if (failing.spanMs >= disableAfterMs) needs.onDisable('failing');
   }
 
   const endpoint: Endpoint = {
@@ -141,6 +177,11 @@ export function createEndpoint({ subscription, bounds, clock, limits, wake }: Ne
     get breakerByConnect() {
       return breaker.open && breaker.byConnect;
     },
+    get outage() {
+      if (outage === undefined) return undefined;
+      return probing || probeAtMs === Infinity ? outage : { ...outage, nextProbeMs: probeAtMs };
+    },
+    failing,
     get probes() {
       return breaker.probes;
     },
@@ -148,7 +189,7 @@ export function createEndpoint({ subscription, bounds, clock, limits, wake }: Ne
       return limits.probeRecords * (1 + Math.floor(breaker.probes / limits.probeRecords));
     },
     mayStart(size, isParked) {
-      if (breaker.open || subscription().state === 'paused' || inFlight >= endpoint.allowed || !bounds.hasRoom(size, isParked))
+      if (breaker.open || subscription().state !== 'active' || inFlight >= endpoint.allowed || !bounds.hasRoom(size, isParked))
         return false;
       const ms = waitMs();
       if (ms <= 0) return true;
@@ -156,7 +197,7 @@ export function createEndpoint({ subscription, bounds, clock, limits, wake }: Ne
       return false;
     },
     mayProbe() {
-      if (!breaker.open || !probeDue || probing || subscription().state === 'paused') return false;
+      if (!breaker.open || !probeDue || probing || subscription().state !== 'active') return false;
       const ms = waitMs();
       if (ms <= 0) return true;
       wakeIn(ms);
@@ -176,12 +217,13 @@ export function createEndpoint({ subscription, bounds, clock, limits, wake }: Ne
       bounds.release(size, isParked);
       if (probe) probing = false;
       if (outcome.kind === 'aborted') return false;
+      judge(outcome);
       if (outcome.slowDown) {
         const pauseMs = Math.min(limits.slowDownMs, outcome.retryAfterMs ?? 1_000);
         slowUntilMs = Math.max(slowUntilMs, clock.monotonic() + pauseMs);
       }
       const turned = breaker.note(outcome.evidence, event);
-      if (turned) onTurned();
+      if (turned) onTurned(outcome.cause);
       else if (breaker.open && probe) armProbe(breaker.nextProbeMs(clock.random()));
       else if (!breaker.open) adapt(outcome);
       return turned;

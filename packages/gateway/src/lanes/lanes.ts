@@ -10,7 +10,7 @@ import type { Match } from '../flow/match.ts';
 import type { Recorder } from '../flow/record.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Run, Subscription, Topic, Versioned } from '../ports/directory.ts';
+import type { DisabledCause, Failing, Run, Subscription, Topic, Versioned } from '../ports/directory.ts';
 import type { Cursor, Ledger, OpenLane, SlotRow } from '../ports/ledger.ts';
 import type { Log, LogRecord } from '../ports/log.ts';
 import type { Vault } from '../vault.ts';
@@ -76,6 +76,9 @@ interface Needs {
   /** A run by its id, also one that has ended. */
   readonly run: (environment: string, id: string) => Run | undefined;
   readonly onNotice: (notice: Notice) => void;
+  /** An endpoint keeps failing, or does so no longer: to be remembered over a restart. */
+  readonly keepFailing: (subscription: Versioned<Subscription>, kept: Failing | undefined) => void;
+  readonly onDisable: (subscription: Versioned<Subscription>, cause: DisabledCause) => void;
   /** Every lane of a run has sent what it had to. */
   readonly onRunDone: (run: string) => void;
   /** The log of a run is another one now: it can't go on. */
@@ -233,7 +236,15 @@ export function createLanes(needs: Needs): Lanes {
   }
 
   function enter(subscription: Versioned<Subscription>): Subscriber {
-    const subscriber = createSubscriber({ versioned: subscription, vault: needs.vault, clock, limits });
+    const subscriber = createSubscriber({
+      versioned: subscription,
+      vault: needs.vault,
+      clock,
+      limits,
+      keepFailing: needs.keepFailing,
+      isEgressFailing: () => egressFailing,
+      onDisable: needs.onDisable,
+    });
     subscribers.set(subscriber.uid, subscriber);
     return subscriber;
   }
@@ -457,11 +468,11 @@ export function createLanes(needs: Needs): Lanes {
       if (subscriber === undefined) return;
       // While it is set back, the new pass begins with what it was changed to meanwhile.
       if (turning.has(subscriber.uid)) return void turning.set(subscriber.uid, subscription);
-      const wasPaused = subscriber.versioned.value.state === 'paused';
+      const stood = subscriber.versioned.value.state !== 'active';
       match.remove(subscriber.indexed);
       subscriber.configure(subscription);
       match.add(subscriber.indexed);
-      if (wasPaused && subscription.value.state === 'active') subscriber.endpoint.probeNow();
+      if (stood && subscription.value.state === 'active') subscriber.endpoint.probeNow();
       tellBound(subscriber);
       subscriber.pump();
     },

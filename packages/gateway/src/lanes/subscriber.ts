@@ -1,13 +1,13 @@
 /** A subscription, running: its settings compiled, what its lanes share, and the lanes themselves. */
 import { compileFilter } from '@millrace/core/filter';
 import { compileTopics } from '@millrace/core/topic';
-import type { Target } from '../flow/deliver.ts';
+import type { Form, Target } from '../flow/deliver.ts';
 import type { Lane } from '../flow/lane.ts';
 import type { Wanted } from '../flow/match.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Subscription, Versioned, Webhook } from '../ports/directory.ts';
-import { simpleSign, standardSign } from '../signing.ts';
+import type { DisabledCause, Failing, Subscription, Versioned, Webhook } from '../ports/directory.ts';
+import { type Signer, simpleSigner, standardSigner } from '../signing.ts';
 import type { Vault } from '../vault.ts';
 import { createBounds, type Bounds } from './bounds.ts';
 import { createEndpoint, type Endpoint } from './endpoint.ts';
@@ -47,6 +47,9 @@ interface Needs {
   readonly vault: Vault;
   readonly clock: Clock;
   readonly limits: Limits;
+  readonly keepFailing: (subscription: Versioned<Subscription>, kept: Failing | undefined) => void;
+  readonly isEgressFailing: () => boolean;
+  readonly onDisable: (subscription: Versioned<Subscription>, cause: DisabledCause) => void;
 }
 
 export const SLOTS = 128;
@@ -63,7 +66,8 @@ export function slotOf(uid: string): number {
   return (sum >>> 0) % SLOTS;
 }
 
-export function createSubscriber({ versioned: first, vault, clock, limits }: Needs): Subscriber {
+export function createSubscriber(needs: Needs): Subscriber {
+  const { versioned: first, vault, clock, limits } = needs;
   let versioned = first;
   let name = liveName(versioned.value);
   let target = targetOf(versioned, vault);
@@ -72,7 +76,9 @@ export function createSubscriber({ versioned: first, vault, clock, limits }: Nee
   const settings = (): Subscription => versioned.value;
   const bounds = createBounds({ subscription: settings, limits });
   const drills = new Map<string, Endpoint>();
-  const newEndpoint = (): Endpoint => createEndpoint({ subscription: settings, bounds, clock, limits, wake: () => pump() });
+  const shared = { subscription: settings, bounds, clock, limits, wake: () => pump(), isEgressFailing: needs.isEgressFailing };
+  // Whatever comes of a drill says nothing of the subscription's own endpoint.
+  const newDrill = (): Endpoint => createEndpoint({ ...shared, keepFailing: () => undefined, onDisable: () => undefined });
 
   function pump(): void {
     // The usual case, once per delivery: one lane, nothing to take turns with.
@@ -97,8 +103,12 @@ export function createSubscriber({ versioned: first, vault, clock, limits }: Nee
     environment: first.environment,
     slot: slotOf(first.value.uid),
     bounds,
-    endpoint: newEndpoint(),
-    endpointAt: (url) => drills.getOrInsertComputed(url, newEndpoint),
+    endpoint: createEndpoint({
+      ...shared,
+      keepFailing: (kept) => needs.keepFailing(versioned, kept),
+      onDisable: (cause) => needs.onDisable(versioned, cause),
+    }),
+    endpointAt: (url) => drills.getOrInsertComputed(url, newDrill),
     get versioned() {
       return versioned;
     },
@@ -131,11 +141,16 @@ export function createSubscriber({ versioned: first, vault, clock, limits }: Nee
 
 function targetOf({ id, value }: Versioned<Subscription>, vault: Vault): Target {
   const { webhook } = value.deliver;
-  const { url, headers, timeoutMs, body } = webhook;
-  return { uid: value.uid, id, url, headers, timeoutMs, body, sign: signOf(webhook, vault) };
+  const { url, headers, timeoutMs } = webhook;
+  return { uid: value.uid, id, url, headers, timeoutMs, form: formOf(webhook), signer: signerOf(webhook, vault) };
 }
 
-function signOf({ signature, secrets }: Webhook, vault: Vault): Target['sign'] {
-  const opened = secrets.map(({ sealed }) => vault.open(sealed));
-  return signature === 'simple' ? simpleSign(opened) : standardSign(opened);
+function formOf({ signature, body, json = 'canonical' }: Webhook): Form {
+  if (signature !== 'simple') return body;
+  return json === 'as-sent' ? `simple-${body}-as-sent` : `simple-${body}`;
+}
+
+function signerOf({ signature, secrets }: Webhook, vault: Vault): Signer {
+  const opened = secrets.map(({ sealed, untilMs = Infinity }) => ({ text: vault.open(sealed), untilSeconds: untilMs / 1_000 }));
+  return signature === 'simple' ? simpleSigner(opened) : standardSigner(opened);
 }

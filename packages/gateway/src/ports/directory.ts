@@ -43,6 +43,7 @@ export interface Kinds {
   topic: Topic;
   subscription: Subscription;
   run: Run;
+  failing: Failing;
 }
 export type Kind = keyof Kinds;
 
@@ -67,6 +68,13 @@ export interface Key {
   readonly usedMs?: number;
 }
 export type Scope = 'admin' | 'publish' | 'subscribe' | 'manage';
+
+/** How long a subscription's endpoint has failed by now, written down about once an hour; its id is the subscription's uid. */
+export interface Failing {
+  readonly spanMs: number;
+  /** Of the last failure, wall time. */
+  readonly lastMs: number;
+}
 
 /** How long a batch may wait and who goes first when a process is full. */
 export type LatencyClass = 'interactive' | 'standard' | 'bulk';
@@ -97,7 +105,12 @@ export interface Subscription {
   readonly concurrency: number;
   readonly ratePerSecond?: number;
   readonly breaker: { readonly failures: number; readonly events: number } | false;
-  readonly state: 'active' | 'paused';
+  /** `disabled`: by the gateway, for `disabled.cause`; otherwise as paused. */
+  readonly state: 'active' | 'paused' | 'disabled';
+  /** `gone`: the endpoint answered 410. `failing`: nothing was delivered for `disableAfterMs`. */
+  readonly disabled?: { readonly cause: DisabledCause; readonly atMs: number };
+  /** A span of failure that disables it; never without it. */
+  readonly disableAfterMs?: number;
   readonly createdMs: number;
   /** Counts how often it began anew: the live lane's name is made from it (see lanes/passes.ts). */
   readonly pass: number;
@@ -110,6 +123,8 @@ export interface Subscription {
   readonly beginsMs: number;
   readonly bounds: SubscriptionBounds;
 }
+
+export type DisabledCause = 'gone' | 'failing';
 
 /** Where a subscription's lanes stop. Nothing is dropped to stay inside a bound. */
 export interface SubscriptionBounds {
@@ -127,6 +142,8 @@ export interface Webhook {
   readonly timeoutMs: number;
   /** `data`: the payload as it is, attributes in ce- headers. `event`: the CloudEvent as JSON. */
   readonly body: 'data' | 'event';
+  /** Of `simple`: JSON as JSON.stringify writes it (default), or as it was sent. */
+  readonly json?: 'canonical' | 'as-sent';
   readonly headers: Readonly<Record<string, string>>;
 }
 
