@@ -37,6 +37,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   { name: 'end-to-end' },
   { name: 'drain' },
   { name: 'latency' },
+  { name: 'fan' },
   { name: 'memory' },
 ];
 /** Fewer say nothing about their spread. */

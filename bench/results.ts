@@ -71,6 +71,7 @@ function textOf({ median, min, max }: Spread): string {
 
 /** Three digits that count. */
 function number(value: number): string {
+  if (value === 0) return '0';
   if (value >= 1_000) return Math.round(value).toLocaleString('en');
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(value >= 0.1 ? 2 : 3);
 }
