@@ -38,6 +38,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   { name: 'drain' },
   { name: 'latency' },
   { name: 'fan' },
+  { name: 'classes' },
   { name: 'memory' },
 ];
 /** Fewer say nothing about their spread. */
