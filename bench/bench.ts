@@ -40,6 +40,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   { name: 'fan' },
   { name: 'classes' },
   { name: 'memory' },
+  { name: 'outage', long: true, limitMs: 20 * MINUTE_MS, once: { args: ['--long'], limitMs: 20 * MINUTE_MS } },
 ];
 /** Fewer say nothing about their spread. */
 const RUNS_MIN = 5;

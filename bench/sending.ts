@@ -15,8 +15,8 @@ export interface Timed extends Cpu {
 
 export interface Range {
   readonly receiver: Receiver;
-  /** `work` has `count` requests arrive; it ends when nothing is left to do for them. */
-  time(count: number, work: () => Promise<void>): Promise<Timed>;
+  /** `work` has `count` requests arrive; it ends when nothing is left to do for them. `cpu`: of another process than usual. */
+  time(count: number, work: () => Promise<void>, cpu?: () => Promise<Cpu>): Promise<Timed>;
   timeRaw(count: number): Promise<Timed>;
   close(): void;
 }
@@ -35,15 +35,15 @@ export async function openRange({ endpoints = 1, cpu = async () => cpuNow() }: R
 
   return {
     receiver,
-    async time(count, work) {
+    async time(count, work, cpuOf = cpu) {
       const { arrived } = await receiver.expect({ count });
-      const cpuBefore = await cpu();
+      const cpuBefore = await cpuOf();
       const startedMs = performance.now();
       const worked = work();
       const { bytes } = await arrived;
       const ms = performance.now() - startedMs;
       await worked;
-      return { count, ms, bytes, ...cpuBetween(cpuBefore, await cpu()) };
+      return { count, ms, bytes, ...cpuBetween(cpuBefore, await cpuOf()) };
     },
     async timeRaw(count) {
       const { arrived } = await receiver.expect({ count });
