@@ -6,7 +6,7 @@ import type { EventDraft } from '@millrace/core/draft';
 import type { Problem } from '@millrace/core/problem';
 import type { Outage } from './lanes/endpoint.ts';
 import type { DisabledCause, Run, Subscription, SubscriptionBounds, Versioned } from './ports/directory.ts';
-import type { DeadLetter } from './ports/ledger.ts';
+import type { DeadLetter, LanePosition } from './ports/ledger.ts';
 import type { LogRecord, Position } from './ports/log.ts';
 
 export interface Gateway {
@@ -17,6 +17,7 @@ export interface Gateway {
   readonly subscriptions: Subscriptions;
   readonly replays: Replays;
   readonly deadLetters: DeadLetters;
+  readonly deliveries: Deliveries;
   readonly events: Events;
   /** State of a subscription's lanes as a management page shows it. */
   health(environment: string, id: string): Promise<Health>;
@@ -194,6 +195,16 @@ export interface DeadLetters {
   redrive(environment: string, id: string, deadLetter: string): Promise<void>;
   /** Removes it. */
   discard(environment: string, id: string, deadLetter: string): Promise<void>;
+}
+
+export interface Deliveries {
+  /**
+   * Tries it now: one that is parked before it is due, one that is dead or delivered once more with a fresh schedule.
+   * `conflict` for one that waits behind its key, `in_flight` while it is under way, `not_redrivable` where its event is gone.
+   */
+  retry(environment: string, id: string, delivery: LanePosition): Promise<void>;
+  /** What receivers know it by; undefined where its event is no longer in the log. */
+  webhookIdOf(environment: string, delivery: LanePosition, eventId: string): Promise<string | undefined>;
 }
 
 export interface Health {

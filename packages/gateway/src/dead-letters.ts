@@ -2,6 +2,7 @@
 import { idHashOf } from './lanes/cursor.ts';
 import { decodeEvent } from '@millrace/core/event-bytes';
 import { Problem } from '@millrace/core/problem';
+import type { Again } from './again.ts';
 import type { DeadLetters } from './api.ts';
 import type { Recorder } from './flow/record.ts';
 import type { Lanes } from './lanes/lanes.ts';
@@ -17,9 +18,10 @@ interface Needs {
   readonly lanes: Lanes;
   readonly recorder: Recorder;
   readonly clock: Clock;
+  readonly again: Again;
 }
 
-export function createDeadLetters({ ledger, lookUp, lanes, recorder, clock }: Needs): DeadLetters {
+export function createDeadLetters({ ledger, lookUp, lanes, recorder, clock, again }: Needs): DeadLetters {
   /** Letters somebody is deciding on: two answers to one letter would count it twice. */
   const deciding = new Set<string>();
 
@@ -59,16 +61,8 @@ export function createDeadLetters({ ledger, lookUp, lanes, recorder, clock }: Ne
           throw new Problem('not_redrivable', 'this dead letter stands for events that are gone: there is nothing to send', {
             advice: 'Discard it when you have seen it.',
           });
-        const row = rowOf(letter, kept, clock.now());
-        if (!subscriber.bounds.hasRoomToPark(row.size))
-          throw new Problem('overloaded', 'the subscription has as many parked deliveries as its bound allows', {
-            retryAfterMs: 60_000,
-          });
-        subscriber.bounds.reserve(row.size, false);
-        await durable({ unbury: letter.id, park: row });
-        subscriber.bounds.release(row.size, false);
+        await again(subscriber, rowOf(letter, kept, clock.now()), { unbury: letter.id });
         subscriber.bounds.counts.deadLetters--;
-        lanes.drain(subscriber.uid, letter.lane, letter.shard)?.redriven(row);
         subscriber.pump();
       }),
     discard: (environment, id, letterId) =>
@@ -82,8 +76,16 @@ export function createDeadLetters({ ledger, lookUp, lanes, recorder, clock }: Ne
 }
 
 /** A redrive is an order of its own, unless the letter held its key: then it is its head again. */
-function rowOf(
-  { lane, shard, position, attempts, cause, timeMs, holdsKey }: DeadLetter,
+export function rowOf(
+  {
+    lane,
+    shard,
+    position,
+    attempts,
+    cause,
+    timeMs,
+    holdsKey,
+  }: Pick<DeadLetter, 'lane' | 'shard' | 'position' | 'attempts' | 'cause' | 'timeMs' | 'holdsKey'>,
   kept: KeptEvent,
   dueMs: number,
 ): ParkedRow {

@@ -7,8 +7,10 @@
  *
  * A publisher's call ends after append: what follows is the lanes' work, at their own speed, from the log.
  */
+import { createAgain } from './again.ts';
 import type { Gateway, Health, Notice, Published } from './api.ts';
 import { createDeadLetters } from './dead-letters.ts';
+import { createDeliveries } from './deliveries.ts';
 import { createDisabling } from './disabling.ts';
 import { createEvents } from './events.ts';
 import { createAccept } from './flow/accept.ts';
@@ -107,7 +109,9 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     opening,
   });
   const replays = createReplays({ log, directory, registry, lanes, lookUp, recorder, match, clock, limits });
-  const deadLetters = createDeadLetters({ ledger, lookUp, lanes, recorder, clock });
+  const again = createAgain({ recorder, lanes });
+  const deadLetters = createDeadLetters({ ledger, lookUp, lanes, recorder, clock, again });
+  const deliveries = createDeliveries({ log, ledger, lookUp, lanes, deadLetters, again, run: registry.run, clock });
   const events = createEvents({ log, clock, limits });
   let state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
 
@@ -193,6 +197,7 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     subscriptions,
     replays,
     deadLetters,
+    deliveries,
     events,
     health,
     async stop() {

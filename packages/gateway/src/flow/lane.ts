@@ -63,6 +63,8 @@ export interface Lane {
   lookForExpired(): void;
   /** A dead letter was redriven: its row is durable. */
   redriven(row: ParkedRow): void;
+  /** A parked delivery is tried now instead of when it is due; resolves when that is durable. An open breaker probes. */
+  retry(position: Position): Promise<void>;
   /** A dead letter that held its key was discarded, or went to be redriven as its head. */
   releaseHeld(key: string): void;
   /** The tail lost records to retention before it read them: read on by oneself from `place`, the last one before. */
@@ -565,6 +567,17 @@ export function createLane(needs: Needs): Lane {
       if (row.key !== undefined && !keys.isBusy(row.key)) keys.lead(row.key, undefined);
       parked.note(row.dueMs);
       parked.arm();
+    },
+    async retry(position) {
+      const row = await parked.claim(position);
+      if (row !== undefined && !ended) {
+        const dueMs = clock.now();
+        await new Promise<void>((resolve) => recorder.add({ park: { ...row, dueMs } }, resolve));
+        parked.leave(position);
+        parked.note(dueMs);
+        parked.arm();
+      }
+      endpoint.probeNow();
     },
     releaseHeld(key) {
       release(key);

@@ -1,16 +1,20 @@
 /** `/v1/deliveries`: what became of events, newest first, each with its attempts. */
 import type { FastifyInstance } from 'fastify';
 import { Problem } from '@millrace/core/problem';
+import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { AttemptKey, AttemptRow, LanePosition } from '../ports/ledger.ts';
+import type { Caller } from './access.ts';
 import type { RouteNeeds } from './app.ts';
 import { timeOf } from './answers.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf, readPlace } from './paging.ts';
 import { subscriptionIn, type SubscriptionQuery } from './subscription-query.ts';
 
+type Named = { Params: { id: string } };
+
 const KEY_SHAPE = ['string', 'string', 'string', 'number', 'number'] as const;
 
-export function deliveryRoutes(app: FastifyInstance, { ledger, access }: RouteNeeds): void {
+export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access }: RouteNeeds): void {
   const read = { config: { allow: ['subscribe', 'manage'] } } as const;
 
   app.get<{ Querystring: PageQuery & SubscriptionQuery }>('/v1/deliveries', read, async ({ caller, query }) => {
@@ -18,25 +22,39 @@ export function deliveryRoutes(app: FastifyInstance, { ledger, access }: RouteNe
     const place = placeOf(query, KEY_SHAPE);
     const { rows, next } = await newest(found.value.uid, limitOf(query), place && keyAt(place));
     const data = await Promise.all(
-      rows.map(async (row) => show(found.id, await ledger.attemptsOf(row.lane, row.shard, row.position))),
+      rows.map(async (row) => show(caller, found.id, await ledger.attemptsOf(row.lane, row.shard, row.position))),
     );
     return { data, next: next === undefined ? null : cursorTo([next.lane, next.shard, next.position, next.n, next.startedMs]) };
   });
 
-  app.get<{ Params: { id: string } }>('/v1/deliveries/:id', read, async ({ caller, params }) => {
+  app.get<Named>('/v1/deliveries/:id', read, async ({ caller, params }) => detailOf(caller, await known(caller, params.id)));
+
+  app.post<Named>('/v1/deliveries/:id/retry', { config: { allow: ['manage'] } }, async ({ caller, params }, reply) => {
+    const found = await known(caller, params.id);
+    await gateway.deliveries.retry(caller.environment, found.subscription.id, found.place);
+    return reply.code(202).send(await detailOf(caller, found));
+  });
+
+  interface Known {
+    readonly subscription: Versioned<Subscription>;
+    readonly place: LanePosition;
+    readonly attempts: readonly AttemptRow[];
+  }
+
+  async function known(caller: Caller, id: string): Promise<Known> {
     const refusal = (): Problem => new Problem('not_found', 'there is no such delivery');
-    const [lane, shard, position] = readPlace(params.id, ['string', 'string', 'string'], refusal) as readonly string[] as [
-      string,
-      string,
-      string,
-    ];
+    const [lane, shard, position] = readPlace(id, ['string', 'string', 'string'], refusal) as unknown as [string, string, string];
     const subscription = access.subscriptionOf(caller, lane.slice(0, Math.max(0, lane.indexOf('.'))));
     const attempts = subscription === undefined ? [] : await ledger.attemptsOf(lane, shard, position);
     if (subscription === undefined || attempts.length === 0) throw refusal();
-    const parked = await ledger.parked(lane, shard, position);
+    return { subscription, place: { lane, shard, position }, attempts };
+  }
+
+  async function detailOf(caller: Caller, { subscription, place, attempts }: Known): Promise<object> {
+    const parked = await ledger.parked(place.lane, place.shard, place.position);
     const waiting = parked?.state === 'parked' ? { nextAttemptAt: timeOf(parked.dueMs) } : {};
-    return { ...show(subscription.id, attempts), ...waiting };
-  });
+    return { ...(await show(caller, subscription.id, attempts)), ...waiting };
+  }
 
   /**
    * Attempts are kept by time, and a delivery stands where its newest one does: an attempt that is not its delivery's last
@@ -66,6 +84,31 @@ export function deliveryRoutes(app: FastifyInstance, { ledger, access }: RouteNe
     return { rows, ...(before === undefined ? {} : { next: before }) };
   }
 
+  async function show({ environment }: Caller, subscription: string, attempts: readonly AttemptRow[]): Promise<object> {
+    const last = attempts.at(-1) as AttemptRow;
+    const webhookId = await gateway.deliveries.webhookIdOf(environment, last, last.eventId);
+    const run = last.lane.slice(last.lane.indexOf('.') + 1);
+    return {
+      id: idOf(last),
+      subscription,
+      ...(webhookId === undefined ? {} : { webhookId }),
+      ...(run.startsWith('run_') ? { operation: run } : {}),
+      event: { id: last.eventId, type: last.topic },
+      shard: last.shard,
+      position: last.position,
+      outcome: last.outcome,
+      attempts: attempts.map(({ n, startedMs, durationMs, outcome, cause, status, snippet }) => ({
+        n,
+        startedAt: timeOf(startedMs),
+        durationMs,
+        outcome,
+        cause,
+        status,
+        snippet,
+      })),
+    };
+  }
+
   async function isLast({ lane, shard, position, n }: AttemptRow): Promise<boolean> {
     return (await ledger.attemptsOf(lane, shard, position)).at(-1)?.n === n;
   }
@@ -78,27 +121,4 @@ function keyAt(place: readonly (string | number)[]): AttemptKey {
 
 function idOf({ lane, shard, position }: LanePosition): string {
   return cursorTo([lane, shard, position]);
-}
-
-function show(subscription: string, attempts: readonly AttemptRow[]): object {
-  const last = attempts.at(-1) as AttemptRow;
-  const run = last.lane.slice(last.lane.indexOf('.') + 1);
-  return {
-    id: idOf(last),
-    subscription,
-    ...(run.startsWith('run_') ? { operation: run } : {}),
-    event: { id: last.eventId, type: last.topic },
-    shard: last.shard,
-    position: last.position,
-    outcome: last.outcome,
-    attempts: attempts.map(({ n, startedMs, durationMs, outcome, cause, status, snippet }) => ({
-      n,
-      startedAt: timeOf(startedMs),
-      durationMs,
-      outcome,
-      cause,
-      status,
-      snippet,
-    })),
-  };
 }

@@ -25,6 +25,11 @@ export interface Parked {
   arm(): void;
   /** Brings back what is due by then, at most limits.dueRows. */
   load(dueMs: number): Promise<void>;
+  /**
+   * The row of a delivery that waits in the ledger alone, to be written again with another due time; nobody else touches
+   * it until `leave`. Undefined where there is none, or where it is in memory already.
+   */
+  claim(position: Position): Promise<ParkedRow | undefined>;
   /** Probes may have brought rows back before they are due: these wait on in the ledger. `onGone` is told of each. */
   unloadEarly(onGone: (delivery: Delivery) => void): void;
   stop(): void;
@@ -132,6 +137,17 @@ export function createParked(needs: Needs): Parked {
     },
     arm,
     load,
+    async claim(position) {
+      if (inMemory.has(position)) return undefined;
+      inMemory.add(position);
+      let row: ParkedRow | undefined;
+      try {
+        row = await ledger.parked(lane, shard, position);
+      } finally {
+        if (row?.state !== 'parked') inMemory.delete(position);
+      }
+      return row?.state === 'parked' ? row : undefined;
+    },
     unloadEarly(onGone) {
       const nowMs = clock.now();
       const loaded = [...due];

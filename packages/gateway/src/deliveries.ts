@@ -1,0 +1,88 @@
+/** A delivery in a person's hands: tried again now, whatever became of it. */
+import { encodeEvent } from '@millrace/core/event-bytes';
+import { Problem } from '@millrace/core/problem';
+import { webhookId } from '@millrace/core/webhook-id';
+import { hash } from 'node:crypto';
+import type { Again } from './again.ts';
+import type { DeadLetters, Deliveries } from './api.ts';
+import { rowOf } from './dead-letters.ts';
+import type { Lanes } from './lanes/lanes.ts';
+import { deadLetterId } from './lanes/rows.ts';
+import { type Subscriber, uidOf } from './lanes/subscriber.ts';
+import type { LookUp } from './look-up.ts';
+import type { Clock } from './ports/clock.ts';
+import type { Run } from './ports/directory.ts';
+import type { LanePosition, Ledger } from './ports/ledger.ts';
+import type { Log } from './ports/log.ts';
+
+interface Needs {
+  readonly log: Log;
+  readonly ledger: Ledger;
+  readonly lookUp: LookUp;
+  readonly lanes: Lanes;
+  readonly deadLetters: DeadLetters;
+  readonly again: Again;
+  readonly run: (environment: string, id: string) => Run | undefined;
+  readonly clock: Clock;
+}
+
+const sha256 = (bytes: Uint8Array): Uint8Array => hash('sha256', bytes, 'buffer');
+
+export function createDeliveries({ log, ledger, lookUp, lanes, deadLetters, again, run, clock }: Needs): Deliveries {
+  /** Being tried again just now: two at once would send it twice. */
+  const deciding = new Set<string>();
+
+  /** A delivery that is settled and has no dead letter: it is made anew from the log. */
+  async function sendAgain(subscriber: Subscriber, place: LanePosition): Promise<void> {
+    const last = (await ledger.attemptsOf(place.lane, place.shard, place.position)).at(-1);
+    if (last === undefined) throw noDelivery();
+    if (last.outcome === 'retry') throw inFlight('it is being tried just now');
+    const record = await log.fetch(place.shard, place.position);
+    if (record === undefined || record.event.id !== last.eventId)
+      throw new Problem('not_redrivable', 'retention took the event of this delivery: there is nothing to send');
+    const { environment, app, event, timeMs } = record;
+    const kept = { environment, app, bytes: encodeEvent(event) };
+    await again(subscriber, rowOf({ ...place, attempts: last.n, cause: '', timeMs }, kept, clock.now()));
+    subscriber.pump();
+  }
+
+  async function retry(environment: string, id: string, place: LanePosition): Promise<void> {
+    const subscriber = lookUp(environment, id);
+    const { lane, shard, position } = place;
+    if (uidOf(lane) !== subscriber.uid) throw noDelivery();
+    if (lanes.isEnding(lane)) throw inFlight('its subscription is being set back, or its replay cancelled, just now');
+    const letter = await ledger.deadLetter(deadLetterId(place));
+    if (letter !== undefined) return deadLetters.redrive(environment, id, letter.id);
+    const row = await ledger.parked(lane, shard, position);
+    if (row === undefined) return sendAgain(subscriber, place);
+    if (row.state === 'held')
+      throw new Problem('conflict', 'it waits behind an earlier event of its key', {
+        advice: 'Retry the first event of this key; this one follows it.',
+      });
+    await lanes.drain(subscriber.uid, lane, shard)?.retry(position);
+  }
+
+  return {
+    async retry(environment, id, place) {
+      const key = deadLetterId(place);
+      if (deciding.has(key)) throw inFlight('somebody tries it again just now');
+      deciding.add(key);
+      try {
+        await retry(environment, id, place);
+      } finally {
+        deciding.delete(key);
+      }
+    },
+    async webhookIdOf(environment, { lane, shard, position }, eventId) {
+      const record = await log.fetch(shard, position);
+      if (record === undefined || record.event.id !== eventId) return undefined;
+      const subscription = uidOf(lane);
+      const name = lane.slice(subscription.length + 1);
+      const identity = { subscription, publisher: record.app, source: record.event.source, id: eventId };
+      return webhookId(run(environment, name)?.ids === 'as-new' ? { ...identity, run: name } : identity, sha256);
+    },
+  };
+}
+
+const noDelivery = (): Problem => new Problem('not_found', 'there is no such delivery');
+const inFlight = (why: string): Problem => new Problem('in_flight', why, { retryAfterMs: 1_000 });
