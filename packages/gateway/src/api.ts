@@ -5,7 +5,7 @@
 import type { EventDraft } from '@millrace/core/draft';
 import type { Problem } from '@millrace/core/problem';
 import type { Outage } from './lanes/endpoint.ts';
-import type { DisabledCause, Run, Subscription, SubscriptionBounds, Versioned } from './ports/directory.ts';
+import type { DisabledCause, Job, Run, Subscription, SubscriptionBounds, Versioned } from './ports/directory.ts';
 import type { DeadLetter, LanePosition } from './ports/ledger.ts';
 import type { LogRecord, Position } from './ports/log.ts';
 
@@ -17,6 +17,7 @@ export interface Gateway {
   readonly subscriptions: Subscriptions;
   readonly replays: Replays;
   readonly deadLetters: DeadLetters;
+  readonly jobs: Jobs;
   readonly deliveries: Deliveries;
   readonly events: Events;
   /** State of a subscription's lanes as a management page shows it. */
@@ -175,12 +176,21 @@ export interface ReplaySpec {
   readonly to?: { readonly url: string };
 }
 
+export interface RunProgress {
+  /** Of the span of time it goes over, 0 to 100. */
+  readonly percent: number;
+  /** Append time of what it has sent. */
+  readonly atMs: number;
+}
+
 export interface Replays {
   /** How many events the run would send, without starting it. */
   count(environment: string, id: string, spec: ReplaySpec): Promise<number>;
   /** Starts a bounded run beside the live lane. */
   start(environment: string, id: string, spec: ReplaySpec): Promise<Versioned<Run>>;
   cancel(environment: string, run: string): Promise<Versioned<Run>>;
+  /** How far a running one has come, on the log's clock; undefined of one that has ended. */
+  progress(run: Versioned<Run>): RunProgress | undefined;
   /** Sets the live lane itself back (or forward) to `from`: its parked deliveries are dropped, as the events come again. */
   rewind(environment: string, id: string, from: From): Promise<Versioned<Subscription>>;
 }
@@ -195,6 +205,18 @@ export interface DeadLetters {
   redrive(environment: string, id: string, deadLetter: string): Promise<void>;
   /** Removes it. */
   discard(environment: string, id: string, deadLetter: string): Promise<void>;
+}
+
+/** Which dead letters: all of a subscription where nothing is said. Times are when they died, both inclusive. */
+export type DeadLetterFilter = Job['filter'];
+
+export interface Jobs {
+  /** How many letters it would be about. */
+  count(environment: string, id: string, kind: Job['kind'], filter: DeadLetterFilter): Promise<number>;
+  /** Starts it; what dies from then on is not touched. */
+  begin(environment: string, id: string, kind: Job['kind'], filter: DeadLetterFilter): Promise<Versioned<Job>>;
+  /** What it has done by then stays done. */
+  cancel(environment: string, job: string): Promise<Versioned<Job>>;
 }
 
 export interface Deliveries {

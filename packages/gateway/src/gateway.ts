@@ -18,6 +18,7 @@ import { createAppend } from './flow/append.ts';
 import { createDeliver } from './flow/deliver.ts';
 import { createMatch } from './flow/match.ts';
 import { createRecorder } from './flow/record.ts';
+import { createJobs } from './jobs.ts';
 import { createLanes } from './lanes/lanes.ts';
 import { storePass } from './lanes/passes.ts';
 import { type Indexed, liveName, type Subscriber } from './lanes/subscriber.ts';
@@ -112,6 +113,7 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
   const again = createAgain({ recorder, lanes });
   const deadLetters = createDeadLetters({ ledger, lookUp, lanes, recorder, clock, again });
   const deliveries = createDeliveries({ log, ledger, lookUp, lanes, deadLetters, again, run: registry.run, clock });
+  const jobs = createJobs({ directory, ledger, lookUp, deadLetters, clock, limits, onTrouble: reportLog });
   const events = createEvents({ log, clock, limits });
   let state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
 
@@ -183,6 +185,7 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
       await log.declareTopic({ environment, topic: id, retentionMs: value.retentionMs });
     await lanes.start({ subscriptions: [...registry.subscriptions()], runs: [...registry.runs()] });
     await disabling.restore();
+    await jobs.start();
     state = 'running';
   }
 
@@ -198,11 +201,13 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     replays,
     deadLetters,
     deliveries,
+    jobs,
     events,
     health,
     async stop() {
       if (state === 'stopped') return;
       state = 'stopping';
+      jobs.stop();
       // What an endpoint has not answered by then stays open and is sent again after the next start.
       const tooLong = clock.after(limits.drainMs, () => void sender.close());
       await lanes.stop();
@@ -213,6 +218,7 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     },
     abandon() {
       state = 'stopped';
+      jobs.stop();
       registry.stop();
       lanes.abandon();
       recorder.abandon();

@@ -53,6 +53,11 @@ export interface Limits {
   readonly eventsReaders: number;
   readonly eventsPage: number;
   readonly eventsReads: number;
+  /** Jobs on dead letters at once, the letters of one step, the pause where there is no room, and how long ended ones are shown. */
+  readonly jobs: number;
+  readonly jobPage: number;
+  readonly jobRetryMs: number;
+  readonly jobKeptMs: number;
   /** How often retention is applied and watched. */
   readonly retentionMs: number;
   /** How long attempts are kept. */
@@ -94,6 +99,10 @@ export const LIMITS: Limits = {
   eventsReaders: 64,
   eventsPage: 500,
   eventsReads: 16,
+  jobs: 16,
+  jobPage: 256,
+  jobRetryMs: 1_000,
+  jobKeptMs: 7 * 86_400_000,
   retentionMs: 60_000,
   attemptsMs: 7 * 86_400_000,
   drainMs: 20_000,

@@ -36,15 +36,17 @@ export function createReplays({ log, directory, registry, lanes, recorder, lookU
   /** Subscriptions (uid) that are being set back: two at once would write the same rows. */
   const rewinding = new Set<string>();
 
-  async function spansOf({ from, untilMs }: ReplaySpec): Promise<Run['spans']> {
+  async function spansOf({ from, untilMs }: ReplaySpec): Promise<Pick<Run, 'spans' | 'fromMs' | 'throughMs'>> {
     if (untilMs !== undefined && !(Number.isFinite(untilMs) && untilMs >= 0))
       throw new Problem('invalid_request', 'until is a time', { pointer: '/until' });
     const starts = await lanes.cursorsAt(beginning(from));
     // Inclusive: the run ends before the first event that is later.
     const ends = await lanes.cursorsAt(untilMs === undefined ? 'end' : untilMs + 1);
-    return Object.fromEntries(
+    const spans = Object.fromEntries(
       [...starts].map(([shard, { position }]) => [shard, { after: position, until: ends.get(shard)?.position ?? position }]),
     );
+    const times = (cursors: typeof starts): number[] => [...cursors.values()].map(({ timeMs }) => timeMs);
+    return { spans, fromMs: Math.min(...times(starts)), throughMs: Math.max(...times(ends)) };
   }
 
   async function countSpan(
@@ -95,7 +97,7 @@ export function createReplays({ log, directory, registry, lanes, recorder, lookU
     async count(environment, id, spec) {
       const subscriber = lookUp(environment, id);
       let count = 0;
-      for (const [shard, span] of Object.entries(await spansOf(spec))) count += await countSpan(subscriber, shard, span);
+      for (const [shard, span] of Object.entries((await spansOf(spec)).spans)) count += await countSpan(subscriber, shard, span);
       return count;
     },
     async start(environment, id, spec) {
@@ -110,7 +112,7 @@ export function createReplays({ log, directory, registry, lanes, recorder, lookU
         subscription: id,
         subscriptionUid: subscriber.uid,
         log: log.identity,
-        spans: await spansOf(spec),
+        ...(await spansOf(spec)),
         ids,
         ...(to === undefined ? {} : { to: { url: to.url } }),
         state: 'running',
@@ -125,6 +127,13 @@ export function createReplays({ log, directory, registry, lanes, recorder, lookU
       if (found === undefined) throw new Problem('not_found', `there is no replay '${id}'`);
       if (found.value.state !== 'running') return found;
       return store(found, { ...found.value, state: 'cancelled', endedMs: clock.now() });
+    },
+    progress({ id, value: { state, subscriptionUid, fromMs = 0, throughMs = 0 } }) {
+      const its = [...(lanes.subscriber(subscriptionUid)?.lanes.values() ?? [])].filter(({ name }) => name.endsWith(`.${id}`));
+      if (state !== 'running' || its.length === 0) return undefined;
+      const atMs = Math.max(fromMs, Math.min(...its.map(({ place }) => place.timeMs)));
+      const share = throughMs > fromMs ? (atMs - fromMs) / (throughMs - fromMs) : 0;
+      return { percent: Math.min(100, Math.floor(share * 100)), atMs };
     },
     async rewind(environment, id, from: From) {
       const { uid } = lookUp(environment, id);

@@ -29,8 +29,6 @@ export const HTTP_BOUNDS = {
   keyTopics: 64,
   /** Attempts looked through for one page of deliveries. */
   attemptsLookedAt: 5_000,
-  /** Dead letters that one call redrives; the answer says when there are more. */
-  redriveMax: 1_000,
   /** Topics that events declared by themselves, per run of the process: a loop of made-up names must end. */
   topicsOnTheFly: 1_000,
   /** How long former secrets count after a rotation: long enough for a deploy; short enough to be over. */

@@ -1,25 +1,33 @@
 /** `/v1/dead-letters`: deliveries that were given up, with why; sent again or discarded by a person. */
 import type { FastifyInstance } from 'fastify';
 import { Problem } from '@millrace/core/problem';
+import type { DeadLetterFilter } from '../api.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { DeadLetter } from '../ports/ledger.ts';
 import type { Caller } from './access.ts';
-import { timeOf } from './answers.ts';
+import { readTime, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
-import { HTTP_BOUNDS } from './bounds.ts';
+import { showJob } from './operations.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
 import { subscriptionIn, type SubscriptionQuery } from './subscription-query.ts';
 
-interface RedriveAll {
+/** Which letters of a subscription; all without further members. Times are when they died. */
+interface ManyLetters {
   readonly subscription: string;
+  readonly cause?: string;
+  readonly topic?: string;
+  readonly since?: string;
+  readonly until?: string;
   readonly dryRun?: boolean;
 }
 
-const REDRIVE_SCHEMA = {
+const text = { type: 'string' } as const;
+
+const MANY_SCHEMA = {
   type: 'object',
   additionalProperties: false,
   required: ['subscription'],
-  properties: { subscription: { type: 'string' }, dryRun: { type: 'boolean' }, cause: { type: 'string' } },
+  properties: { subscription: text, cause: text, topic: text, since: text, until: text, dryRun: { type: 'boolean' } },
 } as const;
 
 export function deadLetterRoutes(app: FastifyInstance, { gateway, ledger, access }: RouteNeeds): void {
@@ -62,46 +70,18 @@ export function deadLetterRoutes(app: FastifyInstance, { gateway, ledger, access
     });
   }
 
-  app.post<{ Body: RedriveAll & { readonly cause?: string } }>(
-    '/v1/dead-letters/redrive',
-    { ...manage, schema: { body: REDRIVE_SCHEMA } },
-    async ({ caller, body }) => {
-      const found = await access.subscription(caller, body.subscription);
-      const { letters, more } = await redrivable(found.value.uid, body.cause);
-      if (body.dryRun === true) return { count: letters.length, more };
-      let redriven = 0;
-      const refused: object[] = [];
-      for (const { id } of letters) {
-        try {
-          await gateway.deadLetters.redrive(caller.environment, found.id, id);
-          redriven++;
-        } catch (error) {
-          if (!(error instanceof Problem)) throw error;
-          refused.push({ id, problem: error });
-          if (error.code === 'overloaded') break;
-        }
-      }
-      return { redriven, refused, more: more || redriven + refused.length < letters.length };
-    },
-  );
-
-  /** Those of events: a range has nothing to send. */
-  async function redrivable(
-    uid: string,
-    cause: string | undefined,
-  ): Promise<{ readonly letters: readonly DeadLetter[]; readonly more: boolean }> {
-    const letters: DeadLetter[] = [];
-    for (let after: string | undefined; ;) {
-      const page = await ledger.deadLetters({
-        subscription: uid,
-        limit: HTTP_BOUNDS.listMax,
-        ...(after === undefined ? {} : { after }),
-      });
-      letters.push(...page.filter((letter) => letter.kept !== undefined && (cause === undefined || letter.cause === cause)));
-      after = page.at(-1)?.id;
-      if (letters.length > HTTP_BOUNDS.redriveMax) return { letters: letters.slice(0, HTTP_BOUNDS.redriveMax), more: true };
-      if (page.length < HTTP_BOUNDS.listMax) return { letters, more: false };
-    }
+  for (const kind of ['redrive', 'discard'] as const) {
+    app.post<{ Body: ManyLetters }>(
+      `/v1/dead-letters/${kind}`,
+      { ...manage, schema: { body: MANY_SCHEMA } },
+      async ({ caller, body }, reply) => {
+        const { id } = await access.subscription(caller, body.subscription);
+        const filter = filterOf(body);
+        if (body.dryRun === true) return { count: await gateway.jobs.count(caller.environment, id, kind, filter) };
+        const job = await gateway.jobs.begin(caller.environment, id, kind, filter);
+        return reply.code(202).header('location', `/v1/operations/${job.id}`).send(showJob(job));
+      },
+    );
   }
 
   async function known(
@@ -114,6 +94,15 @@ export function deadLetterRoutes(app: FastifyInstance, { gateway, ledger, access
       throw new Problem('not_found', `there is no dead letter '${id.slice(0, 80)}'`);
     return { subscription, letter };
   }
+}
+
+function filterOf({ cause, topic, since, until }: ManyLetters): DeadLetterFilter {
+  return {
+    ...(cause === undefined ? {} : { cause }),
+    ...(topic === undefined ? {} : { topic }),
+    ...(since === undefined ? {} : { sinceMs: readTime(since, '/since') }),
+    ...(until === undefined ? {} : { untilMs: readTime(until, '/until') }),
+  };
 }
 
 function show(

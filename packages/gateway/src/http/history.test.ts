@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { describe, test, type TestContext } from 'node:test';
 import { type Receiver, receiver } from '../../test/receivers.ts';
-import { type World, world } from '../../test/world.ts';
+import { type Answer, type World, world } from '../../test/world.ts';
 
 interface Scene {
   readonly world: World;
@@ -132,22 +132,36 @@ describe('dead letters', { timeout: 30_000 }, () => {
     const { world, endpoint, heal } = await failing(t, { retry: { schedule: [] }, breaker: false });
     await publish(world, 5);
     await list(world, '/v1/dead-letters?subscription=s', 5);
-    assert.deepEqual((await world.ask('POST /v1/dead-letters/redrive', { json: { subscription: 's', dryRun: true } })).json, {
-      count: 5,
-      more: false,
-    });
-    assert.deepEqual(
-      (await world.ask('POST /v1/dead-letters/redrive', { json: { subscription: 's', dryRun: true, cause: 'timeout' } })).json,
-      { count: 0, more: false },
-    );
+    const redrive = (json: object): Promise<Answer> =>
+      world.ask('POST /v1/dead-letters/redrive', { json: { subscription: 's', ...json } });
+    const count = async (json: object): Promise<Json> => (await redrive({ dryRun: true, ...json })).json;
+    assert.deepEqual(await count({}), { count: 5 });
+    assert.deepEqual(await count({ cause: 'timeout' }), { count: 0 });
+    assert.deepEqual(await count({ topic: 'orders.created', since: '2026-01-01T00:00:00Z' }), { count: 5 });
+    assert.deepEqual(await count({ until: '2026-01-01T00:00:00Z' }), { count: 0 });
+    assert.equal((await redrive({ since: 'yesterday' })).json.pointer, '/since');
     heal();
-    assert.deepEqual((await world.ask('POST /v1/dead-letters/redrive', { json: { subscription: 's' } })).json, {
-      redriven: 5,
-      refused: [],
-      more: false,
-    });
+    const started = await redrive({});
+    assert.deepEqual([started.status, started.json.kind, started.json.progress.total], [202, 'redrive', 5]);
+    assert.equal(started.headers.location, `/v1/operations/${started.json.id}`);
+    const done = await until(world, `/v1/operations/${started.json.id}`, ({ state }) => state !== 'running');
+    assert.deepEqual([done.state, done.progress], ['done', { done: 5, refused: 0, total: 5 }]);
     await endpoint.request(10);
     assert.deepEqual((await world.ask('GET /v1/dead-letters?subscription=s')).json.data, []);
+  });
+
+  test('are discarded many at a time', async (t) => {
+    const { world } = await failing(t, { retry: { schedule: [] }, breaker: false });
+    await publish(world, 5);
+    await list(world, '/v1/dead-letters?subscription=s', 5);
+    const { json } = await world.ask('POST /v1/dead-letters/discard', { json: { subscription: 's', cause: 'http_400' } });
+    await until(world, `/v1/operations/${json.id}`, ({ state }) => state === 'done');
+    assert.deepEqual((await world.ask('GET /v1/dead-letters?subscription=s')).json.data, []);
+    const listed = (await world.ask('GET /v1/operations')).json.data;
+    assert.deepEqual([listed.length, listed[0].kind, listed[0].id], [1, 'discard', json.id]);
+    const shop = await world.key('shop', ['manage']);
+    assert.equal((await world.ask(`GET /v1/operations/${json.id}`, { key: shop })).status, 404);
+    assert.equal((await world.ask(`POST /v1/operations/${json.id}/cancel`)).json.state, 'done');
   });
 
   test('are paged', async (t) => {

@@ -43,7 +43,7 @@ export function replayRoute(app: FastifyInstance, { gateway, access }: RouteNeed
         return reply.header('etag', etagOf(now)).send(showSubscription(now));
       }
       const run = await gateway.replays.start(environment, id, spec);
-      return reply.code(202).header('location', `/v1/operations/${run.id}`).send(showRun(run));
+      return reply.code(202).header('location', `/v1/operations/${run.id}`).send(showRun(run, undefined));
     },
   );
 }

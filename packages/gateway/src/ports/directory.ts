@@ -44,6 +44,7 @@ export interface Kinds {
   subscription: Subscription;
   run: Run;
   failing: Failing;
+  job: Job;
 }
 export type Kind = keyof Kinds;
 
@@ -68,6 +69,22 @@ export interface Key {
   readonly usedMs?: number;
 }
 export type Scope = 'admin' | 'publish' | 'subscribe' | 'manage';
+
+/** Dead letters of one subscription, redriven or discarded. */
+export interface Job {
+  readonly kind: 'redrive' | 'discard';
+  readonly subscription: string;
+  readonly subscriptionUid: string;
+  /** By when they died. */
+  readonly filter: { readonly cause?: string; readonly topic?: string; readonly sinceMs?: number; readonly untilMs?: number };
+  readonly state: 'running' | 'done' | 'cancelled';
+  /** When it began. */
+  readonly total: number;
+  readonly done: number;
+  readonly refused: number;
+  readonly createdMs: number;
+  readonly endedMs?: number;
+}
 
 /** How long a subscription's endpoint has failed by now, written down about once an hour; its id is the subscription's uid. */
 export interface Failing {
@@ -155,6 +172,9 @@ export interface Run {
   readonly log: string;
   /** Per shard: from (exclusive) and until (inclusive). */
   readonly spans: Readonly<Record<string, { readonly after: string; readonly until: string }>>;
+  /** Append times where it begins and ends: what its progress is told by. */
+  readonly fromMs?: number;
+  readonly throughMs?: number;
   /** `same` keeps webhook ids (fills holes), `as-new` makes new ones, once per run. */
   readonly ids: 'same' | 'as-new';
   /** Another endpoint to send to; without it, the subscription's own. */
