@@ -1,13 +1,14 @@
-/** The process: `millrace start`. The only file that knows which drivers there are. */
-import { enableCompileCache } from 'node:module';
+/** The gateway as a process, on the drivers there are: the only file that knows which. Started by the `millrace` command. */
+import type { StartOptions } from './options.ts';
+import { serve, type Watch } from './serve.ts';
 
-// Before anything else is loaded: what was stripped of its types and compiled is kept, which halves the next start.
-enableCompileCache();
-const { run } = await import('./run.ts');
-
-await run(process.argv.slice(2), {
-  openStore: async (options) => {
-    const { openEmbedded } = await import('@millrace/embedded');
-    return openEmbedded(options);
-  },
-});
+/** Resolves when it takes events; it ends with the process. What prevents it is said on the screen, with exit code 1. */
+export function serveHere(options: StartOptions, watch: Watch = {}): Promise<void> {
+  return serve(options, {
+    ...watch,
+    openStore: async (store) => {
+      const { openEmbedded } = await import('@millrace/embedded');
+      return openEmbedded(store);
+    },
+  });
+}

@@ -1,16 +1,28 @@
 /** The gateway as a process: signals and exit codes. */
-import type { StartOptions } from './options.ts';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Notice } from './api.ts';
+import { ADDRESS_FILE, type StartOptions } from './options.ts';
 import { createScreen, type Screen } from './screen.ts';
-import { type OpenStore, type Running, start } from './start.ts';
+import { type OpenStore, type Running, start, StartRefused } from './start.ts';
 
 /** What prevents or ends a run; a second signal ends it with 128 + its number. */
 const FAILED = 1;
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
+/** Whoever runs the gateway may look on. */
+export interface Watch {
+  readonly onReady?: (ready: { readonly address: string; readonly key: string | undefined }) => void;
+  readonly onNotice?: (notice: Notice) => void;
+}
+
 export async function serve(
   options: StartOptions,
-  { version, openStore }: { readonly version: string; readonly openStore: OpenStore },
+  { openStore, onReady, onNotice }: Watch & { readonly openStore: OpenStore },
 ): Promise<void> {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    readonly version: string;
+  };
   const screen = createScreen({ json: options.json, stdout: process.stdout, stderr: process.stderr });
   let running: Running | undefined;
 
@@ -24,21 +36,37 @@ export async function serve(
 
   stopOnSignals(() => running, screen, fail);
   try {
+    refuseFile(options.data);
     running = await start({
       options,
       version,
       openStore,
-      onNotice: screen.notice,
+      onNotice(notice, verdict) {
+        screen.notice(notice, verdict);
+        onNotice?.(notice);
+      },
       onDeclared: screen.declared,
       onError: screen.unexpected,
       onFailure: fail,
     });
+    writeFileSync(join(options.data, ADDRESS_FILE), `${running.address}\n`);
   } catch (error) {
     return fail(error);
   }
   const { address, port, key } = running;
   screen.ready({ version, address, key, options, port, startedMs: performance.now() });
+  onReady?.({ address, key });
   await running.sendSample?.().then(screen.sampleSent);
+}
+
+/** Said in words here: the system's own ("ENOTDIR") names no way out. */
+function refuseFile(data: string): void {
+  const found = statSync(data, { throwIfNoEntry: false });
+  if (found !== undefined && !found.isDirectory())
+    throw new StartRefused(
+      `${data} is a file, and data is kept in a directory`,
+      'Name a directory, there or not: --data DIRECTORY.',
+    );
 }
 
 /** The first signal lets everything end, the second ends at once; so does one while nothing was accepted yet. */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 
-const BIN = join(import.meta.dirname, '..', 'bin', 'millrace.js');
+const BIN = join(import.meta.dirname, '..', '..', 'cli', 'bin', 'millrace.js');
 
 export interface Line {
   readonly kind: string;

@@ -14,20 +14,26 @@ import { listen, receiver } from './receivers.ts';
 const start = (data: string, ...more: readonly string[]): string[] => ['dev', '--port', '0', '--data', data, '--json', ...more];
 
 describe('millrace start', { timeout: 120_000 }, () => {
-  test('the first minute: ready, a sample delivered and verified, and a curl line that works when pasted', async (t) => {
+  test('the first minute: ready, a sample delivered and verified', async (t) => {
     const data = temporary(t);
     const running = startProcess(t, start(data));
-    const { curl, key } = await ready(running);
+    const { key, address } = await ready(running);
     const sample = await running.line(({ kind, verdict }) => kind === 'delivered' && verdict === 'verified');
     assert.equal(sample['topic'], 'millrace.sample');
     assert.equal(sample['status'], 204);
     for (const file of ['secret.key', 'dev-key']) assert.equal(statSync(join(data, file)).mode & 0o777, 0o600, file);
     assert.equal(readFileSync(join(data, 'dev-key'), 'utf8'), `${key}\n`);
-    const pasted = spawnSync('sh', ['-c', curl], { encoding: 'utf8' });
+    assert.equal(readFileSync(join(data, 'address'), 'utf8'), `${address}\n`);
+    assert.equal(running.output.stdout.split(key).length, 2, 'the key is shown once');
+  });
+
+  test('the curl line that people are shown works when pasted', async (t) => {
+    const running = startProcess(t, ['dev', '--port', '0', '--data', temporary(t)]);
+    const [, line = ''] = /Try {7}(curl .*)\n/.exec(await running.text('Ctrl-C')) ?? [];
+    const pasted = spawnSync('sh', ['-c', line], { encoding: 'utf8' });
     if (pasted.status === 127) return t.skip('curl is not installed');
     const { id } = JSON.parse(pasted.stdout) as { id: string };
-    const delivered = await running.line(({ eventId, kind }) => eventId === id && kind === 'delivered');
-    assert.equal(delivered['verdict'], 'verified');
+    assert.match(await running.text(`${id}  → echo`), /signature verified/);
   });
 
   test('people read lines, without colour where nobody looks', async (t) => {
@@ -49,11 +55,30 @@ describe('millrace start', { timeout: 120_000 }, () => {
     await running.line(({ kind, topic }) => kind === 'delivered' && topic === 'parcels.sent');
   });
 
-  test('with --strict-topics it is refused', async (t) => {
-    const { ask } = await ready(startProcess(t, start(temporary(t), '--strict-topics')));
-    assert.equal((await ask('POST /v1/events', { type: 'parcels.sent', data: 1 })).json.code, 'unknown_topic');
-    assert.equal((await ask('PUT /v1/topics/parcels.sent')).status, 201);
-    assert.equal((await ask('POST /v1/events', { type: 'parcels.sent', data: 1 })).status, 202);
+  for (const [verb, flag] of [
+    ['dev', '--strict-topics'],
+    ['start', '--json'],
+  ] as const) {
+    test(`with ${verb} ${flag} it is refused`, async (t) => {
+      const { ask } = await ready(startProcess(t, [verb, '--port', '0', '--data', temporary(t), '--json', flag]));
+      assert.equal((await ask('POST /v1/events', { type: 'parcels.sent', data: 1 })).json.code, 'unknown_topic');
+      assert.equal((await ask('PUT /v1/topics/parcels.sent')).status, 201);
+      assert.equal((await ask('POST /v1/events', { type: 'parcels.sent', data: 1 })).status, 202);
+    });
+  }
+
+  test('in production there is no sample, and the key is in its file alone', async (t) => {
+    const data = temporary(t);
+    const running = startProcess(t, ['start', '--port', '0', '--data', data, '--auto-topics', '--allow-egress', '10.0.0.0/8']);
+    const text = await running.text('Ctrl-C');
+    const key = readFileSync(join(data, 'dev-key'), 'utf8').trim();
+    assert.ok(!text.includes(key));
+    assert.match(text, /Endpoints public addresses, 10\.0\.0\.0\/8\n/);
+    const address = readFileSync(join(data, 'address'), 'utf8').trim();
+    const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+    assert.equal((await fetch(`${address}/v1/subscriptions/echo`, { headers })).status, 404);
+    const published = await fetch(`${address}/v1/events`, { method: 'POST', headers, body: '{"type":"parcels.sent"}' });
+    assert.equal(published.status, 202, 'with --auto-topics');
   });
 
   test('the second start has the same key and subscriptions, and its receiver is found again', async (t) => {
@@ -172,6 +197,14 @@ describe('millrace start can not', { timeout: 120_000 }, () => {
     assert.match(await running.text('Ctrl-C'), /Address {3}http:\/\/127\.0\.0\.1:44[0-2]\d {2}\(port 4400 is taken\)/);
   });
 
+  test('keep data in a file', async (t) => {
+    const file = join(temporary(t), 'file');
+    writeFileSync(file, '');
+    const running = startProcess(t, ['start', '--port', '0', '--data', file]);
+    assert.equal(await running.ended, 1);
+    assert.match(running.output.stderr, /is a file, and data is kept in a directory\nName a directory/);
+  });
+
   test('read secrets without the key they were sealed with', async (t) => {
     const data = temporary(t);
     const first = startProcess(t, start(data));
@@ -196,26 +229,29 @@ describe('millrace start can not', { timeout: 120_000 }, () => {
   });
 
   test('guess what was meant: a wrong argument is told, with exit code 2', async (t) => {
-    for (const args of [
-      [],
-      ['begin'],
-      ['start', '--colour'],
-      ['start', '--port', 'x'],
-      ['start', '--port', '70000'],
-      ['start', '--durability', 'maybe'],
-      ['start', 'now'],
-    ]) {
-      const running = startProcess(t, args);
+    for (const [args, said, environment] of [
+      [[], /Usage: millrace/],
+      [['strat'], /Did you mean start\?/],
+      [['start', '--colour'], /unknown option '--colour'/],
+      [['start', '--port', 'x'], /'--port <n>' argument 'x' is invalid/],
+      [['start', '--port', '70000'], /whole number from 0 to 65535/],
+      [['start'], /value 'x' from env 'MILLRACE_PORT' is invalid/, { MILLRACE_PORT: 'x' }],
+      [['start', '--durability', 'maybe'], /Allowed choices are fsync, relaxed/],
+      [['start', '--limit', 'many'], /name=value/],
+      [['start', 'now'], /too many arguments/],
+    ] as const) {
+      const running = startProcess(t, args, environment);
       assert.equal(await running.ended, 2, args.join(' '));
-      assert.ok(running.output.stderr.length > 10 && !running.output.stderr.includes('    at '), running.output.stderr);
+      assert.match(running.output.stderr, said);
+      assert.ok(!running.output.stderr.includes('    at '), running.output.stderr);
       assert.equal(running.output.stdout, '');
     }
   });
 
   test('be asked for help or its version in vain', async (t) => {
-    const help = startProcess(t, ['--help']);
+    const help = startProcess(t, ['dev', '--help']);
     assert.equal(await help.ended, 0);
-    for (const word of ['--port', 'MILLRACE_PORT', '--data', '--durability', '--json', '--no-sample'])
+    for (const word of ['--port', 'MILLRACE_PORT', '--data', '--durability', '--json', '--no-sample', '--allow-egress'])
       assert.ok(help.output.stdout.includes(word), word);
     const version = startProcess(t, ['--version']);
     assert.equal(await version.ended, 0);

@@ -1,0 +1,87 @@
+/** The options of `dev` and `start`: flags, then environment, then defaults. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { DEFAULT_DATA, DEFAULT_PORT, type Mode, type StartOptions } from '@millrace/gateway/options';
+import { wholeNumber, words } from './readers.ts';
+
+export interface ServingOptions {
+  readonly port?: number;
+  readonly host: string;
+  readonly data: string;
+  readonly durability: 'fsync' | 'relaxed';
+  readonly allowEgress?: readonly string[];
+  readonly limit?: Readonly<Record<string, number>>;
+  readonly metrics: 'loopback' | 'all';
+  readonly sample?: boolean;
+  readonly strictTopics?: boolean;
+  readonly autoTopics?: boolean;
+  readonly json?: boolean;
+}
+
+export function withServingOptions(command: Command, mode: Mode): Command {
+  command
+    .addOption(
+      new Option('--port <n>', `port; 0 takes any (default ${DEFAULT_PORT}, or the next free one)`)
+        .env('MILLRACE_PORT')
+        .argParser(wholeNumber(0, 65_535)),
+    )
+    .addOption(
+      new Option('--host <address>', 'address to listen on; 0.0.0.0 is all of this machine')
+        .env('MILLRACE_HOST')
+        .default('127.0.0.1'),
+    )
+    .addOption(new Option('--data <directory>', 'where everything is kept').env('MILLRACE_DATA').default(DEFAULT_DATA))
+    .addOption(
+      new Option('--durability <word>', 'fsync: an accepted event survives a power loss; relaxed: a crash of the process')
+        .env('MILLRACE_DURABILITY')
+        .choices(['fsync', 'relaxed'])
+        .default('fsync'),
+    )
+    .addOption(
+      new Option(
+        '--allow-egress <what>',
+        'CIDR or host that deliveries may go to although it is not public; repeatable, or with commas',
+      )
+        .env('MILLRACE_ALLOW_EGRESS')
+        .argParser(words),
+    )
+    .addOption(
+      new Option('--limit <name=value>', 'another value for a limit; repeatable, or with commas')
+        .env('MILLRACE_LIMIT')
+        .argParser(limits),
+    )
+    .addOption(
+      new Option('--metrics <who>', 'who may read /metrics')
+        .env('MILLRACE_METRICS')
+        .choices(['loopback', 'all'])
+        .default('loopback'),
+    );
+  if (mode === 'start') return command.option('--auto-topics', 'an undeclared topic is declared by its first event');
+  return command
+    .option('--no-sample', 'no built-in receiver "echo", no sample event')
+    .option('--strict-topics', 'refuse events of topics that nobody declared');
+}
+
+function limits(text: string, before: Readonly<Record<string, number>> | undefined): Readonly<Record<string, number>> {
+  const found = words(text, []).map((pair) => /^([a-zA-Z]+)=(\d{1,15})$/.exec(pair));
+  if (found.length === 0 || found.includes(null))
+    throw new InvalidArgumentError('Write it like name=value, the value a whole number.');
+  return { ...before, ...Object.fromEntries(found.map((match) => [match?.[1], Number(match?.[2])])) };
+}
+
+export function startOptionsOf(mode: Mode, options: ServingOptions): StartOptions {
+  const { port, host, data, durability, allowEgress = [], limit = {}, metrics, json = false } = options;
+  return {
+    mode,
+    host,
+    port: port ?? DEFAULT_PORT,
+    portChosen: port !== undefined,
+    data,
+    durability,
+    json,
+    sample: mode === 'dev' && options.sample !== false,
+    strictTopics: mode === 'dev' ? options.strictTopics === true : options.autoTopics !== true,
+    allowEgress,
+    limits: limit,
+    metrics,
+  };
+}

@@ -1,0 +1,71 @@
+/** Which gateway, with which key: flags, then environment, then what `dev` or `start` left in the data directory, then defaults. */
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { ADDRESS_FILE, DEFAULT_DATA, DEFAULT_PORT, DEV_KEY_FILE } from '@millrace/gateway/options';
+import { misused } from './refusal.ts';
+import type { World } from './world.ts';
+
+export interface Settings {
+  /** Without a slash at its end. Read anew each time: a gateway that started again may have another port. */
+  address(): string;
+  readonly key: string | undefined;
+  /** Where the address came from, for people. */
+  readonly addressFrom: '--url' | 'MILLRACE_URL' | 'file' | 'default';
+  /** Of the project: holds dev-key, address, the secret of `listen`. */
+  readonly data: string;
+}
+
+export interface GlobalOptions {
+  readonly url?: string;
+  readonly key?: string;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+export function settingsOf(
+  { url, key }: GlobalOptions,
+  { environment, directory }: Pick<World, 'environment' | 'directory'>,
+): Settings {
+  const data = resolve(directory, given(environment['MILLRACE_DATA']) ?? DEFAULT_DATA);
+  const kept = (): string | undefined => readIfThere(join(data, ADDRESS_FILE));
+  const named = url ?? given(environment['MILLRACE_URL']);
+  const addressFrom =
+    url !== undefined ? '--url' : named !== undefined ? 'MILLRACE_URL' : kept() !== undefined ? 'file' : 'default';
+  const fixed = named === undefined ? undefined : addressOf(named, addressFrom);
+  const address = (): string => fixed ?? kept() ?? `http://127.0.0.1:${DEFAULT_PORT}`;
+  if (key !== undefined && !key.startsWith('mr_'))
+    throw misused('--key is a key of the gateway and begins with mr_', 'The key of an event is --partition-key.');
+  const ours = isHere(address()) || address() === kept();
+  return {
+    address,
+    key: key ?? given(environment['MILLRACE_KEY']) ?? (ours ? readIfThere(join(data, DEV_KEY_FILE)) : undefined),
+    addressFrom,
+    data,
+  };
+}
+
+function given(text: string | undefined): string | undefined {
+  return text === '' ? undefined : text;
+}
+
+function addressOf(text: string, from: string): string {
+  // What people write where they mean it.
+  const url = URL.parse(/^[a-z]+:\/\//i.test(text) ? text : `http://${text}`);
+  if (url === null || !/^https?:$/.test(url.protocol) || url.username !== '' || url.search !== '')
+    throw misused(`${from} "${text.slice(0, 80)}" is no address of a gateway`, 'Write it like http://127.0.0.1:4400.');
+  return url.href.replace(/\/+$/, '');
+}
+
+/** The development key of this directory is sent to nobody else's machine. */
+function isHere(address: string): boolean {
+  const { hostname } = new URL(address);
+  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return given(readFileSync(path, 'utf8').trim());
+  } catch {
+    return undefined; // not there, or not for this user: then it does not help
+  }
+}

@@ -1,0 +1,100 @@
+/** A subscription out of options, as the API takes it: a file first, what is named on the command line over it. */
+import { type Command, Option } from 'commander';
+import { objectOf, readObject } from './input.ts';
+import { momentOf } from './moments.ts';
+import { duration, headers, positiveNumber, wholeNumber, words } from './readers.ts';
+import type { World } from './world.ts';
+
+export interface SubscriptionOptions {
+  readonly file?: string;
+  readonly app?: string;
+  readonly topics?: readonly string[];
+  readonly filter?: string;
+  readonly to?: string;
+  readonly signature?: string;
+  readonly secret?: string;
+  readonly timeout?: number;
+  readonly body?: string;
+  readonly bodyJson?: string;
+  readonly header?: Readonly<Record<string, string>>;
+  readonly retry?: readonly string[];
+  readonly ordering?: string;
+  readonly onDead?: string;
+  readonly concurrency?: number;
+  readonly rate?: number | 'none';
+  readonly breaker?: string;
+  readonly disableAfter?: string;
+  readonly from?: string;
+}
+
+export function withSubscriptionOptions(command: Command): Command {
+  return command
+    .option('--file <path>', 'a JSON file with all of it (- is standard input); options below win over it')
+    .option('--app <app>', "whose it is (default: the key's own app)")
+    .addOption(new Option('--topics <patterns>', 'such as orders.*,refunds.>; with commas').argParser(words))
+    .option('--filter <json>', 'an event pattern; {} takes the filter away')
+    .option('--to <url>', 'the endpoint')
+    .addOption(new Option('--signature <kind>', 'how it is signed (default standard)').choices(['standard', 'simple']))
+    .option('--secret <text>', 'bring your own (default: one is made and shown once)')
+    .addOption(new Option('--timeout <duration>', 'of one attempt (default 15s)').argParser(duration))
+    .addOption(new Option('--body <form>', "the event's data, or the whole CloudEvent (default data)").choices(['data', 'event']))
+    .addOption(
+      new Option('--body-json <form>', 'simple: as it was sent, or as JSON.stringify writes it').choices([
+        'as-sent',
+        'canonical',
+      ]),
+    )
+    .addOption(new Option('--header <pair>', "'Name: value' for every delivery; repeatable").argParser(headers))
+    .addOption(new Option('--retry <waits>', 'such as 5s,5m,1h; with commas').argParser(words))
+    .addOption(new Option('--ordering <kind>', 'key: the events of one key in order (only at creation)').choices(['none', 'key']))
+    .addOption(
+      new Option('--on-dead <what>', 'with ordering key: release the key behind a dead letter, or hold it').choices([
+        'release',
+        'hold',
+      ]),
+    )
+    .addOption(new Option('--concurrency <n>', 'deliveries at once (default 16)').argParser(wholeNumber(1, 100_000)))
+    .addOption(
+      new Option('--rate <n>', 'deliveries per second, or none').argParser((text) =>
+        text === 'none' ? text : positiveNumber(text),
+      ),
+    )
+    .addOption(new Option('--breaker <what>', 'on, or off: never stop trying').choices(['on', 'off']))
+    .option('--disable-after <duration>', 'of nothing but failures (default 5d), or never');
+}
+
+/** Only what was named. */
+export async function subscriptionBodyOf(options: SubscriptionOptions, world: World): Promise<Record<string, unknown>> {
+  const file = options.file === undefined ? {} : await readObject(options.file, world);
+  const { app, topics, filter, retry, ordering, onDead, concurrency, rate, breaker, disableAfter, from } = options;
+  const webhook = webhookOf(options);
+  return {
+    ...file,
+    ...named({ app, topics, ordering, onDead, concurrency }),
+    ...(filter === undefined ? {} : { filter: filterOf(filter) }),
+    ...(Object.keys(webhook).length === 0 ? {} : { deliver: delivering(file['deliver'], webhook) }),
+    ...(retry === undefined ? {} : { retry: { ...(file['retry'] as object | undefined), schedule: retry } }),
+    ...(rate === undefined ? {} : { ratePerSecond: rate === 'none' ? null : rate }),
+    ...(breaker === undefined ? {} : { breaker: breaker === 'off' ? false : {} }),
+    ...(disableAfter === undefined ? {} : { disableAfter: disableAfter === 'never' ? false : disableAfter }),
+    ...(from === undefined ? {} : { from: momentOf(from, { option: '--from', nowMs: Date.now() }) }),
+  };
+}
+
+function webhookOf({ to, signature, secret, timeout, body, bodyJson, header }: SubscriptionOptions): Record<string, unknown> {
+  return named({ url: to, signature, secret, timeoutMs: timeout, body, json: bodyJson, headers: header });
+}
+
+function delivering(before: unknown, webhook: Record<string, unknown>): object {
+  const kept = (before as { readonly webhook?: object } | undefined)?.webhook;
+  return { ...(before as object | undefined), webhook: { ...kept, ...webhook } };
+}
+
+function filterOf(text: string): unknown {
+  const filter = objectOf(text, '--filter');
+  return Object.keys(filter).length === 0 ? null : filter;
+}
+
+function named(members: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,106 @@
+/** Tables, details and times for people. Widths are counted in characters, control characters are not let through. */
+import { stripVTControlCharacters } from 'node:util';
+
+export interface Column<Row> {
+  readonly title: string;
+  readonly value: (row: Row) => string;
+  /** May be cut to the width of the terminal. What people copy (ids) is not. */
+  readonly shrinks?: boolean;
+}
+
+/** Between two columns. */
+const GAP = '  ';
+/** Below it a cut column says nothing any more. */
+const SHRUNK_MIN = 8;
+
+export function tableOf<Row>(columns: readonly Column<Row>[], rows: readonly Row[], width: number): string[] {
+  const cells = [columns.map(({ title }) => title), ...rows.map((row) => columns.map(({ value }) => plain(value(row))))];
+  const widths = shrunk(
+    columns.map((_, at) => Math.max(...cells.map((line) => (line[at] ?? '').length))),
+    columns.map(({ shrinks = false }) => shrinks),
+    width - GAP.length * (columns.length - 1),
+  );
+  return cells.map((line) =>
+    line
+      .map((cell, at) => cut(cell, widths[at] ?? 0).padEnd(at === line.length - 1 ? 0 : (widths[at] ?? 0)))
+      .join(GAP)
+      .trimEnd(),
+  );
+}
+
+/** Takes what is too much from the widest that may be cut, again and again. */
+function shrunk(widths: readonly number[], shrinks: readonly boolean[], available: number): number[] {
+  const result = [...widths];
+  for (let excess = result.reduce((sum, one) => sum + one, 0) - available; excess > 0; excess--) {
+    let widest = -1;
+    for (const [at, one] of result.entries())
+      if (shrinks[at] === true && one > SHRUNK_MIN && (widest < 0 || one > (result[widest] ?? 0))) widest = at;
+    if (widest < 0) break;
+    result[widest] = (result[widest] ?? 0) - 1;
+  }
+  return result;
+}
+
+export function cut(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
+}
+
+/** What a stranger sent must not move the cursor of a terminal. */
+export function plain(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- they are what is looked for
+  return stripVTControlCharacters(text).replace(/[\u0000-\u001F\u007F-\u009F]+/g, ' ');
+}
+
+/** One line per member, nested ones by their path: `deliver.webhook.url  https://…`. Empty ones are left out. */
+export function detailsOf(record: object, nowMs: number): string[] {
+  const pairs = flattened(record, '', nowMs);
+  const width = Math.max(...pairs.map(([name]) => name.length));
+  return pairs.map(([name, value]) => `${name.padEnd(width)}${GAP}${value}`);
+}
+
+function flattened(value: unknown, name: string, nowMs: number): [string, string][] {
+  if (value === undefined || value === null) return [];
+  if (Array.isArray(value)) {
+    if (value.every((one) => typeof one !== 'object' || one === null)) return [[name, plain(value.join(', '))]];
+    return value.flatMap((one, at) => flattened(one, `${name}.${at + 1}`, nowMs));
+  }
+  // Filters are read as they were written.
+  if (typeof value === 'object' && name === 'filter') return [[name, JSON.stringify(value)]];
+  if (typeof value === 'object')
+    return Object.entries(value).flatMap(([member, one]) => flattened(one, name === '' ? member : `${name}.${member}`, nowMs));
+  const text = typeof value === 'string' ? plain(value) : JSON.stringify(value);
+  return [[name, typeof value === 'string' && name.endsWith('At') ? `${text}  (${relative(value, nowMs)})` : text]];
+}
+
+const UNITS: readonly (readonly [string, number])[] = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['min', 60_000],
+  ['s', 1_000],
+];
+
+/** `3 min ago`, `in 2 h`, `now`; `-` for what is no time. */
+export function relative(time: string | undefined, nowMs: number): string {
+  const ms = time === undefined ? Number.NaN : Date.parse(time);
+  if (Number.isNaN(ms)) return '-';
+  const distance = Math.abs(ms - nowMs);
+  if (distance < 1_000) return 'now';
+  const text = spanOf(distance);
+  return ms > nowMs ? `in ${text}` : `${text} ago`;
+}
+
+/** `450 ms`, `12 s`, `3 min`, `5 h`, `9 d`: the largest unit of which there is one. */
+export function spanOf(ms: number): string {
+  const [unit, size] = UNITS.find(([, size]) => ms >= size) ?? ['ms', 1];
+  return `${Math.floor(ms / size)} ${unit}`;
+}
+
+export function count(number: number, one: string, many = `${one}s`): string {
+  return `${number.toLocaleString('en-US')} ${number === 1 ? one : many}`;
+}
+
+/** `12:04:05.123` of today's clock here. */
+export function clockTime(time: string | number): string {
+  const at = new Date(time);
+  return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(11, 23);
+}

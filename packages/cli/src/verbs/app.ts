@@ -1,0 +1,98 @@
+/** `millrace app`: who publishes and subscribes. */
+import type { Command } from 'commander';
+import { type Cli, exampled } from '../cli.ts';
+import { confirm } from '../confirm.ts';
+import { EXIT } from '../exit-codes.ts';
+import { type ListOptions, listOf, showList, withListOptions } from '../lists.ts';
+import { Refusal } from '../refusal.ts';
+import { type Column, detailsOf, relative } from '../text.ts';
+
+interface App {
+  readonly id: string;
+  readonly name: string;
+  readonly createdAt: string;
+}
+
+const at = (id: string): string => `/v1/apps/${encodeURIComponent(id)}`;
+
+export function appVerbs(program: Command, { act }: Cli): void {
+  const app = exampled(program.command('app').description('who publishes and subscribes'), [
+    'millrace app create crm --name "Customer relations"',
+    'millrace key create crm --scopes subscribe,manage',
+  ]);
+
+  withListOptions(app.command('list').description('all apps')).action(
+    act<[], ListOptions>(async ({ client, options, terminal }) => {
+      const list = await listOf<App>(client(), 'GET /v1/apps', options);
+      showList(terminal, list, { columns: columnsAt(Date.now()), nothing: 'There are no apps.' });
+    }),
+  );
+
+  app
+    .command('get <app>')
+    .description('one app')
+    .action(
+      act<[string]>(async ({ args: [id], client, terminal }) => {
+        const { body } = await client().ask<App>(`GET ${at(id)}`);
+        terminal.data(body, () => detailsOf(body, Date.now()).join('\n'));
+      }),
+    );
+
+  app
+    .command('create <app>')
+    .description('a new app')
+    .option('--name <text>', 'what people call it')
+    .action(
+      act<[string], { name?: string }>(async ({ args: [id], options: { name }, client, terminal }) => {
+        const there = await client()
+          .ask(`GET ${at(id)}`)
+          .then(() => true, ifMissing);
+        if (there) throw new Refusal(EXIT.conflict, `there is an app '${id}' already`, { advice: `millrace app update ${id}` });
+        const { body } = await client().ask<App>(`PUT ${at(id)}`, { json: name === undefined ? {} : { name } });
+        terminal.data(body, () => detailsOf(body, Date.now()).join('\n'));
+        terminal.hint(`A key for it: millrace key create ${id} --scopes publish,subscribe`);
+      }),
+    );
+
+  app
+    .command('update <app>')
+    .description('change it')
+    .requiredOption('--name <text>', 'what people call it')
+    .action(
+      act<[string], { name: string }>(async ({ args: [id], options: { name }, client, terminal }) => {
+        const { headers } = await client().ask(`GET ${at(id)}`);
+        const { body } = await client().ask<App>(`PUT ${at(id)}`, {
+          json: { name },
+          headers: { 'if-match': headers.get('etag') ?? '*' },
+        });
+        terminal.data(body, () => detailsOf(body, Date.now()).join('\n'));
+      }),
+    );
+
+  app
+    .command('delete <app>')
+    .description('remove it with its keys; its subscriptions must be gone')
+    .option('--yes', 'do not ask')
+    .action(
+      act<[string], { yes?: boolean }>(async (call) => {
+        const [id] = call.args;
+        await confirm(call, `Delete the app '${id}' and its keys?`);
+        await call.client().ask(`DELETE ${at(id)}`);
+        call.terminal.data({ deleted: id }, () => `deleted ${id}`);
+      }),
+    );
+}
+
+function columnsAt(nowMs: number): Column<App>[] {
+  return [
+    { title: 'APP', value: ({ id }) => id },
+    { title: 'NAME', value: ({ name }) => name, shrinks: true },
+    { title: 'CREATED', value: ({ createdAt }) => relative(createdAt, nowMs) },
+  ];
+}
+
+/** For a look at whether something is there. */
+export function ifMissing(error: unknown): false {
+  if (error instanceof Refusal && error.exit === EXIT.notFound) return false;
+  throw error;
+}

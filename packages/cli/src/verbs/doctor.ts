@@ -1,0 +1,212 @@
+/** `millrace doctor`: looks for what is wrong. Silent where nothing is, a line per problem with what to do, exit code 1. */
+import { statfs } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { type Call, type Cli, exampled } from '../cli.ts';
+import type { Client } from '../client.ts';
+import { EXIT, type Exit } from '../exit-codes.ts';
+import { eachOf } from '../lists.ts';
+import { Refusal } from '../refusal.ts';
+import { relative, spanOf } from '../text.ts';
+
+/** A receiver refuses deliveries that are five minutes off: long before that it is worth a word. */
+const CLOCK_SKEW_MS = 30_000;
+/** Of the disk under the data directory, and of it in parts. */
+const FREE_BYTES_MIN = 1024 ** 3;
+const FREE_PART_MIN = 0.05;
+/** One call each. */
+const SUBSCRIPTIONS_MAX = 1_000;
+const AT_ONCE = 8;
+
+interface Finding {
+  readonly problem: string;
+  readonly advice: string;
+}
+
+interface Check {
+  readonly name: string;
+  readonly findings: readonly Finding[];
+  /** Why it was left out. */
+  readonly skipped?: string;
+}
+
+export function doctorVerb(program: Command, cli: Cli): void {
+  exampled(program.command('doctor').description('look for what is wrong; silent where nothing is'), [
+    'millrace doctor',
+    'millrace doctor --json',
+  ]).action(
+    cli.act(async (call) => {
+      const checks: Check[] = [];
+      for await (const check of examined(call, cli.version)) checks.push(check);
+      return report(call, checks);
+    }),
+  );
+}
+
+function report({ terminal }: Call<readonly unknown[], object>, checks: readonly Check[]): Exit {
+  const findings = checks.flatMap((check) => check.findings);
+  terminal.record({ ok: findings.length === 0, checks });
+  for (const { problem, advice } of findings) terminal.line(`${terminal.style('red', problem)}. ${advice}`);
+  for (const { name, skipped } of checks) if (skipped !== undefined) terminal.hint(`not checked: ${name} (${skipped})`);
+  if (findings.length === 0 && terminal.live) terminal.hint(`${checks.length} checks, no problem`);
+  return findings.length === 0 ? EXIT.ok : EXIT.unexpected;
+}
+
+/** In an order in which each makes sense only where the one before found nothing. */
+async function* examined(call: Call<readonly unknown[], object>, version: string): AsyncGenerator<Check> {
+  const client = call.client();
+  const reached = await health(client, version);
+  yield* reached.checks;
+  if (!reached.reachable) return;
+  yield await readiness(client);
+  const key = await keyCheck(client);
+  yield key;
+  yield await subscriptions(client, key);
+  yield await disk(call);
+}
+
+async function health(
+  client: Client,
+  version: string,
+): Promise<{ readonly reachable: boolean; readonly checks: readonly Check[] }> {
+  const sentMs = Date.now();
+  try {
+    const { body } = await client.ask<{ readonly version: string; readonly now: string }>('GET /v1/health');
+    const receivedMs = Date.now();
+    return {
+      reachable: true,
+      checks: [found('reachable'), versions(body.version, version), clocks(body.now, { sentMs, receivedMs })],
+    };
+  } catch (error) {
+    return { reachable: false, checks: [found('reachable', findingOf(error))] };
+  }
+}
+
+function versions(theirs: string, ours: string): Check {
+  if (theirs === ours) return found('version');
+  return found('version', {
+    problem: `the gateway is version ${theirs}, this command ${ours}`,
+    advice: 'Use the same version of both: what one says the other may not know.',
+  });
+}
+
+/** The answer's time lies between sending and receiving, where both clocks agree. */
+function clocks(now: string, { sentMs, receivedMs }: { readonly sentMs: number; readonly receivedMs: number }): Check {
+  const theirs = Date.parse(now);
+  const off = theirs < sentMs ? sentMs - theirs : Math.max(0, theirs - receivedMs);
+  if (off <= CLOCK_SKEW_MS) return found('clock');
+  return found('clock', {
+    problem: `the gateway's clock and this one differ by ${spanOf(off)}`,
+    advice: 'Let both follow NTP: receivers refuse deliveries whose time is more than five minutes off.',
+  });
+}
+
+async function readiness(client: Client): Promise<Check> {
+  try {
+    await client.ask('GET /readyz');
+    return found('ready');
+  } catch (error) {
+    return found('ready', {
+      problem: `the gateway takes no events: ${(error as Error).message}`,
+      advice: 'Look at what it prints itself.',
+    });
+  }
+}
+
+async function keyCheck(client: Client): Promise<Check> {
+  if (client.settings.key === undefined) return { name: 'key', findings: [], skipped: 'no key is given: --key or MILLRACE_KEY' };
+  try {
+    await client.ask('GET /v1/topics', { query: { limit: 1 } });
+    return found('key');
+  } catch (error) {
+    return found('key', findingOf(error));
+  }
+}
+
+interface Health {
+  readonly breaker?: 'closed' | 'open';
+  readonly breakerSince?: string;
+  readonly breakerCause?: string;
+  readonly nextProbeAt?: string;
+  readonly stoppedBy?: string;
+  readonly disabledBecause?: string;
+}
+
+interface Subscription {
+  readonly id: string;
+  readonly state: string;
+  readonly health?: Health;
+}
+
+async function subscriptions(client: Client, key: Check): Promise<Check> {
+  const name = 'subscriptions';
+  if (key.skipped !== undefined || key.findings.length > 0) return { name, findings: [], skipped: 'it needs a valid key' };
+  try {
+    const ids: string[] = [];
+    for await (const { id } of eachOf<Subscription>(client, 'GET /v1/subscriptions')) {
+      if (ids.length === SUBSCRIPTIONS_MAX) break;
+      ids.push(id);
+    }
+    const findings: Finding[] = [];
+    for (let at = 0; at < ids.length; at += AT_ONCE) {
+      const group = await Promise.all(ids.slice(at, at + AT_ONCE).map((id) => subscription(client, id)));
+      findings.push(...group.flat());
+    }
+    const more = ids.length === SUBSCRIPTIONS_MAX ? { skipped: `those after the first ${SUBSCRIPTIONS_MAX}` } : {};
+    return { name, findings, ...more };
+  } catch (error) {
+    if (error instanceof Refusal && error.exit === EXIT.auth)
+      return { name, findings: [], skipped: 'it needs a key with the scope subscribe, manage or admin' };
+    throw error;
+  }
+}
+
+async function subscription(client: Client, id: string): Promise<readonly Finding[]> {
+  const { body } = await client.ask<Subscription>(`GET /v1/subscriptions/${encodeURIComponent(id)}`);
+  const { state, health = {} } = body;
+  const { breaker, breakerSince, breakerCause, nextProbeAt, stoppedBy, disabledBecause } = health;
+  const nowMs = Date.now();
+  if (state === 'disabled')
+    return [
+      {
+        problem: `${id} is disabled${disabledBecause === undefined ? '' : ` (${disabledBecause})`}`,
+        advice: `When its endpoint is well again: millrace subscription resume ${id}`,
+      },
+    ];
+  const findings: Finding[] = [];
+  if (breaker === 'open') {
+    const since = breakerSince === undefined ? '' : ` since ${relative(breakerSince, nowMs)}`;
+    const next = nextProbeAt === undefined ? '' : `, the next probe ${relative(nextProbeAt, nowMs)}`;
+    findings.push({
+      problem: `${id}: its endpoint is down${since}${breakerCause === undefined ? '' : ` (${breakerCause})`}${next}`,
+      advice: `Deliveries wait in the log. Try it: millrace subscription test ${id}`,
+    });
+  }
+  if (stoppedBy !== undefined)
+    findings.push({
+      problem: `${id} stands still at its bound '${stoppedBy}'`,
+      advice: `Nothing is lost. Look at millrace dead-letter list --subscription ${id} and millrace subscription get ${id}`,
+    });
+  return findings;
+}
+
+/** Where the gateway of this directory keeps its data: another machine's disk is not seen from here. */
+async function disk({ settings }: Call<readonly unknown[], object>): Promise<Check> {
+  const { addressFrom, data } = settings();
+  if (addressFrom !== 'file') return { name: 'disk', findings: [], skipped: "the gateway's data directory is not known here" };
+  const { bavail, bsize, blocks } = await statfs(data);
+  const free = bavail * bsize;
+  if (free >= FREE_BYTES_MIN && bavail / blocks >= FREE_PART_MIN) return found('disk');
+  return found('disk', {
+    problem: `the disk under ${data} has ${Math.floor(free / 1024 ** 2).toLocaleString('en-US')} MB left`,
+    advice: 'When it is full, publishing is answered with log_full. Make room, or shorten the retention of topics.',
+  });
+}
+
+function found(name: string, ...findings: readonly Finding[]): Check {
+  return { name, findings };
+}
+
+function findingOf(error: unknown): Finding {
+  if (!(error instanceof Refusal)) throw error;
+  return { problem: error.message, advice: error.advice ?? 'millrace --help says how to name gateway and key.' };
+}

@@ -1,0 +1,123 @@
+/** `millrace listen`: matching events go to a URL on this machine, as a subscription would send them. */
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { type Command, Option } from 'commander';
+import { newSecret, parseSecret } from '@millrace/core/signatures';
+import { type Call, type Cli, exampled } from '../cli.ts';
+import { EXIT, type Exit } from '../exit-codes.ts';
+import type { Followed } from '../following.ts';
+import { forward, type Forwarded } from '../forwarding.ts';
+import { duration } from '../readers.ts';
+import { misused, Refusal } from '../refusal.ts';
+import type { Terminal } from '../terminal.ts';
+import { clockTime, plain, spanOf } from '../text.ts';
+import { watch, type WatchOptions, withWatchOptions } from '../watching.ts';
+
+export const SECRET_FILE = 'listen-secret';
+
+interface ListenOptions extends WatchOptions {
+  readonly to: string;
+  readonly timeout: number;
+}
+
+export function listenVerb(program: Command, { act }: Cli): void {
+  exampled(
+    withWatchOptions(
+      program
+        .command('listen <topics...>')
+        .description('forward events to a URL on this machine, signed as a subscription signs them')
+        .requiredOption('--to <url>', 'where to; 3000 and :3000/hooks mean this machine')
+        .addOption(new Option('--timeout <duration>', 'of one request').argParser(duration).default(15_000, '15s')),
+    ),
+    [
+      'millrace listen "orders.*" --to http://127.0.0.1:3000/hooks',
+      'millrace listen orders.created refunds.created --to 3000 --from 1h',
+      'millrace listen ">" --to :3000/hooks --url https://events.example --key mr_…',
+    ],
+  ).action(act<[readonly string[]], ListenOptions>(listen));
+}
+
+async function listen(call: Call<[readonly string[]], ListenOptions>): Promise<Exit> {
+  const { args, options, terminal } = call;
+  const url = endpointOf(options.to);
+  const secret = secretOf(call);
+  return watch(call, {
+    onBegun() {
+      terminal.record({ kind: 'listening', topics: args[0], to: url });
+      terminal.hint(`${args[0].join(', ')}  →  ${url}; Ctrl-C ends.`);
+    },
+    async onEvent(followed, signal) {
+      const result = await forward(
+        followed,
+        {
+          url,
+          secret,
+          timeoutMs: options.timeout,
+          onWaiting: (_, againMs) => terminal.warn(`nothing listens at ${url}; trying again in ${spanOf(againMs)}`),
+        },
+        signal,
+      );
+      if (!signal.aborted || result.status !== 0) say(terminal, followed, result);
+    },
+  });
+}
+
+function say(terminal: Terminal, { event, appendedAt }: Followed, { webhookId, status, cause, durationMs }: Forwarded): void {
+  const good = status >= 200 && status < 300;
+  const { id, type } = event;
+  terminal.data(
+    {
+      kind: good ? 'forwarded' : 'failed',
+      event: { id, type },
+      webhookId,
+      status,
+      cause,
+      durationMs: Math.round(durationMs * 10) / 10,
+    },
+    () => {
+      const answer = terminal.style(good ? 'green' : 'red', status === 0 ? String(cause) : String(status));
+      const time = terminal.style('dim', clockTime(appendedAt));
+      return `${time}  ${type}  ${terminal.style('dim', plain(id))}  ${answer}  ${durationMs.toFixed(1)} ms`;
+    },
+  );
+}
+
+/** `3000`, `:3000/hooks`, `localhost:3000`, or a whole URL. */
+function endpointOf(text: string): string {
+  const [, port, path = '/'] = /^:?(\d{1,5})(\/.*)?$/.exec(text) ?? [];
+  const url = URL.parse(
+    port === undefined ? (/^[a-z]+:\/\//i.test(text) ? text : `http://${text}`) : `http://127.0.0.1:${port}${path}`,
+  );
+  if (url === null || !/^https?:$/.test(url.protocol))
+    throw misused(`--to "${text.slice(0, 80)}" is no URL`, 'Write it like http://127.0.0.1:3000/hooks.');
+  return url.href;
+}
+
+/** One per project, made at the first call and shown that once: receivers keep it in their configuration. */
+function secretOf({ settings, terminal, world }: Call<readonly unknown[], object>): string {
+  const path = join(settings().data, SECRET_FILE);
+  const shown = relative(world.directory, path);
+  if (existsSync(path)) {
+    const secret = readFileSync(path, 'utf8').trim();
+    checkSecret(secret, shown);
+    terminal.hint(`Signed with the secret in ${shown}`);
+    return secret;
+  }
+  const secret = newSecret();
+  mkdirSync(settings().data, { recursive: true, mode: 0o700 });
+  writeFileSync(path, `${secret}\n`, { mode: 0o600, flag: 'wx' });
+  chmodSync(path, 0o600);
+  terminal.record({ kind: 'secret', secret });
+  terminal.warn(`Signing secret  ${secret}  (made now and shown this once; kept in ${shown})`);
+  return secret;
+}
+
+function checkSecret(secret: string, path: string): void {
+  try {
+    parseSecret(secret);
+  } catch (error) {
+    throw new Refusal(EXIT.invalid, `${path} holds no secret: ${(error as Error).message}`, {
+      advice: 'Remove the file: a new secret is made.',
+    });
+  }
+}

@@ -1,0 +1,68 @@
+/** What people and programs read of a gateway that is ready. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { DEFAULT_PORT, type StartOptions } from './options.ts';
+import { createScreen, type Ready } from './screen.ts';
+
+const OPTIONS: StartOptions = {
+  mode: 'dev',
+  host: '127.0.0.1',
+  port: DEFAULT_PORT,
+  portChosen: false,
+  data: '.millrace',
+  durability: 'fsync',
+  json: false,
+  sample: true,
+  strictTopics: false,
+  allowEgress: [],
+  limits: {},
+  metrics: 'loopback',
+};
+
+function shown(options: Partial<StartOptions>, ready: Partial<Ready> = {}): string {
+  let text = '';
+  const stream = { write: (more: string) => void (text += more), on: () => undefined } as unknown as NodeJS.WriteStream;
+  const all = { ...OPTIONS, ...options };
+  const port = DEFAULT_PORT;
+  createScreen({ json: all.json, stdout: stream, stderr: stream }).ready({
+    version: '1.2.3',
+    address: `http://127.0.0.1:${port}`,
+    port,
+    key: 'mr_key',
+    options: all,
+    startedMs: 900,
+    ...ready,
+  });
+  return text;
+}
+
+describe('the screen', () => {
+  test('of a gateway on all addresses says so and names one to use', () => {
+    assert.match(
+      shown({ host: '0.0.0.0' }),
+      /Address {3}http:\/\/127\.0\.0\.1:4400 {2}\(listens on all addresses of this machine: 0\.0\.0\.0\)\n/,
+    );
+  });
+
+  test('says why the port is another one', () => {
+    assert.match(shown({}, { port: 4401 }), /\(port 4400 is taken\)/);
+    assert.doesNotMatch(shown({ portChosen: true }, { port: 4401 }), /is taken/);
+  });
+
+  test('shows the key to try things out with, and not in production', () => {
+    assert.match(shown({}), /Key {7}mr_key {2}\(admin; kept in \.millrace\/dev-key\)/);
+    assert.match(shown({}), /Try {7}curl .*mr_key/);
+    assert.doesNotMatch(shown({ mode: 'start', sample: false }), /mr_key/);
+    assert.match(
+      shown({ mode: 'start', sample: false, allowEgress: ['10.0.0.0/8'] }),
+      /Endpoints public addresses, 10\.0\.0\.0\/8/,
+    );
+  });
+
+  test('tells programs address, port and, once, the key', () => {
+    const text = shown({ json: true });
+    const { kind, address, port, key } = JSON.parse(text) as Record<string, unknown>;
+    assert.deepEqual([kind, address, port, key], ['ready', 'http://127.0.0.1:4400', 4400, 'mr_key']);
+    assert.equal(text.split('mr_key').length, 2);
+  });
+});
