@@ -20,6 +20,7 @@ export const PROBLEMS = {
   not_found: [404, 'There is nothing at this address'],
   unknown_topic: [404, 'The topic is not declared'],
   method_not_allowed: [405, 'The address does not take this method'],
+  request_timeout: [408, 'The request took too long to arrive'],
   already_exists: [409, 'There is one with this id already'],
   conflict: [409, 'It was changed by somebody else in between'],
   in_flight: [409, 'The same request is being worked on'],

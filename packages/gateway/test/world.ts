@@ -49,7 +49,10 @@ export interface World {
 }
 
 /** The topics `orders.created` and `orders.paid` are declared. */
-export async function world(t: Pick<TestContext, 'after'>, options: Pick<HttpNeeds, 'undeclared'> = {}): Promise<World> {
+export async function world(
+  t: Pick<TestContext, 'after'>,
+  options: Partial<Pick<HttpNeeds, 'undeclared' | 'clock'>> = {},
+): Promise<World> {
   const clock = systemClock;
   const [directory, ledger, log] = [createMemoryDirectory(), createMemoryLedger(), createMemoryLog()];
   const sender = createUndiciSender({ clock });

@@ -1,8 +1,11 @@
 /** The door itself: topics, health, addresses that are not there, and what is no HTTP. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import net from 'node:net';
 import { describe, test, type TestContext } from 'node:test';
+import { createHandClock } from '../../test/clock.ts';
 import { world } from '../../test/world.ts';
+import { systemClock } from '../system-clock.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
 
 /** Sends these bytes to the app over a real socket and resolves with all that comes back. */
@@ -150,10 +153,32 @@ describe('the door', { timeout: 30_000 }, () => {
 
   test('waits for a request no longer than its bounds say', async (t) => {
     const { app } = await world(t);
-    const { headersTimeout, requestTimeout, keepAliveTimeout, maxConnections } = app.server;
+    const { headersTimeout, keepAliveTimeout, maxConnections } = app.server;
     assert.deepEqual(
-      [headersTimeout, requestTimeout, keepAliveTimeout, maxConnections],
-      [HTTP_BOUNDS.headersMs, HTTP_BOUNDS.requestMs, HTTP_BOUNDS.keepAliveMs, HTTP_BOUNDS.connections],
+      [headersTimeout, keepAliveTimeout, maxConnections],
+      [HTTP_BOUNDS.headersMs, HTTP_BOUNDS.keepAliveMs, HTTP_BOUNDS.connections],
     );
+  });
+
+  test('cuts off a body that trickles, and no other', async (t) => {
+    const hand = createHandClock();
+    const clock = { ...systemClock, monotonic: hand.monotonic, after: hand.after };
+    const { app, admin } = await world(t, { clock });
+    await app.listen({ host: '127.0.0.1', port: 0 });
+    const { port } = app.server.address() as net.AddressInfo;
+    const head = `authorization: Bearer ${admin}\r\ncontent-type: application/json\r\nhost: x\r\n`;
+    const arrived = once(app.server, 'request');
+    const slow = net.connect(port, '127.0.0.1');
+    slow.write(`POST /v1/events HTTP/1.1\r\n${head}content-length: 100\r\n\r\n{`);
+    await arrived;
+    const quick = net.connect(port, '127.0.0.1');
+    quick.write(`POST /v1/events HTTP/1.1\r\n${head}content-length: 25\r\nconnection: close\r\n\r\n{"type":"orders.created"}`);
+    let answer = '';
+    for await (const chunk of quick) answer += String(chunk);
+    assert.match(answer, /^HTTP\/1\.1 202 /);
+    await hand.advance(HTTP_BOUNDS.requestMs + HTTP_BOUNDS.lateCheckMs);
+    answer = '';
+    for await (const chunk of slow) answer += String(chunk);
+    assert.match(answer, /^HTTP\/1\.1 408 [^]*request_timeout/);
   });
 });

@@ -5,7 +5,7 @@
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify';
 import type { Socket } from 'node:net';
 import { parseJson } from '@millrace/core/json-scan';
-import { PROBLEMS, Problem } from '@millrace/core/problem';
+import { Problem } from '@millrace/core/problem';
 import type { Gateway } from '../api.ts';
 import { LIMITS } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -20,7 +20,8 @@ import { eventRoutes } from './events.ts';
 import { healthRoutes } from './health.ts';
 import { keyRoutes } from './keys.ts';
 import { operationRoutes } from './operations.ts';
-import { problemOf, problemOfConnection, problemOfFindings } from './problems.ts';
+import { cutLateBodies } from './late.ts';
+import { answerSocket, problemOf, problemOfConnection, problemOfFindings } from './problems.ts';
 import { createPublish, type Undeclared } from './publish.ts';
 import { readEventRoutes } from './read-events.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
@@ -62,7 +63,8 @@ export async function createApp(needs: HttpNeeds): Promise<FastifyInstance> {
   const app = Fastify({
     logger: false,
     bodyLimit: HTTP_BOUNDS.bodyBytes,
-    requestTimeout: HTTP_BOUNDS.requestMs,
+    // Of the whole server; a stream of lines has no end (see late.ts).
+    requestTimeout: 0,
     keepAliveTimeout: HTTP_BOUNDS.keepAliveMs,
     http: {
       maxHeaderSize: HTTP_BOUNDS.headerBytes,
@@ -100,6 +102,7 @@ export async function createApp(needs: HttpNeeds): Promise<FastifyInstance> {
     if (allow !== undefined) request.caller = access.check(request.headers.authorization, allow);
     done();
   });
+  cutLateBodies(app, needs.clock);
   app.addHook('onClose', () => access.stop());
   const taken = watchRoutes(app);
   // Also where there is nothing: a body that can't be read must not stand before saying so.
@@ -187,13 +190,9 @@ function answerProblem(reply: FastifyReply, problem: Problem): void {
   void reply.code(problem.status).type('application/problem+json').send(JSON.stringify(problem));
 }
 
-/** There is no request yet, so the answer is written by hand. */
+/** There is no request yet, or no reply any more. */
 function answerConnection(error: Error, socket: Socket): void {
   const problem = problemOfConnection(error);
-  if (problem === undefined || !socket.writable) return void socket.destroy();
-  const body = JSON.stringify(problem);
-  const head = `HTTP/1.1 ${problem.status} ${PROBLEMS[problem.code][1]}`;
-  socket.end(
-    `${head}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
+  if (problem === undefined) socket.destroy();
+  else answerSocket(socket, problem);
 }

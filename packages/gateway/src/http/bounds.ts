@@ -11,6 +11,10 @@ export const HTTP_BOUNDS = {
   /** Against senders that trickle: until the headers, and until the whole request, must have arrived. */
   headersMs: 20_000,
   requestMs: 60_000,
+  /** A stream of lines on which neither side has moved: long enough for a person who types. */
+  linesIdleMs: 300_000,
+  /** One line of it: the largest event, its data as base64, and room for attributes. */
+  lineBytes: KB * KB,
   /** How often Node looks for those that are late. */
   lateCheckMs: 5_000,
   /** An idle connection; above the 60 s that most proxies keep theirs. */

@@ -198,11 +198,6 @@ describe('POST /v1/events', { timeout: 30_000 }, () => {
       status: 415,
       code: 'unsupported_media_type',
     },
-    'NDJSON, for now': {
-      ask: { body: '{}', headers: { 'content-type': 'application/x-ndjson' } },
-      status: 400,
-      code: 'not_available_yet',
-    },
     'a key without the scope': { ask: { json: { type: 'orders.created' } }, status: 403, code: 'forbidden' },
     'a key that nobody made': {
       ask: { key: `mr_aaaaaaaa_${'a'.repeat(40)}`, json: { type: 'orders.created' } },

@@ -6,16 +6,18 @@ import { parseJson } from '@millrace/core/json-scan';
 import { Problem } from '@millrace/core/problem';
 import type { Published } from '../api.ts';
 import { curlLine } from './curl.ts';
+import { isLines, publishLines, takeLines } from './lines.ts';
 import type { Publish } from './publish.ts';
 
 const EMPTY = new Uint8Array(0);
 
 export function eventRoutes(app: FastifyInstance, { publish }: { readonly publish: Publish }): void {
   const config = { allow: ['publish'] } as const;
+  takeLines(app);
 
   app.post('/v1/events', { config }, async (request, reply) => {
     refuseForms(request);
-    refuseLines(request);
+    if (isLines(request)) return publishLines(request, reply, publish);
     const { batch, events } = decodeHttp({ headers: pairsOf(request), body: bodyOf(request) }, publish.batchEvents);
     if (events.length === 0) throw new Problem('invalid_event', 'a batch has at least one event', { pointer: '' });
     const published = await publish(request.caller, events, idempotencyKeyOf(request));
@@ -25,6 +27,7 @@ export function eventRoutes(app: FastifyInstance, { publish }: { readonly publis
 
   app.post<{ Params: { topic: string } }>('/v1/topics/:topic/events', { config }, async (request, reply) => {
     refuseForms(request);
+    if (isLines(request)) throw linesElsewhere();
     const data = bodyOf(request);
     const datacontenttype = request.headers['content-type'];
     // What is called JSON must be JSON: filters, key paths and native clients rely on it.
@@ -38,6 +41,11 @@ export function eventRoutes(app: FastifyInstance, { publish }: { readonly publis
     return answerOne(reply, published as Published);
   });
 }
+
+const linesElsewhere = (): Problem =>
+  new Problem('unsupported_media_type', 'events as NDJSON name their topic line by line', {
+    advice: 'Send them to POST /v1/events.',
+  });
 
 function bodyOf(request: FastifyRequest): Uint8Array {
   return request.body instanceof Uint8Array ? request.body : EMPTY;
@@ -68,13 +76,6 @@ function refuseForms(request: FastifyRequest): void {
   });
   throw new Problem('unsupported_media_type', 'the body is called a form; an event is JSON', {
     advice: `Say what it is: ${line}`,
-  });
-}
-
-function refuseLines(request: FastifyRequest): void {
-  if (!/^\s*application\/(x-)?ndjson/i.test(request.headers['content-type'] ?? '')) return;
-  throw new Problem('not_available_yet', 'events as NDJSON are planned and not available yet', {
-    advice: 'Send a JSON list of up to 1,000 events.',
   });
 }
 

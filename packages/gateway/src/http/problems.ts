@@ -1,6 +1,7 @@
 /** Everything that can go wrong at the door, as a Problem: the one place that knows Fastify's, Ajv's and Node's errors. */
+import type { Socket } from 'node:net';
 import { pointerTo } from '@millrace/core/json-pointer';
-import { Problem } from '@millrace/core/problem';
+import { Problem, PROBLEMS } from '@millrace/core/problem';
 import { HTTP_BOUNDS } from './bounds.ts';
 
 /** Undefined for what nobody expected: that is logged and answered without detail. */
@@ -70,8 +71,20 @@ export function problemOfConnection(error: Error): Problem | undefined {
     case 'HPE_HEADER_OVERFLOW':
       return new Problem('headers_too_large', `address and headers together have more than ${HTTP_BOUNDS.headerBytes} bytes`);
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return new Problem('invalid_request', `the request did not arrive within ${HTTP_BOUNDS.requestMs / 1000} s`);
+      return new Problem('request_timeout', `the headers did not arrive within ${HTTP_BOUNDS.headersMs / 1000} s`);
     default:
       return new Problem('invalid_request', 'this is not HTTP/1.1');
   }
+}
+
+/** Where there is no reply to answer with: written by hand, and the end of the connection. */
+export function answerSocket(socket: Socket, problem: Problem): void {
+  if (!socket.writable) return void socket.destroy();
+  const body = JSON.stringify(problem);
+  const head = `HTTP/1.1 ${problem.status} ${PROBLEMS[problem.code][1]}`;
+  socket.end(
+    `${head}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    // What still comes is of no use to anybody.
+    () => socket.destroy(),
+  );
 }

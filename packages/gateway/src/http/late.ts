@@ -1,0 +1,56 @@
+/**
+ * Bodies that trickle: a request whose body is not whole in time is answered and cut off. Not Node's `requestTimeout`, which
+ * is one for the whole server: a stream of lines may last as long as it likes.
+ */
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { Problem } from '@millrace/core/problem';
+import type { Clock, Timer } from '../ports/clock.ts';
+import { HTTP_BOUNDS } from './bounds.ts';
+import { isLines } from './lines.ts';
+import { answerSocket } from './problems.ts';
+
+export function cutLateBodies(app: FastifyInstance, clock: Clock): void {
+  /** Requests whose body is still coming, oldest first, with when that began. */
+  const waiting = new Map<FastifyRequest, number>();
+  let timer: Timer | undefined;
+
+  function cut(): void {
+    timer = undefined;
+    const dueMs = clock.monotonic() - HTTP_BOUNDS.requestMs;
+    for (const [request, sinceMs] of waiting) {
+      if (sinceMs > dueMs) break;
+      waiting.delete(request);
+      answerSocket(
+        request.raw.socket,
+        new Problem('request_timeout', `the body did not arrive within ${HTTP_BOUNDS.requestMs / 1_000} s`),
+      );
+    }
+    watch();
+  }
+
+  function watch(): void {
+    if (waiting.size > 0) timer ??= clock.after(HTTP_BOUNDS.lateCheckMs, cut);
+  }
+
+  app.addHook('onRequest', (request, _reply, done) => {
+    const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
+    if ((length !== undefined && length !== '0') || encoding !== undefined) {
+      if (!isLines(request)) waiting.set(request, clock.monotonic());
+      watch();
+    }
+    done();
+  });
+  app.addHook('preValidation', (request, _reply, done) => {
+    waiting.delete(request);
+    done();
+  });
+  app.addHook('onResponse', (request, _reply, done) => {
+    waiting.delete(request);
+    done();
+  });
+  app.addHook('onRequestAbort', (request, done) => {
+    waiting.delete(request);
+    done();
+  });
+  app.addHook('onClose', () => timer?.cancel());
+}
