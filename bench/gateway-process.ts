@@ -3,6 +3,7 @@ import { createApp } from '@millrace/gateway/http/app';
 import { makeKey } from '@millrace/gateway/http/access';
 import type { Gateway, SubscriptionSpec } from '@millrace/gateway/api';
 import type { LatencyClass } from '@millrace/gateway/ports/directory';
+import { createVault } from '@millrace/gateway/vault';
 import { systemClock } from '@millrace/gateway/system-clock';
 import { cpuNow } from './cpu.ts';
 import { APP, ENVIRONMENT, openRig, type Rig } from './rig.ts';
@@ -64,6 +65,7 @@ const app = await createApp({
   gateway: hollow ? hollowOf(rig.gateway) : rig.gateway,
   directory: rig.directory,
   ledger: rig.ledger,
+  vault: createVault(new Uint8Array(32)),
   clock: systemClock,
   version: '0',
   isReady: () => true,

@@ -111,6 +111,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
       gateway,
       directory,
       ledger,
+      vault,
       clock,
       version,
       isReady: () => ready,

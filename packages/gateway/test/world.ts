@@ -55,6 +55,7 @@ export async function world(
 ): Promise<World> {
   const clock = systemClock;
   const [directory, ledger, log] = [createMemoryDirectory(), createMemoryLedger(), createMemoryLog()];
+  const vault = createVault(randomBytes(32));
   const sender = createUndiciSender({ clock });
   const notices: Notice[] = [];
   const waiting = new Set<() => void>();
@@ -63,7 +64,7 @@ export async function world(
     for (const wake of waiting) wake();
   };
   const gateway = createGateway({
-    ports: { log, directory, ledger, sender, clock, vault: createVault(randomBytes(32)) },
+    ports: { log, directory, ledger, sender, clock, vault },
     onNotice,
   });
   for (const app of ['default', 'shop', 'crm']) await directory.put('app', 'default', app, { name: app, createdMs: clock.now() });
@@ -75,6 +76,7 @@ export async function world(
     gateway,
     directory,
     ledger,
+    vault,
     clock,
     version: '0.0.0',
     isReady: () => true,

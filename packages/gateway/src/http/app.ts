@@ -11,6 +11,7 @@ import { LIMITS } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Directory, Scope } from '../ports/directory.ts';
 import type { Ledger } from '../ports/ledger.ts';
+import type { Vault } from '../vault.ts';
 import { type Access, type Caller, createAccess } from './access.ts';
 import { appRoutes } from './apps.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
@@ -24,6 +25,7 @@ import { cutLateBodies } from './late.ts';
 import { answerSocket, problemOf, problemOfConnection, problemOfFindings } from './problems.ts';
 import { createPublish, type Undeclared } from './publish.ts';
 import { readEventRoutes } from './read-events.ts';
+import { answerRepeats } from './repeats.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
 import { topicRoutes } from './topics.ts';
 
@@ -31,6 +33,7 @@ export interface HttpNeeds {
   readonly gateway: Gateway;
   readonly directory: Directory;
   readonly ledger: Ledger;
+  readonly vault: Vault;
   readonly clock: Clock;
   readonly version: string;
   /** Whether events are taken and delivered: what /readyz says. */
@@ -116,6 +119,7 @@ export async function createApp(needs: HttpNeeds): Promise<FastifyInstance> {
   });
   await app.register(async (scope) => {
     takeJson(scope);
+    answerRepeats(scope, needs);
     for (const routes of [
       readEventRoutes,
       topicRoutes,

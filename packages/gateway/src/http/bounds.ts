@@ -35,6 +35,11 @@ export const HTTP_BOUNDS = {
   attemptsLookedAt: 5_000,
   /** Topics that events declared by themselves, per run of the process: a loop of made-up names must end. */
   topicsOnTheFly: 1_000,
+  /** Idempotency keys of configuration: their length, how long and how many answers are kept, how often old ones go. */
+  idempotencyKeyChars: 255,
+  repeatMs: 24 * 3_600_000,
+  repeatsKept: 10_000,
+  repeatPruneMs: 3_600_000,
   /** How long former secrets count after a rotation: long enough for a deploy; short enough to be over. */
   overlapMs: 24 * 3_600_000,
   overlapMsMax: 7 * 86_400_000,

@@ -45,6 +45,7 @@ export interface Kinds {
   run: Run;
   failing: Failing;
   job: Job;
+  answer: Answer;
 }
 export type Kind = keyof Kinds;
 
@@ -69,6 +70,17 @@ export interface Key {
   readonly usedMs?: number;
 }
 export type Scope = 'admin' | 'publish' | 'subscribe' | 'manage';
+
+/** What a POST with an idempotency key was answered, for whoever sends it again. */
+export interface Answer {
+  /** Of the request's body. */
+  readonly digest: string;
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** The body, sealed (see vault.ts). */
+  readonly sealed: string;
+  readonly createdMs: number;
+}
 
 /** Dead letters of one subscription, redriven or discarded. */
 export interface Job {

@@ -1,0 +1,71 @@
+/** A POST with an idempotency key, sent again. */
+import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
+import { describe, test } from 'node:test';
+import { createHandClock } from '../../test/clock.ts';
+import { receiver } from '../../test/receivers.ts';
+import { type Answer, world } from '../../test/world.ts';
+import { HTTP_BOUNDS } from './bounds.ts';
+
+const SUBSCRIPTION = { topics: ['orders.*'], deliver: { webhook: { url: 'http://127.0.0.1:9/' } } };
+
+describe('the same POST again', { timeout: 30_000 }, () => {
+  test('is not done again, and gets the answer of the first time, its secret with it', async (t) => {
+    const { ask, directory } = await world(t);
+    const headers = { 'idempotency-key': 'one' };
+    const first = await ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers });
+    const again = await ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers });
+    assert.deepEqual([first.status, again.status, again.text], [201, 201, first.text]);
+    for (const name of ['etag', 'location', 'content-type', 'cache-control'])
+      assert.equal(again.headers[name], first.headers[name], name);
+    assert.deepEqual([first.headers['idempotency-replayed'], again.headers['idempotency-replayed']], [undefined, 'true']);
+    assert.equal((await ask('GET /v1/subscriptions')).json.data.length, 1);
+    assert.ok(!JSON.stringify(await directory.list('answer', { limit: 10 })).includes('whsec_'));
+  });
+
+  test('with another body is refused; at another address, by another app, or after a refusal it is a new one', async (t) => {
+    const { ask, key } = await world(t);
+    const headers = { 'idempotency-key': 'one' };
+    assert.equal((await ask('POST /v1/subscriptions', { json: { topics: [] }, headers })).status, 400);
+    const first = await ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers });
+    assert.equal(first.status, 201);
+    const other = await ask('POST /v1/subscriptions', { json: { ...SUBSCRIPTION, concurrency: 2 }, headers });
+    assert.deepEqual([other.status, other.json.code], [422, 'idempotency_key_reused']);
+    const shop = await ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers, key: await key('shop', ['manage']) });
+    assert.notEqual(shop.json.id, first.json.id);
+    const made = await ask('POST /v1/apps/shop/keys', { json: { scopes: ['publish'] }, headers });
+    assert.deepEqual([made.status, made.headers['idempotency-replayed']], [201, undefined]);
+    const again = await ask('POST /v1/apps/shop/keys', { json: { scopes: ['publish'] }, headers });
+    assert.equal(again.json.key, made.json.key);
+  });
+
+  test('while the first one is worked on is refused', async (t) => {
+    const { ask } = await world(t);
+    const held: ServerResponse[] = [];
+    const endpoint = await receiver(t, (response) => void held.push(response));
+    const deliver = { webhook: { url: endpoint.url } };
+    await ask('PUT /v1/subscriptions/s', { json: { ...SUBSCRIPTION, deliver } });
+    const send = (): Promise<Answer> => ask('POST /v1/subscriptions/s/test', { headers: { 'idempotency-key': 'x' } });
+    const first = send();
+    await endpoint.request(1);
+    assert.equal((await send()).json.code, 'in_flight');
+    held[0]?.writeHead(204).end();
+    assert.equal((await first).json.delivered, true);
+    assert.deepEqual([(await send()).text, endpoint.requests.length], [(await first).text, 1]);
+  });
+
+  test('a day later is a new one, and what was kept is gone', async (t) => {
+    const clock = createHandClock();
+    const { ask, directory } = await world(t, { clock });
+    const headers = { 'idempotency-key': 'one' };
+    const first = await ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers });
+    await clock.advance(HTTP_BOUNDS.repeatMs);
+    const later = await ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers });
+    assert.notEqual(later.json.id, first.json.id);
+    assert.equal((await directory.list('answer', { limit: 10 })).length, 1);
+    assert.equal(
+      (await ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers: { 'idempotency-key': 'x'.repeat(256) } })).status,
+      400,
+    );
+  });
+});
