@@ -1,10 +1,15 @@
 /**
  * The connections to endpoints, pooled by origin. A line carries one request at a time and is used again as soon as its
- * answer is in, the latest one first, so that the others grow old and close.
+ * answer is in, the latest one first, so that the others grow old and close. Requests past the bound wait for a line in the
+ * order they came, whichever subscription they belong to.
+ *
+ * Connections may be shared only where TLS identity, proxy and egress policy are the same. All three are in the `connect` that
+ * lines are made with: who needs a second policy makes a second set of lines, and the key within a set stays the origin.
  *
  * Not undici's Pool: that takes a client for busy until the event loop has gone round once, and by then has opened
  * another; with requests back to back it holds twice the connections that are used.
  */
+import type { Socket } from 'node:net';
 import { Client, type Dispatcher } from 'undici';
 import { createDeque, type Deque } from '../deque.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -21,6 +26,8 @@ export interface Line {
   /** Answers that the present connection has brought. */
   readonly answers: number;
   readonly connected: boolean;
+  /** Bytes that came in on the present connection, in whatever form. */
+  readonly bytesRead: number;
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void;
   /** The request is over, one way or the other. To be called once per ride. */
   free(answered: boolean): void;
@@ -39,6 +46,9 @@ interface Needs {
   readonly connectionsMax: number;
 }
 
+/** Of an answer's header names and values, and of its trailers; more is a protocol error. */
+export const HEADER_BYTES_MAX = 16_384;
+/** An idle connection is closed after this, or earlier where the endpoint says so; later, where it says so, it is not. */
 const KEEP_ALIVE_MS = 15_000;
 /** A connection is given up at this age, so that an endpoint which moved is found again by DNS. */
 const CONNECTION_AGE_MS = 300_000;
@@ -57,11 +67,18 @@ export function createLines({ clock, connect, connectionsMax }: Needs): Lines {
 
   function openLine(origin: string): OwnLine {
     const place = placeOf(origin);
+    let socket: Socket | undefined;
     const client = new Client(origin, {
-      connect,
+      connect: (options, callback) =>
+        connect(options, (...opened) => {
+          socket = opened[1] ?? undefined;
+          callback(...opened);
+        }),
       allowH2: false,
       pipelining: 1,
+      maxHeaderSize: HEADER_BYTES_MAX,
       keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
       headersTimeout: 0,
       bodyTimeout: 0,
     });
@@ -76,6 +93,9 @@ export function createLines({ clock, connect, connectionsMax }: Needs): Lines {
       get connected() {
         return connected;
       },
+      get bytesRead() {
+        return socket?.bytesRead ?? 0;
+      },
       get worn() {
         return !connected || clock.monotonic() - connectedAt > CONNECTION_AGE_MS;
       },
@@ -83,7 +103,12 @@ export function createLines({ clock, connect, connectionsMax }: Needs): Lines {
       free(answered) {
         if (answered) answers++;
         const next = nextOf(place.waiting);
-        if (next !== undefined) next.ride(line);
+        // Answered before the request was written whole: whoever came next would wait behind the rest of it, which the
+        // endpoint may never read.
+        if ((socket?.writableLength ?? 0) > 0) {
+          line.end();
+          next?.ride(openLine(origin));
+        } else if (next !== undefined) next.ride(line);
         else if (line.worn) line.end();
         else place.idle.push(line);
       },

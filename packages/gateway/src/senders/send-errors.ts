@@ -21,6 +21,8 @@ const BY_CODE: Readonly<Record<string, SendError>> = {
   // Our own end: no descriptors left. Nothing was reached, and many endpoints fail at once, which the lanes notice.
   EMFILE: 'unreachable',
   ENFILE: 'unreachable',
+  // Ours, of connect.ts.
+  blocked_address: 'blocked_address',
   UND_ERR_CONNECT_TIMEOUT: 'connect_timeout',
   EPROTO: 'tls',
   ECONNRESET: 'reset',

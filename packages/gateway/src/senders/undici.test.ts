@@ -5,39 +5,9 @@ import net from 'node:net';
 import { describe, test, type TestContext } from 'node:test';
 import { CERTIFICATE, CERTIFICATE_KEY } from '../../test/certificate.ts';
 import { listen, onRequests, rawServer, receiver } from '../../test/receivers.ts';
-import type { Sender, SendRequest, SendResult } from '../ports/sender.ts';
 import { systemClock } from '../system-clock.ts';
-import { createConnect } from './connect.ts';
-import { ANSWER_BYTES_MAX, createUndiciSender, type UndiciSenderOptions } from './undici.ts';
-
-/** A sender and a short way to ask it. */
-function sending(
-  t: TestContext,
-  options: Partial<UndiciSenderOptions> = {},
-): (url: string, request?: Partial<SendRequest>) => Promise<SendResult> {
-  const sender = createUndiciSender({ clock: systemClock, ...options });
-  t.after(() => sender.close());
-  return (url, request = {}) => send(sender, url, request);
-}
-
-function send(sender: Sender, url: string, request: Partial<SendRequest> = {}): Promise<SendResult> {
-  return sender.send({
-    subscription: 's',
-    url,
-    headers: { 'content-type': 'application/json' },
-    body: Buffer.from('{"id":1}'),
-    timeoutMs: 5_000,
-    ...request,
-  });
-}
-
-function errorOf(result: SendResult): string {
-  return 'error' in result ? result.error : `answered ${result.status}`;
-}
-
-function statusOf(result: SendResult): number {
-  return 'error' in result ? assert.fail(`${result.error}: ${result.detail}`) : result.status;
-}
+import { connecting, errorOf, send, sending, statusOf } from './test/sending.ts';
+import { ANSWER_BYTES_MAX, createUndiciSender } from './undici.ts';
 
 /** Answers every request with these bytes. */
 function always(bytes: string): (socket: net.Socket) => void {
@@ -243,7 +213,7 @@ describe('the sender', { timeout: 30_000 }, () => {
     });
 
     test('so is one for another name', async (t) => {
-      const post = sending(t, { connect: createConnect({ ca: CERTIFICATE }) });
+      const post = sending(t, { connect: connecting({ ca: CERTIFICATE }) });
       const url = await secure(t);
       assert.equal(statusOf(await post(url.replace('127.0.0.1', 'localhost'))), 204);
       assert.equal(errorOf(await post(url)), 'tls');
@@ -309,7 +279,7 @@ describe('the sender', { timeout: 30_000 }, () => {
 
   test('closing it aborts what is under way, and what comes later', async (t) => {
     const endpoint = await rawServer(t, (socket) => onRequests(socket, () => void sender.close()));
-    const sender = createUndiciSender({ clock: systemClock });
+    const sender = createUndiciSender({ clock: systemClock, connect: connecting() });
     assert.equal(errorOf(await send(sender, endpoint)), 'aborted');
     assert.equal(errorOf(await send(sender, endpoint)), 'aborted');
   });

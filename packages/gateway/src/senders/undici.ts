@@ -16,10 +16,14 @@ import { sendErrorOf } from './send-errors.ts';
 export const CONNECTIONS_MAX = 1_024;
 /** Of an answer's body. What comes after is dropped with the connection. */
 export const ANSWER_BYTES_MAX = 16_384;
+/** Of everything that comes in for one request: what is neither header nor body, such as chunk extensions, ends here. */
+export const ANSWER_WIRE_BYTES_MAX = 1_048_576;
+/** Answers with a 1xx before the real one. Nobody asked for any. */
+export const INTERIM_ANSWERS_MAX = 16;
 export const SNIPPET_CHARS_MAX = 1_024;
 /** Enough bytes for the snippet's characters: UTF-8 takes at most four each. */
 const SNIPPET_BYTES_MAX = 4 * SNIPPET_CHARS_MAX;
-/** How late a deadline may be noticed. */
+/** How late a deadline, or too much on the wire, may be noticed. */
 const TICK_MS = 100;
 /** Addresses taken apart and remembered; all are forgotten at once past it. */
 const ADDRESSES_MAX = 10_000;
@@ -57,15 +61,15 @@ export function createUndiciSender({
     return address;
   }
 
-  function endLate(): void {
+  function look(): void {
     tick = undefined;
     const now = clock.monotonic();
-    for (const exchange of inFlight) if (exchange.deadline <= now) exchange.endLate();
+    for (const exchange of inFlight) exchange.look(now);
     watch();
   }
 
   function watch(): void {
-    if (tick === undefined && inFlight.size > 0) tick = clock.after(TICK_MS, endLate);
+    if (tick === undefined && inFlight.size > 0) tick = clock.after(TICK_MS, look);
   }
 
   return {
@@ -98,8 +102,8 @@ interface Needs {
 
 /** One request with its answer. A class, because undici calls it ten times per delivery: closures would be made anew for each. */
 class Exchange implements Dispatcher.DispatchHandler, Passenger {
-  readonly deadline: number;
   settled = false;
+  readonly #deadline: number;
   readonly #needs: Needs;
   readonly #done: (result: SendResult) => void;
   readonly #startedAt: number;
@@ -107,6 +111,9 @@ class Exchange implements Dispatcher.DispatchHandler, Passenger {
   #controller: Dispatcher.DispatchController | undefined;
   #again = false;
   #answering = false;
+  #interim = 0;
+  /** What the line had brought when it was first looked at, so that it costs nothing where an answer is quick. */
+  #readBefore: number | undefined;
   #status = 0;
   #retryAfterMs: number | undefined;
   #received = 0;
@@ -116,7 +123,7 @@ class Exchange implements Dispatcher.DispatchHandler, Passenger {
     this.#needs = needs;
     this.#done = done;
     this.#startedAt = needs.clock.monotonic();
-    this.deadline = this.#startedAt + needs.request.timeoutMs;
+    this.#deadline = this.#startedAt + needs.request.timeoutMs;
   }
 
   begin(): void {
@@ -129,7 +136,16 @@ class Exchange implements Dispatcher.DispatchHandler, Passenger {
     line.dispatch({ path: address.path, method: 'POST', headers: flat(request.headers), body: request.body }, this);
   }
 
-  endLate(): void {
+  look(now: number): void {
+    if (this.#deadline <= now) return this.#endLate();
+    if (this.#controller === undefined) return;
+    const read = this.#line?.bytesRead ?? 0;
+    this.#readBefore ??= read;
+    if (read - this.#readBefore > ANSWER_WIRE_BYTES_MAX)
+      this.#refuse(`more than ${ANSWER_WIRE_BYTES_MAX} bytes came, but no whole answer`);
+  }
+
+  #endLate(): void {
     const { timeoutMs } = this.#needs.request;
     if (this.#line !== undefined && this.#controller === undefined && !this.#line.connected)
       this.#fail('connect_timeout', `no connection within ${timeoutMs} ms`);
@@ -161,7 +177,10 @@ class Exchange implements Dispatcher.DispatchHandler, Passenger {
     status: number,
     headers: Record<string, string | string[] | undefined>,
   ): void {
-    if (status < 200) return;
+    if (status < 200) {
+      if (++this.#interim > INTERIM_ANSWERS_MAX) this.#refuse(`more than ${INTERIM_ANSWERS_MAX} interim answers (1xx)`);
+      return;
+    }
     this.#status = status;
     const value = headers['retry-after'];
     if (value !== undefined)
@@ -203,6 +222,7 @@ class Exchange implements Dispatcher.DispatchHandler, Passenger {
     this.#again = true;
     this.#controller = undefined;
     this.#line = undefined;
+    this.#readBefore = undefined;
     this.begin();
   }
 
@@ -213,6 +233,11 @@ class Exchange implements Dispatcher.DispatchHandler, Passenger {
       ...(this.#retryAfterMs === undefined ? {} : { retryAfterMs: this.#retryAfterMs }),
       ...(this.#kept.length === 0 ? {} : { snippet: snippetOf(this.#kept) }),
     });
+  }
+
+  #refuse(detail: string): void {
+    this.#fail('protocol', detail);
+    this.#drop();
   }
 
   #fail(error: SendError, detail: string): void {
@@ -248,7 +273,14 @@ function snippetOf(chunks: readonly Buffer[]): string {
 }
 
 function detailOf(error: Error, status: number): string {
-  const code = (error as { readonly code?: unknown }).code;
-  const what = error.message === '' ? error.name : error.message;
-  return `${status === 0 ? '' : `status ${status}, then `}${what}${typeof code === 'string' && !what.includes(code) ? ` (${code})` : ''}`;
+  const { code } = error as { readonly code?: unknown };
+  const what = messageOf(error);
+  const isNews = typeof code === 'string' && code !== 'blocked_address' && !what.includes(code);
+  return `${status === 0 ? '' : `status ${status}, then `}${what}${isNews ? ` (${code})` : ''}`;
+}
+
+/** Of several addresses that were tried, each has its own. */
+function messageOf(error: Error): string {
+  if (error instanceof AggregateError) return (error.errors as readonly Error[]).map(messageOf).join('; ');
+  return error.message === '' ? error.name : error.message;
 }
