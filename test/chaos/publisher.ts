@@ -2,7 +2,7 @@
 import type { Random } from '../simulation/random.ts';
 import type { Book, Published } from './book.ts';
 import type { Ready } from './process.ts';
-import { TOPICS } from './subscriptions.ts';
+import { FAILING_KEYS, TOPICS } from './subscriptions.ts';
 import { createSignal, pass } from './waiting.ts';
 
 export interface Publisher {
@@ -37,9 +37,9 @@ interface Needs extends PublisherSettings {
   readonly room: () => Promise<void>;
 }
 
-const KEYS = 8;
-/** Of the first key deliveries often fail: more of its events than this, and they would wait for one another for ever. */
-const FAILING_KEY_SHARE = 0.02;
+const KEYS = 32;
+/** Of some keys deliveries often fail: with more of their events, these would wait for one another for ever. */
+const FAILING_KEY_SHARE = 0.25;
 const KEYLESS_SHARE = 0.1;
 /** As a client that hopes for better times soon. */
 const AGAIN_MS = 50;
@@ -63,7 +63,8 @@ export function createPublisher({ name, size, gapMs, padBytes, book, random, up,
   }
 
   function keyOf(): string {
-    return `${name}-k${random.chance(FAILING_KEY_SHARE) ? 0 : random.int(1, KEYS - 1)}`;
+    const [low, high] = random.chance(FAILING_KEY_SHARE) ? [0, FAILING_KEYS - 1] : [FAILING_KEYS, KEYS - 1];
+    return `${name}-k${random.int(low, high)}`;
   }
 
   /** Until all are answered 202. The next request is made only then, so that the log's order is this publisher's. */
