@@ -110,7 +110,11 @@ export function createProcess(needs: ProcessNeeds): Process {
       directory,
       sender: endpoints.sender(life),
       clock: clockOf(world, life),
-      vault: { seal: (text: string) => `sealed:${text}`, open: (sealed: string) => sealed.slice('sealed:'.length) },
+      vault: {
+        seal: (text: string) => `sealed:${text}`,
+        open: (sealed: string) => sealed.slice('sealed:'.length),
+        isOutdated: () => false,
+      },
     },
     limits: scenario.limits,
     onNotice(notice) {

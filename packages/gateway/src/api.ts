@@ -22,6 +22,8 @@ export interface Gateway {
   readonly events: Events;
   /** State of a subscription's lanes as a management page shows it. */
   health(environment: string, id: string): Promise<Health>;
+  /** Of all subscriptions, what can be said without asking anybody. */
+  states(): Iterable<SubscriptionState>;
   /** Stops reading, waits for what is in flight (at most limits.drainMs), commits, stops. Leaves the ports open. */
   stop(): Promise<void>;
   /** Stops at once, as a crash would: nothing is committed or sent any more. For tests and for fatal errors. */
@@ -227,6 +229,14 @@ export interface Deliveries {
   retry(environment: string, id: string, delivery: LanePosition): Promise<void>;
   /** What receivers know it by; undefined where its event is no longer in the log. */
   webhookIdOf(environment: string, delivery: LanePosition, eventId: string): Promise<string | undefined>;
+}
+
+export interface SubscriptionState extends Pick<
+  Health,
+  'state' | 'breaker' | 'stoppedBy' | 'parked' | 'held' | 'deadLetters' | 'inFlight'
+> {
+  readonly environment: string;
+  readonly id: string;
 }
 
 export interface Health {

@@ -8,7 +8,7 @@
  * A publisher's call ends after append: what follows is the lanes' work, at their own speed, from the log.
  */
 import { createAgain } from './again.ts';
-import type { Gateway, Health, Notice, Published } from './api.ts';
+import type { Gateway, Health, Notice, Published, SubscriptionState } from './api.ts';
 import { createDeadLetters } from './dead-letters.ts';
 import { createDeliveries } from './deliveries.ts';
 import { createDisabling } from './disabling.ts';
@@ -50,11 +50,18 @@ export interface GatewayPorts {
 export interface GatewayOptions {
   readonly ports: GatewayPorts;
   readonly limits?: Partial<Limits>;
+  /** Why nothing would be sent to this address; undefined where nothing speaks against it. Default: nothing does. */
+  readonly checkEndpoint?: (url: URL) => string | undefined;
   /** Told of everything an operator may want to see. Must not throw. */
   readonly onNotice?: (notice: Notice) => void;
 }
 
-export function createGateway({ ports, limits: given = {}, onNotice = () => undefined }: GatewayOptions): Gateway {
+export function createGateway({
+  ports,
+  limits: given = {},
+  checkEndpoint = () => undefined,
+  onNotice = () => undefined,
+}: GatewayOptions): Gateway {
   const { log, directory, ledger, sender, clock, vault } = ports;
   const limits: Limits = { ...LIMITS, ...given };
   const opening = new Map<string, ReadonlyMap<string, Cursor>>();
@@ -106,10 +113,11 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     isOneShard: log.supports.shards === 'one',
     vault,
     deliver,
+    checkEndpoint,
     clock,
     opening,
   });
-  const replays = createReplays({ log, directory, registry, lanes, lookUp, recorder, match, clock, limits });
+  const replays = createReplays({ log, directory, registry, lanes, lookUp, recorder, match, checkEndpoint, clock, limits });
   const again = createAgain({ recorder, lanes });
   const deadLetters = createDeadLetters({ ledger, lookUp, lanes, recorder, clock, again });
   const deliveries = createDeliveries({ log, ledger, lookUp, lanes, deadLetters, again, run: registry.run, clock });
@@ -204,6 +212,7 @@ export function createGateway({ ports, limits: given = {}, onNotice = () => unde
     jobs,
     events,
     health,
+    states: () => [...lanes.subscribers()].map(stateOf),
     async stop() {
       if (state === 'stopped') return;
       state = 'stopping';
@@ -237,6 +246,22 @@ function publishedAs({ event }: Entry, appended: Appended): Published {
   }
   const { status, shard, position } = appended;
   return { status, shard, position, id: appended.status === 'duplicate' ? appended.id : event.id };
+}
+
+function stateOf({ bounds, endpoint, versioned, environment, id }: Subscriber): SubscriptionState {
+  const stoppedBy = bounds.stoppedBy();
+  const { parked, held, deadLetters } = bounds.counts;
+  return {
+    environment,
+    id,
+    state: versioned.value.state,
+    breaker: endpoint.breakerOpen ? 'open' : 'closed',
+    ...(stoppedBy === undefined ? {} : { stoppedBy }),
+    parked,
+    held,
+    deadLetters,
+    inFlight: endpoint.inFlight,
+  };
 }
 
 function healthOf({ bounds, endpoint, versioned, lanes }: Subscriber, ends: ReadonlyMap<string, Cursor>): Health {

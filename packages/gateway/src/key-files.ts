@@ -9,37 +9,70 @@ import { Problem } from '@millrace/core/problem';
 import { keyOf, makeKey } from './http/access.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Directory } from './ports/directory.ts';
-import { VAULT_KEY_BYTES } from './vault.ts';
+import { keyIdOf, VAULT_KEY_BYTES } from './vault.ts';
 
 export const SECRET_KEY_FILE = 'secret.key';
 export const DEV_KEY_FILE = 'dev-key';
 
+/** In the environment instead of a file: one key, or the new one and former ones with commas between them. */
+export const SECRET_KEY_VARIABLE = 'MILLRACE_SECRET_KEY';
+
+/** The keys that seal secrets, newest first. */
+export type SecretKeys = readonly [Uint8Array, ...Uint8Array[]];
+
 /** The data directory must be ours already: two processes would make two keys. */
-export async function secretKeyOf(data: string, directory: Directory): Promise<Uint8Array> {
+export async function secretKeysOf(data: string, directory: Directory, fromEnvironment?: string): Promise<SecretKeys> {
+  if (fromEnvironment !== undefined && fromEnvironment !== '') return readKeys(fromEnvironment.split(','), SECRET_KEY_VARIABLE);
   const path = join(data, SECRET_KEY_FILE);
   const text = readIfThere(path);
-  if (text !== undefined) return readSecretKey(text, path);
+  if (text !== undefined) return readKeys(text.trim().split('\n'), path);
   // Every subscription has a sealed secret.
   if ((await directory.list('subscription', { limit: 1 })).length > 0) {
     throw new Problem(
       'invalid_secret',
       `${path} is missing, and the secrets of the subscriptions here can not be read without it`,
       {
-        advice: `Put the ${SECRET_KEY_FILE} that belongs to this directory back, or start with another directory.`,
+        advice: `Put the ${SECRET_KEY_FILE} that belongs to this directory back (or set ${SECRET_KEY_VARIABLE}), or start with another directory.`,
       },
     );
   }
   const key = randomBytes(VAULT_KEY_BYTES);
   writePrivate(path, key.toString('base64'));
-  return key;
+  return [key];
 }
 
-function readSecretKey(text: string, path: string): Uint8Array {
-  const key = Buffer.from(text.trim(), 'base64');
-  if (key.length === VAULT_KEY_BYTES) return key;
-  throw new Problem('invalid_secret', `${path} does not hold ${VAULT_KEY_BYTES} bytes in base64`, {
-    advice: 'Put the file that belongs to this directory back.',
+function readKeys(texts: readonly string[], where: string): SecretKeys {
+  const [first, ...former] = texts.map((text) => Buffer.from(text.trim(), 'base64'));
+  if (first !== undefined && [first, ...former].every((key) => key.length === VAULT_KEY_BYTES)) return [first, ...former];
+  throw new Problem('invalid_secret', `${where} does not hold ${VAULT_KEY_BYTES} bytes in base64 (per line, or between commas)`, {
+    advice: 'Put the key that belongs to this directory back.',
   });
+}
+
+/**
+ * Puts a new key before the present one; the next start seals everything with it and then forgets the former. Throws where
+ * there is no file: then the key is in the environment, or there is none yet. Gives the ids of the new and the former key.
+ */
+export function addSecretKey(data: string): { readonly keyId: string; readonly formerKeyId: string } {
+  const path = join(data, SECRET_KEY_FILE);
+  const text = readIfThere(path);
+  if (text === undefined)
+    throw new Problem('not_found', `there is no ${path}`, {
+      advice: `With ${SECRET_KEY_VARIABLE} put the new key before the present one, with a comma between them.`,
+    });
+  const [present] = readKeys(text.trim().split('\n'), path);
+  const key = randomBytes(VAULT_KEY_BYTES);
+  writePrivate(
+    path,
+    [key, ...readKeys(text.trim().split('\n'), path)].map((one) => Buffer.from(one).toString('base64')).join('\n'),
+  );
+  return { keyId: keyIdOf(key), formerKeyId: keyIdOf(present) };
+}
+
+/** Nothing is sealed with former keys any more. */
+export function forgetFormerKeys(data: string, [key]: SecretKeys): void {
+  const path = join(data, SECRET_KEY_FILE);
+  if (readIfThere(path) !== undefined) writePrivate(path, Buffer.from(key).toString('base64'));
 }
 
 /**

@@ -1,109 +1,176 @@
-/** Every bound of the process, with its default and the reason. What belongs to one subscription is in its `bounds`. */
-export interface Limits {
-  /** Payload of one event inline in the log, bytes. Above: 413 until the payload store exists. */
-  readonly payloadBytes: number;
-  /** Attributes of one event, encoded, bytes. */
-  readonly attributeBytes: number;
-  /** Events of one publish call; the append port takes no more in one call either. */
-  readonly batchEvents: number;
-  /** Bytes waiting to be appended: past it, publishes are answered `overloaded`. */
-  readonly appendQueueBytes: number;
-  /** Events and bytes of one append to the log: one fsync is shared by so many at most. */
-  readonly appendEvents: number;
-  readonly appendBytes: number;
-  /** Appends under way at once: while the log writes one, the next is already with it. */
-  readonly appendsUnderWay: number;
-  /** How long an idempotency key is remembered. */
-  readonly dedupeWindowMs: number;
-  /** The tail ring of a shard: lanes within it cost no reads. */
-  readonly ringBytes: number;
-  /** Pages being read for lanes behind the ring, per shard, and their size. */
-  readonly catchUpReaders: number;
-  readonly pageRecords: number;
-  readonly pageBytes: number;
-  /** Deliveries under way in the process, and the bytes of their bodies. */
-  readonly inFlight: number;
-  readonly inFlightBytes: number;
-  /** What one lane takes in ahead of sending, so that a lane at its limit costs little. */
-  readonly windowRecords: number;
-  readonly windowBytes: number;
-  /** Outcomes not yet committed: past it no new delivery starts. */
-  readonly unrecorded: number;
-  /** Bytes of events that go to the ledger with them: past it likewise. */
-  readonly unrecordedBytes: number;
-  /** Rows of one commit to the ledger. */
-  readonly commitRows: number;
-  /** Bytes of events of one commit; the one change that passes it is still in. */
-  readonly commitBytes: number;
-  /** How often cursors are written while something moves. */
-  readonly checkpointMs: number;
-  /** What is in flight longer is written down as parked, so that a slow request never holds a cursor. */
-  readonly openMs: number;
-  /** A parked delivery due later than this carries its event's bytes. */
-  readonly keepBytesMs: number;
-  /** Parked rows taken into memory at a time, per lane. */
-  readonly dueRows: number;
-  /** The longest pause between two probes of an open breaker. */
-  readonly probeMs: number;
-  /** Unread events an open breaker may probe with. */
-  readonly probeRecords: number;
-  /** The longest that a 429 or Retry-After slows a subscription down. */
-  readonly slowDownMs: number;
-  /** Readers of events (tail, listen) at once, the events of one answer, and the pages it looks through for them per shard. */
-  readonly eventsReaders: number;
-  readonly eventsPage: number;
-  readonly eventsReads: number;
-  /** Jobs on dead letters at once, the letters of one step, the pause where there is no room, and how long ended ones are shown. */
-  readonly jobs: number;
-  readonly jobPage: number;
-  readonly jobRetryMs: number;
-  readonly jobKeptMs: number;
-  /** How often retention is applied and watched. */
-  readonly retentionMs: number;
-  /** How long attempts are kept. */
-  readonly attemptsMs: number;
-  /** How long a drain at stop waits for requests under way. */
-  readonly drainMs: number;
+/**
+ * Every limit of the process: default, range, and why it is what it is. Set with `--limit name=value` or MILLRACE_LIMITS; listed
+ * by `millrace limits`. What belongs to one subscription is in its `bounds`; what is a matter of form, as the length of a
+ * name, stands where it is checked (http/bounds.ts, subscriptions.ts).
+ */
+import { Problem } from '@millrace/core/problem';
+
+export interface Limit {
+  readonly value: number;
+  readonly min: number;
+  readonly max: number;
+  readonly why: string;
 }
 
 const MB = 1024 * 1024;
+const DAY_MS = 86_400_000;
 
-export const LIMITS: Limits = {
-  payloadBytes: 524_288,
-  attributeBytes: 16_384,
-  batchEvents: 1_000,
-  appendQueueBytes: 64 * MB,
-  appendEvents: 4_096,
-  appendBytes: 16 * MB,
-  appendsUnderWay: 2,
-  dedupeWindowMs: 24 * 3_600_000,
-  ringBytes: 64 * MB,
-  catchUpReaders: 4,
-  pageRecords: 512,
-  pageBytes: 2 * MB,
-  inFlight: 4_096,
-  inFlightBytes: 256 * MB,
-  windowRecords: 256,
-  windowBytes: 2 * MB,
-  unrecorded: 16_384,
-  unrecordedBytes: 64 * MB,
-  commitRows: 4_096,
-  commitBytes: 16 * MB,
-  checkpointMs: 1_000,
-  openMs: 5_000,
-  keepBytesMs: 3_600_000,
-  dueRows: 64,
-  probeMs: 300_000,
-  probeRecords: 16,
-  slowDownMs: 300_000,
-  eventsReaders: 64,
-  eventsPage: 500,
-  eventsReads: 16,
-  jobs: 16,
-  jobPage: 256,
-  jobRetryMs: 1_000,
-  jobKeptMs: 7 * 86_400_000,
-  retentionMs: 60_000,
-  attemptsMs: 7 * 86_400_000,
-  drainMs: 20_000,
-};
+const limit = (value: number, min: number, max: number, why: string): Limit => ({ value, min, max, why });
+
+export const LIMIT_TABLE = {
+  // what comes in
+  payloadBytes: limit(
+    524_288,
+    1_024,
+    524_288,
+    'Payload of one event inline in the log, bytes; the same on every log, so that a move to another one never fails on size.',
+  ),
+  attributeBytes: limit(16_384, 1_024, 16_384, 'Attributes of one event, encoded, bytes; what brokers take as headers.'),
+  batchEvents: limit(1_000, 1, 1_000, 'Events of one publish call; the append port takes no more in one call either.'),
+  bodyBytes: limit(
+    8 * MB,
+    65_536,
+    64 * MB,
+    'Body of one publish call, bytes: larger than the largest event many times over, small enough to be held by many at once.',
+  ),
+  lineBytes: limit(
+    1 * MB,
+    65_536,
+    8 * MB,
+    'One line of an NDJSON stream, bytes: the largest event, its data as base64, and room for attributes.',
+  ),
+  linesIdleMs: limit(
+    300_000,
+    1_000,
+    DAY_MS,
+    'An NDJSON stream on which neither side has moved, ms: long enough for a person who types.',
+  ),
+  configurationBytes: limit(
+    262_144,
+    4_096,
+    8 * MB,
+    'Body of a call that configures something, bytes: these are written by people.',
+  ),
+  headerBytes: limit(16_384, 4_096, 262_144, "Headers of one request with its address, bytes: Node's own default, said aloud."),
+  headersMs: limit(20_000, 100, 600_000, 'Until the headers of a request must have arrived, ms: against senders that trickle.'),
+  requestMs: limit(60_000, 100, 600_000, 'Until the body of a request must have arrived, ms: likewise.'),
+  lateCheckMs: limit(5_000, 10, 60_000, 'How often it is looked for requests that are late, ms.'),
+  keepAliveMs: limit(72_000, 1_000, 600_000, 'An idle connection of a client, ms: above the 60 s that most proxies keep theirs.'),
+  connections: limit(10_000, 1, 100_000, 'Connections of clients at once: each costs a descriptor and some 20 KB.'),
+  topicsOnTheFly: limit(
+    1_000,
+    0,
+    100_000,
+    'Topics that events declared by themselves, per run of the process: a loop of made-up names must end.',
+  ),
+  dedupeWindowMs: limit(
+    DAY_MS,
+    1_000,
+    7 * DAY_MS,
+    'How long an idempotency key is remembered, ms: longer than any client retries.',
+  ),
+  repeatMs: limit(DAY_MS, 1_000, 7 * DAY_MS, 'How long the answer to a configuring POST with an idempotency key is kept, ms.'),
+  repeatsKept: limit(10_000, 0, 1_000_000, 'How many of these answers are kept.'),
+  // the log
+  appendQueueBytes: limit(
+    64 * MB,
+    1 * MB,
+    4_096 * MB,
+    'Bytes waiting to be appended: past it, publishes are answered `overloaded`.',
+  ),
+  appendEvents: limit(4_096, 1, 4_096, 'Events of one append to the log: one fsync is shared by so many at most.'),
+  appendBytes: limit(16 * MB, 1 * MB, 16 * MB, 'Bytes of one append to the log.'),
+  appendsUnderWay: limit(2, 1, 16, 'Appends under way at once: while the log writes one, the next is already with it.'),
+  retentionMs: limit(60_000, 1_000, 3_600_000, 'How often retention is applied and watched, ms.'),
+  // reading
+  ringBytes: limit(64 * MB, 1 * MB, 8_192 * MB, 'The tail of a shard kept in memory, bytes: lanes within it cost no reads.'),
+  catchUpReaders: limit(
+    4,
+    1,
+    64,
+    'Pages being read for lanes behind the ring, per shard: more would take the disk from those that are caught up.',
+  ),
+  pageRecords: limit(512, 1, 4_096, 'Events of one such page.'),
+  pageBytes: limit(2 * MB, 1 * MB, 16 * MB, 'Bytes of one such page.'),
+  windowRecords: limit(256, 1, 65_536, 'Events one lane takes in ahead of sending: a lane at its limit costs little.'),
+  windowBytes: limit(2 * MB, 1 * MB, 256 * MB, 'Bytes one lane takes in ahead of sending.'),
+  eventsReaders: limit(64, 0, 10_000, 'Readers of events (tail, listen) at once: each reads the log by itself.'),
+  eventsPage: limit(500, 1, 500, 'Events of one answer to such a reader.'),
+  eventsReads: limit(16, 1, 1_000, 'Pages looked through for one answer, per shard.'),
+  readWaitMs: limit(
+    30_000,
+    0,
+    300_000,
+    'How long such a reader may wait in one call, ms: below the idle bound of usual proxies.',
+  ),
+  // sending
+  inFlight: limit(4_096, 1, 65_536, 'Deliveries under way in the process: each holds a connection and its event.'),
+  inFlightBytes: limit(256 * MB, 1 * MB, 8_192 * MB, 'Bytes of their bodies.'),
+  endpointConnections: limit(
+    4_096,
+    1,
+    65_536,
+    "Connections to one origin: as many as there may be deliveries, so that nobody waits for a neighbour's.",
+  ),
+  connectMs: limit(
+    10_000,
+    10,
+    60_000,
+    'Until a connection must stand, DNS and TLS included, ms; a shorter timeout of the subscription counts first.',
+  ),
+  openMs: limit(
+    5_000,
+    10,
+    600_000,
+    'What is under way longer is written down as parked, so that a slow request never holds a cursor, ms.',
+  ),
+  probeMs: limit(300_000, 100, DAY_MS, 'The longest pause between two probes of an open breaker, ms.'),
+  probeRecords: limit(16, 1, 256, 'Unread events an open breaker may probe with: a poison event can not keep it shut.'),
+  slowDownMs: limit(300_000, 100, DAY_MS, 'The longest that a 429 or Retry-After slows a subscription down, ms.'),
+  drainMs: limit(
+    20_000,
+    0,
+    600_000,
+    'How long a stop waits for requests under way, ms: below the 30 s that most supervisors wait.',
+  ),
+  // recording
+  unrecorded: limit(16_384, 64, 1_000_000, 'Outcomes not yet committed: past it no new delivery starts.'),
+  unrecordedBytes: limit(64 * MB, 1 * MB, 4_096 * MB, 'Bytes of events that go to the ledger with them: past it likewise.'),
+  commitRows: limit(4_096, 1, 8_192, 'Rows of one commit to the ledger: after a crash, as many deliveries may be repeated.'),
+  commitBytes: limit(16 * MB, 1 * MB, 32 * MB, 'Bytes of events of one commit; the one change that passes it is still in.'),
+  checkpointMs: limit(1_000, 10, 60_000, 'How often cursors are written while something moves, ms.'),
+  keepBytesMs: limit(
+    3_600_000,
+    0,
+    DAY_MS,
+    "A parked delivery due later than this carries its event's bytes, ms: retention can not take it.",
+  ),
+  dueRows: limit(64, 1, 4_096, 'Parked rows taken into memory at a time, per lane.'),
+  attemptsMs: limit(7 * DAY_MS, 60_000, 3_650 * DAY_MS, 'How long attempts are kept, ms.'),
+  attemptsLookedAt: limit(5_000, 100, 1_000_000, 'Attempts looked through for one page of deliveries.'),
+  // jobs
+  jobs: limit(16, 0, 1_000, 'Jobs on dead letters at once.'),
+  jobPage: limit(256, 1, 500, 'Dead letters of one step of a job.'),
+  jobRetryMs: limit(1_000, 10, 600_000, 'The pause of a job where the subscription may park no more, ms.'),
+  jobKeptMs: limit(7 * DAY_MS, 0, 365 * DAY_MS, 'How long ended jobs are shown, ms.'),
+} as const;
+
+export type LimitName = keyof typeof LIMIT_TABLE;
+export type Limits = { readonly [name in LimitName]: number };
+
+/** The defaults. */
+export const LIMITS: Limits = Object.fromEntries(Object.entries(LIMIT_TABLE).map(([name, { value }]) => [name, value])) as Limits;
+
+/** The defaults with these set. Throws `invalid_request` for a name that is none and a value out of its range. */
+export function limitsOf(given: Readonly<Record<string, number>>): Limits {
+  for (const [name, value] of Object.entries(given)) {
+    const known = Object.hasOwn(LIMIT_TABLE, name) ? LIMIT_TABLE[name as LimitName] : undefined;
+    if (known === undefined)
+      throw new Problem('invalid_request', `there is no limit '${name.slice(0, 40)}'`, { advice: 'List them: millrace limits.' });
+    if (!Number.isInteger(value) || value < known.min || value > known.max)
+      throw new Problem('invalid_request', `the limit ${name} is a whole number from ${known.min} to ${known.max}`, {
+        advice: known.why,
+      });
+  }
+  return { ...LIMITS, ...given };
+}

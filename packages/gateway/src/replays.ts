@@ -13,7 +13,7 @@ import { bytesFrom, type Clock } from './ports/clock.ts';
 import type { Directory, Run, Subscription, Versioned } from './ports/directory.ts';
 import type { Log } from './ports/log.ts';
 import type { Registry } from './registry.ts';
-import { beginning, owedFrom } from './subscriptions.ts';
+import { beginning, type CheckEndpoint, endpointOf, owedFrom } from './subscriptions.ts';
 
 interface Needs {
   readonly log: Log;
@@ -23,6 +23,7 @@ interface Needs {
   readonly lookUp: LookUp;
   readonly recorder: Recorder;
   readonly match: Match<Indexed>;
+  readonly checkEndpoint: CheckEndpoint;
   readonly clock: Clock;
   readonly limits: Limits;
 }
@@ -32,7 +33,8 @@ export interface ReplaysAndEnd extends Replays {
   finish(run: string): Promise<void>;
 }
 
-export function createReplays({ log, directory, registry, lanes, recorder, lookUp, match, clock, limits }: Needs): ReplaysAndEnd {
+export function createReplays(needs: Needs): ReplaysAndEnd {
+  const { log, directory, registry, lanes, recorder, lookUp, match, checkEndpoint, clock, limits } = needs;
   /** Subscriptions (uid) that are being set back: two at once would write the same rows. */
   const rewinding = new Set<string>();
 
@@ -102,9 +104,8 @@ export function createReplays({ log, directory, registry, lanes, recorder, lookU
     },
     async start(environment, id, spec) {
       const subscriber = lookUp(environment, id);
-      if (spec.to !== undefined && !isWebAddress(spec.to.url))
-        throw new Problem('invalid_url', 'the endpoint is an http or https address', { pointer: '/to/url' });
-      const { ids = 'same', to } = spec;
+      const { ids = 'same' } = spec;
+      const to = spec.to && { url: endpointOf(spec.to.url, checkEndpoint, '/to/url') };
       if (ids !== 'same' && ids !== 'as-new')
         throw new Problem('invalid_request', "ids is 'same' or 'as-new'", { pointer: '/ids' });
       const run = newId('run', clock.now(), bytesFrom(clock));
@@ -114,7 +115,7 @@ export function createReplays({ log, directory, registry, lanes, recorder, lookU
         log: log.identity,
         ...(await spansOf(spec)),
         ids,
-        ...(to === undefined ? {} : { to: { url: to.url } }),
+        ...(to === undefined ? {} : { to }),
         state: 'running',
         createdMs: clock.now(),
       };
@@ -152,8 +153,4 @@ export function createReplays({ log, directory, registry, lanes, recorder, lookU
       if (run?.value.state === 'running') await store(run, { ...run.value, state: 'done', endedMs: clock.now() });
     },
   };
-}
-
-function isWebAddress(text: string): boolean {
-  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 }

@@ -49,7 +49,7 @@ export async function serve(
       onError: screen.unexpected,
       onFailure: fail,
     });
-    writeFileSync(join(options.data, ADDRESS_FILE), `${running.address}\n`);
+    leaveNotes(options, running.address);
   } catch (error) {
     return fail(error);
   }
@@ -57,6 +57,12 @@ export async function serve(
   screen.ready({ version, address, key, options, port, startedMs: performance.now() });
   onReady?.({ address, key });
   await running.sendSample?.().then(screen.sampleSent);
+}
+
+/** For whoever wants to speak to it from this directory; and that a project's key does not end up in version control. */
+function leaveNotes({ mode, data }: StartOptions, address: string): void {
+  writeFileSync(join(data, ADDRESS_FILE), `${address}\n`);
+  if (mode === 'dev') writeFileSync(join(data, '.gitignore'), '*\n');
 }
 
 /** Said in words here: the system's own ("ENOTDIR") names no way out. */

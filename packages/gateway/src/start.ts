@@ -1,19 +1,23 @@
 /** Opens everything a gateway process consists of, in order, and stops it in reverse. Knows no driver and no terminal. */
 import type { FastifyInstance } from 'fastify';
 import type { Gateway, Notice } from './api.ts';
-import { devKeyOf, secretKeyOf } from './key-files.ts';
+import { devKeyOf, forgetFormerKeys, SECRET_KEY_VARIABLE, secretKeysOf } from './key-files.ts';
 import { type Echo, removeEcho, startEcho } from './echo.ts';
 import { createGateway } from './gateway.ts';
 import { createApp } from './http/app.ts';
 import { topicOf } from './http/topic-settings.ts';
-import { LIMITS } from './limits.ts';
+import { type Limits, limitsOf } from './limits.ts';
+import { createMetrics } from './metrics.ts';
 import type { StartOptions } from './options.ts';
 import type { Directory } from './ports/directory.ts';
 import type { Ledger } from './ports/ledger.ts';
 import type { Log } from './ports/log.ts';
+import { reseal } from './reseal.ts';
+import { createConnect } from './senders/connect.ts';
+import { createEgress } from './senders/egress.ts';
 import { createUndiciSender } from './senders/undici.ts';
 import { systemClock } from './system-clock.ts';
-import { createVault } from './vault.ts';
+import { createVault, type Vault } from './vault.ts';
 
 export const ENVIRONMENT = 'default';
 /** The app of the development key. */
@@ -79,6 +83,9 @@ export async function start(needs: StartNeeds): Promise<Running> {
   const stop = async (): Promise<void> => {
     for (let close = opened.pop(); close !== undefined; close = opened.pop()) await close();
   };
+  // What was typed is looked at before anything is opened.
+  const limits = limitsOf(options.limits);
+  const egress = createEgress({ allow: [...(options.mode === 'dev' ? ['loopback'] : []), ...options.allowEgress] });
   try {
     const { log, directory, ledger, close } = await openStore({
       directory: options.data,
@@ -87,19 +94,26 @@ export async function start(needs: StartNeeds): Promise<Running> {
     });
     opened.push(close);
     const clock = systemClock;
-    const vault = createVault(await secretKeyOf(options.data, directory));
+    const vault = await openVault(options.data, directory);
     await ensureApp(directory);
     const key = await devKeyOf(options.data, { directory, clock, environment: ENVIRONMENT, app: DEFAULT_APP });
 
-    const sender = createUndiciSender({ clock });
+    const connect = createConnect({ egress, connectMs: limits.connectMs });
+    const sender = createUndiciSender({ clock, connect, connectionsMax: limits.endpointConnections });
     opened.push(() => sender.close());
     const echo = options.sample ? await startEcho({ directory, vault, clock, environment: ENVIRONMENT }) : undefined;
     if (echo !== undefined) opened.push(() => echo.close());
     await echo?.moveHere();
 
+    const metrics = createMetrics({ version });
     const gateway = createGateway({
       ports: { log, directory, ledger, sender, clock, vault },
-      onNotice: (notice) => onNotice(notice, verdictOf(notice, echo)),
+      limits,
+      checkEndpoint: egress.checkHost,
+      onNotice(notice) {
+        metrics.notice(notice);
+        onNotice(notice, verdictOf(notice, echo));
+      },
     });
     let ready = false;
     opened.push(() => gateway.stop());
@@ -108,17 +122,20 @@ export async function start(needs: StartNeeds): Promise<Running> {
     await echo?.subscribe(gateway);
 
     const app = await createApp({
-      gateway,
+      gateway: metrics.counting(gateway),
       directory,
       ledger,
       vault,
       clock,
       version,
       isReady: () => ready,
+      limits,
+      isLocal: options.mode === 'dev',
+      metrics: { ...metrics, isPublic: options.metrics === 'all' },
       onError,
       ...(options.strictTopics ? {} : { undeclared: { onDeclared } }),
     });
-    opened.push(() => closeApp(app));
+    opened.push(() => closeApp(app, limits));
     const port = await listen(app, options);
     ready = true;
     opened.push(async () => void (ready = false));
@@ -126,7 +143,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
       address: addressOf(options.host, port),
       port,
       key,
-      sendSample: echo && (() => sendSample(gateway, directory)),
+      sendSample: echo && (() => sendSample(gateway, directory, limits)),
       stop,
       abandon: () => gateway.abandon(),
     };
@@ -134,6 +151,17 @@ export async function start(needs: StartNeeds): Promise<Running> {
     await stop();
     throw error;
   }
+}
+
+/** With a new key, everything is sealed with it before anything else happens; only then the former is forgotten. */
+async function openVault(data: string, directory: Directory): Promise<Vault> {
+  const keys = await secretKeysOf(data, directory, process.env[SECRET_KEY_VARIABLE]);
+  const vault = createVault(...keys);
+  if (keys.length > 1) {
+    await reseal(directory, vault);
+    forgetFormerKeys(data, keys);
+  }
+  return vault;
 }
 
 async function ensureApp(directory: Directory): Promise<void> {
@@ -145,9 +173,14 @@ function verdictOf(notice: Notice, echo: Echo | undefined): string | undefined {
   return 'eventId' in notice && notice.subscription === 'echo' ? echo?.verdict(notice.eventId) : undefined;
 }
 
-async function sendSample(gateway: Gateway, directory: Directory): Promise<string> {
+async function sendSample(gateway: Gateway, directory: Directory, limits: Limits): Promise<string> {
   if ((await directory.get('topic', ENVIRONMENT, SAMPLE_TOPIC)) === undefined) {
-    await directory.put('topic', ENVIRONMENT, SAMPLE_TOPIC, topicOf({}, { owner: DEFAULT_APP, nowMs: systemClock.now() }));
+    await directory.put(
+      'topic',
+      ENVIRONMENT,
+      SAMPLE_TOPIC,
+      topicOf({}, { owner: DEFAULT_APP, nowMs: systemClock.now(), limits }),
+    );
   }
   const data = Buffer.from('{"id":1,"note":"a sample"}');
   const [published] = await gateway.publish({
@@ -183,8 +216,8 @@ async function listen(app: FastifyInstance, { host, port, portChosen }: StartOpt
 }
 
 /** Requests under way may end; connections that do not let go are cut. */
-async function closeApp(app: FastifyInstance): Promise<void> {
-  const tooLong = systemClock.after(LIMITS.drainMs, () => app.server.closeAllConnections());
+async function closeApp(app: FastifyInstance, { drainMs }: Limits): Promise<void> {
+  const tooLong = systemClock.after(drainMs, () => app.server.closeAllConnections());
   await app.close();
   tooLong.cancel();
 }

@@ -51,6 +51,7 @@ interface Needs {
   readonly isOneShard: boolean;
   readonly vault: Vault;
   readonly deliver: Deliver;
+  readonly checkEndpoint: CheckEndpoint;
   readonly clock: Clock;
   /** Cursors of subscriptions that are being created, until the directory tells of them. */
   readonly opening: Map<string, ReadonlyMap<string, Cursor>>;
@@ -64,6 +65,7 @@ export function createSubscriptions({
   isOneShard,
   vault,
   deliver,
+  checkEndpoint,
   clock,
   opening,
 }: Needs): Subscriptions {
@@ -134,7 +136,7 @@ export function createSubscriptions({
       const secret = spec.deliver?.webhook?.secret ?? newSecret((count) => randomBytes(count));
       const createdMs = clock.now();
       const base = { uid: base32(randomBytes(17), 26), state: 'active', createdMs, pass: 0 } as const;
-      const settings = settingsOf(spec, { secrets: [{ sealed: vault.seal(secret) }] }, secret);
+      const settings = settingsOf(spec, { secrets: [{ sealed: vault.seal(secret) }], secret, checkEndpoint });
       if (registry.app(environment, spec.app) === undefined)
         throw new Problem('not_found', `there is no app '${spec.app}'`, { pointer: '/app' });
       if (registry.subscription(environment, id) !== undefined)
@@ -146,7 +148,7 @@ export function createSubscriptions({
     async update(environment, id, change, expect) {
       const found = await known(environment, id);
       checkVersion(found, expect);
-      return store(environment, id, changed(found.value, change, vault), found.version);
+      return store(environment, id, changed(found.value, change, { vault, checkEndpoint }), found.version);
     },
     async delete(environment, id) {
       const was = await directory.delete('subscription', environment, id);
@@ -232,7 +234,10 @@ function checkId(id: string): void {
 type Settings = Omit<Subscription, 'uid' | 'state' | 'disabled' | 'createdMs' | 'pass' | 'beginsMs' | 'beginsPass'>;
 
 /** Checks what a person wrote and fills in what was left out. `secret` is the clear text of the newest one. */
-function settingsOf(spec: SubscriptionSpec, { secrets }: Pick<Webhook, 'secrets'>, secret: string): Settings {
+function settingsOf(
+  spec: SubscriptionSpec,
+  { secrets, secret, checkEndpoint }: Pick<Webhook, 'secrets'> & { secret: string; checkEndpoint: CheckEndpoint },
+): Settings {
   refuseWhatIsNotThereYet(spec);
   const { webhook } = spec.deliver;
   const topics = topicsOf(spec.topics);
@@ -245,7 +250,7 @@ function settingsOf(spec: SubscriptionSpec, { secrets }: Pick<Webhook, 'secrets'
     ...(spec.filter === undefined ? {} : { filter: spec.filter }),
     deliver: {
       webhook: {
-        url: urlOf(webhook.url),
+        url: endpointOf(webhook.url, checkEndpoint, '/deliver/webhook/url'),
         signature,
         secrets,
         timeoutMs: inRange(webhook.timeoutMs ?? 15_000, { pointer: '/deliver/webhook/timeoutMs', min: 1, max: TIMEOUT_MS_MAX }),
@@ -286,7 +291,11 @@ function disableAfterOf(disableAfter: SubscriptionSpec['disableAfter'] = DISABLE
 }
 
 /** A change is merged into what a person would have written for the present settings, then checked as a whole. */
-function changed(now: Subscription, change: Partial<SubscriptionSpec>, vault: Vault): Subscription {
+function changed(
+  now: Subscription,
+  change: Partial<SubscriptionSpec>,
+  { vault, checkEndpoint }: Pick<Needs, 'vault' | 'checkEndpoint'>,
+): Subscription {
   if (change.ordering !== undefined) oneOf(change.ordering, ['none', 'key'], '/ordering');
   for (const fixed of ['app', 'ordering'] as const) {
     if (change[fixed] !== undefined && change[fixed] !== now[fixed]) {
@@ -324,7 +333,12 @@ function changed(now: Subscription, change: Partial<SubscriptionSpec>, vault: Va
     pass,
     beginsMs,
     beginsPass,
-    ...settingsOf(spec, { secrets: keys }, secret ?? vault.open(keys[0]?.sealed ?? '')),
+    ...settingsOf(spec, {
+      secrets: keys,
+      secret: secret ?? vault.open(keys[0]?.sealed ?? ''),
+      // What is there already may stay: the allow-list may have become shorter since.
+      checkEndpoint: given?.url === undefined ? () => undefined : checkEndpoint,
+    }),
   };
 }
 
@@ -371,13 +385,20 @@ function topicsOf(topics: unknown): readonly string[] {
   return [...new Set(topics as string[])];
 }
 
-function urlOf(text: unknown): string {
-  const refused = (why: string): Problem => new Problem('invalid_url', why, { pointer: '/deliver/webhook/url' });
+export type CheckEndpoint = (url: URL) => string | undefined;
+
+/** The address as it will be used. Throws `invalid_url`, also for one that nothing would be sent to. */
+export function endpointOf(text: unknown, check: CheckEndpoint, pointer: string): string {
+  const refused = (why: string): Problem => new Problem('invalid_url', why, { pointer });
   if (typeof text !== 'string' || text.length > URL_CHARS_MAX || !URL.canParse(text))
-    throw refused(`the endpoint is an absolute address of at most ${URL_CHARS_MAX} characters`);
+    throw refused(
+      `the endpoint is an absolute address of at most ${URL_CHARS_MAX} characters, such as https://crm.example/hooks`,
+    );
   const url = new URL(text);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') throw refused('the endpoint is an http or https address');
   if (url.username !== '' || url.password !== '') throw refused('an address must not hold a name or password: use a header');
+  const objection = check(url);
+  if (objection !== undefined) throw refused(objection);
   url.hash = '';
   return url.href;
 }

@@ -19,7 +19,7 @@ test('sealed text shows nothing of the secret and is never the same twice', () =
 });
 
 test('another key is noticed and both are named', () => {
-  assert.throws(() => other.open(vault.seal('s')), { code: 'invalid_secret', advice: /key file/ });
+  assert.throws(() => other.open(vault.seal('s')), { code: 'invalid_secret', advice: /secret.key/ });
 });
 
 test('whatever single character of the sealed text is changed, it is not opened', () => {

@@ -10,8 +10,11 @@ import { createGateway } from '../src/gateway.ts';
 import { makeKey } from '../src/http/access.ts';
 import { createApp, type HttpNeeds } from '../src/http/app.ts';
 import { topicOf } from '../src/http/topic-settings.ts';
+import { LIMITS } from '../src/limits.ts';
 import type { Directory, Scope } from '../src/ports/directory.ts';
 import type { Ledger } from '../src/ports/ledger.ts';
+import { createConnect } from '../src/senders/connect.ts';
+import { createEgress } from '../src/senders/egress.ts';
 import { createUndiciSender } from '../src/senders/undici.ts';
 import { systemClock } from '../src/system-clock.ts';
 import { createVault } from '../src/vault.ts';
@@ -51,12 +54,12 @@ export interface World {
 /** The topics `orders.created` and `orders.paid` are declared. */
 export async function world(
   t: Pick<TestContext, 'after'>,
-  options: Partial<Pick<HttpNeeds, 'undeclared' | 'clock'>> = {},
+  options: Partial<Pick<HttpNeeds, 'undeclared' | 'clock' | 'isLocal' | 'metrics'>> = {},
 ): Promise<World> {
   const clock = systemClock;
   const [directory, ledger, log] = [createMemoryDirectory(), createMemoryLedger(), createMemoryLog()];
   const vault = createVault(randomBytes(32));
-  const sender = createUndiciSender({ clock });
+  const sender = createUndiciSender({ clock, connect: createConnect({ egress: createEgress({ allow: ['loopback'] }) }) });
   const notices: Notice[] = [];
   const waiting = new Set<() => void>();
   const onNotice = (notice: Notice): void => {
@@ -69,7 +72,7 @@ export async function world(
   });
   for (const app of ['default', 'shop', 'crm']) await directory.put('app', 'default', app, { name: app, createdMs: clock.now() });
   for (const topic of ['orders.created', 'orders.paid'])
-    await directory.put('topic', 'default', topic, topicOf({}, { owner: 'default', nowMs: clock.now() }));
+    await directory.put('topic', 'default', topic, topicOf({}, { owner: 'default', nowMs: clock.now(), limits: LIMITS }));
   await gateway.start();
   const errors: unknown[] = [];
   const app = await createApp({

@@ -270,7 +270,8 @@ const ERRORS: Readonly<Record<SendError, Outcome['evidence'] | 'aborted'>> = {
   unreachable: 'unreachable',
   connect_timeout: 'unreachable',
   tls: 'unreachable',
-  blocked_address: 'unreachable',
+  // Our own policy: no reason to think that this machine's network is down.
+  blocked_address: 'failing',
   reset: 'failing',
   timeout: 'failing',
   protocol: 'failing',

@@ -55,14 +55,7 @@ export interface Outcome {
 
 const NOTHING = new Uint8Array(0);
 const NO_DATA = new TextEncoder().encode('{}');
-const UNREACHABLE: ReadonlySet<SendError> = new Set([
-  'dns',
-  'refused',
-  'unreachable',
-  'connect_timeout',
-  'tls',
-  'blocked_address',
-]);
+const UNREACHABLE: ReadonlySet<SendError> = new Set(['dns', 'refused', 'unreachable', 'connect_timeout', 'tls']);
 const SLOW_DOWN: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 const OTHER_SECRET: ReadonlySet<number> = new Set([401, 403, 500]);
 const SHA256_BYTES = 32;

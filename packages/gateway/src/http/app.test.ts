@@ -6,7 +6,7 @@ import { describe, test, type TestContext } from 'node:test';
 import { createHandClock } from '../../test/clock.ts';
 import { world } from '../../test/world.ts';
 import { systemClock } from '../system-clock.ts';
-import { HTTP_BOUNDS } from './bounds.ts';
+import { LIMITS } from '../limits.ts';
 
 /** Sends these bytes to the app over a real socket and resolves with all that comes back. */
 async function talk(t: TestContext, text: string): Promise<string> {
@@ -156,7 +156,7 @@ describe('the door', { timeout: 30_000 }, () => {
     const { headersTimeout, keepAliveTimeout, maxConnections } = app.server;
     assert.deepEqual(
       [headersTimeout, keepAliveTimeout, maxConnections],
-      [HTTP_BOUNDS.headersMs, HTTP_BOUNDS.keepAliveMs, HTTP_BOUNDS.connections],
+      [LIMITS.headersMs, LIMITS.keepAliveMs, LIMITS.connections],
     );
   });
 
@@ -176,9 +176,42 @@ describe('the door', { timeout: 30_000 }, () => {
     let answer = '';
     for await (const chunk of quick) answer += String(chunk);
     assert.match(answer, /^HTTP\/1\.1 202 /);
-    await hand.advance(HTTP_BOUNDS.requestMs + HTTP_BOUNDS.lateCheckMs);
+    await hand.advance(LIMITS.requestMs + LIMITS.lateCheckMs);
     answer = '';
     for await (const chunk of slow) answer += String(chunk);
     assert.match(answer, /^HTTP\/1\.1 408 [^]*request_timeout/);
+  });
+});
+
+describe('the door of one machine', { timeout: 30_000 }, () => {
+  test('opens for its own addresses, not for names that lead there or pages of elsewhere', async (t) => {
+    const { ask } = await world(t, { isLocal: true });
+    const status = async (headers: Record<string, string>): Promise<number> => (await ask('GET /v1/topics', { headers })).status;
+    for (const host of ['localhost', '127.0.0.1:4400', '[::1]:4400', 'app.localhost:1', 'LOCALHOST'])
+      assert.equal(await status({ host }), 200, host);
+    for (const host of ['evil.example', '127.0.0.1.evil.example', 'localhost.evil.example', '10.0.0.1', 'localhost:x'])
+      assert.equal(await status({ host }), 403, host);
+    for (const origin of ['http://localhost:3000', 'https://127.0.0.1'])
+      assert.equal(await status({ host: 'localhost', origin }), 200);
+    for (const origin of ['https://evil.example', 'null', 'http://localhost.evil.example', 'file://'])
+      assert.equal(await status({ host: 'localhost', origin }), 403, origin);
+    const open = await world(t);
+    assert.equal((await open.ask('GET /v1/topics', { headers: { host: 'gateway.example' } })).status, 200);
+  });
+});
+
+describe('/metrics', { timeout: 30_000 }, () => {
+  const shown = (isPublic: boolean) => ({ metrics: { contentType: 'text/plain', text: async () => 'up 1\n', isPublic } });
+
+  test('answers this machine, and others only when told', async (t) => {
+    const closed = await world(t, shown(false));
+    assert.deepEqual((await closed.ask('GET /metrics', { key: '' })).text, 'up 1\n');
+    const forwarded = { key: '', headers: { 'x-forwarded-for': '1.2.3.4' } };
+    assert.equal((await closed.ask('GET /metrics', forwarded)).status, 403);
+    const elsewhere = await closed.app.inject({ url: '/metrics', remoteAddress: '10.0.0.1' });
+    assert.equal(elsewhere.statusCode, 403);
+    const open = await world(t, shown(true));
+    assert.equal((await open.ask('GET /metrics', forwarded)).status, 200);
+    assert.equal((await (await world(t)).ask('GET /metrics')).status, 404);
   });
 });

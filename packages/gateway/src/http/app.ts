@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { parseJson } from '@millrace/core/json-scan';
 import { Problem } from '@millrace/core/problem';
 import type { Gateway } from '../api.ts';
-import { LIMITS } from '../limits.ts';
+import { type Limits, LIMITS } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Directory, Scope } from '../ports/directory.ts';
 import type { Ledger } from '../ports/ledger.ts';
@@ -20,6 +20,7 @@ import { deliveryRoutes } from './deliveries.ts';
 import { eventRoutes } from './events.ts';
 import { healthRoutes } from './health.ts';
 import { keyRoutes } from './keys.ts';
+import { keepLocal } from './local.ts';
 import { operationRoutes } from './operations.ts';
 import { cutLateBodies } from './late.ts';
 import { answerSocket, problemOf, problemOfConnection, problemOfFindings } from './problems.ts';
@@ -40,12 +41,18 @@ export interface HttpNeeds {
   readonly isReady: () => boolean;
   /** What becomes of an event of an undeclared topic. Default: it is refused. */
   readonly undeclared?: Undeclared;
+  readonly limits?: Limits;
+  /** Answers this machine alone: no other Host, no page of another origin. */
+  readonly isLocal?: boolean;
+  /** Without it there is no /metrics. */
+  readonly metrics?: { readonly contentType: string; readonly text: () => Promise<string>; readonly isPublic: boolean };
   /** Told of errors nobody expected; their askers get `internal_error`. */
   readonly onError?: (error: unknown) => void;
 }
 
 /** What the route files share. */
 export interface RouteNeeds extends HttpNeeds {
+  readonly limits: Limits;
   readonly access: Access;
 }
 
@@ -61,18 +68,20 @@ declare module 'fastify' {
 }
 
 /** Resolves when the app can be asked, by `inject` or after `listen`. The gateway must have been started. */
-export async function createApp(needs: HttpNeeds): Promise<FastifyInstance> {
+export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
+  const { limits = LIMITS } = given;
+  const needs = { ...given, limits };
   const access = await createAccess(needs);
   const app = Fastify({
     logger: false,
-    bodyLimit: HTTP_BOUNDS.bodyBytes,
+    bodyLimit: limits.bodyBytes,
     // Of the whole server; a stream of lines has no end (see late.ts).
     requestTimeout: 0,
-    keepAliveTimeout: HTTP_BOUNDS.keepAliveMs,
+    keepAliveTimeout: limits.keepAliveMs,
     http: {
-      maxHeaderSize: HTTP_BOUNDS.headerBytes,
-      headersTimeout: HTTP_BOUNDS.headersMs,
-      connectionsCheckingInterval: HTTP_BOUNDS.lateCheckMs,
+      maxHeaderSize: limits.headerBytes,
+      headersTimeout: limits.headersMs,
+      connectionsCheckingInterval: limits.lateCheckMs,
     },
     routerOptions: { maxParamLength: HTTP_BOUNDS.addressPartChars },
     exposeHeadRoutes: false,
@@ -81,17 +90,18 @@ export async function createApp(needs: HttpNeeds): Promise<FastifyInstance> {
     // What was sent is taken as it is or refused: nothing is cut off, converted or filled in.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allowUnionTypes: true } },
     schemaErrorFormatter: problemOfFindings,
-    clientErrorHandler: answerConnection,
-    frameworkErrors: (error, _request, reply) => answerProblem(reply as FastifyReply, problemOf(error) ?? unexpected(error)),
+    clientErrorHandler: (error, socket) => answerConnection(error, socket, limits),
+    frameworkErrors: (error, _request, reply) =>
+      answerProblem(reply as FastifyReply, problemOf(error, limits) ?? unexpected(error)),
   });
-  app.server.maxConnections = HTTP_BOUNDS.connections;
+  app.server.maxConnections = limits.connections;
 
   function unexpected(error: unknown): Problem {
     needs.onError?.(error);
     return new Problem('internal_error', 'something unexpected happened; it was logged');
   }
 
-  app.setErrorHandler((error, _request, reply) => answerProblem(reply, problemOf(error) ?? unexpected(error)));
+  app.setErrorHandler((error, _request, reply) => answerProblem(reply, problemOf(error, limits) ?? unexpected(error)));
   app.setNotFoundHandler((request, reply) =>
     answerProblem(
       reply,
@@ -100,25 +110,26 @@ export async function createApp(needs: HttpNeeds): Promise<FastifyInstance> {
       }),
     ),
   );
+  if (needs.isLocal === true) keepLocal(app);
   app.addHook('onRequest', (request, _reply, done) => {
     const { allow } = request.routeOptions.config;
     if (allow !== undefined) request.caller = access.check(request.headers.authorization, allow);
     done();
   });
-  cutLateBodies(app, needs.clock);
+  cutLateBodies(app, needs);
   app.addHook('onClose', () => access.stop());
   const taken = watchRoutes(app);
   // Also where there is nothing: a body that can't be read must not stand before saying so.
   takeAnyBody(app);
 
   const all: RouteNeeds = { ...needs, access };
-  const publish = createPublish({ ...all, limits: LIMITS });
+  const publish = createPublish(all);
   await app.register(async (scope) => {
     takeAnyBody(scope);
     eventRoutes(scope, { publish });
   });
   await app.register(async (scope) => {
-    takeJson(scope);
+    takeJson(scope, limits);
     answerRepeats(scope, needs);
     for (const routes of [
       readEventRoutes,
@@ -143,11 +154,11 @@ function takeAnyBody(app: FastifyInstance): void {
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
 }
 
-function takeJson(app: FastifyInstance): void {
+function takeJson(app: FastifyInstance, { configurationBytes }: Limits): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
     ['application/json', 'application/merge-patch+json'],
-    { parseAs: 'buffer', bodyLimit: HTTP_BOUNDS.configurationBytes },
+    { parseAs: 'buffer', bodyLimit: configurationBytes },
     (_request, body, done) => {
       try {
         done(null, body.length === 0 ? undefined : parseJson(body as Buffer));
@@ -195,8 +206,8 @@ function answerProblem(reply: FastifyReply, problem: Problem): void {
 }
 
 /** There is no request yet, or no reply any more. */
-function answerConnection(error: Error, socket: Socket): void {
-  const problem = problemOfConnection(error);
+function answerConnection(error: Error, socket: Socket, limits: Limits): void {
+  const problem = problemOfConnection(error, limits);
   if (problem === undefined) socket.destroy();
   else answerSocket(socket, problem);
 }

@@ -47,7 +47,7 @@ export function deadLetterRoutes(app: FastifyInstance, { gateway, ledger, access
       });
       const last = letters.at(-1);
       return {
-        data: letters.map((letter) => show(found.id, letter)),
+        data: letters.map((letter) => show(caller, found.id, letter)),
         next: last === undefined || letters.length < limit ? null : cursorTo([last.id]),
       };
     },
@@ -58,7 +58,7 @@ export function deadLetterRoutes(app: FastifyInstance, { gateway, ledger, access
     { config: { allow: ['subscribe', 'manage'] } },
     async ({ caller, params }) => {
       const { subscription, letter } = await known(caller, params.id);
-      return show(subscription.id, letter);
+      return show(caller, subscription.id, letter);
     },
   );
 
@@ -106,6 +106,7 @@ function filterOf({ cause, topic, since, until }: ManyLetters): DeadLetterFilter
 }
 
 function show(
+  { admin }: Caller,
   subscription: string,
   { id, cause, detail, attempts, eventId, topic, shard, position, timeMs, diedMs, kept, holdsKey, range }: DeadLetter,
 ): object {
@@ -113,7 +114,8 @@ function show(
     id,
     subscription,
     cause,
-    detail,
+    // Of an event's letter it is what the endpoint answered.
+    ...(admin || range !== undefined ? { detail } : {}),
     attempts,
     ...(range === undefined
       ? { event: { id: eventId, type: topic } }

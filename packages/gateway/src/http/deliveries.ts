@@ -6,7 +6,6 @@ import type { AttemptKey, AttemptRow, LanePosition } from '../ports/ledger.ts';
 import type { Caller } from './access.ts';
 import type { RouteNeeds } from './app.ts';
 import { timeOf } from './answers.ts';
-import { HTTP_BOUNDS } from './bounds.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf, readPlace } from './paging.ts';
 import { subscriptionIn, type SubscriptionQuery } from './subscription-query.ts';
 
@@ -14,7 +13,7 @@ type Named = { Params: { id: string } };
 
 const KEY_SHAPE = ['string', 'string', 'string', 'number', 'number'] as const;
 
-export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access }: RouteNeeds): void {
+export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access, limits }: RouteNeeds): void {
   const read = { config: { allow: ['subscribe', 'manage'] } } as const;
 
   app.get<{ Querystring: PageQuery & SubscriptionQuery }>('/v1/deliveries', read, async ({ caller, query }) => {
@@ -68,7 +67,7 @@ export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access }
     const rows: AttemptRow[] = [];
     const seen = new Set<string>();
     let before = after;
-    for (let looked = 0; looked < HTTP_BOUNDS.attemptsLookedAt;) {
+    for (let looked = 0; looked < limits.attemptsLookedAt;) {
       const page = await ledger.attempts({ subscription, limit, ...(before === undefined ? {} : { before }) });
       looked += page.length;
       for (const row of page) {
@@ -84,7 +83,7 @@ export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access }
     return { rows, ...(before === undefined ? {} : { next: before }) };
   }
 
-  async function show({ environment }: Caller, subscription: string, attempts: readonly AttemptRow[]): Promise<object> {
+  async function show({ environment, admin }: Caller, subscription: string, attempts: readonly AttemptRow[]): Promise<object> {
     const last = attempts.at(-1) as AttemptRow;
     const webhookId = await gateway.deliveries.webhookIdOf(environment, last, last.eventId);
     const run = last.lane.slice(last.lane.indexOf('.') + 1);
@@ -104,7 +103,8 @@ export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access }
         outcome,
         cause,
         status,
-        snippet,
+        // What an endpoint answers, and where its name leads, is for operators: who sets endpoints could read inside networks by it.
+        ...(admin ? { snippet } : {}),
       })),
     };
   }

@@ -18,7 +18,7 @@ export function eventRoutes(app: FastifyInstance, { publish }: { readonly publis
   app.post('/v1/events', { config }, async (request, reply) => {
     refuseForms(request);
     if (isLines(request)) return publishLines(request, reply, publish);
-    const { batch, events } = decodeHttp({ headers: pairsOf(request), body: bodyOf(request) }, publish.batchEvents);
+    const { batch, events } = decodeHttp({ headers: pairsOf(request), body: bodyOf(request) }, publish.limits.batchEvents);
     if (events.length === 0) throw new Problem('invalid_event', 'a batch has at least one event', { pointer: '' });
     const published = await publish(request.caller, events, idempotencyKeyOf(request));
     if (!batch) return answerOne(reply, published[0] as Published);

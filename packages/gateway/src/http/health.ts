@@ -1,10 +1,10 @@
 /** `/v1/health`, `/livez`, `/readyz`: for people, clients and whoever watches the process. No key needed, nothing told. */
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Problem } from '@millrace/core/problem';
 import { timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 
-export function healthRoutes(app: FastifyInstance, { version, clock, isReady }: RouteNeeds): void {
+export function healthRoutes(app: FastifyInstance, { version, clock, isReady, metrics }: RouteNeeds): void {
   app.get('/v1/health', async () => ({
     status: isReady() ? 'ready' : 'stopping',
     version,
@@ -16,4 +16,16 @@ export function healthRoutes(app: FastifyInstance, { version, clock, isReady }: 
     if (!isReady()) throw new Problem('shutting_down', 'the gateway takes no events now', { retryAfterMs: 1_000 });
     return { status: 'ready' };
   });
+  if (metrics === undefined) return;
+  app.get('/metrics', async (request, reply) => {
+    if (!metrics.isPublic && !isFromHere(request))
+      throw new Problem('forbidden', '/metrics answers this machine only', { advice: 'Start with --metrics all to open it.' });
+    return reply.type(metrics.contentType).send(await metrics.text());
+  });
+}
+
+/** A proxy on this machine speaks for somebody else. */
+function isFromHere({ ip, headers }: FastifyRequest): boolean {
+  const isForwarded = headers['x-forwarded-for'] !== undefined || headers['forwarded'] !== undefined;
+  return !isForwarded && /^(127\.|::1$|::ffff:127\.)/.test(ip);
 }

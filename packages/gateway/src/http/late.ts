@@ -4,32 +4,32 @@
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Problem } from '@millrace/core/problem';
+import type { Limits } from '../limits.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
-import { HTTP_BOUNDS } from './bounds.ts';
 import { isLines } from './lines.ts';
 import { answerSocket } from './problems.ts';
 
-export function cutLateBodies(app: FastifyInstance, clock: Clock): void {
+export function cutLateBodies(app: FastifyInstance, { clock, limits }: { readonly clock: Clock; readonly limits: Limits }): void {
   /** Requests whose body is still coming, oldest first, with when that began. */
   const waiting = new Map<FastifyRequest, number>();
   let timer: Timer | undefined;
 
   function cut(): void {
     timer = undefined;
-    const dueMs = clock.monotonic() - HTTP_BOUNDS.requestMs;
+    const dueMs = clock.monotonic() - limits.requestMs;
     for (const [request, sinceMs] of waiting) {
       if (sinceMs > dueMs) break;
       waiting.delete(request);
       answerSocket(
         request.raw.socket,
-        new Problem('request_timeout', `the body did not arrive within ${HTTP_BOUNDS.requestMs / 1_000} s`),
+        new Problem('request_timeout', `the body did not arrive within ${limits.requestMs / 1_000} s`),
       );
     }
     watch();
   }
 
   function watch(): void {
-    if (waiting.size > 0) timer ??= clock.after(HTTP_BOUNDS.lateCheckMs, cut);
+    if (waiting.size > 0) timer ??= clock.after(limits.lateCheckMs, cut);
   }
 
   app.addHook('onRequest', (request, _reply, done) => {

@@ -5,7 +5,7 @@ import net from 'node:net';
 import { createInterface } from 'node:readline';
 import { describe, test, type TestContext } from 'node:test';
 import { type World, world } from '../../test/world.ts';
-import { HTTP_BOUNDS } from './bounds.ts';
+import { LIMITS } from '../limits.ts';
 
 const TYPE = { 'content-type': 'application/x-ndjson' };
 
@@ -84,7 +84,7 @@ describe('events as NDJSON', { timeout: 30_000 }, () => {
 
   test('with a line that is too long lose that one alone', async (t) => {
     const made = await world(t);
-    const long = `{"type":"orders.created","data":"${'x'.repeat(HTTP_BOUNDS.lineBytes)}"}`;
+    const long = `{"type":"orders.created","data":"${'x'.repeat(LIMITS.lineBytes)}"}`;
     const { lines } = await send(made, `${long}\n{"type":"orders.created"}\n${long}`);
     assert.deepEqual(
       lines.map(({ status, problem, done }) => status ?? problem?.code ?? done.lines),

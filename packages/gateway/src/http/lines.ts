@@ -7,8 +7,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { decodeJsonEvent } from '@millrace/core/cloud-events-json';
 import { Problem } from '@millrace/core/problem';
 import type { Draft, Published } from '../api.ts';
+import type { Limits } from '../limits.ts';
 import type { Caller } from './access.ts';
-import { HTTP_BOUNDS } from './bounds.ts';
 import type { Publish } from './publish.ts';
 
 export const LINES_TYPES = ['application/x-ndjson', 'application/ndjson'];
@@ -29,7 +29,7 @@ export function publishLines(request: FastifyRequest, reply: FastifyReply, publi
       advice: 'Give each event an id: it dedupes together with its source.',
     });
   // Neither a line nor an answer taken for so long: the other side is gone, or was never there.
-  request.raw.socket.setTimeout(HTTP_BOUNDS.linesIdleMs);
+  request.raw.socket.setTimeout(publish.limits.linesIdleMs);
   const answers = answersTo(request.raw as AsyncIterable<Buffer>, request.caller, publish);
   return reply.type('application/x-ndjson').send(Readable.from(answers, { objectMode: true, highWaterMark: 1 }));
 }
@@ -43,7 +43,7 @@ const COUNTED = { appended: 0, duplicate: 0, refused: 0 };
 
 async function* answersTo(chunks: AsyncIterable<Buffer>, caller: Caller, publish: Publish): AsyncGenerator<string> {
   const counts = { lines: 0, ...COUNTED };
-  for await (const lines of linesOf(chunks, publish.batchEvents)) {
+  for await (const lines of linesOf(chunks, publish.limits)) {
     const published = await publishAll(lines, caller, publish);
     counts.lines = lines.at(-1)?.number ?? counts.lines;
     for (const { status } of published) counts[status]++;
@@ -87,7 +87,10 @@ function answerTo({ number }: Line, published: Published): string {
 }
 
 /** Lines with what they hold, empty ones left out; as many at a time as one chunk brought, at most `most`. */
-async function* linesOf(chunks: AsyncIterable<Buffer>, most: number): AsyncGenerator<readonly Line[]> {
+async function* linesOf(
+  chunks: AsyncIterable<Buffer>,
+  { batchEvents: most, lineBytes }: Limits,
+): AsyncGenerator<readonly Line[]> {
   let rest: Buffer[] = [];
   let restBytes = 0;
   let number = 0;
@@ -96,12 +99,12 @@ async function* linesOf(chunks: AsyncIterable<Buffer>, most: number): AsyncGener
 
   function endLine(last: Buffer): void {
     number++;
-    const isTooLong = skipping || restBytes + last.length > HTTP_BOUNDS.lineBytes;
+    const isTooLong = skipping || restBytes + last.length > lineBytes;
     const text = isTooLong ? undefined : Buffer.concat([...rest, last]);
     rest = [];
     restBytes = 0;
     skipping = false;
-    if (text === undefined) lines.push({ number, draft: tooLong() });
+    if (text === undefined) lines.push({ number, draft: tooLong(lineBytes) });
     else if (!isBlank(text)) lines.push({ number, draft: draftOf(text) });
   }
 
@@ -116,7 +119,7 @@ async function* linesOf(chunks: AsyncIterable<Buffer>, most: number): AsyncGener
     }
     const left = chunk.subarray(at);
     restBytes += left.length;
-    if (restBytes > HTTP_BOUNDS.lineBytes) skipping = true;
+    if (restBytes > lineBytes) skipping = true;
     if (skipping) rest = [];
     else if (left.length > 0) rest.push(left);
     if (lines.length > 0) yield lines;
@@ -142,4 +145,4 @@ function draftOf(text: Buffer): Draft | Problem {
   }
 }
 
-const tooLong = (): Problem => new Problem('payload_too_large', `a line has at most ${HTTP_BOUNDS.lineBytes} bytes`);
+const tooLong = (lineBytes: number): Problem => new Problem('payload_too_large', `a line has at most ${lineBytes} bytes`);

@@ -2,16 +2,16 @@
 import type { Socket } from 'node:net';
 import { pointerTo } from '@millrace/core/json-pointer';
 import { Problem, PROBLEMS } from '@millrace/core/problem';
-import { HTTP_BOUNDS } from './bounds.ts';
+import type { Limits } from '../limits.ts';
 
 /** Undefined for what nobody expected: that is logged and answered without detail. */
-export function problemOf(error: unknown): Problem | undefined {
+export function problemOf(error: unknown, limits: Limits): Problem | undefined {
   if (error instanceof Problem) return error;
   switch ((error as { readonly code?: unknown } | null)?.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new Problem(
         'payload_too_large',
-        `the body has more than ${HTTP_BOUNDS.bodyBytes} bytes, or more than ${HTTP_BOUNDS.configurationBytes} where it is configuration`,
+        `the body has more than ${limits.bodyBytes} bytes, or more than ${limits.configurationBytes} where it is configuration`,
       );
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
     case 'FST_ERR_CTP_INVALID_TYPE':
@@ -64,14 +64,14 @@ export function problemOfFindings(findings: readonly Finding[]): Problem {
 }
 
 /** What Node's HTTP parser refuses, before there is a request. Undefined: the connection is gone, there is nobody to answer. */
-export function problemOfConnection(error: Error): Problem | undefined {
+export function problemOfConnection(error: Error, limits: Limits): Problem | undefined {
   switch ((error as { readonly code?: unknown }).code) {
     case 'ECONNRESET':
       return undefined;
     case 'HPE_HEADER_OVERFLOW':
-      return new Problem('headers_too_large', `address and headers together have more than ${HTTP_BOUNDS.headerBytes} bytes`);
+      return new Problem('headers_too_large', `address and headers together have more than ${limits.headerBytes} bytes`);
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return new Problem('request_timeout', `the headers did not arrive within ${HTTP_BOUNDS.headersMs / 1000} s`);
+      return new Problem('request_timeout', `the headers did not arrive within ${limits.headersMs / 1000} s`);
     default:
       return new Problem('invalid_request', 'this is not HTTP/1.1');
   }

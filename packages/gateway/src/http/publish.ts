@@ -6,7 +6,6 @@ import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Directory } from '../ports/directory.ts';
 import { type Caller, mayUseTopics } from './access.ts';
-import { HTTP_BOUNDS } from './bounds.ts';
 import { topicOf } from './topic-settings.ts';
 
 /** Where the first event of a topic declares it: told of every topic that came about this way. */
@@ -15,14 +14,14 @@ export type Undeclared = { readonly onDeclared: (topic: string, owner: string) =
 export interface Publish {
   /** One answer per draft, in order. A Problem among the drafts is answered as it is. */
   (caller: Caller, drafts: readonly (Draft | Problem)[], idempotencyKey?: string): Promise<readonly Published[]>;
-  readonly batchEvents: number;
+  readonly limits: Limits;
 }
 
 interface Needs {
   readonly gateway: Gateway;
   readonly directory: Directory;
   readonly clock: Clock;
-  readonly limits: Pick<Limits, 'batchEvents'>;
+  readonly limits: Limits;
   readonly undeclared?: Undeclared;
 }
 
@@ -66,10 +65,10 @@ export function createPublish({ gateway, directory, clock, limits, undeclared }:
     topics: ReadonlySet<string>;
   }): Promise<boolean> {
     for (const topic of topics) {
-      if (declaredHere >= HTTP_BOUNDS.topicsOnTheFly) return false;
+      if (declaredHere >= limits.topicsOnTheFly) return false;
       declaredHere++;
       const made = await directory
-        .put('topic', environment, topic, topicOf({}, { owner, nowMs: clock.now() }), 'absent')
+        .put('topic', environment, topic, topicOf({}, { owner, nowMs: clock.now(), limits }), 'absent')
         .catch(ifThere);
       if (made !== undefined) undeclared?.onDeclared(topic, owner);
     }
@@ -90,7 +89,7 @@ export function createPublish({ gateway, directory, clock, limits, undeclared }:
     );
   }
 
-  return Object.assign(publish, { batchEvents: limits.batchEvents });
+  return Object.assign(publish, { limits });
 }
 
 /** The draft, or why this key may not publish it. A type that is no topic is refused later, with the reason. */

@@ -4,6 +4,7 @@ import { encodeStructured } from '@millrace/core/cloud-events-http';
 import { Problem } from '@millrace/core/problem';
 import { checkPattern } from '@millrace/core/topic';
 import type { EventPage, ReadCursor } from '../api.ts';
+import type { Limits } from '../limits.ts';
 import type { LogRecord } from '../ports/log.ts';
 import { mayUseTopics } from './access.ts';
 import { timeOf } from './answers.ts';
@@ -32,7 +33,7 @@ const QUERY = {
   },
 } as const;
 
-export function readEventRoutes(app: FastifyInstance, { gateway }: RouteNeeds): void {
+export function readEventRoutes(app: FastifyInstance, { gateway, limits }: RouteNeeds): void {
   const stopping = new AbortController();
   // Whoever waits must not hold up the end.
   app.addHook('preClose', async () => stopping.abort());
@@ -52,7 +53,7 @@ export function readEventRoutes(app: FastifyInstance, { gateway }: RouteNeeds): 
           ...(caller.admin ? {} : { app: caller.app }),
           topics,
           limit: limitOf(query),
-          waitMs: waitOf(query),
+          waitMs: waitOf(query, limits),
           ...(query.from === undefined ? {} : { from: fromOf(query.from) }),
           ...(cursor === undefined ? {} : { cursor }),
         },
@@ -71,10 +72,10 @@ function topicsOf({ topics = '>' }: EventsQueryString): readonly string[] {
   return patterns;
 }
 
-function waitOf({ waitMs = '0' }: EventsQueryString): number {
+function waitOf({ waitMs = '0' }: EventsQueryString, { readWaitMs }: Limits): number {
   const ms = /^\d{1,5}$/.test(waitMs) ? Number(waitMs) : Number.NaN;
-  if (ms <= HTTP_BOUNDS.readWaitMs) return ms;
-  throw new Problem('invalid_request', `waitMs is a whole number from 0 to ${HTTP_BOUNDS.readWaitMs}`, {
+  if (ms <= readWaitMs) return ms;
+  throw new Problem('invalid_request', `waitMs is a whole number from 0 to ${readWaitMs}`, {
     pointer: '/query/waitMs',
   });
 }

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import { createHandClock } from '../../test/clock.ts';
 import { receiver } from '../../test/receivers.ts';
 import { type Answer, world } from '../../test/world.ts';
-import { HTTP_BOUNDS } from './bounds.ts';
+import { LIMITS } from '../limits.ts';
 
 const SUBSCRIPTION = { topics: ['orders.*'], deliver: { webhook: { url: 'http://127.0.0.1:9/' } } };
 
@@ -59,7 +59,7 @@ describe('the same POST again', { timeout: 30_000 }, () => {
     const { ask, directory } = await world(t, { clock });
     const headers = { 'idempotency-key': 'one' };
     const first = await ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers });
-    await clock.advance(HTTP_BOUNDS.repeatMs);
+    await clock.advance(LIMITS.repeatMs);
     const later = await ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers });
     assert.notEqual(later.json.id, first.json.id);
     assert.equal((await directory.list('answer', { limit: 10 })).length, 1);

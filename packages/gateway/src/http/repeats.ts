@@ -9,6 +9,7 @@
 import { hash } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '@millrace/core/problem';
+import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Answer, Directory } from '../ports/directory.ts';
 import type { Vault } from '../vault.ts';
@@ -18,6 +19,7 @@ interface Needs {
   readonly directory: Directory;
   readonly vault: Vault;
   readonly clock: Clock;
+  readonly limits: Limits;
 }
 
 declare module 'fastify' {
@@ -30,7 +32,7 @@ declare module 'fastify' {
 const REPLAYED = 'idempotency-replayed';
 const KEPT_HEADERS = ['content-type', 'location', 'etag', 'cache-control'] as const;
 
-export function answerRepeats(app: FastifyInstance, { directory, vault, clock }: Needs): void {
+export function answerRepeats(app: FastifyInstance, { directory, vault, clock, limits }: Needs): void {
   /** Being worked on in this process. */
   const underWay = new Set<string>();
   let kept = 0;
@@ -38,7 +40,7 @@ export function answerRepeats(app: FastifyInstance, { directory, vault, clock }:
 
   async function find(environment: string, id: string): Promise<Answer | undefined> {
     const found = await directory.get('answer', environment, id);
-    return found !== undefined && found.value.createdMs > clock.now() - HTTP_BOUNDS.repeatMs ? found.value : undefined;
+    return found !== undefined && found.value.createdMs > clock.now() - limits.repeatMs ? found.value : undefined;
   }
 
   function replay(reply: FastifyReply, { status, headers, sealed }: Answer): FastifyReply {
@@ -56,7 +58,7 @@ export function answerRepeats(app: FastifyInstance, { directory, vault, clock }:
     for (let after: { environment: string; id: string } | undefined; ;) {
       const page = await directory.list('answer', { limit: 500, ...(after === undefined ? {} : { after }) });
       for (const { environment, id, value } of page) {
-        if (value.createdMs > clock.now() - HTTP_BOUNDS.repeatMs) left++;
+        if (value.createdMs > clock.now() - limits.repeatMs) left++;
         else await directory.delete('answer', environment, id);
       }
       after = page.at(-1);
@@ -80,8 +82,8 @@ export function answerRepeats(app: FastifyInstance, { directory, vault, clock }:
         advice: 'Use a new key for a new request.',
       });
     if (before !== undefined) return replay(reply, before);
-    if (kept >= HTTP_BOUNDS.repeatsKept)
-      throw new Problem('too_many_requests', `the answers of ${HTTP_BOUNDS.repeatsKept} keys are kept already`, {
+    if (kept >= limits.repeatsKept)
+      throw new Problem('too_many_requests', `the answers of ${limits.repeatsKept} keys are kept already`, {
         retryAfterMs: HTTP_BOUNDS.repeatPruneMs,
         advice: 'Send it without an idempotency key, or later.',
       });

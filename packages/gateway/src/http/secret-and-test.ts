@@ -3,7 +3,6 @@ import type { FastifyInstance } from 'fastify';
 import { parseDurationMs } from '@millrace/core/duration';
 import { Problem } from '@millrace/core/problem';
 import { checkTopic } from '@millrace/core/topic';
-import { LIMITS } from '../limits.ts';
 import { mayUseTopics } from './access.ts';
 import { checkMatch, etagOf, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
@@ -42,7 +41,7 @@ const TEST = {
 
 const TEST_TOPIC = 'millrace.test';
 
-export function secretAndTestRoutes(app: FastifyInstance, { gateway, access }: RouteNeeds): void {
+export function secretAndTestRoutes(app: FastifyInstance, { gateway, access, limits }: RouteNeeds): void {
   const config = { allow: ['manage'] } as const;
 
   app.post<Named & { Body: Rotation }>(
@@ -70,9 +69,10 @@ export function secretAndTestRoutes(app: FastifyInstance, { gateway, access }: R
       checkTopic(topic, '/topic');
       if (topic !== TEST_TOPIC) mayUseTopics(caller, [topic], '/topic');
       const bytes = Buffer.from(JSON.stringify(data));
-      if (bytes.length > LIMITS.payloadBytes)
-        throw new Problem('payload_too_large', `the data has more than ${LIMITS.payloadBytes} bytes`, { pointer: '/data' });
-      return gateway.subscriptions.test(caller.environment, params.id, { topic, data: bytes });
+      if (bytes.length > limits.payloadBytes)
+        throw new Problem('payload_too_large', `the data has more than ${limits.payloadBytes} bytes`, { pointer: '/data' });
+      const { snippet, ...result } = await gateway.subscriptions.test(caller.environment, params.id, { topic, data: bytes });
+      return caller.admin ? { ...result, snippet } : result;
     },
   );
 }

@@ -2,7 +2,7 @@
 import { formatDuration, parseDurationMs } from '@millrace/core/duration';
 import { compileKeyPath } from '@millrace/core/key-path';
 import { Problem } from '@millrace/core/problem';
-import { LIMITS } from '../limits.ts';
+import { LIMIT_TABLE, type Limits } from '../limits.ts';
 import type { LatencyClass, Topic, Versioned } from '../ports/directory.ts';
 import { timeOf } from './answers.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
@@ -26,18 +26,24 @@ export const TOPIC_SCHEMA = {
     retention: { type: ['string', 'number'] },
     latency: { enum: ['interactive', 'standard', 'bulk'] },
     keyPath: { type: 'string' },
-    maxBytes: { type: 'integer', minimum: 1, maximum: LIMITS.payloadBytes },
+    maxBytes: { type: 'integer', minimum: 1, maximum: LIMIT_TABLE.payloadBytes.max },
     schema: LATER,
     sensitive: LATER,
     rules: LATER,
   },
 } as const;
 
+interface TopicNeeds {
+  readonly owner: string;
+  readonly nowMs: number;
+  readonly limits: Pick<Limits, 'payloadBytes'>;
+}
+
 const RETENTION_MS = 7 * 86_400_000;
 
 /** Throws for a retention or key path that is none. */
-export function topicOf(settings: TopicSettings, { owner, nowMs }: { readonly owner: string; readonly nowMs: number }): Topic {
-  const { retention = RETENTION_MS, latency = 'standard', keyPath, maxBytes = LIMITS.payloadBytes } = settings;
+export function topicOf(settings: TopicSettings, { owner, nowMs, limits }: TopicNeeds): Topic {
+  const { retention = RETENTION_MS, latency = 'standard', keyPath, maxBytes = limits.payloadBytes } = settings;
   const retentionMs = parseDurationMs(retention, { maxMs: HTTP_BOUNDS.retentionMsMax, pointer: '/retention' });
   if (retentionMs < HTTP_BOUNDS.retentionMsMin)
     throw new Problem('invalid_request', 'a topic keeps its events for a minute or longer', { pointer: '/retention' });

@@ -11,7 +11,7 @@ import { showTopic, TOPIC_SCHEMA, topicOf, type TopicSettings } from './topic-se
 
 type Named = { Params: { topic: string } };
 
-export function topicRoutes(app: FastifyInstance, { directory, clock }: RouteNeeds): void {
+export function topicRoutes(app: FastifyInstance, { directory, clock, limits }: RouteNeeds): void {
   const read = { config: { allow: SCOPES } };
   const manage = { allow: ['manage'] } as const;
 
@@ -43,7 +43,11 @@ export function topicRoutes(app: FastifyInstance, { directory, clock }: RouteNee
       if (before === undefined && headers['if-match'] !== undefined) throw notFound(params.topic);
       if (before !== undefined) checkMatch(headers['if-match'], before);
       mayOwn(caller, body.owner ?? before?.value.owner ?? caller.app, before);
-      const value = topicOf(body, { owner: before?.value.owner ?? caller.app, nowMs: before?.value.createdMs ?? clock.now() });
+      const value = topicOf(body, {
+        owner: before?.value.owner ?? caller.app,
+        nowMs: before?.value.createdMs ?? clock.now(),
+        limits,
+      });
       const topic = await directory.put('topic', caller.environment, params.topic, value, before?.version ?? 'absent');
       return reply
         .code(before === undefined ? 201 : 200)

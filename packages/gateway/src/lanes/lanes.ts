@@ -33,6 +33,7 @@ export interface Lanes {
   /** Brings back what the ledger knows; then the tails run. */
   start(known: { subscriptions: readonly Versioned<Subscription>[]; runs: readonly Versioned<Run>[] }): Promise<void>;
   subscriber(uid: string): Subscriber | undefined;
+  subscribers(): Iterable<Subscriber>;
   /** A subscription that is new; its cursors are durable already. To be called inside `beginning`. */
   open(subscription: Versioned<Subscription>, cursors: ReadonlyMap<string, Cursor>): void;
   /** Its settings changed. */
@@ -456,6 +457,7 @@ export function createLanes(needs: Needs): Lanes {
   return {
     start,
     subscriber: (uid) => subscribers.get(uid),
+    subscribers: () => subscribers.values(),
     open(subscription, cursors) {
       if (subscribers.has(subscription.value.uid)) return;
       const subscriber = enter(subscription);

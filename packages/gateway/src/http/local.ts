@@ -1,0 +1,23 @@
+/**
+ * `millrace dev` is for one's own machine: its door opens for addresses of that machine alone, so that no page of the web can
+ * speak to it through a browser, be it by a name that leads here (DNS rebinding) or by a request across origins.
+ */
+import type { FastifyInstance } from 'fastify';
+import { Problem } from '@millrace/core/problem';
+
+const LOOPBACK = /^(localhost|[\w-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
+
+export function keepLocal(app: FastifyInstance): void {
+  app.addHook('onRequest', ({ headers: { host = '', origin } }, _reply, done) => {
+    if (!LOOPBACK.test(host)) throw refused(`the Host '${host.slice(0, 80)}' is none of this machine`);
+    if (origin !== undefined && !LOOPBACK.test(origin.replace(/^https?:\/\//, '')))
+      throw refused(`a page of '${origin.slice(0, 80)}' may not call it`);
+    done();
+  });
+}
+
+function refused(why: string): Problem {
+  return new Problem('forbidden', `this gateway is for its own machine: ${why}`, {
+    advice: 'Call http://127.0.0.1 with its port; to be called from elsewhere, run "millrace start".',
+  });
+}

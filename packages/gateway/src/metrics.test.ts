@@ -1,0 +1,52 @@
+/** What Prometheus reads. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { handWorld } from '../test/clock.ts';
+import { createMetrics } from './metrics.ts';
+
+test('events, attempts and states are counted by subscription, and what strangers make up is no series', async (t) => {
+  const world = await handWorld(t);
+  const metrics = createMetrics({ version: '1.2.3' });
+  const gateway = metrics.counting(world.gateway);
+  await world.subscribe('crm', { retry: { schedule: [] }, breaker: false });
+  world.sender.script = () => 500;
+  const events = [{ type: 'orders.created' }, { type: 'made.up' }];
+  await gateway.publish({ environment: 'default', app: 'shop', events });
+  await assert.rejects(gateway.publish({ environment: 'default', app: '', events }));
+  await world.clock.advance(1);
+  for (const notice of world.notices) metrics.notice(notice);
+  metrics.notice({ kind: 'log_failing', code: 'x' });
+  const text = await metrics.text();
+  for (const line of [
+    'millrace_build_info{version="1.2.3"} 1',
+    'millrace_events_total{topic="orders.created",outcome="appended"} 1',
+    'millrace_events_total{topic="refused",outcome="unknown_topic"} 1',
+    'millrace_events_total{topic="refused",outcome="invalid_request"} 2',
+    'millrace_delivery_attempts_total{subscription="default/crm",outcome="dead",cause="http_500"} 1',
+    'millrace_delivery_attempt_duration_seconds_count{subscription="default/crm"} 1',
+    'millrace_dead_letters{subscription="default/crm"} 1',
+    'millrace_parked_deliveries{subscription="default/crm"} 0',
+    'millrace_notices_total{kind="log_failing"} 1',
+  ])
+    assert.ok(text.includes(`${line}\n`), `${line}\n\n${text}`);
+  assert.match(metrics.contentType, /^text\/plain/);
+});
+
+test('past five hundred subscriptions the others share one series', async () => {
+  const metrics = createMetrics({ version: '1' });
+  const notice = {
+    kind: 'delivered',
+    environment: 'e',
+    webhookId: '',
+    eventId: '',
+    topic: '',
+    cause: '',
+    status: 200,
+    n: 1,
+    durationMs: 1,
+  } as const;
+  for (let at = 0; at < 510; at++) metrics.notice({ ...notice, subscription: `s${at}` });
+  const text = await metrics.text();
+  assert.ok(text.includes('{subscription="e/s499",outcome="delivered",cause=""} 1'));
+  assert.ok(text.includes('{subscription="other",outcome="delivered",cause=""} 10'));
+});

@@ -1,0 +1,129 @@
+/** What Prometheus reads at /metrics: counters of what happened since the start, gauges of what is the case now. */
+import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
+import { Problem } from '@millrace/core/problem';
+import type { Gateway, Notice, SubscriptionState } from './api.ts';
+
+export interface Metrics {
+  readonly contentType: string;
+  text(): Promise<string>;
+  notice(notice: Notice): void;
+  /** The same gateway, what is published through it counted. */
+  counting(gateway: Gateway): Gateway;
+}
+
+/** Different subscriptions, and topics, that have series of their own; all others share one called `other`. */
+const LABELS_MAX = 500;
+/** Seconds. From a loopback's answer to the longest timeout there is: an answer of a minute must not end in +Inf alone. */
+const ATTEMPT_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.25, 0.4, 0.6, 1, 1.5, 2.5, 5, 10, 20, 30, 60];
+
+export function createMetrics({ version }: { readonly version: string }): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const subscriptions = createLabels();
+  const topics = createLabels();
+  let states: () => Iterable<SubscriptionState> = () => [];
+
+  new Gauge({ name: 'millrace_build_info', help: 'Always 1.', labelNames: ['version'], registers }).set({ version }, 1);
+  const events = new Counter({
+    name: 'millrace_events_total',
+    help: 'Events published, by what became of them: appended, duplicate, or the code they were refused with.',
+    labelNames: ['topic', 'outcome'],
+    registers,
+  });
+  const attempts = new Counter({
+    name: 'millrace_delivery_attempts_total',
+    help: 'Attempts of deliveries, by outcome (delivered, retry, dead) and cause.',
+    labelNames: ['subscription', 'outcome', 'cause'],
+    registers,
+  });
+  const durations = new Histogram({
+    name: 'millrace_delivery_attempt_duration_seconds',
+    help: 'From the request to the last byte of its answer.',
+    labelNames: ['subscription'],
+    buckets: ATTEMPT_BUCKETS,
+    registers,
+  });
+  const notices = new Counter({
+    name: 'millrace_notices_total',
+    help: 'What an operator should know of, by kind.',
+    labelNames: ['kind'],
+    registers,
+  });
+  const gauges = gaugesIn(registers);
+
+  function collect(): void {
+    for (const gauge of Object.values(gauges)) gauge.reset();
+    for (const state of states()) {
+      const labels = { subscription: subscriptions(`${state.environment}/${state.id}`) };
+      gauges.parked.inc(labels, state.parked);
+      gauges.deadLetters.inc(labels, state.deadLetters);
+      gauges.inFlight.inc(labels, state.inFlight);
+      gauges.breakerOpen.inc(labels, state.breaker === 'open' ? 1 : 0);
+      gauges.standing.inc(labels, state.state !== 'active' || state.stoppedBy !== undefined ? 1 : 0);
+    }
+    const { heapUsed, rss } = process.memoryUsage();
+    gauges.heap.set(heapUsed);
+    gauges.resident.set(rss);
+  }
+
+  return {
+    contentType: registry.contentType,
+    text() {
+      collect();
+      return registry.metrics();
+    },
+    notice(notice) {
+      if (!('eventId' in notice)) return notices.inc({ kind: notice.kind });
+      const subscription = subscriptions(`${notice.environment}/${notice.subscription}`);
+      attempts.inc({ subscription, outcome: notice.kind, cause: notice.cause });
+      durations.observe({ subscription }, notice.durationMs / 1_000);
+    },
+    counting(gateway) {
+      states = gateway.states;
+      return {
+        ...gateway,
+        async publish(request) {
+          try {
+            const published = await gateway.publish(request);
+            for (const [at, one] of published.entries()) {
+              const topic = topics(request.events[at]?.type ?? '');
+              // What strangers make up must not become series.
+              if (one.status === 'refused') events.inc({ topic: 'refused', outcome: one.problem.code });
+              else events.inc({ topic, outcome: one.status });
+            }
+            return published;
+          } catch (error) {
+            const outcome = error instanceof Problem ? error.code : 'internal_error';
+            events.inc({ topic: 'refused', outcome }, request.events.length);
+            throw error;
+          }
+        },
+      };
+    },
+  };
+}
+
+function gaugesIn(registers: Registry[]) {
+  const gauge = (name: string, help: string): Gauge<'subscription'> =>
+    new Gauge({ name, help, labelNames: ['subscription'], registers });
+  const plain = (name: string, help: string): Gauge => new Gauge({ name, help, registers });
+  return {
+    parked: gauge('millrace_parked_deliveries', 'Deliveries that wait for their next attempt.'),
+    deadLetters: gauge('millrace_dead_letters', 'Deliveries given up and not yet decided on.'),
+    inFlight: gauge('millrace_deliveries_in_flight', 'Requests under way.'),
+    breakerOpen: gauge('millrace_breaker_open', '1 while the endpoint is taken to be down.'),
+    standing: gauge('millrace_subscription_standing', '1 while it is paused, disabled, or stands at a bound.'),
+    heap: plain('millrace_heap_bytes', 'Heap of JavaScript in use.'),
+    resident: plain('millrace_resident_bytes', 'Memory of the process.'),
+  };
+}
+
+function createLabels(): (name: string) => string {
+  const known = new Set<string>();
+  return (name) => {
+    if (known.has(name)) return name;
+    if (known.size >= LABELS_MAX) return 'other';
+    known.add(name);
+    return name;
+  };
+}
