@@ -41,12 +41,13 @@ export function createClient(settings: Settings): Client {
   async function send(route: string, { query = {}, json, body, headers = {}, timeoutMs, signal }: Asked): Promise<Response> {
     const [method = 'GET', path = '/'] = route.split(' ');
     const address = settings.address();
+    const key = settings.key();
     const timeout = AbortSignal.timeout(timeoutMs ?? ANSWER_TIMEOUT_MS);
     try {
       return await fetch(address + path + textOf(query), {
         method,
         headers: {
-          ...(settings.key === undefined ? {} : { authorization: `Bearer ${settings.key}` }),
+          ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
           ...(json === undefined ? {} : { 'content-type': 'application/json' }),
           ...headers,
         },
@@ -132,7 +133,7 @@ function refusalOfAnswer({ status }: Response, body: unknown, settings: Settings
   }
   const { code, detail, advice, pointer } = body;
   const keyAdvice =
-    settings.key === undefined
+    settings.key() === undefined
       ? 'Name a key: --key mr_… or MILLRACE_KEY; in the directory of a `millrace dev` it is found by itself.'
       : 'The key that was sent is no key of this gateway (any more). Name another one: --key mr_… or MILLRACE_KEY.';
   return new Refusal(exitOf(status, code), detail, { code, pointer, advice: status === 401 ? keyAdvice : advice });

@@ -9,6 +9,9 @@ import { pause } from './signals.ts';
 /** A server that restarts while one works on it is back within this; then the event is given up, and said so. */
 const RECONNECT_MS = [250, 500, 1_000, 2_000, 4_000];
 
+/** The server is away, or went while it was asked: the same id tells it what it has seen. */
+const GONE: ReadonlySet<string> = new Set(['connect_refused', 'connection_broke']);
+
 export interface Forwarded {
   readonly webhookId: string;
   /** 0: there was no answer. */
@@ -22,7 +25,7 @@ export interface ForwardNeeds {
   readonly url: string;
   readonly secret: string;
   readonly timeoutMs: number;
-  /** Nothing listens at the url: it is tried again after `againMs`. */
+  /** Nothing listens at the url, or the connection broke: it is tried again after `againMs`. */
   readonly onWaiting: (cause: string, againMs: number) => void;
 }
 
@@ -32,8 +35,8 @@ export async function forward(followed: Followed, needs: ForwardNeeds, signal: A
   for (let tries = 0; ; tries++) {
     const result = await attempt(followed, id, needs, signal);
     const againMs = RECONNECT_MS[tries];
-    if (result.cause !== 'connect_refused' || againMs === undefined || signal.aborted) return result;
-    needs.onWaiting(result.cause, againMs);
+    if (!GONE.has(result.cause ?? '') || againMs === undefined || signal.aborted) return result;
+    needs.onWaiting(result.cause ?? '', againMs);
     await pause(againMs, signal);
   }
 }
@@ -82,5 +85,6 @@ function causeOf(error: unknown): string {
   if (name === 'TimeoutError') return 'timeout';
   if (name === 'AbortError') return 'interrupted';
   if (cause?.code === 'ECONNREFUSED') return 'connect_refused';
+  if (cause?.code === 'ECONNRESET' || cause?.code === 'UND_ERR_SOCKET') return 'connection_broke';
   return cause?.code ?? cause?.message ?? message;
 }

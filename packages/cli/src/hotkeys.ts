@@ -67,7 +67,7 @@ export function createHotkeys({
 
   return {
     ready({ address, key }) {
-      client = createClient({ address: () => address, key, addressFrom: '--url', data: '' });
+      client = createClient({ address: () => address, key: () => key, addressFrom: '--url', data: '' });
       takeKeys(stdin, press);
       write(`${HELP}\n`);
     },

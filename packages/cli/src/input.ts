@@ -4,6 +4,7 @@ import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { isObject } from '@millrace/core/json-values';
 import { misused } from './refusal.ts';
+import { number } from './text.ts';
 import type { World } from './world.ts';
 
 /** Of configuration: the gateway takes no more either. */
@@ -31,7 +32,7 @@ export async function readWhole(path: string, world: World, bytesMax: number): P
   let bytes = 0;
   for await (const chunk of await chunksOf(path, world)) {
     bytes += chunk.length;
-    if (bytes > bytesMax) throw misused(`${nameOf(path)} has more than ${bytesMax.toLocaleString('en-US')} bytes`);
+    if (bytes > bytesMax) throw misused(`${nameOf(path)} has more than ${number(bytesMax)} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

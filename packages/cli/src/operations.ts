@@ -4,7 +4,7 @@ import { EXIT, type Exit } from './exit-codes.ts';
 import { createProgress } from './progress.ts';
 import { pause } from './signals.ts';
 import type { Terminal } from './terminal.ts';
-import { count } from './text.ts';
+import { count, number } from './text.ts';
 import type { World } from './world.ts';
 
 /** The API tells of an operation's progress only when asked. */
@@ -52,8 +52,6 @@ export async function waitFor(
 export function sayOperation({ id, kind, subscription, state, progress }: Operation): string {
   const { done, total, refused = 0 } = progress ?? {};
   const counted =
-    done === undefined
-      ? ''
-      : `  ${total === undefined ? count(done, 'event') : `${done.toLocaleString('en-US')} of ${count(total, 'event')}`}`;
+    done === undefined ? '' : `  ${total === undefined ? count(done, 'event') : `${number(done)} of ${count(total, 'event')}`}`;
   return `${id}  ${kind} of ${subscription}  ${state}${counted}${refused > 0 ? `  ${refused} refused` : ''}`;
 }

@@ -1,5 +1,5 @@
 /** How far something long has come: after half a second a bar where a person looks on, else a line per ten percent. On stderr. */
-import { count, spanOf } from './text.ts';
+import { count, number, spanOf } from './text.ts';
 import type { Terminal } from './terminal.ts';
 
 /** What is done sooner needs no bar. */
@@ -23,7 +23,7 @@ export function createProgress(terminal: Terminal, unit: string, now: () => numb
 
   function bar(done: number, part: number | undefined): string {
     const elapsedMs = Math.max(1, now() - startedMs);
-    const rate = `${count(done, unit)}  ${Math.round((done * 1_000) / elapsedMs).toLocaleString('en-US')}/s`;
+    const rate = `${count(done, unit)}  ${number(Math.round((done * 1_000) / elapsedMs))}/s`;
     if (part === undefined) return rate;
     const filled = Math.round(part * BAR_CHARACTERS);
     const left = part > 0 && part < 1 ? `  ${spanOf((elapsedMs * (1 - part)) / part)} left` : '';

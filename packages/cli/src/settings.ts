@@ -6,9 +6,9 @@ import { misused } from './refusal.ts';
 import type { World } from './world.ts';
 
 export interface Settings {
-  /** Without a slash at its end. Read anew each time: a gateway that started again may have another port. */
+  /** Without a slash at its end. Read anew each time, as the key: a gateway that started again may have another one. */
   address(): string;
-  readonly key: string | undefined;
+  key(): string | undefined;
   /** Where the address came from, for people. */
   readonly addressFrom: '--url' | 'MILLRACE_URL' | 'file' | 'default';
   /** Of the project: holds dev-key, address, the secret of `listen`. */
@@ -35,10 +35,11 @@ export function settingsOf(
   const address = (): string => fixed ?? kept() ?? `http://127.0.0.1:${DEFAULT_PORT}`;
   if (key !== undefined && !key.startsWith('mr_'))
     throw misused('--key is a key of the gateway and begins with mr_', 'The key of an event is --partition-key.');
-  const ours = isHere(address()) || address() === kept();
+  const chosen = key ?? given(environment['MILLRACE_KEY']);
+  const ours = (): boolean => isHere(address()) || address() === kept();
   return {
     address,
-    key: key ?? given(environment['MILLRACE_KEY']) ?? (ours ? readIfThere(join(data, DEV_KEY_FILE)) : undefined),
+    key: () => chosen ?? (ours() ? readIfThere(join(data, DEV_KEY_FILE)) : undefined),
     addressFrom,
     data,
   };

@@ -89,14 +89,19 @@ export function relative(time: string | undefined, nowMs: number): string {
   return ms > nowMs ? `in ${text}` : `${text} ago`;
 }
 
-/** `450 ms`, `12 s`, `3 min`, `5 h`, `9 d`: the largest unit of which there is one. */
+/** `450 ms`, `12 s`, `3 min`, `5 h`, `9 d`: in the largest unit of which there is one. */
 export function spanOf(ms: number): string {
   const [unit, size] = UNITS.find(([, size]) => ms >= size) ?? ['ms', 1];
-  return `${Math.floor(ms / size)} ${unit}`;
+  return `${Math.round(ms / size)} ${unit}`;
 }
 
-export function count(number: number, one: string, many = `${one}s`): string {
-  return `${number.toLocaleString('en-US')} ${number === 1 ? one : many}`;
+export function count(many: number, unit: string): string {
+  return `${number(many)} ${many === 1 ? unit : `${unit}s`}`;
+}
+
+/** `1,200`. */
+export function number(value: number): string {
+  return value.toLocaleString('en-US');
 }
 
 /** `12:04:05.123` of today's clock here. */

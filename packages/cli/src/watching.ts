@@ -25,8 +25,8 @@ export function withWatchOptions(command: Command): Command {
 interface Watching {
   /** Told once, when the place in the log is fixed: what is published from then on is seen. */
   readonly onBegun: () => void;
-  /** Called one after the other; the next page is asked for when it has resolved for all of this one. */
-  readonly onEvent: (event: Followed, signal: AbortSignal) => Promise<void>;
+  /** Called one after the other. False: it was interrupted, and the event is to come again. */
+  readonly onEvent: (event: Followed, signal: AbortSignal) => Promise<boolean>;
 }
 
 /** Until Ctrl-C, or `--count` events. */
@@ -36,26 +36,28 @@ export async function watch(
 ): Promise<Exit> {
   const signal = world.interrupted();
   const place = placeOf(topics, options);
-  let cursor: string | undefined;
+  let { cursor } = place;
   let left = options.count ?? Infinity;
   for await (const step of follow(client(), place, signal)) {
     if (step.kind === 'lost') sayLost(terminal, step);
     else if (step.kind === 'back') sayBack(terminal);
     else if (step.kind === 'begun') {
-      if (place.cursor === undefined && place.from === undefined) cursor = step.cursor;
+      // With another beginning, events may stand in the same answer.
+      if (place.from === undefined) cursor ??= step.cursor;
       onBegun();
     } else {
       if (step.gap !== undefined) sayGap(terminal, step.gap);
-      for (const event of step.events) {
-        if (signal.aborted || left === 0) break;
-        await onEvent(event, signal);
-        left--;
+      for (const [at, event] of step.events.entries()) {
+        if (!(await onEvent(event, signal))) break;
         await terminal.drained();
+        left--;
+        if (at === step.events.length - 1) ({ cursor } = step);
+        if (left === 0) return EXIT.ok;
+        if (signal.aborted) break;
       }
-      if (signal.aborted) break;
-      ({ cursor } = step);
-      if (left === 0) return EXIT.ok;
+      if (step.events.length === 0) ({ cursor } = step);
     }
+    if (signal.aborted) break;
   }
   if (cursor !== undefined) terminal.hint(`\nGo on from here: --cursor ${cursor}`);
   return EXIT.interrupted;

@@ -57,6 +57,8 @@ export function deadLetterVerbs(program: Command, { act }: Cli): void {
           ? await ofAll(client(), options)
           : await listOf<DeadLetter>(client(), 'GET /v1/dead-letters', options, { subscription: options.subscription });
       showList(terminal, list, { columns: columnsAt(Date.now()), nothing: 'There are no dead letters.' });
+      if (list.next === null && list.data.length >= options.limit)
+        terminal.hint('There may be more: a higher --limit shows them.');
     }),
   );
 

@@ -6,7 +6,7 @@ import type { Client } from '../client.ts';
 import { EXIT, type Exit } from '../exit-codes.ts';
 import { eachOf } from '../lists.ts';
 import { Refusal } from '../refusal.ts';
-import { relative, spanOf } from '../text.ts';
+import { number, relative, spanOf } from '../text.ts';
 
 /** A receiver refuses deliveries that are five minutes off: long before that it is worth a word. */
 const CLOCK_SKEW_MS = 30_000;
@@ -113,7 +113,8 @@ async function readiness(client: Client): Promise<Check> {
 }
 
 async function keyCheck(client: Client): Promise<Check> {
-  if (client.settings.key === undefined) return { name: 'key', findings: [], skipped: 'no key is given: --key or MILLRACE_KEY' };
+  if (client.settings.key() === undefined)
+    return { name: 'key', findings: [], skipped: 'no key is given: --key or MILLRACE_KEY' };
   try {
     await client.ask('GET /v1/topics', { query: { limit: 1 } });
     return found('key');
@@ -197,7 +198,7 @@ async function disk({ settings }: Call<readonly unknown[], object>): Promise<Che
   const free = bavail * bsize;
   if (free >= FREE_BYTES_MIN && bavail / blocks >= FREE_PART_MIN) return found('disk');
   return found('disk', {
-    problem: `the disk under ${data} has ${Math.floor(free / 1024 ** 2).toLocaleString('en-US')} MB left`,
+    problem: `the disk under ${data} has ${number(Math.floor(free / 1024 ** 2))} MB left`,
     advice: 'When it is full, publishing is answered with log_full. Make room, or shorten the retention of topics.',
   });
 }

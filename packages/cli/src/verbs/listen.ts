@@ -53,11 +53,14 @@ async function listen(call: Call<[readonly string[]], ListenOptions>): Promise<E
           url,
           secret,
           timeoutMs: options.timeout,
-          onWaiting: (_, againMs) => terminal.warn(`nothing listens at ${url}; trying again in ${spanOf(againMs)}`),
+          onWaiting: (cause, againMs) =>
+            terminal.warn(`${url}: ${cause.replaceAll('_', ' ')}; trying again in ${spanOf(againMs)}`),
         },
         signal,
       );
-      if (!signal.aborted || result.status !== 0) say(terminal, followed, result);
+      if (signal.aborted && result.status === 0) return false;
+      say(terminal, followed, result);
+      return true;
     },
   });
 }
@@ -104,7 +107,9 @@ function secretOf({ settings, terminal, world }: Call<readonly unknown[], object
     return secret;
   }
   const secret = newSecret();
-  mkdirSync(settings().data, { recursive: true, mode: 0o700 });
+  const isNew = mkdirSync(settings().data, { recursive: true, mode: 0o700 }) !== undefined;
+  // Secrets are not for version control.
+  if (isNew) writeFileSync(join(settings().data, '.gitignore'), '*\n');
   writeFileSync(path, `${secret}\n`, { mode: 0o600, flag: 'wx' });
   chmodSync(path, 0o600);
   terminal.record({ kind: 'secret', secret });

@@ -16,7 +16,7 @@ import { type LineResult, publishLines, type Sent } from '../publishing.ts';
 import { headers, pairs, wholeNumber } from '../readers.ts';
 import { misused, Refusal } from '../refusal.ts';
 import type { Terminal } from '../terminal.ts';
-import { count, spanOf } from '../text.ts';
+import { count, number, spanOf } from '../text.ts';
 
 /** Of one event's data: the gateway's own limit, below this, is said by the gateway. */
 const DATA_BYTES_MAX = 16 * 1024 * 1024;
@@ -141,13 +141,14 @@ async function many(call: PublishCall, file: string): Promise<Exit> {
   const { topic, data } = given(call);
   if (data !== undefined) throw misused('--file brings the data: leave the other data out');
   refuseOfOne(options);
+  const chunks = await chunksOf(file, world);
   const counts = createCounts(terminal, failedFile(call));
   const size = await sizeOf(file, world);
   const progress = createProgress(terminal, 'event');
   const signal = world.interrupted();
   let failure: Error | undefined;
   try {
-    await publishLines(await chunksOf(file, world), {
+    await publishLines(chunks, {
       client: call.client(),
       ...(topic === undefined ? {} : { topic }),
       ...(options.source === undefined ? {} : { source: options.source }),
@@ -237,9 +238,9 @@ function verdict(
   terminal.data({ done: { lines, appended, duplicate, refused } }, () =>
     [
       count(lines, 'event'),
-      `${appended} appended`,
-      ...(duplicate > 0 ? [`${duplicate} were there already`] : []),
-      ...(refused > 0 ? [`${refused} refused`] : []),
+      `${number(appended)} appended`,
+      ...(duplicate > 0 ? [`${number(duplicate)} were there already`] : []),
+      ...(refused > 0 ? [`${number(refused)} refused`] : []),
     ].join('  '),
   );
   const stored = appended + duplicate;

@@ -19,8 +19,11 @@ export function tailVerb(program: Command, { act }: Cli): void {
       const { terminal, args } = call;
       return watch(call, {
         onBegun: () => terminal.hint(`Events of ${args[0].join(', ') || 'all topics'}; Ctrl-C ends.`),
-        // A record would be written anew: the line as it came keeps the payload's bytes.
-        onEvent: async (followed) => terminal.raw(() => lineOf(followed, terminal), followed.json),
+        async onEvent(followed) {
+          // A record would be written anew: the line as it came keeps the payload's bytes.
+          terminal.raw(() => lineOf(followed, terminal), followed.json);
+          return true;
+        },
       });
     }),
   );

@@ -1,0 +1,466 @@
+/** Every verb against one real gateway: with `--json`, for people, and with something wrong. */
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { Webhook } from 'standardwebhooks';
+import type { CommandTree } from '../src/tree.ts';
+import { type Endpoint, endpoint, gatewayIn } from './gateway.ts';
+import { type Around, type Ended, errorOf, millrace, start, temporary } from './world.ts';
+
+// oxlint-disable-next-line typescript/no-explicit-any -- answers of every shape
+type Json = any;
+
+const cleanups: (() => void | Promise<void>)[] = [];
+const suite = { after: (cleanup: unknown) => void cleanups.push(cleanup as () => void) };
+let directory: string;
+let good: Endpoint;
+let bad: Endpoint;
+
+before(async () => {
+  directory = temporary(suite);
+  await gatewayIn(suite, directory, ['--no-sample', '--strict-topics']);
+  good = await endpoint(suite);
+  bad = await endpoint(suite, () => 410);
+});
+after(async () => {
+  for (const cleanup of cleanups.toReversed()) await cleanup();
+});
+
+const run = (args: readonly string[], around: Around = {}): Promise<Ended> => millrace(args, { directory, ...around });
+
+/** Must go well; its one document, or its lines. */
+async function json(...args: readonly string[]): Promise<Json> {
+  const { exit, stdout, stderr } = await run([...args, '--json']);
+  assert.equal(exit, 0, `${args.join(' ')}\n${stderr}`);
+  const lines = stdout
+    .trim()
+    .split('\n')
+    .map((line): Json => JSON.parse(line));
+  return lines.length === 1 ? lines[0] : lines;
+}
+
+/** Must go wrong: the exit code, nothing on stdout, JSON on stderr. */
+async function wrong(exit: number, said: RegExp, ...args: readonly string[]): Promise<void> {
+  const ended = await run([...args, '--json']);
+  assert.deepEqual([ended.exit, ended.stdout], [exit, ''], `${args.join(' ')}\n${ended.stdout}${ended.stderr}`);
+  const { message, exit: told } = errorOf(ended);
+  assert.equal(told, exit);
+  assert.match(message, said);
+  const people = await run(args);
+  assert.equal(people.exit, exit);
+  assert.ok(!people.stderr.includes('    at '), people.stderr);
+}
+
+async function people(...args: readonly string[]): Promise<string> {
+  const { exit, stdout, stderr } = await run(args);
+  assert.equal(exit, 0, `${args.join(' ')}\n${stderr}`);
+  return stdout;
+}
+
+describe('millrace', { timeout: 300_000 }, () => {
+  test('app', async () => {
+    assert.equal((await json('app', 'create', 'crm', '--name', 'Customers')).name, 'Customers');
+    await wrong(6, /already/, 'app', 'create', 'crm');
+    await wrong(5, /app id/, 'app', 'create', 'a b');
+    assert.equal((await json('app', 'update', 'crm', '--name', 'CRM')).name, 'CRM');
+    await wrong(4, /no app 'nope'/, 'app', 'update', 'nope', '--name', 'x');
+    await wrong(2, /--name/, 'app', 'update', 'crm');
+    assert.equal((await json('app', 'get', 'crm')).id, 'crm');
+    await wrong(4, /no app/, 'app', 'get', 'nope');
+    assert.match(await people('app', 'list'), /^APP +NAME +CREATED\ncrm +CRM /);
+    assert.equal((await json('app', 'list', '--limit', '1')).data.length, 1);
+    await wrong(2, /whole number/, 'app', 'list', '--limit', '0');
+    await wrong(5, /cursor/, 'app', 'list', '--cursor', 'x');
+    assert.deepEqual((await json('app', 'create', 'gone')).id, 'gone');
+    assert.deepEqual(await json('app', 'delete', 'gone'), { deleted: 'gone' });
+    await wrong(4, /no app/, 'app', 'delete', 'gone');
+  });
+
+  test('key', async () => {
+    const made = await json('key', 'create', 'crm', '--scopes', 'subscribe,publish', '--topics', 'orders.*', '--expires', '1d');
+    assert.deepEqual([made.scopes, made.topics], [['subscribe', 'publish'], ['orders.*']]);
+    const shown = await people('key', 'create', 'crm', '--scopes', 'publish');
+    assert.match(shown, /^key +mr_[a-z2-7]{8}_[a-z2-7]{40}$/m);
+    await wrong(2, /required option '--scopes/, 'key', 'create', 'crm');
+    await wrong(5, /scopes/, 'key', 'create', 'crm', '--scopes', 'everything');
+    await wrong(2, /--expires/, 'key', 'create', 'crm', '--scopes', 'publish', '--expires', 'soon');
+    await wrong(4, /no app/, 'key', 'create', 'nope', '--scopes', 'publish');
+    const { stdout } = await run(['key', 'list', 'crm', '--json']);
+    assert.ok(!stdout.includes(made.key), 'a key is shown once');
+    assert.equal(JSON.parse(stdout).data.length, 2);
+    await wrong(4, /no app/, 'key', 'list', 'nope');
+    assert.equal((await json('key', 'get', 'crm', made.id)).prefix, made.prefix);
+    await wrong(4, /no key/, 'key', 'get', 'crm', 'nope');
+
+    const limited = await run(['topic', 'create', 'x', '--key', made.key, '--json']);
+    assert.equal(limited.exit, 3, 'a key that may not');
+    assert.deepEqual(await json('key', 'delete', 'crm', made.id), { deleted: made.id });
+    await wrong(4, /no key/, 'key', 'delete', 'crm', made.id);
+    const locked = await run(['topic', 'list', '--key', made.key]);
+    assert.equal(locked.exit, 3);
+    assert.match(locked.stderr, /is no key of this gateway/);
+    assert.ok(!locked.stderr.includes(made.key));
+  });
+
+  test('topic', async () => {
+    const made = await json('topic', 'create', 'orders.created', '--owner', 'crm', '--retention', '2d', '--latency', 'bulk');
+    assert.deepEqual([made.owner, made.retention, made.latency], ['crm', '2d', 'bulk']);
+    await wrong(6, /already/, 'topic', 'create', 'orders.created');
+    await wrong(5, /token/, 'topic', 'create', 'orders..created');
+    await wrong(2, /Allowed choices/, 'topic', 'create', 'x', '--latency', 'fast');
+    const changed = await json('topic', 'update', 'orders.created', '--key-path', '$.customer');
+    assert.deepEqual([changed.keyPath, changed.retention, changed.latency, changed.owner], ['$.customer', '2d', 'bulk', 'crm']);
+    await wrong(2, /say what to change/, 'topic', 'update', 'orders.created');
+    await wrong(5, /duration/, 'topic', 'update', 'orders.created', '--retention', 'long');
+    await wrong(4, /not declared/, 'topic', 'update', 'nope', '--owner', 'crm');
+    assert.equal((await json('topic', 'get', 'orders.created')).topic, 'orders.created');
+    await wrong(4, /not declared/, 'topic', 'get', 'nope');
+    assert.match(await people('topic', 'list'), /orders\.created +crm +2d +bulk +\$\.customer/);
+    await json('topic', 'create', 'orders.gone');
+    assert.deepEqual(await json('topic', 'delete', 'orders.gone'), { deleted: 'orders.gone' });
+    await wrong(4, /not declared/, 'topic', 'delete', 'orders.gone');
+    await wrong(2, /missing required argument/, 'topic', 'delete');
+  });
+
+  test('subscription', async () => {
+    const made = await json('subscription', 'create', 'crm-orders', '--app', 'crm', '--topics', 'orders.*', '--to', good.url);
+    assert.match(made.secret, /^whsec_/);
+    await wrong(6, /crm-orders/, 'subscription', 'create', 'crm-orders', '--topics', 'orders.*', '--to', good.url);
+    await wrong(2, /say which topics/, 'subscription', 'create', 'x', '--to', good.url);
+    await wrong(2, /say where to/, 'subscription', 'create', 'x', '--topics', 'a');
+    await wrong(5, /./, 'subscription', 'create', 'x', '--topics', 'a', '--to', 'nowhere');
+    await wrong(5, /./, 'subscription', 'create', 'x', '--topics', 'a', '--to', good.url, '--filter', '{"data":{"a":1}}');
+    await wrong(
+      2,
+      /--filter is not valid JSON/,
+      'subscription',
+      'create',
+      'x',
+      '--topics',
+      'a',
+      '--to',
+      good.url,
+      '--filter',
+      '{',
+    );
+
+    const { exit } = await run(['subscription', 'create', 'from-file', '--file', '-', '--retry', '1s,2s', '--json'], {
+      stdin: JSON.stringify({ topics: ['nothing.*'], deliver: { webhook: { url: bad.url, timeoutMs: 1_000 } }, concurrency: 2 }),
+    });
+    assert.equal(exit, 0);
+    const changed = await json('subscription', 'update', 'from-file', '--timeout', '2s', '--rate', '5');
+    assert.deepEqual(
+      [
+        changed.deliver.webhook.url,
+        changed.deliver.webhook.timeoutMs,
+        changed.ratePerSecond,
+        changed.retry.schedule,
+        changed.concurrency,
+      ],
+      [bad.url, 2_000, 5, ['1s', '2s'], 2],
+    );
+    await wrong(2, /say what to change/, 'subscription', 'update', 'from-file');
+    await wrong(4, /no subscription/, 'subscription', 'update', 'nope', '--rate', '1');
+    assert.match(await people('subscription', 'list'), /crm-orders +crm +active +orders\.\* +http:/);
+    assert.equal((await json('subscription', 'get', 'crm-orders')).health.breaker, 'closed');
+    assert.match(await people('subscription', 'get', 'crm-orders'), /^deliver\.webhook\.url +http/m);
+    await wrong(4, /no subscription/, 'subscription', 'get', 'nope');
+
+    assert.equal(await people('subscription', 'pause', 'crm-orders'), 'crm-orders is paused\n');
+    await wrong(4, /no subscription/, 'subscription', 'pause', 'nope');
+    assert.equal((await json('subscription', 'resume', 'crm-orders')).state, 'active');
+    await wrong(4, /no subscription/, 'subscription', 'resume', 'nope');
+
+    const tested = await json('subscription', 'test', 'crm-orders', '--data', '{"a":1}');
+    assert.deepEqual([tested.delivered, tested.status], [true, 204]);
+    new Webhook(made.secret).verify((await good.request(1)).body, (await good.request(1)).headers);
+    const failed = await run(['subscription', 'test', 'from-file']);
+    assert.equal(failed.exit, 1);
+    assert.match(failed.stdout, /^not delivered \(.*410/);
+    assert.match(failed.stderr, /said the endpoint/);
+    await wrong(2, /--data is not valid JSON/, 'subscription', 'test', 'crm-orders', '--data', '{');
+    await wrong(4, /no subscription/, 'subscription', 'test', 'nope');
+
+    const rotated = await json('subscription', 'rotate-secret', 'crm-orders', '--overlap', '1h');
+    assert.match(rotated.secret, /^whsec_/);
+    assert.notEqual(rotated.secret, made.secret);
+    assert.ok(rotated.previousUntil > new Date().toISOString());
+    await wrong(5, /longer than 7d/, 'subscription', 'rotate-secret', 'crm-orders', '--overlap', '90d');
+    await wrong(4, /no subscription/, 'subscription', 'rotate-secret', 'nope');
+  });
+
+  test('publish', async () => {
+    const one = await json(
+      'publish',
+      'orders.created',
+      '{"customer":"c7","n":1.0}',
+      '--partition-key',
+      'k',
+      '--id',
+      'mine',
+      '--source',
+      '/here',
+    );
+    assert.deepEqual([one.id, one.status], ['mine', 'appended']);
+    const again = await run([
+      'publish',
+      'orders.created',
+      '{"customer":"c7","n":1.0}',
+      '--partition-key',
+      'k',
+      '--id',
+      'mine',
+      '--source',
+      '/here',
+    ]);
+    assert.equal(again.stdout, 'mine  duplicate  orders.created\n');
+    assert.equal((await good.request(2)).body, '{"customer":"c7","n":1.0}', 'byte for byte');
+    const piped = await run(['publish', '--type', 'orders.created', '--data', '-', '--content-type', 'text/plain'], {
+      stdin: 'hello',
+    });
+    assert.equal(piped.exit, 0, piped.stderr);
+    assert.equal((await good.request(3)).body, 'hello');
+    writeFileSync(join(directory, 'data.json'), '[1]');
+    const tagged = await json('publish', 'orders.created', '@data.json', '--attribute', 'region=eu', '--subject', 's');
+    const { headers, body } = await good.request(4);
+    assert.deepEqual([headers['ce-id'], headers['ce-region'], headers['ce-subject'], body], [tagged.id, 'eu', 's', '[1]']);
+    const keyed = await run(['publish', 'orders.created', '--header', 'Idempotency-Key: once', '--json']);
+    assert.equal(keyed.exit, 0, keyed.stderr);
+
+    await wrong(4, /not declared/, 'publish', 'orders.unknown', '1');
+    await wrong(2, /not JSON/, 'publish', 'orders.created', 'hello');
+    await wrong(2, /say which topic/, 'publish');
+    await wrong(2, /topic is there twice/, 'publish', 'a', '--type', 'b');
+    await wrong(2, /data are there twice/, 'publish', 'a', '1', '--data', '2');
+    await wrong(2, /can not be read/, 'publish', 'a', '@nothing.json');
+    await wrong(2, /begins with mr_/, 'publish', 'a', '1', '--key', 'c7');
+    await wrong(2, /--skip and --failed go with --file/, 'publish', 'a', '1', '--skip', '1');
+    await wrong(2, /--id is for one event/, 'publish', '--file', '-', '--id', 'x');
+    await wrong(2, /can not be read/, 'publish', '--file', 'nothing.ndjson');
+  });
+
+  test('publish --file', async () => {
+    const lines = [
+      '{"type":"orders.created","data":{"customer":1}}',
+      '{"type":"orders.unknown"}',
+      'no json',
+      '{"type":"orders.created"}',
+    ];
+    writeFileSync(join(directory, 'events.ndjson'), `${lines.join('\n')}\n`);
+    const ended = await run(['publish', '--file', 'events.ndjson', '--failed', 'failed.ndjson', '--json']);
+    assert.equal(ended.exit, 8, ended.stderr);
+    const results = ended.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    assert.deepEqual(
+      results.map(({ line, status, problem }) => [line, status ?? problem?.code]),
+      [
+        [1, 'appended'],
+        [2, 'unknown_topic'],
+        [3, 'invalid_json'],
+        [4, 'appended'],
+        [undefined, undefined],
+      ],
+    );
+    assert.deepEqual(results.at(-1).done, { lines: 4, appended: 2, duplicate: 0, refused: 2 });
+    await json('topic', 'create', 'orders.unknown');
+    const second = await run(['publish', '--file', 'failed.ndjson']);
+    assert.equal(second.exit, 8, second.stderr);
+    assert.match(second.stdout, /^2 events {2}1 appended {2}1 refused\n$/);
+    assert.match(second.stderr, /^line 2: .*\(invalid_json\)$/m);
+    const rows = await run(['publish', 'orders.created', '--file', '-'], { stdin: '{"customer":1}\n{"customer":2}\n' });
+    assert.deepEqual([rows.exit, rows.stdout], [0, '2 events  2 appended\n']);
+    writeFileSync(join(directory, 'undeclared.ndjson'), '{"type":"undeclared"}\n');
+    const none = await run(['publish', '--file', 'undeclared.ndjson', '--json']);
+    assert.deepEqual([none.exit, errorOf(none).code], [4, 'unknown_topic'], 'nothing was stored: the first problem says why');
+  });
+
+  test('tail', async () => {
+    const events = await json('tail', 'orders.*', '--from', 'earliest', '--count', '2');
+    assert.deepEqual(
+      events.map(({ event }: Json) => event.type),
+      ['orders.created', 'orders.created'],
+    );
+    assert.match(
+      (await run(['tail', '--from', 'earliest', '--count', '1', '--json'])).stdout,
+      /"data":\{"customer":"c7","n":1\.0\}/,
+    );
+    assert.match(
+      await people('tail', '--from', 'earliest', '--count', '1'),
+      /orders\.created {2}mine {2}key k {2}\{"customer":"c7","n":1\.0\}\n$/,
+    );
+    await wrong(2, /--from/, 'tail', '--from', 'yesterday');
+    await wrong(5, /token/, 'tail', 'a..b');
+    await wrong(5, /cursor/, 'tail', '--cursor', 'x');
+    await wrong(2, /cannot be used with/, 'tail', '--cursor', 'x', '--from', '1h');
+
+    const interruption = new AbortController();
+    const running = start(['tail', 'orders.*'], { directory, interrupted: interruption.signal });
+    await running.until('Ctrl-C ends');
+    const { id } = await json('publish', 'orders.created', '{"customer":9}');
+    await running.until(id);
+    interruption.abort();
+    const { exit, stderr } = await running.ended;
+    assert.equal(exit, 130);
+    const [, cursor = ''] = /Go on from here: --cursor (\S+)/.exec(stderr) ?? [];
+    const next = await json('publish', 'orders.created', '{"customer":10}');
+    assert.equal((await json('tail', 'orders.*', '--cursor', cursor, '--count', '1')).event.id, next.id);
+  });
+
+  test('delivery', async () => {
+    const { data } = await json('delivery', 'list', '--subscription', 'crm-orders', '--limit', '3');
+    assert.equal(data.length, 3);
+    assert.match(await people('delivery', 'list', '--subscription', 'crm-orders'), /^WHEN +TOPIC +EVENT +OUTCOME +ANSWER/);
+    await wrong(2, /--subscription/, 'delivery', 'list');
+    await wrong(4, /no subscription/, 'delivery', 'list', '--subscription', 'nope');
+    const [{ id }] = data;
+    assert.equal((await json('delivery', 'get', id)).id, id);
+    assert.match(await people('delivery', 'get', id), /ATTEMPT +WHEN +OUTCOME/);
+    await wrong(4, /no such delivery/, 'delivery', 'get', 'nope');
+    assert.equal((await json('delivery', 'retry', id)).id, id);
+    await wrong(4, /no such delivery/, 'delivery', 'retry', 'nope');
+  });
+
+  test('replay and operation', async () => {
+    const { count } = await json('replay', 'crm-orders', '--from', 'earliest', '--dry-run');
+    assert.ok(count > 3);
+    const drill = await endpoint(suite);
+    const replayed = await json('replay', 'crm-orders', '--from', '1h', '--to', drill.url, '--as-new');
+    assert.equal(replayed.state, 'done');
+    assert.equal(drill.requests.length, count);
+    await wrong(2, /--from/, 'replay', 'crm-orders');
+    await wrong(2, /--from "soon"/, 'replay', 'crm-orders', '--from', 'soon');
+    await wrong(2, /--rewind/, 'replay', 'crm-orders', '--from', '1h', '--rewind', '--as-new');
+    await wrong(4, /no subscription/, 'replay', 'nope', '--from', '1h');
+    assert.equal((await json('replay', 'crm-orders', '--from', 'latest', '--rewind')).id, 'crm-orders');
+
+    const going = await json('replay', 'crm-orders', '--from', '1h', '--no-wait');
+    assert.equal((await json('operation', 'get', going.id)).kind, 'replay');
+    await wrong(4, /no operation/, 'operation', 'get', 'nope');
+    assert.match(await people('operation', 'list'), /OPERATION +KIND +SUBSCRIPTION +STATE/);
+    await wrong(5, /cursor/, 'operation', 'list', '--cursor', 'x');
+    assert.ok(['done', 'cancelled'].includes((await json('operation', 'cancel', going.id)).state));
+    await wrong(4, /no operation/, 'operation', 'cancel', 'nope');
+  });
+
+  test('dead-letter', async () => {
+    await json('subscription', 'create', 'dies', '--topics', 'orders.dies', '--to', bad.url, '--disable-after', 'never');
+    await json('topic', 'create', 'orders.dies');
+    const dying = await endpoint(suite, () => 422);
+    await json('subscription', 'update', 'dies', '--to', dying.url, '--retry', '0ms', '--breaker', 'off');
+    await run(['publish', 'orders.dies', '--file', '-'], { stdin: '1\n2\n3\n' });
+    for (let made = 0; made < 6; made++) await dying.request(made + 1);
+    const { data } = await deadLetters(3);
+    assert.match(await people('dead-letter', 'list'), /^DEAD LETTER +SUBSCRIPTION +DIED +CAUSE/);
+    await wrong(4, /no subscription/, 'dead-letter', 'list', '--subscription', 'nope');
+    const [{ id, cause }] = data;
+    assert.equal((await json('dead-letter', 'get', id)).id, id);
+    await wrong(4, /no dead letter/, 'dead-letter', 'get', 'nope');
+
+    for (const verb of ['redrive', 'discard']) {
+      await wrong(2, /say which/, 'dead-letter', verb);
+      await wrong(2, /not both/, 'dead-letter', verb, id, '--all');
+      await wrong(2, /cannot be used with/, 'dead-letter', verb, '--all', '--subscription', 'dies');
+      await wrong(4, /no dead letter/, 'dead-letter', verb, 'nope');
+      await wrong(4, /no subscription/, 'dead-letter', verb, '--subscription', 'nope');
+      await wrong(2, /--since/, 'dead-letter', verb, '--all', '--since', 'soon');
+      assert.equal((await json('dead-letter', verb, '--all', '--cause', 'another', '--dry-run')).count, 0);
+      assert.equal((await json('dead-letter', verb, '--all', '--cause', cause, '--since', '1h', '--dry-run')).count, 3);
+    }
+    await json('subscription', 'update', 'dies', '--to', good.url);
+    assert.deepEqual(await json('dead-letter', 'redrive', id), { redriven: id });
+    const { operations } = await json('dead-letter', 'redrive', '--subscription', 'dies', '--topic', 'orders.dies');
+    assert.deepEqual(
+      operations.map(({ kind, state }: Json) => [kind, state]),
+      [['redrive', 'done']],
+    );
+    assert.deepEqual((await json('dead-letter', 'redrive', '--all')).operations, []);
+  });
+
+  test('dead-letter discard asks a person, and only a person', async () => {
+    const dying = await endpoint(suite, () => 422);
+    await json('subscription', 'update', 'dies', '--to', dying.url);
+    await run(['publish', 'orders.dies', '--file', '-'], { stdin: '4\n5\n' });
+    for (let made = 0; made < 4; made++) await dying.request(made + 1);
+    const [{ id }] = (await deadLetters(2)).data;
+    const declined = await run(['dead-letter', 'discard', '--all'], { answers: ['n'] });
+    assert.equal(declined.exit, 130);
+    assert.match(declined.stderr, /nothing was changed/);
+    assert.equal((await deadLetters(2)).data.length, 2);
+    assert.equal((await run(['dead-letter', 'discard', id], { answers: ['y'] })).exit, 0);
+    const { operations } = await json('dead-letter', 'discard', '--all', '--yes');
+    assert.equal(operations[0].kind, 'discard');
+    assert.deepEqual((await json('dead-letter', 'list')).data, []);
+  });
+
+  test('doctor', async () => {
+    assert.deepEqual(await run(['doctor', '--quiet']), { exit: 0, stdout: '', stderr: '' });
+    assert.equal((await json('doctor')).ok, true);
+    const locked = await run(['doctor', '--key', 'mr_aaaaaaaa_wrong']);
+    assert.equal(locked.exit, 1);
+    assert.match(locked.stdout, /^the key is not known.* Name another one/);
+    await wrong(2, /too many arguments/, 'doctor', 'now');
+
+    await json('topic', 'create', 'orders.gone');
+    await json('subscription', 'create', 'gone', '--topics', 'orders.gone', '--to', bad.url);
+    const { length } = bad.requests;
+    await json('publish', 'orders.gone', '1');
+    await bad.request(length + 1);
+    const found = await untilFound(['doctor'], 'gone is disabled');
+    assert.match(found, /^gone is disabled.*millrace subscription resume gone\n$/);
+    await json('subscription', 'delete', 'gone');
+  });
+
+  test('doctor of nothing', async () => {
+    const { exit, stdout } = await run(['doctor', '--url', '127.0.0.1:1', '--json']);
+    const { ok, checks } = JSON.parse(stdout);
+    assert.deepEqual([exit, ok, checks.length], [1, false, 1]);
+  });
+
+  test('subscription delete', async () => {
+    assert.equal((await run(['subscription', 'delete', 'from-file'], { answers: [''] })).exit, 130);
+    assert.deepEqual(await json('subscription', 'delete', 'from-file', '--yes'), { deleted: 'from-file' });
+    await wrong(4, /no subscription/, 'subscription', 'delete', 'from-file');
+  });
+
+  test('has no verb that is not tried here', async () => {
+    const leaves = (one: CommandTree): string[] => (one.commands.length === 0 ? [one.path] : one.commands.flatMap(leaves));
+    assert.deepEqual(leaves(await json('commands')), [
+      'dev',
+      'start',
+      'publish',
+      'listen',
+      'tail',
+      ...['list', 'get', 'create', 'update', 'delete'].map((verb) => `topic ${verb}`),
+      ...['list', 'get', 'create', 'update', 'delete', 'pause', 'resume', 'test', 'rotate-secret'].map(
+        (verb) => `subscription ${verb}`,
+      ),
+      ...['list', 'get', 'create', 'update', 'delete'].map((verb) => `app ${verb}`),
+      ...['list', 'get', 'create', 'delete'].map((verb) => `key ${verb}`),
+      ...['list', 'get', 'retry'].map((verb) => `delivery ${verb}`),
+      ...['list', 'get', 'redrive', 'discard'].map((verb) => `dead-letter ${verb}`),
+      'replay',
+      ...['list', 'get', 'cancel'].map((verb) => `operation ${verb}`),
+      'doctor',
+      'commands',
+      'completion',
+    ]);
+  });
+});
+
+/** An outcome is recorded a moment after the endpoint answered: the gateway is asked until it shows. */
+async function deadLetters(count: number): Promise<{ readonly data: Json[] }> {
+  for (;;) {
+    const list = await json('dead-letter', 'list', '--subscription', 'dies');
+    if (list.data.length === count) return list;
+  }
+}
+
+async function untilFound(args: readonly string[], part: string): Promise<string> {
+  for (;;) {
+    const { stdout } = await run(args);
+    if (stdout.includes(part)) return stdout;
+  }
+}
