@@ -5,7 +5,7 @@
 import type { Health, Notice, Published, From } from '@millrace/gateway/api';
 import type { Limits } from '@millrace/gateway/limits';
 import type { Change } from '@millrace/gateway/ports/directory';
-import type { Commit } from '@millrace/gateway/ports/ledger';
+import type { Commit, LanePosition } from '@millrace/gateway/ports/ledger';
 import type { Appended, Entry } from '@millrace/gateway/ports/log';
 import type { Durable } from './durable.ts';
 import type { Exchange } from './endpoints.ts';
@@ -43,6 +43,8 @@ export interface Invariants {
   changeAnswered(environment: string, id: string): void;
   /** Something of the subscription is parked, held or in flight. */
   isOpen(environment: string, id: string): boolean;
+  /** Deliveries of the subscription that wait for their next attempt. */
+  parked(environment: string, id: string): readonly LanePosition[];
   discardAsked(letter: string): void;
   redriveAsked(letter: string): void;
   health(environment: string, id: string, health: Health): void;
@@ -142,6 +144,10 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
       if (from === 'earliest') situations.count('earliest');
     },
     changeAnswered: (environment, id) => subscriptions.settled(now(), environment, id),
+    parked(environment, id) {
+      const subscription = subscriptions.byName(environment, id);
+      return subscription === undefined ? [] : mirror.parked(subscription.uid);
+    },
     isOpen(environment, id) {
       const subscription = subscriptions.byName(environment, id);
       if (subscription === undefined) return false;

@@ -176,6 +176,16 @@ export function createOperator({ world, scenario, invariants, situations, gatewa
     });
   }
 
+  function retry(name: Name): void {
+    const parked = invariants.parked(name.environment, name.id);
+    if (parked.length === 0) return;
+    const { lane, shard, position } = random.pick(parked);
+    act(name, `retry ${lane} ${shard} ${position}`, async (target) => {
+      await target.deliveries.retry(name.environment, name.id, { lane, shard, position });
+      situations.count('retried');
+    });
+  }
+
   function look(name: Name): void {
     act(name, 'health', async (target) =>
       invariants.health(name.environment, name.id, await target.health(name.environment, name.id)),
@@ -196,6 +206,8 @@ export function createOperator({ world, scenario, invariants, situations, gatewa
         look,
         look,
         cancel,
+        retry,
+        retry,
         (one) => settleDead(one, false),
         (one) => settleDead(one, false),
         (one) => settleDead(one, false),

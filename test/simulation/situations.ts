@@ -17,6 +17,7 @@ export const SITUATIONS = {
   rewindAtStop: 'the process is told to stop while a lane is being set back',
   redrive: 'a dead letter is redriven',
   discard: 'a dead letter is discarded',
+  retried: 'a person has a parked delivery tried now',
   keyReleased: 'a key goes on after a dead letter',
   keyHeld: 'a dead letter holds its key',
   deadLetter: 'a delivery dies',

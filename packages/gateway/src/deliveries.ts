@@ -32,15 +32,18 @@ export function createDeliveries({ log, ledger, lookUp, lanes, deadLetters, agai
   /** Being tried again just now: two at once would send it twice. */
   const deciding = new Set<string>();
 
-  /** A delivery that is settled and has no dead letter: it is made anew from the log. */
-  async function sendAgain(subscriber: Subscriber, place: LanePosition): Promise<void> {
+  /** A delivery that is settled: redriven where it has a dead letter, else made anew from the log. */
+  async function sendAgain(environment: string, subscriber: Subscriber, place: LanePosition): Promise<void> {
     const last = (await ledger.attemptsOf(place.lane, place.shard, place.position)).at(-1);
     if (last === undefined) throw noDelivery();
     if (last.outcome === 'retry') throw inFlight('it is being tried just now');
+    // Looked for after its attempts: it may have died a moment ago, and then has a letter by now.
+    const letter = await ledger.deadLetter(deadLetterId(place));
+    if (letter !== undefined) return deadLetters.redrive(environment, subscriber.id, letter.id);
     const record = await log.fetch(place.shard, place.position);
     if (record === undefined || record.event.id !== last.eventId)
       throw new Problem('not_redrivable', 'retention took the event of this delivery: there is nothing to send');
-    const { environment, app, event, timeMs } = record;
+    const { app, event, timeMs } = record;
     const kept = { environment, app, bytes: encodeEvent(event) };
     await again(subscriber, rowOf({ ...place, attempts: last.n, cause: '', timeMs }, kept, clock.now()));
     subscriber.pump();
@@ -51,10 +54,8 @@ export function createDeliveries({ log, ledger, lookUp, lanes, deadLetters, agai
     const { lane, shard, position } = place;
     if (uidOf(lane) !== subscriber.uid) throw noDelivery();
     if (lanes.isEnding(lane)) throw inFlight('its subscription is being set back, or its replay cancelled, just now');
-    const letter = await ledger.deadLetter(deadLetterId(place));
-    if (letter !== undefined) return deadLetters.redrive(environment, id, letter.id);
     const row = await ledger.parked(lane, shard, position);
-    if (row === undefined) return sendAgain(subscriber, place);
+    if (row === undefined) return sendAgain(environment, subscriber, place);
     if (row.state === 'held')
       throw new Problem('conflict', 'it waits behind an earlier event of its key', {
         advice: 'Retry the first event of this key; this one follows it.',

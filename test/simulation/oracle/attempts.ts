@@ -185,7 +185,8 @@ export function createAttempts({ limits, facts, subscriptions, requests, retenti
       for (const { delivery, row, before } of parked) {
         if (row.cause === '' && row.attempts === 0 && row.state === 'parked' && before === undefined)
           situations.count('openParked');
-        checkKept(delivery, row);
+        // Written again with the same attempts, it was brought forward by a person: how long it was to wait was judged before.
+        if (before?.attempts !== row.attempts) checkKept(delivery, row);
         if (row.attempts !== delivery.attempts.length) {
           verdict.broken(
             'P10',

@@ -42,6 +42,8 @@ export interface Mirror {
     readonly deadLetters: number;
   };
   letters(uid: string): readonly DeadLetter[];
+  /** Deliveries that wait for their next attempt. */
+  parked(uid: string): readonly ParkedRow[];
 }
 
 const nameOf = (...parts: readonly (string | number)[]): string => parts.join(' ');
@@ -235,6 +237,10 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
           .length,
       };
     },
+    parked: (uid) =>
+      [...parked.values()]
+        .filter(({ lane, parked: row }) => lane.subscription.uid === uid && row?.state === 'parked')
+        .map(({ parked: row }) => row!),
     letters: (uid) => [...letters.values()].map(({ letter }) => letter).filter(({ lane }) => lane.startsWith(`${uid}.`)),
   };
 }
