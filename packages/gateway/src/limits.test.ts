@@ -23,5 +23,5 @@ test('a name that is none and a value out of its range are refused', () => {
     { inFlight: 1.5 },
     { inFlight: Number.NaN },
   ])
-    assert.throws(() => limitsOf(given as Record<string, number>), { code: 'invalid_request' }, JSON.stringify(given));
+    assert.throws(() => limitsOf(given), { code: 'invalid_request' }, JSON.stringify(given));
 });

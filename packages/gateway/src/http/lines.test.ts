@@ -39,7 +39,7 @@ async function next(lines: AsyncIterator<string>, matches: RegExp): Promise<stri
   for (;;) {
     const { value, done } = await lines.next();
     if (done === true) throw new Error('the answer has ended');
-    if (matches.test(value as string)) return value as string;
+    if (matches.test(value)) return value;
   }
 }
 

@@ -56,13 +56,13 @@ describe('rotating a secret', { timeout: 30_000 }, () => {
 
   test('of a simple one finds out which secret the receiver has, as what it answers was its first attempt', async (t) => {
     const secret = 'a secret of my own';
-    let endpoint: Receiver | undefined;
+    const known: { endpoint?: Receiver } = {};
     const made = await subscribed(t, {
       webhook: { signature: 'simple', secret },
       answer: (response, count) =>
-        void response.writeHead(fits((endpoint as Receiver).requests[count - 1] as never, secret) ? 200 : 403).end(),
+        void response.writeHead(fits(known.endpoint?.requests[count - 1] as never, secret) ? 200 : 403).end(),
     });
-    endpoint = made.endpoint;
+    known.endpoint = made.endpoint;
     const own = { secret: 'the next secret of mine' };
     assert.equal((await made.ask('POST /v1/subscriptions/s/rotate-secret', { json: own })).json.secret, own.secret);
     // What Python prints by default: spaces behind colons and commas.
