@@ -22,8 +22,8 @@ export interface Passes {
   close(): Promise<void>;
   /** Of the section, where it is not the benchmark's own name. */
   readonly name?: string;
-  /** False where every pass is a fresh process by itself. */
-  readonly warmUp?: boolean;
+  /** Passes before those that count; 1 without. 0 where every pass is a fresh process by itself, more where much has to be compiled. */
+  readonly warmUps?: number;
 }
 
 export async function runBenchmark(benchmark: string, open: (plan: Plan) => Promise<Passes>): Promise<void> {
@@ -38,7 +38,7 @@ export async function runBenchmark(benchmark: string, open: (plan: Plan) => Prom
   try {
     const passes = await open({ runs: Number(values.runs), quick: values.quick, long: values.long, directory });
     const runs: (readonly Sample[])[] = [];
-    if (passes.warmUp !== false) await passes.pass(0);
+    for (let run = 1 - (passes.warmUps ?? 1); run <= 0; run++) await passes.pass(run);
     for (let run = 1; run <= Number(values.runs); run++) runs.push(await passes.pass(run));
     await passes.close();
     hand({ benchmark: passes.name ?? benchmark, method: passes.method, runs });

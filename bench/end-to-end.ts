@@ -77,6 +77,7 @@ await runBenchmark('end-to-end', async ({ directory, quick }) => {
       `1 endpoint: one subscription, ${CONCURRENCY} deliveries at once. ${ENDPOINTS} endpoints: as many ports and subscriptions on one topic, each event for one of them by an equality filter on its data, ${CONCURRENCY_OF_MANY} deliveries at once each.`,
       'Raw: as in deliver, over as many connections, at least one per endpoint. CPU is that of the gateway process, and of the raw sender.',
     ],
+    warmUps: quick ? 1 : 3,
     async pass() {
       return [...(await measure(one, '1 endpoint')), ...(await measure(many, `${ENDPOINTS} endpoints`))];
     },

@@ -66,6 +66,7 @@ await runBenchmark('ingest', async ({ directory, quick }) => {
       `${PAYLOAD_BYTES} bytes of JSON per event, POST /v1/events, ${spanMs} ms per run and kind; each connection waits for its 202 before it posts again. The gateway is a process of its own (embedded log, fsync, no subscription), the generator another, on plain sockets.`,
       'Raw: the very same server (same keys, parsing, answers), with a gateway behind it that says at once that every event is stored. CPU is that of the gateway process. The last rows say what the generator can do by itself: against node:http that answers 202, and against the receiver of the other benchmarks.',
     ],
+    warmUps: quick ? 1 : 3,
     async pass() {
       const samples: Sample[] = [];
       for (const load of LOADS) samples.push(...(await measure(load)));

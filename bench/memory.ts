@@ -25,7 +25,7 @@ await runBenchmark('memory', async ({ directory, quick }) => {
       'Every figure is of a fresh process: the median of its resident set (process.memoryUsage.rss(), every 50 ms) over the last second, without any forced garbage collection. Raw: a Node process that has done nothing but load the same modules.',
       `Under load: 1 KB events published in batches of 100 and delivered for ${loadMs} ms, never more than 2,000 of them undelivered; the ring of the last events, up to 64 MB, fills meanwhile. ${SUBSCRIPTIONS} idle subscriptions: started anew in a data directory that has them.`,
     ],
-    warmUp: false,
+    warmUps: 0,
     async pass(run): Promise<readonly Sample[]> {
       const raw = await measured({ what: 'bare', directory });
       const fresh = (name: string): string => join(directory, `${name}-${run}`);

@@ -80,12 +80,12 @@ await runBenchmark('outage', async ({ directory, quick, long }) => {
   }
 
   return {
-    ...(long ? { name: `outage of ${EVENTS_LONG} events` } : {}),
+    ...(long ? { name: `outage of ${count} events` } : {}),
     method: [
       `${count} events of ${PAYLOAD_BYTES} bytes, ${BATCH * BATCHES_PER_SECOND} per second in batches of ${BATCH} at times fixed in advance, each for ${ENDPOINTS} subscriptions. Column ours: the tenth endpoint refuses connections; column raw: a twin run, as fresh, in which it answers. Latency is that of the nine others, from the time a batch was to leave until each delivery is there.`,
       'Parked: rows of the tenth in the ledger at the end of the outage. Data directory: all files, log included, at that moment (the outage has fewer attempts to record). Then the tenth answers again and its subscription is resumed: until it has all, beside the raw sender as in deliver.',
     ],
-    warmUp: false,
+    warmUps: 0,
     async pass(run) {
       const calm = await phase(`calm-${run}`);
       await end(calm);
