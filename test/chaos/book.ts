@@ -76,8 +76,8 @@ export interface Book {
   settled(): Promise<void>;
   /** How many deliveries of these are owed. */
   owedOf(events: readonly Published[]): number;
-  /** What is still owed, for people: at most `count` lines. */
-  missing(count: number): readonly string[];
+  /** What of these is still owed, a line for each, for people: at most `count`. */
+  missing(events: readonly Published[], count: number): readonly string[];
 }
 
 export function createBook(specs: readonly Spec[]): Book {
@@ -160,14 +160,11 @@ export function createBook(specs: readonly Spec[]): Book {
     wake: () => signal.fire(),
     settled: () => settledSignal.next(),
     owedOf: (some) => some.reduce((sum, event) => sum + specs.filter((spec) => isOwed(spec, event)).length, 0),
-    missing: (count) =>
+    missing: (some, count) =>
       specs
-        .flatMap((spec) =>
-          [...events.values()]
-            .filter((event) => isOwed(spec, event))
-            .map((event) => `${spec.id} misses ${event.id} at ${event.position}, ${triesOf(arrivals.get(spec.id), event)}`),
-        )
-        .slice(0, count),
+        .flatMap((spec) => some.filter((event) => isOwed(spec, event)).map((event) => ({ spec, event })))
+        .slice(0, count)
+        .map(({ spec, event }) => `${spec.id} misses ${event.id} at ${event.position}, ${triesOf(arrivals.get(spec.id), event)}`),
   };
   return book;
 }

@@ -30,10 +30,10 @@ export function createSettle({ book, up }: Needs): Settle {
       }
   }
 
-  function giveUp(owed: number): void {
+  function giveUp(events: readonly Published[], owed: number): void {
     const { n } = book.life;
     book.breach(`life ${n}: ${owed} deliveries are owed and none of them came for ${STALL_MS / 1_000} s`);
-    for (const what of book.missing(MISSING_TOLD)) book.breach(what);
+    for (const what of book.missing(events, MISSING_TOLD)) book.breach(what);
   }
 
   return async (events) => {
@@ -45,7 +45,7 @@ export function createSettle({ book, up }: Needs): Settle {
       if (now === 0) return;
       if (now < owed) movedAt = performance.now();
       owed = now;
-      if (performance.now() - movedAt > STALL_MS) return giveUp(owed);
+      if (performance.now() - movedAt > STALL_MS) return giveUp(events, owed);
       await Promise.race([book.settled(), pass(LOOK_MS)]);
     }
   };
