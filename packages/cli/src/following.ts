@@ -9,6 +9,7 @@ import type { Client } from './client.ts';
 import { EXIT } from './exit-codes.ts';
 import { Refusal } from './refusal.ts';
 import { backoffMs, pause } from './signals.ts';
+import { textOf } from './text.ts';
 
 /** How long the gateway may keep a question open: below the idle bound of usual proxies. */
 const WAIT_MS = 25_000;
@@ -98,8 +99,4 @@ function eventsIn({ data }: Page, bytes: Uint8Array): Followed[] {
       appendedAt,
     };
   });
-}
-
-export function textOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString();
 }

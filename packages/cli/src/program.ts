@@ -13,6 +13,7 @@ import { deliveryVerbs } from './verbs/delivery.ts';
 import { devVerb } from './verbs/dev.ts';
 import { doctorVerb } from './verbs/doctor.ts';
 import { keyVerbs } from './verbs/key.ts';
+import { limitsVerb } from './verbs/limits.ts';
 import { listenVerb } from './verbs/listen.ts';
 import { operationVerbs } from './verbs/operation.ts';
 import { publishVerb } from './verbs/publish.ts';
@@ -28,7 +29,7 @@ const GROUPS = [
   ['Events:', [publishVerb, listenVerb, tailVerb]],
   ['What is configured:', [topicVerbs, subscriptionVerbs, appVerbs, keyVerbs]],
   ['What happened:', [deliveryVerbs, deadLetterVerbs, replayVerb, operationVerbs]],
-  ['The rest:', [doctorVerb, commandsVerb, completionVerb]],
+  ['The rest:', [doctorVerb, limitsVerb, commandsVerb, completionVerb]],
 ] as const;
 
 const EXAMPLES = `Examples:

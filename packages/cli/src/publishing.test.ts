@@ -79,6 +79,13 @@ describe('publishing a file', () => {
     assert.match(second, /"data":7\}$/);
   });
 
+  test('takes nothing for data that would be more than data', async (t) => {
+    const { address, asked } = await serverFor(t, all);
+    const { exit, results } = await publish(t, address, { lines: ['1,"type":"other"', '2'], more: ['--type', 'rows.added'] });
+    assert.deepEqual([exit, results[0]?.problem?.code, results[1]?.status], [8, 'invalid_json', 'appended']);
+    assert.equal(eventsOf((await asked(1))[0] as Asked).length, 1);
+  });
+
   test('goes in batches', async (t) => {
     const { address, asked } = await serverFor(t, all);
     const { done } = await publish(t, address, { lines: Array.from({ length: 1_200 }, (_, n) => `{"type":"a","data":${n}}`) });

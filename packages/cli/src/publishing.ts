@@ -7,10 +7,10 @@ import { newId } from '@millrace/core/ids';
 import { isObject } from '@millrace/core/json-values';
 import { type Client, isProblem, type ProblemBody } from './client.ts';
 import { EXIT, exitOf } from './exit-codes.ts';
-import { textOf } from './following.ts';
 import { type Line, linesOf } from './input.ts';
 import { Refusal } from './refusal.ts';
 import { backoffMs, pause } from './signals.ts';
+import { textOf } from './text.ts';
 
 /** Of one request: the gateway answers it as a whole stream, and this much is in memory. */
 const BATCH_LINES = 500;
@@ -24,7 +24,7 @@ export interface Sent {
   /** Of the input, from 1. */
   readonly line: number;
   readonly result: LineResult;
-  /** The event as it was sent: with its id. Undefined for a line that was too long to be held. */
+  /** The event as it was sent: with its id. Undefined for a line that could not be sent. */
   readonly text: string | undefined;
 }
 
@@ -71,8 +71,8 @@ export async function publishLines(chunks: AsyncIterable<Uint8Array>, needs: Pub
     ({ readBytes } = line);
     if (line.number <= needs.skip) continue;
     const text = eventOf(line, needs);
-    if (text === undefined) {
-      needs.onSent({ line: line.number, result: { problem: TOO_LONG }, text });
+    if (typeof text !== 'string') {
+      needs.onSent({ line: line.number, result: { problem: text }, text: undefined });
       continue;
     }
     batch.push({ line: line.number, text });
@@ -85,14 +85,18 @@ export async function publishLines(chunks: AsyncIterable<Uint8Array>, needs: Pub
 const TOO_LONG: ProblemBody = {
   status: 413,
   code: 'payload_too_large',
-  detail: `the line has more than ${LINE_BYTES_MAX.toLocaleString('en-US')} bytes`,
+  detail: `the line has more than ${LINE_BYTES_MAX} bytes`,
 };
 
+const NO_JSON: ProblemBody = { status: 400, code: 'invalid_json', detail: 'the line is not valid JSON' };
+
 /** As it goes out: bytes of payloads stay as they are, only an id is put in where there is none. What is no event, the gateway says. */
-function eventOf({ bytes }: Line, { topic, source }: PublishNeeds): string | undefined {
-  if (bytes === undefined) return undefined;
+function eventOf({ bytes }: Line, { topic, source }: PublishNeeds): string | ProblemBody {
+  if (bytes === undefined) return TOO_LONG;
   const text = textOf(bytes).trim();
   const id = JSON.stringify(newId('evt', Date.now(), randomBytes));
+  // Only JSON may be put between other members.
+  if (topic !== undefined && parsed(text) === undefined) return NO_JSON;
   if (topic !== undefined) return `{"type":${JSON.stringify(topic)},"id":${id}${sourceOf(source)},"data":${text}}`;
   const event = parsed(text);
   if (!isObject(event)) return text;

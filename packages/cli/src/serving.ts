@@ -45,8 +45,8 @@ export function withServingOptions(command: Command, mode: Mode): Command {
         .argParser(words),
     )
     .addOption(
-      new Option('--limit <name=value>', 'another value for a limit; repeatable, or with commas')
-        .env('MILLRACE_LIMIT')
+      new Option('--limit <name=value>', 'another value for a limit, see millrace limits; repeatable, or with commas')
+        .env('MILLRACE_LIMITS')
         .argParser(limits),
     )
     .addOption(

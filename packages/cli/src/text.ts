@@ -109,3 +109,8 @@ export function clockTime(time: string | number): string {
   const at = new Date(time);
   return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(11, 23);
 }
+
+/** UTF-8, without a copy of the bytes. */
+export function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString();
+}

@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import type { Call } from './cli.ts';
 import { EXIT, type Exit } from './exit-codes.ts';
-import { type Followed, follow, type Gap } from './following.ts';
+import type { Followed, Gap } from './following.ts';
 import { momentOf } from './moments.ts';
 import { wholeNumber } from './readers.ts';
 import { misused } from './refusal.ts';
@@ -34,6 +34,7 @@ export async function watch(
   { args: [topics], options, terminal, world, client }: Call<[readonly string[]], WatchOptions>,
   { onBegun, onEvent }: Watching,
 ): Promise<Exit> {
+  const { follow } = await import('./following.ts');
   const signal = world.interrupted();
   const place = placeOf(topics, options);
   let { cursor } = place;

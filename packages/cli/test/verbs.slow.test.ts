@@ -419,6 +419,17 @@ describe('millrace', { timeout: 300_000 }, () => {
     assert.deepEqual([exit, ok, checks.length], [1, false, 1]);
   });
 
+  test('limits', async () => {
+    const { data } = await json('limits');
+    const drain = data.find(({ name }: Json) => name === 'drainMs');
+    assert.deepEqual([drain.value, typeof drain.why], [20_000, 'string']);
+    assert.match(
+      await people('limits'),
+      /^LIMIT +DEFAULT +FROM +TO +WHAT AND WHY\n[^]*^drainMs +20000 +0 +600000 +How long a stop/m,
+    );
+    await wrong(2, /too many arguments/, 'limits', 'drainMs');
+  });
+
   test('subscription delete', async () => {
     assert.equal((await run(['subscription', 'delete', 'from-file'], { answers: [''] })).exit, 130);
     assert.deepEqual(await json('subscription', 'delete', 'from-file', '--yes'), { deleted: 'from-file' });
@@ -444,6 +455,7 @@ describe('millrace', { timeout: 300_000 }, () => {
       'replay',
       ...['list', 'get', 'cancel'].map((verb) => `operation ${verb}`),
       'doctor',
+      'limits',
       'commands',
       'completion',
     ]);

@@ -1,13 +1,15 @@
 /** The gateway as a process: signals and exit codes. */
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Problem } from '@millrace/core/problem';
 import type { Notice } from './api.ts';
 import { ADDRESS_FILE, type StartOptions } from './options.ts';
 import { createScreen, type Screen } from './screen.ts';
 import { type OpenStore, type Running, start, StartRefused } from './start.ts';
 
-/** What prevents or ends a run; a second signal ends it with 128 + its number. */
+/** What prevents or ends a run, and a value that can not be; a second signal ends it with 128 + its number. */
 const FAILED = 1;
+const USAGE = 2;
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 /** Whoever runs the gateway may look on. */
@@ -29,7 +31,8 @@ export async function serve(
   function fail(error: unknown): void {
     screen.failed(error);
     running?.abandon();
-    process.exit(FAILED);
+    const mistyped = running === undefined && error instanceof Problem && error.code === 'invalid_request';
+    process.exit(mistyped ? USAGE : FAILED);
   }
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);

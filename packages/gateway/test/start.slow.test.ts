@@ -229,6 +229,7 @@ describe('millrace start can not', { timeout: 120_000 }, () => {
   });
 
   test('guess what was meant: a wrong argument is told, with exit code 2', async (t) => {
+    const nowhere = join(temporary(t), 'not-made');
     for (const [args, said, environment] of [
       [[], /Usage: millrace/],
       [['strat'], /Did you mean start\?/],
@@ -238,6 +239,10 @@ describe('millrace start can not', { timeout: 120_000 }, () => {
       [['start'], /value 'x' from env 'MILLRACE_PORT' is invalid/, { MILLRACE_PORT: 'x' }],
       [['start', '--durability', 'maybe'], /Allowed choices are fsync, relaxed/],
       [['start', '--limit', 'many'], /name=value/],
+      [['start', '--limit', 'many=1', '--data', nowhere], /there is no limit 'many'\nList them: millrace limits/],
+      [['start', '--data', nowhere], /there is no limit 'many'/, { MILLRACE_LIMITS: 'drainMs=1,many=1' }],
+      [['start', '--allow-egress', 'a b', '--data', nowhere], /egress can not be allowed to "a b"/],
+      [['start', '--data', nowhere], /egress can not be allowed to "a b"/, { MILLRACE_ALLOW_EGRESS: '10.0.0.0/8,a b' }],
       [['start', 'now'], /too many arguments/],
     ] as const) {
       const running = startProcess(t, args, environment);
@@ -246,6 +251,7 @@ describe('millrace start can not', { timeout: 120_000 }, () => {
       assert.ok(!running.output.stderr.includes('    at '), running.output.stderr);
       assert.equal(running.output.stdout, '');
     }
+    assert.ok(!existsSync(nowhere), 'nothing was opened by then');
   });
 
   test('be asked for help or its version in vain', async (t) => {

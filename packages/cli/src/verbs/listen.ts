@@ -1,19 +1,14 @@
 /** `millrace listen`: matching events go to a URL on this machine, as a subscription would send them. */
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, relative } from 'node:path';
 import { type Command, Option } from 'commander';
-import { newSecret, parseSecret } from '@millrace/core/signatures';
 import { type Call, type Cli, exampled } from '../cli.ts';
-import { EXIT, type Exit } from '../exit-codes.ts';
+import type { Exit } from '../exit-codes.ts';
 import type { Followed } from '../following.ts';
-import { forward, type Forwarded } from '../forwarding.ts';
+import type { Forwarded } from '../forwarding.ts';
 import { duration } from '../readers.ts';
-import { misused, Refusal } from '../refusal.ts';
+import { misused } from '../refusal.ts';
 import type { Terminal } from '../terminal.ts';
 import { clockTime, plain, spanOf } from '../text.ts';
 import { watch, type WatchOptions, withWatchOptions } from '../watching.ts';
-
-export const SECRET_FILE = 'listen-secret';
 
 interface ListenOptions extends WatchOptions {
   readonly to: string;
@@ -40,6 +35,8 @@ export function listenVerb(program: Command, { act }: Cli): void {
 async function listen(call: Call<[readonly string[]], ListenOptions>): Promise<Exit> {
   const { args, options, terminal } = call;
   const url = endpointOf(options.to);
+  const { forward } = await import('../forwarding.ts');
+  const { secretOf } = await import('../listen-secret.ts');
   const secret = secretOf(call);
   return watch(call, {
     onBegun() {
@@ -94,35 +91,4 @@ function endpointOf(text: string): string {
   if (url === null || !/^https?:$/.test(url.protocol))
     throw misused(`--to "${text.slice(0, 80)}" is no URL`, 'Write it like http://127.0.0.1:3000/hooks.');
   return url.href;
-}
-
-/** One per project, made at the first call and shown that once: receivers keep it in their configuration. */
-function secretOf({ settings, terminal, world }: Call<readonly unknown[], object>): string {
-  const path = join(settings().data, SECRET_FILE);
-  const shown = relative(world.directory, path);
-  if (existsSync(path)) {
-    const secret = readFileSync(path, 'utf8').trim();
-    checkSecret(secret, shown);
-    terminal.hint(`Signed with the secret in ${shown}`);
-    return secret;
-  }
-  const secret = newSecret();
-  const isNew = mkdirSync(settings().data, { recursive: true, mode: 0o700 }) !== undefined;
-  // Secrets are not for version control.
-  if (isNew) writeFileSync(join(settings().data, '.gitignore'), '*\n');
-  writeFileSync(path, `${secret}\n`, { mode: 0o600, flag: 'wx' });
-  chmodSync(path, 0o600);
-  terminal.record({ kind: 'secret', secret });
-  terminal.warn(`Signing secret  ${secret}  (made now and shown this once; kept in ${shown})`);
-  return secret;
-}
-
-function checkSecret(secret: string, path: string): void {
-  try {
-    parseSecret(secret);
-  } catch (error) {
-    throw new Refusal(EXIT.invalid, `${path} holds no secret: ${(error as Error).message}`, {
-      advice: 'Remove the file: a new secret is made.',
-    });
-  }
 }

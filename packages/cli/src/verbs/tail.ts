@@ -1,9 +1,9 @@
 /** `millrace tail`: events as they come in. */
 import type { Command } from 'commander';
 import { type Cli, exampled } from '../cli.ts';
-import { type Followed, textOf } from '../following.ts';
+import type { Followed } from '../following.ts';
 import type { Terminal } from '../terminal.ts';
-import { clockTime, cut, plain } from '../text.ts';
+import { clockTime, cut, plain, textOf } from '../text.ts';
 import { watch, type WatchOptions, withWatchOptions } from '../watching.ts';
 
 /** Of a payload, for people: more than any terminal shows in a line. */
