@@ -67,6 +67,12 @@ const CASES: readonly { rule: string; file: string; bad: readonly string[]; good
     good: ["import type { Log } from '@millrace/gateway/ports/log';", "import { DatabaseSync } from 'node:sqlite';"],
   },
   {
+    rule: 'nobody imports the command',
+    file: 'packages/gateway/src/serve.ts',
+    bad: ["import { doctor } from '@millrace/cli/verbs/doctor';"],
+    good: ["import { start } from './start.ts';"],
+  },
+  {
     rule: 'conformance knows ports and core',
     file: 'packages/conformance/src/log/append.ts',
     bad: ["import { createMemoryLog } from '@millrace/memory/log';", "import { LIMITS } from '@millrace/gateway/limits';"],

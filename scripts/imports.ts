@@ -88,6 +88,12 @@ export const RULES: readonly Rule[] = [
     breaks: (_, to) => within('packages/gateway/')(to) && !within(`${GATEWAY}ports/`)(to),
   },
   {
+    name: 'nobody imports the command',
+    why: 'packages/cli is the outermost: it starts the gateway and speaks to one over HTTP',
+    holds: (file) => sourceOf('packages/')(file) && !within('packages/cli/')(file),
+    breaks: (_, to) => within('packages/cli/')(to),
+  },
+  {
     name: 'conformance knows ports and core',
     why: 'the suite judges any driver, so it must not lean on one, nor on the gateway',
     holds: sourceOf('packages/conformance/'),
