@@ -111,8 +111,8 @@ export interface ProblemBody {
   readonly code: string;
   readonly detail: string;
   readonly status: number;
-  readonly advice?: string;
-  readonly pointer?: string;
+  readonly advice?: string | undefined;
+  readonly pointer?: string | undefined;
 }
 
 export function isProblem(body: unknown): body is ProblemBody {
@@ -120,7 +120,7 @@ export function isProblem(body: unknown): body is ProblemBody {
   return typeof code === 'string' && typeof detail === 'string';
 }
 
-/** For a refusal that was one item of several. */
+/** For one that came otherwise than as an answer of its own. */
 export function refusalOfProblem({ status, code, detail, advice, pointer }: ProblemBody): Refusal {
   return new Refusal(exitOf(status, code), detail, { code, pointer, advice });
 }

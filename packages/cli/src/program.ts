@@ -1,7 +1,9 @@
 /** The `millrace` command: its verbs, its help, and what becomes of a wrong word. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { Problem } from '@millrace/core/problem';
 import { createCli } from './cli.ts';
+import { refusalOfProblem } from './client.ts';
 import { EXIT, EXIT_TEXTS, type Exit } from './exit-codes.ts';
 import { misused, Refusal } from './refusal.ts';
 import { coloursOf, createTerminal } from './terminal.ts';
@@ -18,6 +20,7 @@ import { listenVerb } from './verbs/listen.ts';
 import { operationVerbs } from './verbs/operation.ts';
 import { publishVerb } from './verbs/publish.ts';
 import { replayVerb } from './verbs/replay.ts';
+import { secretKeyVerbs } from './verbs/secret-key.ts';
 import { startVerb } from './verbs/start.ts';
 import { subscriptionVerbs } from './verbs/subscription.ts';
 import { tailVerb } from './verbs/tail.ts';
@@ -29,7 +32,7 @@ const GROUPS = [
   ['Events:', [publishVerb, listenVerb, tailVerb]],
   ['What is configured:', [topicVerbs, subscriptionVerbs, appVerbs, keyVerbs]],
   ['What happened:', [deliveryVerbs, deadLetterVerbs, replayVerb, operationVerbs]],
-  ['The rest:', [doctorVerb, limitsVerb, commandsVerb, completionVerb]],
+  ['The rest:', [doctorVerb, limitsVerb, secretKeyVerbs, commandsVerb, completionVerb]],
 ] as const;
 
 const EXAMPLES = `Examples:
@@ -121,7 +124,9 @@ function usageOf(text: string): Refusal {
 }
 
 /** What, why, what to do; with `--json` as the last line of stderr. */
-function sayFailure(error: unknown, json: boolean, world: World): Exit {
+function sayFailure(thrown: unknown, json: boolean, world: World): Exit {
+  const error =
+    thrown instanceof Problem ? refusalOfProblem({ ...thrown, detail: thrown.message, status: thrown.status }) : thrown;
   const terminal = createTerminal({ json }, world);
   const known = error instanceof Refusal;
   const exit = known ? error.exit : EXIT.unexpected;

@@ -46,7 +46,7 @@ export function withServingOptions(command: Command, mode: Mode): Command {
     )
     .addOption(
       new Option('--limit <name=value>', 'another value for a limit, see millrace limits; repeatable, or with commas')
-        .env('MILLRACE_LIMITS')
+        .env('MILLRACE_LIMIT')
         .argParser(limits),
     )
     .addOption(

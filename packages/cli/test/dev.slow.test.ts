@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, type TestContext, test } from 'node:test';
-import { BIN, withoutMillrace } from './gateway.ts';
+import { BIN, gatewayIn, withoutMillrace } from './gateway.ts';
 import { temporary } from './world.ts';
 
 interface OnTerminal {
@@ -103,5 +103,33 @@ describe('millrace dev on a terminal', { timeout: 60_000, skip: isThere ? false 
     press('n\r');
     await until('nothing was changed');
     await until('ended with 130');
+  });
+});
+
+describe('millrace as a process', { timeout: 60_000 }, () => {
+  test('ends with 130 by Ctrl-C, and says where to go on', async (t) => {
+    const directory = temporary(t);
+    await gatewayIn(t, directory, ['--no-sample']);
+    const child = spawn(process.execPath, [BIN, 'tail'], {
+      cwd: directory,
+      env: withoutMillrace(),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    t.after(() => child.kill('SIGKILL'));
+    const ended = once(child, 'close');
+    let stderr = '';
+    for await (const chunk of child.stderr) {
+      stderr += String(chunk);
+      // A second one would end it at once.
+      if (stderr.includes('Ctrl-C ends') && !child.killed) child.kill('SIGINT');
+    }
+    assert.deepEqual(await ended, [130, null]);
+    assert.match(stderr, /Go on from here: --cursor \S+\n$/);
+  });
+
+  test('ends quietly when whoever reads it has gone', () => {
+    const { stdout, stderr } = spawnSync('sh', ['-c', `'${process.execPath}' '${BIN}' commands | head -1`], { encoding: 'utf8' });
+    assert.match(stdout, /^millrace dev .*\n$/);
+    assert.equal(stderr, '');
   });
 });

@@ -1,6 +1,6 @@
 /** Every verb against one real gateway: with `--json`, for people, and with something wrong. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Webhook } from 'standardwebhooks';
@@ -430,6 +430,16 @@ describe('millrace', { timeout: 300_000 }, () => {
     await wrong(2, /too many arguments/, 'limits', 'drainMs');
   });
 
+  test('secret-key', async () => {
+    const { keyId, formerKeyId } = await json('secret-key', 'rotate');
+    assert.notEqual(keyId, formerKeyId);
+    const lines = readFileSync(join(directory, '.millrace', 'secret.key'), 'utf8')
+      .trim()
+      .split('\n');
+    assert.equal(lines.length, 2, 'until the next start both are there');
+    await wrong(4, /there is no .*secret\.key/, 'secret-key', 'rotate', '--data', 'elsewhere');
+  });
+
   test('subscription delete', async () => {
     assert.equal((await run(['subscription', 'delete', 'from-file'], { answers: [''] })).exit, 130);
     assert.deepEqual(await json('subscription', 'delete', 'from-file', '--yes'), { deleted: 'from-file' });
@@ -456,6 +466,7 @@ describe('millrace', { timeout: 300_000 }, () => {
       ...['list', 'get', 'cancel'].map((verb) => `operation ${verb}`),
       'doctor',
       'limits',
+      'secret-key rotate',
       'commands',
       'completion',
     ]);

@@ -240,7 +240,7 @@ describe('millrace start can not', { timeout: 120_000 }, () => {
       [['start', '--durability', 'maybe'], /Allowed choices are fsync, relaxed/],
       [['start', '--limit', 'many'], /name=value/],
       [['start', '--limit', 'many=1', '--data', nowhere], /there is no limit 'many'\nList them: millrace limits/],
-      [['start', '--data', nowhere], /there is no limit 'many'/, { MILLRACE_LIMITS: 'drainMs=1,many=1' }],
+      [['start', '--data', nowhere], /there is no limit 'many'/, { MILLRACE_LIMIT: 'drainMs=1,many=1' }],
       [['start', '--allow-egress', 'a b', '--data', nowhere], /egress can not be allowed to "a b"/],
       [['start', '--data', nowhere], /egress can not be allowed to "a b"/, { MILLRACE_ALLOW_EGRESS: '10.0.0.0/8,a b' }],
       [['start', 'now'], /too many arguments/],

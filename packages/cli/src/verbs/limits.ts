@@ -23,7 +23,7 @@ export function limitsVerb(program: Command, { act }: Cli): void {
   exampled(program.command('limits').description('every bound of a gateway process, its default and its reason'), [
     'millrace limits',
     'millrace start --limit drainMs=5000',
-    'MILLRACE_LIMITS=inFlight=1024,connections=2000 millrace start',
+    'MILLRACE_LIMIT=inFlight=1024,connections=2000 millrace start',
   ]).action(
     act(async ({ terminal }) => {
       const { LIMIT_TABLE } = await import('@millrace/gateway/limits');
