@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { Problem } from '@millrace/core/problem';
 import { createCli } from './cli.ts';
-import { refusalOfProblem } from './client.ts';
+import { type ProblemBody, refusalOfProblem } from './client.ts';
 import { EXIT, EXIT_TEXTS, type Exit } from './exit-codes.ts';
 import { misused, Refusal } from './refusal.ts';
 import { coloursOf, createTerminal } from './terminal.ts';
@@ -125,8 +125,7 @@ function usageOf(text: string): Refusal {
 
 /** What, why, what to do; with `--json` as the last line of stderr. */
 function sayFailure(thrown: unknown, json: boolean, world: World): Exit {
-  const error =
-    thrown instanceof Problem ? refusalOfProblem({ ...thrown, detail: thrown.message, status: thrown.status }) : thrown;
+  const error = thrown instanceof Problem ? refusalOfProblem(thrown.toJSON() as unknown as ProblemBody) : thrown;
   const terminal = createTerminal({ json }, world);
   const known = error instanceof Refusal;
   const exit = known ? error.exit : EXIT.unexpected;

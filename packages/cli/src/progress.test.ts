@@ -10,7 +10,7 @@ interface Made {
   readonly pass: (ms: number) => void;
 }
 
-function made({ live = false, quiet = false }: { readonly live?: boolean; readonly quiet?: boolean }): Made {
+function made({ live = 0, quiet = false }: { readonly live?: number; readonly quiet?: boolean }): Made {
   let text = '';
   let nowMs = 0;
   const terminal = {
@@ -31,7 +31,7 @@ describe('progress', () => {
   });
 
   test('for a person is a bar, once it has taken half a second', () => {
-    const { progress, text, pass } = made({ live: true });
+    const { progress, text, pass } = made({ live: 120 });
     pass(400);
     progress.at(100, 0.1);
     assert.equal(text(), '');
@@ -45,8 +45,15 @@ describe('progress', () => {
     assert.ok(text().endsWith('\r\u001B[2K'), 'the line is empty again');
   });
 
+  test('stays in one line of a narrow terminal', () => {
+    const { progress, text, pass } = made({ live: 40 });
+    pass(1_000);
+    progress.at(500, 0.5);
+    assert.equal(text().slice('\r\u001B[2K'.length).length, 39);
+  });
+
   test('without a known end counts', () => {
-    const { progress, text, pass } = made({ live: true });
+    const { progress, text, pass } = made({ live: 120 });
     pass(1_000);
     progress.at(2_000, undefined);
     assert.match(text(), /2,000 events {2}2,000\/s$/);

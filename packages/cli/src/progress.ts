@@ -1,5 +1,5 @@
 /** How far something long has come: after half a second a bar where a person looks on, else a line per ten percent. On stderr. */
-import { count, number, spanOf } from './text.ts';
+import { count, cut, number, spanOf } from './text.ts';
 import type { Terminal } from './terminal.ts';
 
 /** What is done sooner needs no bar. */
@@ -33,11 +33,12 @@ export function createProgress(terminal: Terminal, unit: string, now: () => numb
   return {
     at(done, part) {
       if (terminal.quiet) return;
-      if (terminal.live) {
+      if (terminal.live > 0) {
         if (now() - startedMs < SILENT_MS || now() - drawnMs < DRAW_MS) return;
         drawnMs = now();
         drawn = true;
-        terminal.draw(`\r\u001B[2K${bar(done, part)}`);
+        // A line that wraps could not be removed again.
+        terminal.draw(`\r\u001B[2K${cut(bar(done, part), terminal.live - 1)}`);
         return;
       }
       const reached = Math.floor((part ?? 0) * 10);

@@ -9,8 +9,8 @@ export interface Terminal {
   readonly quiet: boolean;
   /** Of stdout in characters; Infinity where nothing must be cut: a pipe, a file. */
   readonly width: number;
-  /** Stderr is looked at by a person: a line may be drawn again. */
-  readonly live: boolean;
+  /** Stderr is looked at by a person: a line may be drawn again, of fewer characters than this. 0: nobody looks. */
+  readonly live: number;
   /** One record: as a line of JSON, or as `show` says it to people. */
   data(record: unknown, show: () => string): void;
   /** As above, of a record that is JSON already and must stay as it is, byte for byte. */
@@ -51,7 +51,7 @@ export function createTerminal(
     json,
     quiet,
     width: stdout.columns ?? Infinity,
-    live: stderr.isTTY && !quiet,
+    live: stderr.isTTY && !quiet ? (stderr.columns ?? 80) : 0,
     data: (record, show) => put(json ? JSON.stringify(record) : show()),
     raw: (show, text) => put(json ? text : show()),
     record(record) {

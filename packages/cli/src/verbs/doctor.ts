@@ -47,7 +47,7 @@ function report({ terminal }: Call<readonly unknown[], object>, checks: readonly
   terminal.record({ ok: findings.length === 0, checks });
   for (const { problem, advice } of findings) terminal.line(`${terminal.style('red', problem)}. ${advice}`);
   for (const { name, skipped } of checks) if (skipped !== undefined) terminal.hint(`not checked: ${name} (${skipped})`);
-  if (findings.length === 0 && terminal.live) terminal.hint(`${checks.length} checks, no problem`);
+  if (findings.length === 0 && terminal.live > 0) terminal.hint(`${checks.length} checks, no problem`);
   return findings.length === 0 ? EXIT.ok : EXIT.unexpected;
 }
 
