@@ -2,7 +2,7 @@
  * npm run bench -- [names] [--long] [--runs 5] [--quick] [--json] [--profile DIRECTORY]
  *
  * Every benchmark runs in a process of its own, one after the other, each figure beside its raw limit in the same run.
- * Without names all run but those marked long, about 9 minutes; --long has these run too, about 30. A whole long run writes
+ * Without names all run but those marked long, about 12 minutes; --long has these run too, about 35. A whole long run writes
  * bench/RESULTS.md; --json prints the single runs; --profile writes a CPU profile of every gateway process (read them with
  * bench/profile.ts).
  */
