@@ -95,7 +95,7 @@ function withFilter(command: Command): Command {
     .option('--until <time>', 'only those given up until: how long ago, or a time')
     .option('--dry-run', 'only count')
     .option('--no-wait', 'do not wait for its end')
-    .option('--yes', 'do not ask before discarding');
+    .option('--yes', 'do not ask');
 }
 
 async function one(verb: Verb, id: string, call: Call<readonly unknown[], BulkOptions>): Promise<Exit | void> {
