@@ -54,7 +54,7 @@ export interface World {
 /** The topics `orders.created` and `orders.paid` are declared. */
 export async function world(
   t: Pick<TestContext, 'after'>,
-  options: Partial<Pick<HttpNeeds, 'undeclared' | 'clock' | 'isLocal' | 'metrics'>> = {},
+  options: Partial<Pick<HttpNeeds, 'undeclared' | 'clock' | 'isLocal' | 'metrics' | 'limits'>> = {},
 ): Promise<World> {
   const clock = systemClock;
   const [directory, ledger, log] = [createMemoryDirectory(), createMemoryLedger(), createMemoryLog()];
