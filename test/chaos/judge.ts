@@ -7,8 +7,8 @@ import { orderBreaches } from './order.ts';
 
 export interface Evidence {
   readonly book: Book;
-  /** What the log holds after the last stop. */
-  readonly kept: readonly Kept[];
+  /** What the log holds after the last stop; undefined where it can't be read, which is told elsewhere. */
+  readonly kept: readonly Kept[] | undefined;
   readonly allowed: Allowed;
 }
 
@@ -44,7 +44,7 @@ const MISSING_MAX = 100;
 export function judge({ book, kept, allowed }: Evidence): Verdict {
   const lists = [lostBreaches(book), idBreaches(book), positionBreaches(book), deadBreaches(book)];
   for (const spec of book.specs) if (spec.ordered) lists.push(orderBreaches(book, spec));
-  lists.push(duplicateBreaches(book, allowed), logBreaches(book, kept));
+  lists.push(duplicateBreaches(book, allowed), kept === undefined ? [] : logBreaches(book, kept));
   return { breaches: [...book.breaches.slice(0, SEEN_MAX), ...lists.flatMap(shortened)], figures: figuresOf(book) };
 }
 

@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createRandom } from '../simulation/random.ts';
+import { atEnd } from './clean-up.ts';
 import type { Allowed } from './duplicates.ts';
 import { type Figures, judge, type Verdict } from './judge.ts';
-import { readLog } from './kept-log.ts';
+import { type Kept, readLog } from './kept-log.ts';
 import type { PublisherSettings } from './publisher.ts';
 import { openWorld, type World } from './world.ts';
 
@@ -57,6 +58,8 @@ export async function inWorld(
 ): Promise<Outcome> {
   const { name, plan, publishers, environment, allowed = NONE } = frame;
   const own = mkdtempSync(join(tmpdir(), `millrace-chaos-${name}-`));
+  const removeIt = (): void => rmSync(own, { recursive: true, force: true });
+  const forget = atEnd(removeIt);
   const data = frame.data ?? join(own, 'data');
   const notes: string[] = [];
   const world = await openWorld({
@@ -73,19 +76,30 @@ export async function inWorld(
   } finally {
     await world.close();
   }
-  const verdict = judge({ book: world.book, kept: await readLog(data), allowed });
+  const verdict = judge({ book: world.book, kept: await keptIn(data, world), allowed });
+  forget();
   const breaches = broken === undefined ? verdict.breaches : [broken, ...verdict.breaches];
   if (breaches.length > 0) return { breaches, notes, figures: verdict.figures, kept: keep(own, world, frame, breaches) };
-  rmSync(own, { recursive: true, force: true });
+  removeIt();
   return { breaches, notes, figures: verdict.figures };
 }
 
 /** What a clean stop leaves behind is what the judge looks at: nothing can come after it. */
 async function toItsEnd(world: World, play: () => Promise<void>): Promise<void> {
+  await world.begin();
   await play();
   await world.drain();
   const how = await world.end('term');
   if (how !== 0) world.book.breach(`the last SIGTERM ended with ${how}`);
+}
+
+async function keptIn(data: string, { book }: World): Promise<readonly Kept[] | undefined> {
+  try {
+    return await readLog(data);
+  } catch (error) {
+    book.breach(`the log it left can not be read: ${String(error)}`);
+    return undefined;
+  }
 }
 
 function keep(own: string, { book, gateway }: World, { plan }: Frame, breaches: Verdict['breaches']): string {

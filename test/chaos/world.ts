@@ -17,6 +17,8 @@ export interface World {
   readonly data: string;
   readonly publishers: readonly Publisher[];
   readonly gateway: Gateway;
+  /** The first life: topics are declared and subscriptions made when it resolves. */
+  begin(): Promise<void>;
   /** Starts the next life; it is not ready yet. */
   start(environment?: NodeJS.ProcessEnv): Gateway;
   /** A gateway that takes requests, now or as soon as there is one. */
@@ -138,8 +140,6 @@ export async function openWorld({ random, data, publishers = PUBLISHERS, environ
   }
 
   const settle = createSettle({ book, up });
-  start();
-  await declare();
 
   return {
     book,
@@ -149,6 +149,10 @@ export async function openWorld({ random, data, publishers = PUBLISHERS, environ
     broken: broken.promise,
     get gateway() {
       return gateway as Gateway;
+    },
+    begin() {
+      start();
+      return declare();
     },
     start,
     up: () => within(START_MS, 'a gateway that is ready', up()),
@@ -171,6 +175,7 @@ export async function openWorld({ random, data, publishers = PUBLISHERS, environ
     },
     async close() {
       isClosed = true;
+      fail(new Error('the world is closed'));
       gateway?.signal('SIGKILL');
       await gateway?.ended;
       for (const receiver of receivers) await receiver.close();
