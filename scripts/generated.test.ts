@@ -12,7 +12,7 @@ test('a generated file is stale while missing or other than its generator makes 
   const making = (text: string): Generator[] => [{ file: 'list.txt', from: 'the test', render: () => text }];
 
   assert.deepEqual(await staleFiles(root, making('one')), [
-    'list.txt is not what the test makes now: node scripts/generated.ts --write',
+    'list.txt is not what the test makes now: npx node scripts/generated.ts --write',
   ]);
   await writeFiles(root, making('one'));
   assert.deepEqual(await staleFiles(root, making('one')), []);

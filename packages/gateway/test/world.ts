@@ -1,4 +1,5 @@
 /** A whole gateway on memory drivers behind its HTTP door, with the real sender: what the tests of the door ask. */
+import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify';
 import { createMemoryDirectory } from '@millrace/memory/directory';
@@ -9,6 +10,7 @@ import type { Gateway, Notice } from '../src/api.ts';
 import { createGateway } from '../src/gateway.ts';
 import { makeKey } from '../src/http/access.ts';
 import { createApp, type HttpNeeds } from '../src/http/app.ts';
+import { judgeOf } from '../src/http/openapi/test/contract.ts';
 import { topicOf } from '../src/http/topic-settings.ts';
 import { LIMITS } from '../src/limits.ts';
 import type { Directory, Scope } from '../src/ports/directory.ts';
@@ -44,7 +46,10 @@ export interface World {
   readonly admin: string;
   /** Errors nobody expected; a test that finds one here has found a bug. */
   readonly errors: unknown[];
-  /** `POST /v1/events`, as the admin unless `key` says otherwise. */
+  /**
+   * `POST /v1/events`, as the admin unless `key` says otherwise. Fails where the answer is not what the OpenAPI document says,
+   * so that every test of the door is one of the contract, too.
+   */
   ask(route: string, ask?: Ask): Promise<Answer>;
   key(app: string, scopes: readonly Scope[], environment?: string): Promise<string>;
   /** Resolves with the first notice of this kind, also one that is there already. */
@@ -120,7 +125,10 @@ export async function world(
         },
         ...(payload === undefined ? {} : { payload }),
       });
-      return { status: response.statusCode, headers: response.headers, text: response.body, json: jsonOf(response.body) };
+      const { statusCode: status, headers: answered, body: text } = response;
+      const complaint = (await judgeOf(app))({ method, url, sent: json, status, headers: answered, text });
+      assert.equal(complaint, undefined, `${route} → ${status}: ${complaint}\n${text.slice(0, 2_000)}`);
+      return { status, headers: answered, text, json: jsonOf(text) };
     },
     async notice(kind) {
       for (;;) {

@@ -131,6 +131,15 @@ describe('a key', { timeout: 30_000 }, () => {
     assert.ok(!JSON.stringify(await directory.list('key', { limit: 100 })).includes(made.json.key.slice(12)));
   });
 
+  test('is listed with the others of its app, page by page', async (t) => {
+    const { ask } = await world(t);
+    for (let count = 0; count < 3; count++) await ask('POST /v1/apps/shop/keys', { json: { scopes: ['publish'] } });
+    const first = (await ask('GET /v1/apps/shop/keys?limit=2')).json;
+    const second = (await ask(`GET /v1/apps/shop/keys?limit=2&cursor=${first.next}`)).json;
+    assert.deepEqual([first.data.length, second.data.length, second.next], [2, 1, null]);
+    assert.equal(new Set([...first.data, ...second.data].map(({ id }: { id: string }) => id)).size, 3);
+  });
+
   test('that is deleted opens nothing any more', async (t) => {
     const { ask } = await world(t);
     const { json } = await ask('POST /v1/apps/shop/keys', { json: { scopes: ['manage'] } });

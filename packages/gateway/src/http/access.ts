@@ -168,8 +168,18 @@ function hashOf(text: string): string {
 }
 
 function unauthorized(authorization: string | undefined): Problem {
-  const message = authorization === undefined ? 'there is no Authorization header' : 'the key is not known, or it has expired';
+  const message = whyUnauthorized(authorization);
   return new Problem('unauthorized', message, {
     advice: 'Send the header "Authorization: Bearer mr_…" with a key of this gateway.',
   });
+}
+
+/** Never with what was sent, but for the name of the scheme. */
+function whyUnauthorized(authorization: string | undefined): string {
+  if (authorization === undefined) return 'there is no Authorization header';
+  const [scheme = '', ...rest] = authorization.trim().split(/ +/);
+  if (/^mr_/i.test(scheme)) return "the Authorization header holds the key alone: 'Bearer' and a space go before it";
+  if (!/^bearer$/i.test(scheme))
+    return `the Authorization header says ${/^[\w-]{1,20}$/.test(scheme) && rest.length > 0 ? `'${scheme}'` : 'something else'}, but a key is sent as 'Bearer'`;
+  return 'the key is not known, or it has expired';
 }

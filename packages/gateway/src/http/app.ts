@@ -2,9 +2,8 @@
  * The HTTP door: Fastify over what the gateway offers. One route file per resource; here they meet, and here every error
  * becomes a problem (RFC 9457).
  */
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type HTTPMethods } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import type { Socket } from 'node:net';
-import { parseJson } from '@millrace/core/json-scan';
 import { Problem } from '@millrace/core/problem';
 import type { Gateway } from '../api.ts';
 import { type Limits, LIMITS } from '../limits.ts';
@@ -14,16 +13,20 @@ import type { Ledger } from '../ports/ledger.ts';
 import type { Vault } from '../vault.ts';
 import { type Access, type Caller, createAccess } from './access.ts';
 import { appRoutes } from './apps.ts';
+import { refuseCompressed, takeAnyBody, takeJson } from './bodies.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
 import { deliveryRoutes } from './deliveries.ts';
 import { eventRoutes } from './events.ts';
+import { problemOfFindings } from './findings.ts';
 import { healthRoutes } from './health.ts';
 import { keyRoutes } from './keys.ts';
 import { keepLocal } from './local.ts';
 import { operationRoutes } from './operations.ts';
 import { cutLateBodies } from './late.ts';
-import { answerSocket, problemOf, problemOfConnection, problemOfFindings } from './problems.ts';
+import { refuseOtherMethods, watchRoutes } from './methods.ts';
+import { documentRoute } from './openapi/route.ts';
+import { answerSocket, problemOf, problemOfConnection } from './problems.ts';
 import { createPublish, type Undeclared } from './publish.ts';
 import { readEventRoutes } from './read-events.ts';
 import { answerRepeats } from './repeats.ts';
@@ -88,20 +91,33 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
     // While it closes, who is connected still gets a real answer; the gateway is stopped after the door.
     return503OnClosing: false,
     // What was sent is taken as it is or refused: nothing is cut off, converted or filled in.
-    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allowUnionTypes: true } },
+    ajv: {
+      customOptions: {
+        removeAdditional: false,
+        coerceTypes: false,
+        useDefaults: false,
+        allowUnionTypes: true,
+        // For the sentences of findings.ts.
+        verbose: true,
+        keywords: ['means'],
+      },
+    },
     schemaErrorFormatter: problemOfFindings,
     clientErrorHandler: (error, socket) => answerConnection(error, socket, limits),
-    frameworkErrors: (error, _request, reply) =>
-      answerProblem(reply as FastifyReply, problemOf(error, limits) ?? unexpected(error)),
+    frameworkErrors: (error, _request, reply) => answerProblem(reply as FastifyReply, problemOf(error) ?? unexpected(error)),
   });
   app.server.maxConnections = limits.connections;
+  // Schemas of answers are for the document and its tests: they must not drop what they do not know.
+  app.setSerializerCompiler(() => JSON.stringify);
 
   function unexpected(error: unknown): Problem {
     needs.onError?.(error);
     return new Problem('internal_error', 'something unexpected happened; it was logged');
   }
 
-  app.setErrorHandler((error, _request, reply) => answerProblem(reply, problemOf(error, limits) ?? unexpected(error)));
+  app.setErrorHandler((error, request, reply) =>
+    answerProblem(reply, problemOf(error, request.routeOptions.bodyLimit) ?? unexpected(error)),
+  );
   app.setNotFoundHandler((request, reply) =>
     answerProblem(
       reply,
@@ -116,9 +132,10 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
     if (allow !== undefined) request.caller = access.check(request.headers.authorization, allow);
     done();
   });
+  refuseCompressed(app);
   cutLateBodies(app, needs);
   app.addHook('onClose', () => access.stop());
-  const taken = watchRoutes(app);
+  const routes = watchRoutes(app);
   // Also where there is nothing: a body that can't be read must not stand before saying so.
   takeAnyBody(app);
 
@@ -131,7 +148,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
   await app.register(async (scope) => {
     takeJson(scope, limits);
     answerRepeats(scope, needs);
-    for (const routes of [
+    for (const add of [
       readEventRoutes,
       topicRoutes,
       appRoutes,
@@ -142,61 +159,11 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       operationRoutes,
       healthRoutes,
     ])
-      routes(scope, all);
+      add(scope, all);
+    documentRoute(scope, { version: needs.version, routes });
   });
-  refuseOtherMethods(app, taken);
+  refuseOtherMethods(app, routes);
   return app;
-}
-
-/** Bytes as they came: a payload is stored as it was sent. */
-function takeAnyBody(app: FastifyInstance): void {
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
-}
-
-function takeJson(app: FastifyInstance, { configurationBytes }: Limits): void {
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser(
-    ['application/json', 'application/merge-patch+json'],
-    { parseAs: 'buffer', bodyLimit: configurationBytes },
-    (_request, body, done) => {
-      try {
-        done(null, body.length === 0 ? undefined : parseJson(body as Buffer));
-      } catch (error) {
-        done(error as Problem);
-      }
-    },
-  );
-  // A call without a body is a call with an empty one: what it must hold, its schema says.
-  app.addHook('preValidation', (request, _reply, done) => {
-    request.body ??= {};
-    done();
-  });
-}
-
-const METHODS: readonly HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
-
-/** Which methods each address takes, as routes are added. */
-function watchRoutes(app: FastifyInstance): ReadonlyMap<string, Set<string>> {
-  const taken = new Map<string, Set<string>>();
-  app.addHook('onRoute', ({ url, method }) => {
-    const methods = taken.get(url) ?? new Set<string>();
-    taken.set(url, methods);
-    for (const one of [method].flat()) methods.add(one);
-  });
-  return taken;
-}
-
-/** An address that exists says which methods it takes, to those who try another. */
-function refuseOtherMethods(app: FastifyInstance, taken: ReadonlyMap<string, Set<string>>): void {
-  for (const [url, methods] of taken) {
-    const allow = [...methods].join(', ');
-    const refuse = async (_request: FastifyRequest, reply: FastifyReply): Promise<never> => {
-      void reply.header('allow', allow);
-      throw new Problem('method_not_allowed', `this address takes ${allow}`);
-    };
-    app.route({ method: METHODS.filter((method) => !methods.has(method)), url, onRequest: refuse, handler: refuse });
-  }
 }
 
 function answerProblem(reply: FastifyReply, problem: Problem): void {

@@ -5,24 +5,18 @@ import type { App, Versioned } from '../ports/directory.ts';
 import { type Caller, mayActFor, SCOPES } from './access.ts';
 import { checkMatch, etagOf, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
-import { HTTP_BOUNDS } from './bounds.ts';
+import { APP_CALLS } from './openapi/apps.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
-import { LATER } from './problems.ts';
 
 type Named = { Params: { app: string } };
 
-const APP_SCHEMA = {
-  type: 'object',
-  additionalProperties: false,
-  properties: { name: { type: 'string', minLength: 1, maxLength: HTTP_BOUNDS.textChars }, quotas: LATER, origins: LATER },
-} as const;
 const APP_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
 export function appRoutes(app: FastifyInstance, { directory, access, clock }: RouteNeeds): void {
-  const read = { config: { allow: SCOPES } };
+  const read = { allow: SCOPES };
   const admin = { allow: ['admin'] } as const;
 
-  app.get<{ Querystring: PageQuery }>('/v1/apps', read, async ({ caller, query }) => {
+  app.get<{ Querystring: PageQuery }>('/v1/apps', { config: read, schema: APP_CALLS.list }, async ({ caller, query }) => {
     const limit = limitOf(query);
     const [id] = placeOf(query, ['string']) ?? [];
     const { environment } = caller;
@@ -40,14 +34,14 @@ export function appRoutes(app: FastifyInstance, { directory, access, clock }: Ro
     return { data: apps.map(showApp), next: last === undefined || apps.length < limit ? null : cursorTo([last.id]) };
   });
 
-  app.get<Named>('/v1/apps/:app', read, async ({ caller, params }, reply) => {
+  app.get<Named>('/v1/apps/:app', { config: read, schema: APP_CALLS.get }, async ({ caller, params }, reply) => {
     const found = await knownApp(caller, params.app);
     return reply.header('etag', etagOf(found)).send(showApp(found));
   });
 
   app.put<Named & { Body: { readonly name?: string } }>(
     '/v1/apps/:app',
-    { config: admin, schema: { body: APP_SCHEMA } },
+    { config: admin, schema: APP_CALLS.put },
     async ({ caller, params, body, headers }, reply) => {
       if (!APP_ID.test(params.app))
         throw new Problem(
@@ -67,7 +61,7 @@ export function appRoutes(app: FastifyInstance, { directory, access, clock }: Ro
     },
   );
 
-  app.delete<Named>('/v1/apps/:app', { config: admin }, async ({ caller, params, headers }, reply) => {
+  app.delete<Named>('/v1/apps/:app', { config: admin, schema: APP_CALLS.delete }, async ({ caller, params, headers }, reply) => {
     const found = await knownApp(caller, params.app);
     checkMatch(headers['if-match'], found);
     if (params.app === caller.app)

@@ -7,6 +7,7 @@ import type { DeadLetter } from '../ports/ledger.ts';
 import type { Caller } from './access.ts';
 import { readTime, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
+import { DEAD_LETTER_CALLS } from './openapi/dead-letters.ts';
 import { showJob } from './operations.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
 import { subscriptionIn, type SubscriptionQuery } from './subscription-query.ts';
@@ -21,21 +22,13 @@ interface ManyLetters {
   readonly dryRun?: boolean;
 }
 
-const text = { type: 'string' } as const;
-
-const MANY_SCHEMA = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['subscription'],
-  properties: { subscription: text, cause: text, topic: text, since: text, until: text, dryRun: { type: 'boolean' } },
-} as const;
-
 export function deadLetterRoutes(app: FastifyInstance, { gateway, ledger, access }: RouteNeeds): void {
-  const manage = { config: { allow: ['manage'] } } as const;
+  const read = { allow: ['subscribe', 'manage'] } as const;
+  const manage = { allow: ['manage'] } as const;
 
   app.get<{ Querystring: PageQuery & SubscriptionQuery }>(
     '/v1/dead-letters',
-    { config: { allow: ['subscribe', 'manage'] } },
+    { config: read, schema: DEAD_LETTER_CALLS.list },
     async ({ caller, query }) => {
       const found = await subscriptionIn(access, caller, query);
       const limit = limitOf(query);
@@ -55,7 +48,7 @@ export function deadLetterRoutes(app: FastifyInstance, { gateway, ledger, access
 
   app.get<{ Params: { id: string } }>(
     '/v1/dead-letters/:id',
-    { config: { allow: ['subscribe', 'manage'] } },
+    { config: read, schema: DEAD_LETTER_CALLS.get },
     async ({ caller, params }) => {
       const { subscription, letter } = await known(caller, params.id);
       return show(caller, subscription.id, letter);
@@ -63,7 +56,8 @@ export function deadLetterRoutes(app: FastifyInstance, { gateway, ledger, access
   );
 
   for (const verb of ['redrive', 'discard'] as const) {
-    app.post<{ Params: { id: string } }>(`/v1/dead-letters/:id/${verb}`, manage, async ({ caller, params }, reply) => {
+    const one = { config: manage, schema: DEAD_LETTER_CALLS[verb] };
+    app.post<{ Params: { id: string } }>(`/v1/dead-letters/:id/${verb}`, one, async ({ caller, params }, reply) => {
       const { subscription } = await known(caller, params.id);
       await gateway.deadLetters[verb](caller.environment, subscription.id, params.id);
       return reply.code(204).send();
@@ -73,7 +67,7 @@ export function deadLetterRoutes(app: FastifyInstance, { gateway, ledger, access
   for (const kind of ['redrive', 'discard'] as const) {
     app.post<{ Body: ManyLetters }>(
       `/v1/dead-letters/${kind}`,
-      { ...manage, schema: { body: MANY_SCHEMA } },
+      { config: manage, schema: DEAD_LETTER_CALLS[`${kind}Many`] },
       async ({ caller, body }, reply) => {
         const { id } = await access.subscription(caller, body.subscription);
         const filter = filterOf(body);

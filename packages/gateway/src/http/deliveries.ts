@@ -6,6 +6,7 @@ import type { AttemptKey, AttemptRow, LanePosition } from '../ports/ledger.ts';
 import type { Caller } from './access.ts';
 import type { RouteNeeds } from './app.ts';
 import { timeOf } from './answers.ts';
+import { DELIVERY_CALLS } from './openapi/deliveries.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf, readPlace } from './paging.ts';
 import { subscriptionIn, type SubscriptionQuery } from './subscription-query.ts';
 
@@ -14,9 +15,12 @@ type Named = { Params: { id: string } };
 const KEY_SHAPE = ['string', 'string', 'string', 'number', 'number'] as const;
 
 export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access, limits }: RouteNeeds): void {
-  const read = { config: { allow: ['subscribe', 'manage'] } } as const;
+  const read = { allow: ['subscribe', 'manage'] } as const;
+  const list = { config: read, schema: DELIVERY_CALLS.list };
+  const one = { config: read, schema: DELIVERY_CALLS.get };
+  const again = { config: { allow: ['manage'] as const }, schema: DELIVERY_CALLS.retry };
 
-  app.get<{ Querystring: PageQuery & SubscriptionQuery }>('/v1/deliveries', read, async ({ caller, query }) => {
+  app.get<{ Querystring: PageQuery & SubscriptionQuery }>('/v1/deliveries', list, async ({ caller, query }) => {
     const found = await subscriptionIn(access, caller, query);
     const place = placeOf(query, KEY_SHAPE);
     const { rows, next } = await newest(found.value.uid, limitOf(query), place && keyAt(place));
@@ -26,9 +30,9 @@ export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access, 
     return { data, next: next === undefined ? null : cursorTo([next.lane, next.shard, next.position, next.n, next.startedMs]) };
   });
 
-  app.get<Named>('/v1/deliveries/:id', read, async ({ caller, params }) => detailOf(caller, await known(caller, params.id)));
+  app.get<Named>('/v1/deliveries/:id', one, async ({ caller, params }) => detailOf(caller, await known(caller, params.id)));
 
-  app.post<Named>('/v1/deliveries/:id/retry', { config: { allow: ['manage'] } }, async ({ caller, params }, reply) => {
+  app.post<Named>('/v1/deliveries/:id/retry', again, async ({ caller, params }, reply) => {
     const found = await known(caller, params.id);
     await gateway.deliveries.retry(caller.environment, found.subscription.id, found.place);
     return reply.code(202).send(await detailOf(caller, found));

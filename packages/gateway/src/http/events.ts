@@ -1,12 +1,14 @@
 /** `POST /v1/events` and `POST /v1/topics/{topic}/events`: events come in. */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { decodeHttp } from '@millrace/core/cloud-events-http';
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } from 'fastify';
+import { type Decoded, decodeHttp } from '@millrace/core/cloud-events-http';
 import { isJsonType } from '@millrace/core/attributes';
 import { parseJson } from '@millrace/core/json-scan';
 import { Problem } from '@millrace/core/problem';
 import type { Published } from '../api.ts';
+import type { Limits } from '../limits.ts';
 import { curlLine } from './curl.ts';
 import { isLines, publishLines, takeLines } from './lines.ts';
+import { EVENT_CALLS } from './openapi/events.ts';
 import type { Publish } from './publish.ts';
 
 const EMPTY = new Uint8Array(0);
@@ -15,32 +17,66 @@ export function eventRoutes(app: FastifyInstance, { publish }: { readonly publis
   const config = { allow: ['publish'] } as const;
   takeLines(app);
 
-  app.post('/v1/events', { config }, async (request, reply) => {
+  // A batch of which nothing is stored has any status: the types of the answers are too narrow for it.
+  const publishing = { config, schema: EVENT_CALLS.publish as FastifySchema };
+  app.post('/v1/events', publishing, async (request, reply) => {
     refuseForms(request);
     if (isLines(request)) return publishLines(request, reply, publish);
-    const { batch, events } = decodeHttp({ headers: pairsOf(request), body: bodyOf(request) }, publish.limits.batchEvents);
+    const { batch, events } = decode(request, publish.limits);
     if (events.length === 0) throw new Problem('invalid_event', 'a batch has at least one event', { pointer: '' });
     const published = await publish(request.caller, events, idempotencyKeyOf(request));
     if (!batch) return answerOne(reply, published[0] as Published);
     return reply.code(statusOf(published)).send({ results: published.map(resultOf) });
   });
 
-  app.post<{ Params: { topic: string } }>('/v1/topics/:topic/events', { config }, async (request, reply) => {
-    refuseForms(request);
-    if (isLines(request)) throw linesElsewhere();
-    const data = bodyOf(request);
-    const datacontenttype = request.headers['content-type'];
-    // What is called JSON must be JSON: filters, key paths and native clients rely on it.
-    if (data.length > 0 && (datacontenttype === undefined || isJsonType(datacontenttype))) parseJson(data);
-    const draft = {
-      type: request.params.topic,
-      ...(data.length === 0 ? {} : { data }),
-      ...(datacontenttype === undefined || data.length === 0 ? {} : { datacontenttype }),
-    };
-    const [published] = await publish(request.caller, [draft], idempotencyKeyOf(request));
-    return answerOne(reply, published as Published);
-  });
+  app.post<{ Params: { topic: string } }>(
+    '/v1/topics/:topic/events',
+    { config, schema: EVENT_CALLS.publishTo },
+    async (request, reply) => {
+      refuseForms(request);
+      if (isLines(request)) throw linesElsewhere();
+      const data = bodyOf(request);
+      const datacontenttype = request.headers['content-type'];
+      // What is called JSON must be JSON: filters, key paths and native clients rely on it.
+      if (data.length > 0 && (datacontenttype === undefined || isJsonType(datacontenttype))) parseJson(data);
+      const draft = {
+        type: request.params.topic,
+        ...(data.length === 0 ? {} : { data }),
+        ...(datacontenttype === undefined || data.length === 0 ? {} : { datacontenttype }),
+      };
+      const [published] = await publish(request.caller, [draft], idempotencyKeyOf(request));
+      return answerOne(reply, published as Published);
+    },
+  );
 }
+
+/** Throws for a body that is no event, or none at all. */
+function decode(request: FastifyRequest, { batchEvents }: Limits): Decoded {
+  const body = bodyOf(request);
+  const headers = pairsOf(request);
+  if (body.length === 0 && !headers.some(([name]) => /^ce-/i.test(name))) throw nothing();
+  try {
+    const decoded = decodeHttp({ headers, body }, batchEvents);
+    const [first] = decoded.events;
+    // In binary mode the payload is the body itself; what is called JSON must be JSON there, too.
+    if (first !== undefined && 'data' in first && first.data === body && isCalledJson(first.datacontenttype)) parseJson(body);
+    return decoded;
+  } catch (error) {
+    throw error instanceof Problem && error.code === 'payload_too_large' ? tooMany(batchEvents) : error;
+  }
+}
+
+const isCalledJson = (type: string | undefined): boolean => type !== undefined && isJsonType(type);
+
+const nothing = (): Problem =>
+  new Problem('invalid_json', 'there is no body, where an event is expected', {
+    advice: 'Send JSON such as {"type":"orders.created","data":{"id":42}}.',
+  });
+
+const tooMany = (most: number): Problem =>
+  new Problem('payload_too_large', `a batch has at most ${most.toLocaleString('en')} events`, {
+    advice: 'Send them in several calls, or line by line as application/x-ndjson.',
+  });
 
 const linesElsewhere = (): Problem =>
   new Problem('unsupported_media_type', 'events as NDJSON name their topic line by line', {

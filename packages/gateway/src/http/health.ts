@@ -1,23 +1,24 @@
-/** `/v1/health`, `/livez`, `/readyz`: for people, clients and whoever watches the process. No key needed, nothing told. */
+/** `/v1/health`, `/livez`, `/readyz`, `/metrics`: for people, clients and whoever watches the process. No key needed, nothing told. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Problem } from '@millrace/core/problem';
 import { timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
+import { HEALTH_CALLS } from './openapi/health.ts';
 
 export function healthRoutes(app: FastifyInstance, { version, clock, isReady, metrics }: RouteNeeds): void {
-  app.get('/v1/health', async () => ({
+  app.get('/v1/health', { schema: HEALTH_CALLS.health }, async () => ({
     status: isReady() ? 'ready' : 'stopping',
     version,
     now: timeOf(clock.now()),
     transports: ['http'],
   }));
-  app.get('/livez', async () => ({ status: 'live' }));
-  app.get('/readyz', async () => {
+  app.get('/livez', { schema: HEALTH_CALLS.live }, async () => ({ status: 'live' }));
+  app.get('/readyz', { schema: HEALTH_CALLS.ready }, async () => {
     if (!isReady()) throw new Problem('shutting_down', 'the gateway takes no events now', { retryAfterMs: 1_000 });
     return { status: 'ready' };
   });
   if (metrics === undefined) return;
-  app.get('/metrics', async (request, reply) => {
+  app.get('/metrics', { schema: HEALTH_CALLS.metrics }, async (request, reply) => {
     if (!metrics.isPublic && !isFromHere(request))
       throw new Problem('forbidden', '/metrics answers this machine only', { advice: 'Start with --metrics all to open it.' });
     return reply.type(metrics.contentType).send(await metrics.text());

@@ -1,13 +1,13 @@
 /** `/v1/apps/{app}/keys`: credentials. A key is shown once, in the answer that makes it; what is kept is its hash. */
 import type { FastifyInstance } from 'fastify';
 import { Problem } from '@millrace/core/problem';
-import { checkPattern } from '@millrace/core/topic';
 import type { Key, Scope, Versioned } from '../ports/directory.ts';
-import { type Caller, makeKey, SCOPES } from './access.ts';
+import { type Caller, makeKey } from './access.ts';
 import { readTime, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
-import { HTTP_BOUNDS } from './bounds.ts';
-import { LATER } from './problems.ts';
+import { KEY_CALLS } from './openapi/apps.ts';
+import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
+import { checkWritten } from './patterns.ts';
 
 type OfApp = { Params: { app: string } };
 type OneKey = { Params: { app: string; key: string } };
@@ -23,29 +23,16 @@ interface KeySettings {
 const FIRST_ENVIRONMENT = 'default';
 const ENVIRONMENT = /^[a-z0-9][a-z0-9-]{0,31}$/;
 
-const KEY_SCHEMA = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['scopes'],
-  properties: {
-    scopes: { type: 'array', minItems: 1, uniqueItems: true, items: { enum: SCOPES } },
-    topics: { type: 'array', minItems: 1, maxItems: HTTP_BOUNDS.keyTopics, uniqueItems: true, items: { type: 'string' } },
-    expiresAt: { type: 'string' },
-    environment: { type: 'string' },
-    audience: LATER,
-  },
-} as const;
-
 export function keyRoutes(app: FastifyInstance, { directory, access, clock }: RouteNeeds): void {
   const config = { allow: ['admin'] } as const;
 
   app.post<OfApp & { Body: KeySettings }>(
     '/v1/apps/:app/keys',
-    { config, schema: { body: KEY_SCHEMA } },
+    { config, schema: KEY_CALLS.create },
     async ({ caller, params, body }, reply) => {
       const environment = environmentOf(caller, body);
       if (environment === caller.environment) await mustExist(environment, params.app);
-      body.topics?.forEach((topic, at) => checkPattern(topic, `/topics/${at}`));
+      body.topics?.forEach((topic, at) => checkWritten(topic, `/topics/${at}`));
       if (body.topics !== undefined && body.scopes.includes('admin'))
         throw new Problem('invalid_request', 'an admin key is for all topics', { pointer: '/topics' });
       const nowMs = clock.now();
@@ -65,12 +52,20 @@ export function keyRoutes(app: FastifyInstance, { directory, access, clock }: Ro
     },
   );
 
-  app.get<OfApp>('/v1/apps/:app/keys', { config }, async ({ caller, params }) => {
-    await mustExist(caller.environment, params.app);
-    return { data: keysOf(caller.environment, params.app).map(showKey), next: null };
-  });
+  app.get<OfApp & { Querystring: PageQuery }>(
+    '/v1/apps/:app/keys',
+    { config, schema: KEY_CALLS.list },
+    async ({ caller, params, query }) => {
+      await mustExist(caller.environment, params.app);
+      const limit = limitOf(query);
+      const [after = ''] = (placeOf(query, ['string']) ?? []) as readonly string[];
+      const keys = keysOf(caller.environment, params.app).filter(({ id }) => id > after);
+      const shown = keys.slice(0, limit);
+      return { data: shown.map(showKey), next: keys.length > limit ? cursorTo([shown.at(-1)?.id ?? '']) : null };
+    },
+  );
 
-  app.delete<OneKey>('/v1/apps/:app/keys/:key', { config }, async ({ caller, params }, reply) => {
+  app.delete<OneKey>('/v1/apps/:app/keys/:key', { config, schema: KEY_CALLS.delete }, async ({ caller, params }, reply) => {
     const found = keysOf(caller.environment, params.app).find(({ id }) => id === params.key);
     if (found === undefined)
       throw new Problem('not_found', `the app '${params.app.slice(0, 80)}' has no key '${params.key.slice(0, 80)}'`);

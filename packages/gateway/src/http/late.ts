@@ -6,6 +6,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Problem } from '@millrace/core/problem';
 import type { Limits } from '../limits.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
+import { hasBody } from './bodies.ts';
 import { isLines } from './lines.ts';
 import { answerSocket } from './problems.ts';
 
@@ -33,8 +34,7 @@ export function cutLateBodies(app: FastifyInstance, { clock, limits }: { readonl
   }
 
   app.addHook('onRequest', (request, _reply, done) => {
-    const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
-    if ((length !== undefined && length !== '0') || encoding !== undefined) {
+    if (hasBody(request)) {
       if (!isLines(request)) waiting.set(request, clock.monotonic());
       watch();
     }

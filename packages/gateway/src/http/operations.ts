@@ -6,14 +6,18 @@ import type { Job, Kinds, Run, Versioned } from '../ports/directory.ts';
 import type { Caller } from './access.ts';
 import { timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
+import { OPERATION_CALLS } from './openapi/operations.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
 
 type Named = { Params: { id: string } };
 
 export function operationRoutes(app: FastifyInstance, { gateway, directory, access }: RouteNeeds): void {
-  const read = { config: { allow: ['subscribe', 'manage'] } } as const;
+  const read = { allow: ['subscribe', 'manage'] } as const;
+  const list = { config: read, schema: OPERATION_CALLS.list };
+  const one = { config: read, schema: OPERATION_CALLS.get };
+  const cancel = { config: { allow: ['manage'] as const }, schema: OPERATION_CALLS.cancel };
 
-  app.get<{ Querystring: PageQuery }>('/v1/operations', read, async ({ caller, query }) => {
+  app.get<{ Querystring: PageQuery }>('/v1/operations', list, async ({ caller, query }) => {
     const limit = limitOf(query);
     const [after] = (placeOf(query, ['string']) ?? []) as readonly string[];
     const data: Shown[] = [];
@@ -26,11 +30,11 @@ export function operationRoutes(app: FastifyInstance, { gateway, directory, acce
     return { data: data.slice(0, limit), next: data.length > limit ? cursorTo([data[limit - 1]?.id ?? '']) : null };
   });
 
-  app.get<Named>('/v1/operations/:id', read, async ({ caller, params: { id } }) =>
+  app.get<Named>('/v1/operations/:id', one, async ({ caller, params: { id } }) =>
     id.startsWith(RUNS) ? showRunNow(await known(caller, 'run', id)) : showJob(await known(caller, 'job', id)),
   );
 
-  app.post<Named>('/v1/operations/:id/cancel', { config: { allow: ['manage'] } }, async ({ caller, params: { id } }) => {
+  app.post<Named>('/v1/operations/:id/cancel', cancel, async ({ caller, params: { id } }) => {
     if (id.startsWith(RUNS)) {
       await known(caller, 'run', id);
       return showRunNow(await gateway.replays.cancel(caller.environment, id));

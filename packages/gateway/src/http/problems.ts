@@ -1,17 +1,16 @@
-/** Everything that can go wrong at the door, as a Problem: the one place that knows Fastify's, Ajv's and Node's errors. */
+/** Everything that can go wrong at the door, as a Problem: the one place that knows Fastify's and Node's errors. */
 import type { Socket } from 'node:net';
-import { pointerTo } from '@millrace/core/json-pointer';
 import { Problem, PROBLEMS } from '@millrace/core/problem';
 import type { Limits } from '../limits.ts';
 
-/** Undefined for what nobody expected: that is logged and answered without detail. */
-export function problemOf(error: unknown, limits: Limits): Problem | undefined {
+/** Undefined for what nobody expected: that is logged and answered without detail. `bodyBytes`: what the route takes at most. */
+export function problemOf(error: unknown, bodyBytes?: number): Problem | undefined {
   if (error instanceof Problem) return error;
   switch ((error as { readonly code?: unknown } | null)?.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new Problem(
         'payload_too_large',
-        `the body has more than ${limits.bodyBytes} bytes, or more than ${limits.configurationBytes} where it is configuration`,
+        `the body has more than the ${bodyBytes?.toLocaleString('en')} bytes that are taken here`,
       );
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
     case 'FST_ERR_CTP_INVALID_TYPE':
@@ -27,40 +26,6 @@ export function problemOf(error: unknown, limits: Limits): Problem | undefined {
     default:
       return undefined;
   }
-}
-
-/** One of Ajv's findings. */
-export interface Finding {
-  readonly instancePath: string;
-  readonly keyword: string;
-  readonly params: object;
-  readonly message?: string;
-}
-
-/**
- * A member that is planned: its schema is `LATER`, so that it is refused as such and not as unknown.
- * Anything fails `not: {}`; what it means is said by problemOfFindings.
- */
-export const LATER = { not: {}, description: 'not available yet' } as const;
-
-export function problemOfFindings(findings: readonly Finding[]): Problem {
-  // Of alternatives, the one that was followed furthest is the one that was meant.
-  const [finding] = findings.toSorted((a, b) => b.instancePath.length - a.instancePath.length);
-  if (finding === undefined) return new Problem('invalid_request', 'the request does not have the expected shape');
-  const { instancePath: pointer, keyword, params, message = 'is not as expected' } = finding;
-  const name = pointer.slice(1).replaceAll('/', '.');
-  if (keyword === 'not') return new Problem('not_available_yet', `'${name}' is planned and not available yet`, { pointer });
-  if (keyword === 'additionalProperties') {
-    const unknown = (params as { readonly additionalProperty: string }).additionalProperty;
-    return new Problem('invalid_request', `'${unknown.slice(0, 80)}' is not known here`, {
-      pointer: pointerTo(pointer, unknown),
-    });
-  }
-  if (keyword === 'required') {
-    const missing = (params as { readonly missingProperty: string }).missingProperty;
-    return new Problem('invalid_request', `'${missing}' is missing`, { pointer: pointerTo(pointer, missing) });
-  }
-  return new Problem('invalid_request', `${name === '' ? 'the body' : name} ${message}`, { pointer });
 }
 
 /** What Node's HTTP parser refuses, before there is a request. Undefined: the connection is gone, there is nobody to answer. */

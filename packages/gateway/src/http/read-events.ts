@@ -2,7 +2,6 @@
 import type { FastifyInstance } from 'fastify';
 import { encodeStructured } from '@millrace/core/cloud-events-http';
 import { Problem } from '@millrace/core/problem';
-import { checkPattern } from '@millrace/core/topic';
 import type { EventPage, ReadCursor } from '../api.ts';
 import type { Limits } from '../limits.ts';
 import type { LogRecord } from '../ports/log.ts';
@@ -10,7 +9,9 @@ import { mayUseTopics } from './access.ts';
 import { timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
+import { EVENT_CALLS } from './openapi/events.ts';
 import { cursorTo, limitOf, placeOf } from './paging.ts';
+import { checkWritten } from './patterns.ts';
 import { fromOf } from './subscription-settings.ts';
 
 interface EventsQueryString {
@@ -21,18 +22,6 @@ interface EventsQueryString {
   readonly waitMs?: string;
 }
 
-const QUERY = {
-  type: 'object',
-  additionalProperties: false,
-  properties: {
-    topics: { type: 'string', description: 'Topic patterns with commas between them. Default: `>`, all.' },
-    from: { type: 'string', description: '`latest` (default), `earliest` or a time; where there is no cursor.' },
-    cursor: { type: 'string', description: 'Of the answer before.' },
-    limit: { type: 'string', description: 'Events of one answer, 1 to 500. Default 50.' },
-    waitMs: { type: 'string', description: 'How long to wait where there is nothing yet, 0 to 30,000 ms. Default 0.' },
-  },
-} as const;
-
 export function readEventRoutes(app: FastifyInstance, { gateway, limits }: RouteNeeds): void {
   const stopping = new AbortController();
   // Whoever waits must not hold up the end.
@@ -40,7 +29,7 @@ export function readEventRoutes(app: FastifyInstance, { gateway, limits }: Route
 
   app.get<{ Querystring: EventsQueryString }>(
     '/v1/events',
-    { config: { allow: ['subscribe'] }, schema: { querystring: QUERY } },
+    { config: { allow: ['subscribe'] }, schema: EVENT_CALLS.read },
     async ({ caller, query }, reply) => {
       const topics = topicsOf(query);
       mayUseTopics(caller, topics, '/query/topics');
@@ -68,7 +57,7 @@ function topicsOf({ topics = '>' }: EventsQueryString): readonly string[] {
   const patterns = topics.split(',').map((pattern) => pattern.trim());
   if (patterns.length > HTTP_BOUNDS.readTopics)
     throw new Problem('invalid_topic', `at most ${HTTP_BOUNDS.readTopics} topic patterns`, { pointer: '/query/topics' });
-  for (const pattern of patterns) checkPattern(pattern, '/query/topics');
+  for (const pattern of patterns) checkWritten(pattern, '/query/topics');
   return patterns;
 }
 

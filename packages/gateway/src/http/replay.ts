@@ -4,6 +4,7 @@ import { Problem } from '@millrace/core/problem';
 import type { ReplaySpec } from '../api.ts';
 import { etagOf, readTime } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
+import { SUBSCRIPTION_CALLS } from './openapi/subscription-calls.ts';
 import { showRun } from './operations.ts';
 import { fromOf, showSubscription } from './subscription-settings.ts';
 
@@ -16,24 +17,10 @@ interface ReplayBody {
   readonly dryRun?: boolean;
 }
 
-const REPLAY_SCHEMA = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['from'],
-  properties: {
-    from: { type: 'string' },
-    until: { type: 'string' },
-    asNew: { type: 'boolean' },
-    to: { type: 'object', additionalProperties: false, required: ['url'], properties: { url: { type: 'string' } } },
-    rewind: { type: 'boolean' },
-    dryRun: { type: 'boolean' },
-  },
-} as const;
-
 export function replayRoute(app: FastifyInstance, { gateway, access }: RouteNeeds): void {
   app.post<{ Params: { id: string }; Body: ReplayBody }>(
     '/v1/subscriptions/:id/replay',
-    { config: { allow: ['manage'] }, schema: { body: REPLAY_SCHEMA } },
+    { config: { allow: ['manage'] }, schema: SUBSCRIPTION_CALLS.replay },
     async ({ caller: { environment, ...caller }, params: { id }, body }, reply) => {
       await access.subscription({ environment, ...caller }, id);
       const spec = specOf(body);

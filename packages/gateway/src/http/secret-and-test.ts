@@ -7,6 +7,7 @@ import { mayUseTopics } from './access.ts';
 import { checkMatch, etagOf, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
+import { SUBSCRIPTION_CALLS } from './openapi/subscription-calls.ts';
 import { showSubscription } from './subscription-settings.ts';
 
 type Named = { Params: { id: string } };
@@ -21,24 +22,6 @@ interface TestEvent {
   readonly data?: unknown;
 }
 
-const ROTATION = {
-  type: 'object',
-  additionalProperties: false,
-  properties: {
-    secret: { type: 'string', description: 'Your own; without it one is made.' },
-    overlap: { type: ['string', 'number'], description: 'How long those before still count: `0s` to `7d`. Default `24h`.' },
-  },
-} as const;
-
-const TEST = {
-  type: 'object',
-  additionalProperties: false,
-  properties: {
-    topic: { type: 'string', description: 'Default `millrace.test`.' },
-    data: { description: 'Any JSON. Default `{"test":true}`.' },
-  },
-} as const;
-
 const TEST_TOPIC = 'millrace.test';
 
 export function secretAndTestRoutes(app: FastifyInstance, { gateway, access, limits }: RouteNeeds): void {
@@ -46,7 +29,7 @@ export function secretAndTestRoutes(app: FastifyInstance, { gateway, access, lim
 
   app.post<Named & { Body: Rotation }>(
     '/v1/subscriptions/:id/rotate-secret',
-    { config, schema: { body: ROTATION } },
+    { config, schema: SUBSCRIPTION_CALLS.rotate },
     async ({ caller, params, body, headers }, reply) => {
       const found = await access.subscription(caller, params.id);
       checkMatch(headers['if-match'], found);
@@ -63,7 +46,7 @@ export function secretAndTestRoutes(app: FastifyInstance, { gateway, access, lim
 
   app.post<Named & { Body: TestEvent }>(
     '/v1/subscriptions/:id/test',
-    { config, schema: { body: TEST } },
+    { config, schema: SUBSCRIPTION_CALLS.test },
     async ({ caller, params, body: { topic = TEST_TOPIC, data = { test: true } } }) => {
       await access.subscription(caller, params.id);
       checkTopic(topic, '/topic');

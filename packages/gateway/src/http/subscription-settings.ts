@@ -9,7 +9,6 @@ import { DEFAULT_BOUNDS, DISABLE_AFTER_MS } from '../subscriptions.ts';
 import type { Caller } from './access.ts';
 import { mayActFor, mayUseTopics } from './access.ts';
 import { readTime, timeOf } from './answers.ts';
-import { LATER } from './problems.ts';
 
 /** As SubscriptionSpec, but with `from` as text, and `app` may be left out: it is the key's own then. */
 export interface SubscriptionBody extends Omit<SubscriptionSpec, 'from' | 'app'> {
@@ -17,61 +16,6 @@ export interface SubscriptionBody extends Omit<SubscriptionSpec, 'from' | 'app'>
   readonly app?: string;
   readonly from?: string;
 }
-
-const text = { type: 'string' } as const;
-const number = { type: 'number' } as const;
-
-const PROPERTIES = {
-  app: text,
-  topics: { type: 'array', items: text },
-  filter: {},
-  deliver: {
-    type: 'object',
-    additionalProperties: false,
-    properties: {
-      webhook: {
-        type: 'object',
-        additionalProperties: false,
-        properties: {
-          url: text,
-          signature: text,
-          secret: text,
-          timeoutMs: number,
-          body: text,
-          headers: { type: 'object', additionalProperties: text },
-          json: text,
-        },
-      },
-      stream: LATER,
-      relay: LATER,
-    },
-  },
-  retry: {
-    type: 'object',
-    additionalProperties: false,
-    properties: { schedule: { type: 'array', items: { type: ['string', 'number'] } }, jitter: number },
-  },
-  ordering: text,
-  onDead: text,
-  concurrency: number,
-  ratePerSecond: number,
-  breaker: {
-    anyOf: [{ const: false }, { type: 'object', additionalProperties: false, properties: { failures: number, events: number } }],
-  },
-  bounds: {
-    type: 'object',
-    additionalProperties: false,
-    properties: { parked: number, parkedBytes: number, held: number, deadLetters: number },
-  },
-  from: text,
-  transform: LATER,
-  disableAfter: { type: ['string', 'number', 'boolean'] },
-  alerts: LATER,
-} as const;
-
-export const PATCH_SCHEMA = { type: 'object', additionalProperties: false, properties: PROPERTIES } as const;
-export const PUT_SCHEMA = { ...PATCH_SCHEMA, required: ['topics', 'deliver'] } as const;
-export const POST_SCHEMA = { ...PUT_SCHEMA, properties: { id: text, ...PROPERTIES } } as const;
 
 /** Throws what the gateway would, and for a key that may not act for the app. */
 export function specOf(caller: Caller, body: SubscriptionBody): SubscriptionSpec {

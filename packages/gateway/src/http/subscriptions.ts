@@ -8,14 +8,12 @@ import type { Subscription, Versioned } from '../ports/directory.ts';
 import { type Caller, mayActFor, maySee, mayUseTopics } from './access.ts';
 import { checkMatch, etagOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
+import { SUBSCRIPTION_CALLS } from './openapi/subscription-calls.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
 import { replayRoute } from './replay.ts';
 import { secretAndTestRoutes } from './secret-and-test.ts';
 import {
   checkFilter,
-  PATCH_SCHEMA,
-  POST_SCHEMA,
-  PUT_SCHEMA,
   replacementOf,
   showHealth,
   showSubscription,
@@ -27,18 +25,22 @@ type Named = { Params: { id: string } };
 
 export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): void {
   const { gateway, directory, access, clock } = needs;
-  const read = { config: { allow: ['subscribe', 'manage'] } } as const;
+  const read = { allow: ['subscribe', 'manage'] } as const;
   const manage = { allow: ['manage'] } as const;
 
-  app.get<{ Querystring: PageQuery }>('/v1/subscriptions', read, async ({ caller, query }) => {
-    const limit = limitOf(query);
-    const [id] = placeOf(query, ['string']) ?? [];
-    return pageOf(caller, { limit, ...(id === undefined ? {} : { after: String(id) }) });
-  });
+  app.get<{ Querystring: PageQuery }>(
+    '/v1/subscriptions',
+    { config: read, schema: SUBSCRIPTION_CALLS.list },
+    async ({ caller, query }) => {
+      const limit = limitOf(query);
+      const [id] = placeOf(query, ['string']) ?? [];
+      return pageOf(caller, { limit, ...(id === undefined ? {} : { after: String(id) }) });
+    },
+  );
 
   app.post<{ Body: SubscriptionBody }>(
     '/v1/subscriptions',
-    { config: manage, schema: { body: POST_SCHEMA } },
+    { config: manage, schema: SUBSCRIPTION_CALLS.create },
     async ({ caller, body }, reply) => {
       const id = body.id ?? newId('sub', clock.now(), (count) => randomBytes(count));
       const created = await gateway.subscriptions.create(caller.environment, id, specOf(caller, body));
@@ -46,7 +48,7 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
     },
   );
 
-  app.get<Named>('/v1/subscriptions/:id', read, async ({ caller, params }, reply) => {
+  app.get<Named>('/v1/subscriptions/:id', { config: read, schema: SUBSCRIPTION_CALLS.get }, async ({ caller, params }, reply) => {
     const found = await access.subscription(caller, params.id);
     const health = showHealth(await gateway.health(caller.environment, params.id));
     return reply.header('etag', etagOf(found)).send({ ...showSubscription(found), health });
@@ -54,7 +56,7 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
 
   app.put<Named & { Body: SubscriptionBody }>(
     '/v1/subscriptions/:id',
-    { config: manage, schema: { body: PUT_SCHEMA } },
+    { config: manage, schema: SUBSCRIPTION_CALLS.put },
     async ({ caller, params, body, headers }, reply) => {
       const before = await directory.get('subscription', caller.environment, params.id);
       const spec = specOf(caller, body);
@@ -73,7 +75,7 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
 
   app.patch<Named & { Body: SubscriptionBody }>(
     '/v1/subscriptions/:id',
-    { config: manage, schema: { body: PATCH_SCHEMA } },
+    { config: manage, schema: SUBSCRIPTION_CALLS.patch },
     async ({ caller, params, body, headers }, reply) => {
       const found = await access.subscription(caller, params.id);
       checkMatch(headers['if-match'], found);
@@ -90,14 +92,19 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
     },
   );
 
-  app.delete<Named>('/v1/subscriptions/:id', { config: manage }, async ({ caller, params, headers }, reply) => {
-    checkMatch(headers['if-match'], await access.subscription(caller, params.id));
-    await gateway.subscriptions.delete(caller.environment, params.id);
-    return reply.code(204).send();
-  });
+  app.delete<Named>(
+    '/v1/subscriptions/:id',
+    { config: manage, schema: SUBSCRIPTION_CALLS.delete },
+    async ({ caller, params, headers }, reply) => {
+      checkMatch(headers['if-match'], await access.subscription(caller, params.id));
+      await gateway.subscriptions.delete(caller.environment, params.id);
+      return reply.code(204).send();
+    },
+  );
 
   for (const verb of ['pause', 'resume'] as const) {
-    app.post<Named>(`/v1/subscriptions/:id/${verb}`, { config: manage }, async ({ caller, params, headers }, reply) => {
+    const route = { config: manage, schema: SUBSCRIPTION_CALLS[verb] };
+    app.post<Named>(`/v1/subscriptions/:id/${verb}`, route, async ({ caller, params, headers }, reply) => {
       checkMatch(headers['if-match'], await access.subscription(caller, params.id));
       const now = await gateway.subscriptions[verb](caller.environment, params.id);
       return reply.header('etag', etagOf(now)).send(showSubscription(now));

@@ -2,11 +2,10 @@
 import { formatDuration, parseDurationMs } from '@millrace/core/duration';
 import { compileKeyPath } from '@millrace/core/key-path';
 import { Problem } from '@millrace/core/problem';
-import { LIMIT_TABLE, type Limits } from '../limits.ts';
+import type { Limits } from '../limits.ts';
 import type { LatencyClass, Topic, Versioned } from '../ports/directory.ts';
 import { timeOf } from './answers.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
-import { LATER } from './problems.ts';
 
 /** Everything may be left out. */
 export interface TopicSettings {
@@ -17,21 +16,6 @@ export interface TopicSettings {
   readonly keyPath?: string;
   readonly maxBytes?: number;
 }
-
-export const TOPIC_SCHEMA = {
-  type: 'object',
-  additionalProperties: false,
-  properties: {
-    owner: { type: 'string', minLength: 1, maxLength: HTTP_BOUNDS.textChars },
-    retention: { type: ['string', 'number'] },
-    latency: { enum: ['interactive', 'standard', 'bulk'] },
-    keyPath: { type: 'string' },
-    maxBytes: { type: 'integer', minimum: 1, maximum: LIMIT_TABLE.payloadBytes.max },
-    schema: LATER,
-    sensitive: LATER,
-    rules: LATER,
-  },
-} as const;
 
 interface TopicNeeds {
   readonly owner: string;

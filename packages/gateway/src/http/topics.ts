@@ -6,16 +6,17 @@ import type { Topic, Versioned } from '../ports/directory.ts';
 import { type Caller, mayActFor, mayUseTopics, SCOPES } from './access.ts';
 import { checkMatch, etagOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
+import { TOPIC_CALLS } from './openapi/topics.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
-import { showTopic, TOPIC_SCHEMA, topicOf, type TopicSettings } from './topic-settings.ts';
+import { showTopic, topicOf, type TopicSettings } from './topic-settings.ts';
 
 type Named = { Params: { topic: string } };
 
 export function topicRoutes(app: FastifyInstance, { directory, clock, limits }: RouteNeeds): void {
-  const read = { config: { allow: SCOPES } };
+  const read = { allow: SCOPES };
   const manage = { allow: ['manage'] } as const;
 
-  app.get<{ Querystring: PageQuery }>('/v1/topics', read, async ({ caller, query }) => {
+  app.get<{ Querystring: PageQuery }>('/v1/topics', { config: read, schema: TOPIC_CALLS.list }, async ({ caller, query }) => {
     const limit = limitOf(query);
     const [id] = placeOf(query, ['string']) ?? [];
     const { environment } = caller;
@@ -28,14 +29,14 @@ export function topicRoutes(app: FastifyInstance, { directory, clock, limits }: 
     return { data: topics.map(showTopic), next: last === undefined || topics.length < limit ? null : cursorTo([last.id]) };
   });
 
-  app.get<Named>('/v1/topics/:topic', read, async ({ caller, params }, reply) => {
+  app.get<Named>('/v1/topics/:topic', { config: read, schema: TOPIC_CALLS.get }, async ({ caller, params }, reply) => {
     const topic = await known(caller, params.topic);
     return reply.header('etag', etagOf(topic)).send(showTopic(topic));
   });
 
   app.put<Named & { Body: TopicSettings | undefined }>(
     '/v1/topics/:topic',
-    { config: manage, schema: { body: TOPIC_SCHEMA } },
+    { config: manage, schema: TOPIC_CALLS.put },
     async ({ caller, params, body = {}, headers }, reply) => {
       checkTopic(params.topic, '/topic');
       mayUseTopics(caller, [params.topic], '/topic');
@@ -56,14 +57,18 @@ export function topicRoutes(app: FastifyInstance, { directory, clock, limits }: 
     },
   );
 
-  app.delete<Named>('/v1/topics/:topic', { config: manage }, async ({ caller, params, headers }, reply) => {
-    mayUseTopics(caller, [params.topic], '/topic');
-    const topic = await known(caller, params.topic);
-    checkMatch(headers['if-match'], topic);
-    mayOwn(caller, topic.value.owner, topic);
-    await directory.delete('topic', caller.environment, topic.id, topic.version);
-    return reply.code(204).send();
-  });
+  app.delete<Named>(
+    '/v1/topics/:topic',
+    { config: manage, schema: TOPIC_CALLS.delete },
+    async ({ caller, params, headers }, reply) => {
+      mayUseTopics(caller, [params.topic], '/topic');
+      const topic = await known(caller, params.topic);
+      checkMatch(headers['if-match'], topic);
+      mayOwn(caller, topic.value.owner, topic);
+      await directory.delete('topic', caller.environment, topic.id, topic.version);
+      return reply.code(204).send();
+    },
+  );
 
   async function known({ environment }: Caller, name: string): Promise<Versioned<Topic>> {
     const topic = await directory.get('topic', environment, name);

@@ -1,0 +1,173 @@
+/** What stands before the calls, in the document and in docs/api.md: Markdown. */
+import type { Tag } from './types.ts';
+
+/** A paragraph may be several lines of source. */
+function lines(...parts: readonly string[]): string {
+  return parts.join('\n');
+}
+
+const BEGIN = lines(
+  '## Begin',
+  '',
+  'A gateway listens on `http://127.0.0.1:4400` unless told otherwise. `millrace dev` prints a key and keeps it in `.millrace/dev-key`.',
+  '',
+  '```sh',
+  'export KEY=$(cat .millrace/dev-key)',
+  '```',
+  '',
+  'Subscribe. The answer holds the secret that deliveries are signed with, this once:',
+  '',
+  '```sh',
+  `curl -sS -X PUT http://127.0.0.1:4400/v1/subscriptions/crm-orders -H "Authorization: Bearer $KEY" \\`,
+  `  -H 'Content-Type: application/json' \\`,
+  `  -d '{"topics":["orders.*"],"deliver":{"webhook":{"url":"http://127.0.0.1:3000/hooks"}}}'`,
+  '```',
+  '',
+  'Publish. (`millrace dev` declares a topic with its first event; elsewhere it is declared first: `PUT /v1/topics/orders.created`.)',
+  '',
+  '```sh',
+  `curl -sS http://127.0.0.1:4400/v1/events -H "Authorization: Bearer $KEY" \\`,
+  `  -H 'Content-Type: application/json' -d '{"type":"orders.created","data":{"id":43,"amount":150}}'`,
+  '```',
+  '',
+  'See what became of it, send the past again, and send again what was given up:',
+  '',
+  '```sh',
+  `curl -sS 'http://127.0.0.1:4400/v1/deliveries?subscription=crm-orders' -H "Authorization: Bearer $KEY"`,
+  `curl -sS http://127.0.0.1:4400/v1/subscriptions/crm-orders/replay -H "Authorization: Bearer $KEY" \\`,
+  `  -H 'Content-Type: application/json' -d '{"from":"earliest"}'`,
+  `curl -sS http://127.0.0.1:4400/v1/dead-letters/redrive -H "Authorization: Bearer $KEY" \\`,
+  `  -H 'Content-Type: application/json' -d '{"subscription":"crm-orders"}'`,
+  '```',
+);
+
+const RULES = lines(
+  '## What holds for every call',
+  '',
+  '- **Key**: `Authorization: Bearer mr_…`. A key belongs to one app in one environment and has scopes: `publish`, `subscribe` (read), `manage` (configure), `admin` (everything, for every app). What belongs to another app is `not_found`.',
+  '- **Bodies** are JSON in UTF-8, uncompressed. Members and query parameters that are not known are refused. Answers may get further members: pass over those you do not know. (In the tables below a member of an answer with `?` is not always there.)',
+  '- **Problems** are answered as `application/problem+json` (RFC 9457). Go by `code`; `pointer` names the member at fault, `advice` says what to do. With `Retry-After` the same request may work later.',
+  '- Any call may be answered with `invalid_request`, `unauthorized`, `forbidden`, `headers_too_large`, `internal_error`; one with a body also with `invalid_json`, `payload_too_large`, `unsupported_media_type`, `request_timeout`; one that reads or changes configuration also with `ledger_unavailable`, `ledger_full`, `version_mismatch`. An address that is not there is `not_found`, one that does not take the method `method_not_allowed` (with `Allow`).',
+  '- **Lists** come in pages: `{"data": […], "next": "…"}`. Ask again with `cursor` set to `next`, until `next` is null.',
+  '- **Versions**: an answer with an `ETag` may be changed with `If-Match`: only if nothing has changed since, else `version_mismatch`.',
+  '- **Idempotency-Key** on a POST: sent again within 24 hours, the same request is not done again but answered as the first time (`Idempotency-Replayed: true`); with another body it is `idempotency_key_reused`, while the first is under way `in_flight`.',
+  '- **Times** are RFC 3339. **Durations** are `500ms`, `5s`, `5m`, `2h`, `1d` or a number of milliseconds.',
+  '- **Limits** that are named here are the defaults; an operator can set others (`millrace limits`).',
+);
+
+const PATTERNS = lines(
+  '## Topics and patterns',
+  '',
+  'The `type` of an event is its topic: one to sixteen tokens of letters, digits, `_` and `-` with dots between them, at most 255 characters: `orders.created`. In a pattern `*` stands for one whole token (`orders.*`), and `>` as the last token for all that follow (`orders.>`).',
+);
+
+const FILTERS = lines(
+  '## Filters',
+  '',
+  'A filter has attributes at its top and the payload under `data`. Every field must hold; of the list of a field one entry must:',
+  '',
+  '```json',
+  '{ "source": ["/shop"], "data": { "amount": [{ "numeric": [">", 100] }], "$or": [{ "country": ["DE"] }, { "vip": [true] }] } }',
+  '```',
+  '',
+  '| entry | holds for |',
+  '|---|---|',
+  '| `"DE"`, `5`, `true`, `null` | this very value |',
+  '| `{"prefix": "a"}`, `{"suffix": "z"}` | texts that begin or end so |',
+  '| `{"equals-ignore-case": "de"}` | texts that are equal but for case |',
+  '| `{"wildcard": "a*z"}` | texts that fit; `*` is any number of characters |',
+  '| `{"numeric": [">=", 0, "<", 5]}` | numbers in the range; also one bound, or `["=", 5]` |',
+  '| `{"cidr": "10.0.0.0/8"}` | IP addresses in the block |',
+  '| `{"exists": true}`, `{"exists": false}` | fields that are there, or not |',
+  '| `{"anything-but": ["DE", "FR"]}` | anything else; also of `prefix`, `suffix`, `equals-ignore-case`, `wildcard` |',
+);
+
+const RECEIVING = lines(
+  '## What an endpoint gets',
+  '',
+  'A POST per event. Any 2xx answer means delivered; `410` disables the subscription; `429`, and `502`, `503`, `504` with `Retry-After`, slow it down; a redirect is a failure, it is not followed. What fails is tried again by the schedule of the subscription, then it is a dead letter. The same event may come more than once: go by `webhook-id`.',
+  '',
+  '| header | holds |',
+  '|---|---|',
+  '| `webhook-id`, `x-idempotency-key` | the id of the delivery, the same on every attempt, redrive and replay |',
+  '| `webhook-timestamp` | seconds since 1970 |',
+  '| `webhook-signature` | with `standard`: `v1,` and base64, one per secret with spaces between them |',
+  '| `x-signature` | with `simple`: lower-case hex |',
+  '| `millrace-subscription` | the id of the subscription |',
+  '| `ce-id`, `ce-type`, `ce-source`, `ce-time`, … | with `"body": "data"`: the attributes of the event |',
+  '| `ce-sequence` | the place in the log, sortable as text |',
+  '',
+  'With `"body": "data"` the body is the payload, byte for byte; with `"body": "event"` it is the CloudEvent as JSON.',
+  '',
+  '### Verify',
+  '',
+  'With `standard` use a library of [Standard Webhooks](https://www.standardwebhooks.com), or this (Node.js). `body` is the bytes as they came, before any parser.',
+  '',
+  '```js',
+  "import { createHmac, timingSafeEqual } from 'node:crypto';",
+  '',
+  'export function isGenuine(headers, body, secret) {',
+  "  const { 'webhook-id': id, 'webhook-timestamp': seconds, 'webhook-signature': signatures = '' } = headers;",
+  '  if (!(Math.abs(Date.now() / 1000 - Number(seconds)) < 300)) return false;',
+  "  const key = Buffer.from(secret.replace('whsec_', ''), 'base64');",
+  "  const expected = createHmac('sha256', key).update(`${id}.${seconds}.`).update(body).digest();",
+  "  return signatures.split(' ').some((one) => {",
+  "    const given = Buffer.from(one.replace('v1,', ''), 'base64');",
+  '    return given.length === expected.length && timingSafeEqual(given, expected);',
+  '  });',
+  '}',
+  '```',
+  '',
+  'With `simple` the key is the whole text of the secret, and what is signed is the body alone:',
+  '',
+  '```js',
+  "import { createHmac } from 'node:crypto';",
+  '',
+  'export function isGenuineSimple(headers, body, secret) {',
+  "  return headers['x-signature'] === createHmac('sha256', secret).update(body).digest('hex');",
+  '}',
+  '```',
+);
+
+const CAUSES = lines(
+  '## Causes',
+  '',
+  'Why an attempt failed, or a delivery was given up:',
+  '',
+  '| cause | means |',
+  '|---|---|',
+  '| `http_500`, … | the endpoint answered with this status |',
+  '| `dns` | its name leads nowhere |',
+  '| `refused`, `unreachable`, `connect_timeout` | there was no connection |',
+  '| `tls` | its certificate, or TLS with it, failed |',
+  '| `timeout` | no whole answer within `timeoutMs` |',
+  '| `reset` | the connection broke |',
+  '| `protocol` | its answer is not HTTP |',
+  '| `blocked_address` | its address is one this gateway does not send to |',
+  '| `expired` | of dead letters: retention took the events before they were delivered |',
+  '| `log_changed` | of dead letters: the log is another one; what was between is not known |',
+);
+
+export const INFO = {
+  title: 'Millrace',
+  summary: 'Takes events in once, keeps them in a durable log, gets them out as signed webhooks.',
+  description: [BEGIN, RULES, PATTERNS, FILTERS, RECEIVING, CAUSES].join('\n\n'),
+  license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+} as const;
+
+export const TAGS: readonly { readonly name: Tag; readonly description: string }[] = [
+  { name: 'events', description: 'What happened, published once and read any number of times.' },
+  { name: 'subscriptions', description: 'Who gets which events, and how.' },
+  { name: 'deliveries', description: 'What became of an event for a subscription, attempt by attempt.' },
+  { name: 'dead letters', description: 'Deliveries that were given up. They wait until somebody redrives or discards them.' },
+  {
+    name: 'operations',
+    description: 'What takes longer than an answer: replays, and dead letters redriven or discarded many at a time.',
+  },
+  {
+    name: 'topics',
+    description: 'Types of events that may be published. Everybody with a key may read them; an app changes those it owns.',
+  },
+  { name: 'apps', description: 'Who publishes and subscribes, and their keys.' },
+  { name: 'process', description: 'How the process is. No key is needed.' },
+];

@@ -1,0 +1,176 @@
+/** `/v1/apps` and their keys, described. */
+import { HTTP_BOUNDS } from '../bounds.ts';
+import { DONE, ETAG, LATER, LIST, NO_QUERY, NO_STORE, pageOf, said, time, timeIn } from './shared.ts';
+import type { Call } from './types.ts';
+
+const SCOPE = { enum: ['admin', 'publish', 'subscribe', 'manage'] } as const;
+
+export const APP_SETTINGS = {
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    name: {
+      type: 'string',
+      minLength: 1,
+      maxLength: HTTP_BOUNDS.textChars,
+      description: 'For people. Default: the id.',
+    },
+    quotas: LATER,
+    origins: LATER,
+  },
+  examples: [{ name: 'The shop' }],
+} as const;
+
+export const KEY_SETTINGS = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['scopes'],
+  properties: {
+    scopes: {
+      type: 'array',
+      minItems: 1,
+      uniqueItems: true,
+      items: SCOPE,
+      description: 'What it may do: `publish`, `subscribe` (read), `manage` (configure), `admin` (everything, for every app).',
+      examples: [['publish']],
+    },
+    topics: {
+      type: 'array',
+      minItems: 1,
+      maxItems: HTTP_BOUNDS.keyTopics,
+      uniqueItems: true,
+      items: { type: 'string' },
+      description: 'Patterns of the topics it is for. Default: all. Not for an admin key.',
+      examples: [['orders.*']],
+    },
+    expiresAt: timeIn('From then on it opens nothing. Default: never.'),
+    environment: {
+      type: 'string',
+      means: { type: 'string', pattern: '^[a-z0-9][a-z0-9-]{0,31}$' },
+      description: 'Of another environment; only an admin key of `default` may say so. The app is made there if need be.',
+      examples: ['staging'],
+    },
+    audience: LATER,
+  },
+  examples: [{ scopes: ['publish'], topics: ['orders.*'] }],
+} as const;
+
+export const APP = {
+  type: 'object',
+  description: 'A micro-app: it owns keys, subscriptions and topics.',
+  required: ['id', 'name', 'createdAt'],
+  properties: {
+    id: { type: 'string', description: 'Its id.' },
+    name: { type: 'string', description: 'For people.' },
+    createdAt: time('When it was made.'),
+  },
+  examples: [{ id: 'shop', name: 'The shop', createdAt: '2026-11-23T17:20:00.000Z' }],
+} as const;
+
+export const KEY = {
+  type: 'object',
+  description: 'A credential of an app in one environment. The key itself is shown once, when it is made.',
+  required: ['id', 'app', 'environment', 'prefix', 'scopes', 'createdAt'],
+  properties: {
+    id: { type: 'string', description: 'To delete it by.' },
+    app: { type: 'string', description: 'Whose it is.' },
+    environment: { type: 'string', description: 'Where it counts.' },
+    prefix: { type: 'string', description: 'How the key begins, to recognise it by.' },
+    scopes: { type: 'array', items: SCOPE, description: 'What it may do.' },
+    topics: { type: 'array', items: { type: 'string' }, description: 'Patterns of the topics it is for; all without them.' },
+    createdAt: time('When it was made.'),
+    expiresAt: time('When it ends.'),
+    lastUsedAt: time('About: noted once an hour.'),
+  },
+  examples: [
+    {
+      id: 'key_2al2k5x7m3qzr4w6y2b3c5d7e2',
+      app: 'shop',
+      environment: 'default',
+      prefix: 'mr_k7q2mzx4',
+      scopes: ['publish'],
+      topics: ['orders.*'],
+      createdAt: '2026-11-23T17:20:00.000Z',
+    },
+  ],
+} as const;
+
+export const NEW_KEY = {
+  type: 'object',
+  description: 'A key as it is shown this once.',
+  required: [...KEY.required, 'key'],
+  properties: { ...KEY.properties, key: { type: 'string', description: 'The key itself. What is kept of it is a hash.' } },
+  examples: [{ ...KEY.examples[0], key: 'mr_k7q2mzx4_…' }],
+} as const;
+
+const APP_PARAM = { type: 'string', description: 'The id of the app.', examples: ['shop'] };
+const ofApp = { tag: 'apps', path: { app: APP_PARAM } } as const;
+
+export const APP_CALLS = {
+  list: {
+    operationId: 'listApps',
+    tag: 'apps',
+    summary: 'List apps',
+    description: 'All of the environment for an admin key; its own for any other.',
+    querystring: LIST,
+    response: { 200: said('A page of apps.', pageOf(APP)) },
+  },
+  get: {
+    operationId: 'getApp',
+    summary: 'Read an app',
+    ...ofApp,
+    querystring: NO_QUERY,
+    response: { 200: said('The app.', APP, { ETag: ETAG }) },
+  },
+  put: {
+    operationId: 'putApp',
+    summary: 'Make or rename an app',
+    description:
+      'The id has 1 to 64 letters, digits, dots, dashes or underscores and starts with a letter or digit. The body may be empty.',
+    ...ofApp,
+    body: APP_SETTINGS,
+    matches: true,
+    problems: ['not_available_yet', 'already_exists'],
+    response: { 200: said('It was changed.', APP, { ETag: ETAG }), 201: said('It was made.', APP, { ETag: ETAG }) },
+  },
+  delete: {
+    operationId: 'deleteApp',
+    summary: 'Delete an app with its keys',
+    description: 'Refused with `conflict` while it has subscriptions, and for the app of the key that asks.',
+    ...ofApp,
+    matches: true,
+    problems: ['conflict'],
+    response: { 204: DONE },
+  },
+} as const satisfies Record<string, Call>;
+
+export const KEY_CALLS = {
+  create: {
+    operationId: 'createKey',
+    summary: 'Make a key',
+    description: 'The answer shows the key, this once.',
+    ...ofApp,
+    body: KEY_SETTINGS,
+    problems: ['invalid_topic', 'not_available_yet'],
+    response: { 201: said('The key.', NEW_KEY, { 'Cache-Control': NO_STORE }) },
+  },
+  list: {
+    operationId: 'listKeys',
+    summary: 'List the keys of an app',
+    description: 'In the order in which they were made.',
+    ...ofApp,
+    querystring: LIST,
+    response: { 200: said('A page of keys.', pageOf(KEY)) },
+  },
+  delete: {
+    operationId: 'deleteKey',
+    summary: 'Delete a key',
+    description: 'It opens nothing any more, at once.',
+    tag: 'apps',
+    path: {
+      app: APP_PARAM,
+      key: { type: 'string', description: 'The id of the key.', examples: ['key_2al2k5x7m3qzr4w6y2b3c5d7e2'] },
+    },
+    response: { 204: DONE },
+  },
+} as const satisfies Record<string, Call>;

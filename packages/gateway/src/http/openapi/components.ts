@@ -1,0 +1,60 @@
+/** The schemas that have a name of their own in the document. Wherever one of these very objects stands, the name stands there. */
+import { APP, APP_SETTINGS, KEY, KEY_SETTINGS, NEW_KEY } from './apps.ts';
+import { DEAD_LETTER, MANY } from './dead-letters.ts';
+import { ATTEMPT, DELIVERY } from './deliveries.ts';
+import { EVENT, EVENT_DRAFT } from './event.ts';
+import { EVENT_PAGE, PUBLISHED, PUBLISHED_BATCH, PUBLISHED_LINE, REFUSED } from './events.ts';
+import { JOB, OPERATION, REPLAY } from './operations.ts';
+import { PROBLEM } from './problem.ts';
+import { COUNT, PAGE } from './shared.ts';
+import { REPLAY_SETTINGS, ROTATION, TEST } from './subscription-calls.ts';
+import { PATCH_SCHEMA, POST_SCHEMA, PUT_SCHEMA } from './subscription-settings.ts';
+import {
+  HEALTH,
+  NEW_SUBSCRIPTION,
+  ROTATED_SUBSCRIPTION,
+  SUBSCRIPTION,
+  SUBSCRIPTION_WITH_HEALTH,
+  TEST_RESULT,
+} from './subscriptions.ts';
+import { TOPIC, TOPIC_SETTINGS } from './topics.ts';
+import type { Schema } from './types.ts';
+
+export const COMPONENTS: Readonly<Record<string, Schema>> = {
+  Problem: PROBLEM,
+  Page: PAGE,
+  Count: COUNT,
+  EventDraft: EVENT_DRAFT,
+  Event: EVENT,
+  EventPage: EVENT_PAGE,
+  Published: PUBLISHED,
+  Refused: REFUSED,
+  PublishedBatch: PUBLISHED_BATCH,
+  PublishedLine: PUBLISHED_LINE,
+  TopicSettings: TOPIC_SETTINGS,
+  Topic: TOPIC,
+  NewSubscriptionSettings: POST_SCHEMA,
+  SubscriptionSettings: PUT_SCHEMA,
+  SubscriptionChange: PATCH_SCHEMA,
+  Subscription: SUBSCRIPTION,
+  SubscriptionWithHealth: SUBSCRIPTION_WITH_HEALTH,
+  NewSubscription: NEW_SUBSCRIPTION,
+  Health: HEALTH,
+  ReplaySettings: REPLAY_SETTINGS,
+  Rotation: ROTATION,
+  RotatedSubscription: ROTATED_SUBSCRIPTION,
+  Test: TEST,
+  TestResult: TEST_RESULT,
+  Delivery: DELIVERY,
+  Attempt: ATTEMPT,
+  DeadLetter: DEAD_LETTER,
+  DeadLetters: MANY,
+  Operation: OPERATION,
+  Replay: REPLAY,
+  Job: JOB,
+  AppSettings: APP_SETTINGS,
+  App: APP,
+  KeySettings: KEY_SETTINGS,
+  Key: KEY,
+  NewKey: NEW_KEY,
+};

@@ -1,0 +1,107 @@
+/** `/v1/deliveries`, described. */
+import { LIST_QUERY, NO_QUERY, pageOf, POSITION, queryOf, said, SHARD, time } from './shared.ts';
+import type { Call } from './types.ts';
+
+export const EVENT_NAME = {
+  type: 'object',
+  description: 'The event.',
+  required: ['id', 'type'],
+  properties: {
+    id: { type: 'string', description: 'Its id.' },
+    type: { type: 'string', description: 'Its topic.' },
+  },
+} as const;
+
+export const ATTEMPT = {
+  type: 'object',
+  description: 'One try of a delivery.',
+  required: ['n', 'startedAt', 'durationMs', 'outcome', 'cause', 'status'],
+  properties: {
+    n: { type: 'integer', minimum: 1, description: 'Counts on after a redrive.' },
+    startedAt: time('When it began.'),
+    durationMs: { type: 'number', description: 'From the request to the end of the answer.' },
+    outcome: { enum: ['delivered', 'retry', 'dead'], description: 'What came of it.' },
+    cause: { type: 'string', description: 'Why, see [Causes](#causes); empty when delivered.' },
+    status: { type: 'integer', description: 'What the endpoint answered; 0 without an answer.' },
+    snippet: { type: 'string', description: 'How its answer begins. For admin keys.' },
+  },
+} as const;
+
+export const DELIVERY = {
+  type: 'object',
+  description: 'One event for one subscription.',
+  required: ['id', 'subscription', 'event', 'shard', 'position', 'outcome', 'attempts'],
+  properties: {
+    id: { type: 'string', description: 'Opaque.' },
+    subscription: { type: 'string', description: 'For whom.' },
+    webhookId: { type: 'string', description: 'What receivers know it by. Absent once retention took the event.' },
+    operation: { type: 'string', description: 'The replay it belongs to, if any.' },
+    event: EVENT_NAME,
+    shard: SHARD,
+    position: POSITION,
+    outcome: {
+      enum: ['delivered', 'retry', 'dead'],
+      description: 'Of the last attempt: `delivered`, `retry` (there will be another), `dead` (it was given up).',
+    },
+    attempts: { type: 'array', items: ATTEMPT, description: 'The first one first.' },
+    nextAttemptAt: time('When the next attempt is due. Only where one delivery is read, and while it waits.'),
+  },
+  examples: [
+    {
+      id: 'WyJzdWIuMCIsIjAiLCIwMDAwMDAwMDAwMDAwMDQyIl0',
+      subscription: 'crm-orders',
+      webhookId: 'msg_k2m4qx7zr3a5c6d2e4f7g3h5i6',
+      event: { id: 'evt_2al2k5x7m3qzr4w6y2b3c5d7e2', type: 'orders.created' },
+      shard: '0',
+      position: '0000000000000042',
+      outcome: 'retry',
+      attempts: [
+        { n: 1, startedAt: '2026-11-23T17:20:00.000Z', durationMs: 12.4, outcome: 'retry', cause: 'http_500', status: 500 },
+      ],
+      nextAttemptAt: '2026-11-23T17:20:05.000Z',
+    },
+  ],
+} as const;
+
+/** Lists of what happened are always those of one subscription. */
+export const OF_SUBSCRIPTION = {
+  type: 'string',
+  description: 'Whose: the id of a subscription.',
+  examples: ['crm-orders'],
+} as const;
+
+const ofOne = {
+  tag: 'deliveries',
+  path: {
+    id: { type: 'string', description: 'The id of the delivery.', examples: ['WyJzdWIuMCIsIjAiLCIwMDAwMDAwMDAwMDAwMDQyIl0'] },
+  },
+} as const;
+
+export const DELIVERY_CALLS = {
+  list: {
+    operationId: 'listDeliveries',
+    tag: 'deliveries',
+    summary: 'List the deliveries of a subscription',
+    description: 'Those that were tried at least once, the one tried last first. Attempts are kept for seven days.',
+    querystring: queryOf({ subscription: OF_SUBSCRIPTION, ...LIST_QUERY }, ['subscription']),
+    problems: ['not_found', 'log_unavailable'],
+    response: { 200: said('A page of deliveries.', pageOf(DELIVERY)) },
+  },
+  get: {
+    operationId: 'getDelivery',
+    summary: 'Read a delivery',
+    ...ofOne,
+    querystring: NO_QUERY,
+    problems: ['log_unavailable'],
+    response: { 200: said('The delivery.', DELIVERY) },
+  },
+  retry: {
+    operationId: 'retryDelivery',
+    summary: 'Try a delivery again now',
+    description:
+      'One that waits is tried before it is due; one that is dead or delivered is sent once more, with a fresh schedule and the same id. `conflict`: it waits behind an earlier event of its key. `not_redrivable`: retention took its event.',
+    ...ofOne,
+    problems: ['conflict', 'not_redrivable', 'overloaded', 'log_unavailable'],
+    response: { 202: said('It is being tried.', DELIVERY) },
+  },
+} as const satisfies Record<string, Call>;
