@@ -15,6 +15,7 @@ import {
   text,
   time,
   timeIn,
+  SPAN,
 } from './shared.ts';
 import type { Call } from './types.ts';
 
@@ -34,8 +35,7 @@ export const DEAD_LETTER = {
       description: 'Where it stands for many: every matching event after `after`, up to `through`.',
       required: ['after', 'through', 'throughAt'],
       properties: {
-        after: POSITION,
-        through: POSITION,
+        ...SPAN,
         throughAt: time('When the last of them was stored.'),
         count: { type: 'integer', minimum: 0, description: 'How many, where that is known.' },
       },

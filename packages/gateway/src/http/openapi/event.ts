@@ -22,7 +22,7 @@ export const EVENT = {
   type: 'object',
   description: 'A CloudEvents 1.0 event. Any further member is an extension attribute.',
   required: ['specversion', 'id', 'source', 'type'],
-  properties: { specversion: { const: '1.0' }, ...ATTRIBUTES },
+  properties: { specversion: { const: '1.0', description: 'Of CloudEvents.' }, ...ATTRIBUTES },
   additionalProperties: ATTRIBUTE,
 } as const;
 

@@ -1,7 +1,7 @@
 /** Events as they come in and as they are read, described. */
 import { HTTP_BOUNDS } from '../bounds.ts';
 import { LIMITS } from '../../limits.ts';
-import { LIST_QUERY, POSITION, queryOf, said, SHARD, text, time } from './shared.ts';
+import { LIST_QUERY, POSITION, queryOf, said, SHARD, text, time, SPAN } from './shared.ts';
 import { TOPIC_PATH } from './topics.ts';
 import { PROBLEM } from './problem.ts';
 import { EVENT, EVENT_FORMS, PLAIN_EVENT } from './event.ts';
@@ -86,8 +86,7 @@ export const EVENT_PAGE = {
       required: ['cause'],
       properties: {
         cause: { enum: ['expired', 'log_changed'], description: 'Retention took them, or it is another log.' },
-        after: POSITION,
-        through: POSITION,
+        ...SPAN,
         count: { type: 'integer', minimum: 0, description: 'How many, where that is known.' },
       },
     },

@@ -1,5 +1,5 @@
 /** Schemas as tables of their members. */
-import { block, coded, defaultOf, linkTo, nameIn, tableOf, titled, typeOf } from './page-marks.ts';
+import { block, coded, defaultOf, linkTo, tableOf, titled, typeOf } from './page-marks.ts';
 import type { Shown, ShownSchemas } from './shown.ts';
 
 /** Of an answer. */
@@ -33,8 +33,8 @@ interface Row {
 function rowsOf({ properties = {}, required = [] }: Shown, before: string): Row[] {
   return Object.entries(properties).flatMap(([member, schema]) => {
     const name = `${before}${member}`;
-    const within = schema.anyOf?.find(({ properties: some }) => some !== undefined) ?? schema;
-    const inner = nameIn(schema) === undefined ? rowsOf(within, `${name}.`) : [];
+    const within = schema.items ?? schema.anyOf?.find(({ properties: some }) => some !== undefined) ?? schema;
+    const inner = rowsOf(within, `${name}${schema.items === undefined ? '' : '[]'}.`);
     return [{ name, isRequired: required.includes(member), schema }, ...inner];
   });
 }

@@ -5,6 +5,12 @@ import type { Header, Media, Said, Schema } from './types.ts';
 export const text = { type: 'string' } as const;
 export const number = { type: 'number' } as const;
 
+/** From here (exclusive) to there (inclusive). */
+export const SPAN = {
+  after: { type: 'string', description: 'The position before the first of them.' },
+  through: { type: 'string', description: 'The position of the last of them.' },
+} as const;
+
 /**
  * A member that is planned: it is refused as such and not as unknown, and the document does not show it.
  * Anything fails `not: {}`; what it means is said by findings.ts.

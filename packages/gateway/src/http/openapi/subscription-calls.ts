@@ -96,6 +96,7 @@ export const SUBSCRIPTION_CALLS = {
     operationId: 'createSubscription',
     tag: 'subscriptions',
     summary: 'Subscribe',
+    description: 'By the `id` in the body, or one that is made.',
     body: POST_SCHEMA,
     problems: [...SETTINGS_PROBLEMS, 'not_found', 'already_exists', 'log_unavailable'],
     response: { 201: made },

@@ -26,7 +26,7 @@ const WEBHOOK = {
       ...text,
       means: { type: 'string', format: 'uri', maxLength: 2_048 },
       description:
-        'Where events are sent to by POST, an http or https address. Private addresses are refused unless the gateway allows them.',
+        'Where events are sent to by POST, an http or https address; a new one needs it. Private addresses are refused unless the gateway allows them.',
       examples: ['https://crm.example/hooks'],
     },
     signature: word(
@@ -62,7 +62,11 @@ const DELIVER = {
   type: 'object',
   additionalProperties: false,
   description: 'How.',
-  properties: { webhook: { ...WEBHOOK, description: 'By HTTP.' }, stream: LATER, relay: LATER },
+  properties: {
+    webhook: { ...WEBHOOK, description: 'By HTTP. Needed: there is no other way yet.' },
+    stream: LATER,
+    relay: LATER,
+  },
   examples: [{ webhook: { url: 'https://crm.example/hooks' } }],
 } as const;
 
@@ -170,7 +174,6 @@ const EXAMPLE = {
   topics: ['orders.*'],
   filter: { data: { amount: [{ numeric: ['>', 100] }] } },
   deliver: { webhook: { url: 'https://crm.example/hooks' } },
-  ordering: 'key',
 } as const;
 
 export const PUT_SCHEMA = {

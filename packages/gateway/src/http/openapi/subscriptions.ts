@@ -158,7 +158,7 @@ export const SUBSCRIPTION = {
         webhook: { url: 'https://crm.example/hooks', signature: 'standard', timeoutMs: 15_000, body: 'data', headers: {} },
       },
       retry: { schedule: ['5s', '5m', '30m', '2h', '5h', '10h', '14h', '20h', '1d'], jitter: 0.2 },
-      ordering: 'key',
+      ordering: 'none',
       onDead: 'release',
       concurrency: 16,
       breaker: { failures: 3, events: 10 },
