@@ -67,7 +67,7 @@ async function runPart({ name, run }: Part): Promise<boolean> {
 
 /** A package with a tsconfig of its own says there what it may not know: core has no Node types. */
 function portablePackages(): string[] {
-  return filesIn(ROOT).flatMap((file) => /^(packages\/[^/]+)\/tsconfig\.json$/.exec(file)?.[1] ?? []);
+  return filesIn(ROOT).flatMap((file) => /^((?:packages|examples)\/[^/]+)\/tsconfig\.json$/.exec(file)?.[1] ?? []);
 }
 
 function command(name: string, program: string, args: readonly string[]): Part {

@@ -88,7 +88,7 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
   const requests = createRequests(common);
   const publishing = createPublishing({ ...common, windowMs: limits.dedupeWindowMs });
   const order = createOrder({ ...common, owed });
-  const attempts = createAttempts({ ...common, requests });
+  const attempts = createAttempts({ ...common, requests, setBackMs: world.setBackMs });
   const bounds = createBounds(common);
   const breakers = createBreakers({ ...common, requests, wallMs: () => world.now() });
   let journal: Commit[] = [];

@@ -21,6 +21,8 @@ export interface World {
   now(): number;
   monotonic(): number;
   jump(ms: number): void;
+  /** By how much wall time lies behind the farthest it ever was ahead: due times, which never run backwards, may be ahead of it by that. */
+  setBackMs(): number;
   steps(): number;
   /** Does `run` in `delayMs`, unless cancelled or its life has ended by then. */
   at(delayMs: number, what: string, run: () => unknown, life?: Life): Timer;
@@ -49,6 +51,7 @@ export function createWorld(seed: number, print?: (line: string) => void): World
   const trace = createTrace(() => `${steps} ${timeMs.toFixed(2)}`, print);
   let timeMs = 0;
   let skewMs = 0;
+  let farthestMs = skewMs;
   let steps = 0;
   let order = 0;
   let lives = 0;
@@ -58,8 +61,10 @@ export function createWorld(seed: number, print?: (line: string) => void): World
     trace,
     now: () => START_MS + Math.floor(timeMs + skewMs),
     monotonic: () => timeMs,
+    setBackMs: () => farthestMs - skewMs,
     jump(ms) {
       skewMs += ms;
+      farthestMs = Math.max(farthestMs, skewMs);
       trace.note(`wall clock jumps by ${ms} ms`);
     },
     steps: () => steps,

@@ -29,12 +29,15 @@ interface Needs {
   readonly retention: Retention;
   readonly verdict: Verdict;
   readonly situations: Situations;
+  /** By how much due times may be ahead of wall time. */
+  readonly setBackMs: () => number;
 }
 
 /** Causes of dead letters that no attempt led to. */
 const WITHOUT_ATTEMPTS = new Set(['expired', 'log_changed']);
 
-export function createAttempts({ limits, facts, subscriptions, requests, retention, verdict, situations }: Needs): Attempts {
+export function createAttempts(needs: Needs): Attempts {
+  const { limits, facts, subscriptions, requests, retention, verdict, situations, setBackMs } = needs;
   const told = (delivery: Delivery): string =>
     `event ${delivery.fact.n} in lane ${delivery.lane.name} of ${delivery.lane.subscription.id}`;
   const words = (delivery: Delivery): readonly string[] => [
@@ -134,7 +137,7 @@ export function createAttempts({ limits, facts, subscriptions, requests, retenti
     const last = delivery.attempts.at(-1);
     const request = last && exchangeOf(delivery, last);
     if (row.state !== 'parked' || row.kept !== undefined || request?.exchange.endedWallMs === undefined) return;
-    if (row.dueMs - request.exchange.endedWallMs <= limits.keepBytesMs + 1) return;
+    if (row.dueMs - request.exchange.endedWallMs <= limits.keepBytesMs + setBackMs() + 1) return;
     verdict.broken('P2', 'a delivery that waits long carries its bytes', told(delivery), words(delivery));
   }
 

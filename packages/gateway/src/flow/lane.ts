@@ -27,6 +27,7 @@ import { createParked } from '../lanes/parked.ts';
 import { createReader } from '../lanes/reader.ts';
 import type { Restore } from '../lanes/restore.ts';
 import { createRows, keptOf, rangeLetter } from '../lanes/rows.ts';
+import type { Steady } from '../lanes/steady.ts';
 import type { Place, Tail } from '../lanes/tail.ts';
 import type { Tape } from '../lanes/tape.ts';
 import type { Line, Turns } from '../lanes/turns.ts';
@@ -118,6 +119,7 @@ interface Needs {
   readonly restore: Restore;
   readonly ledger: Ledger;
   readonly clock: Clock;
+  readonly steady: Steady;
   readonly limits: Limits;
   readonly onNotice: (notice: Notice) => void;
   /** Tells people when the subscription comes to stand at a bound. */
@@ -176,6 +178,7 @@ export function createLane(needs: Needs): Lane {
     shard,
     ledger: needs.ledger,
     clock,
+    steady: needs.steady,
     dueRows: limits.dueRows,
     restore: needs.restore,
     mustWait: () => !started || retiring !== undefined || endpoint.breakerOpen || settings().state !== 'active',
@@ -371,7 +374,7 @@ export function createLane(needs: Needs): Lane {
     );
     if (delayMs === undefined) return died(delivery, outcome);
     const attempt = rows.attempt(delivery, outcome, 'retry');
-    const dueMs = clock.now() + delayMs;
+    const dueMs = needs.steady.now() + delayMs;
     delivery.attempts++;
     delivery.cause = outcome.cause;
     if (delayMs > limits.keepBytesMs) delivery.kept ??= keptOf(delivery);

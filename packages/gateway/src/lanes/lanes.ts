@@ -24,6 +24,7 @@ import { createRestore } from './restore.ts';
 import { createRetention } from './retention.ts';
 import { rangeLetter } from './rows.ts';
 import { createSubscriber, type Indexed, laneKey, liveName, runName, type Subscriber, uidOf } from './subscriber.ts';
+import { createSteady } from './steady.ts';
 import { createTail, type Place, type Tail } from './tail.ts';
 import { createTape } from './tape.ts';
 import { cursorOfTime } from './trust.ts';
@@ -93,6 +94,7 @@ const EGRESS_MIN = 3;
 
 export function createLanes(needs: Needs): Lanes {
   const { log, ledger, clock, limits, recorder, match } = needs;
+  const steady = createSteady(clock);
   const subscribers = new Map<string, Subscriber>();
   const runs = new Map<string, Versioned<Run>>();
   const tails = new Map<string, Tail>();
@@ -152,6 +154,7 @@ export function createLanes(needs: Needs): Lanes {
       restore: createRestore({ shard, log, find: tail.find }),
       ledger,
       clock,
+      steady,
       limits,
       onNotice: (notice) => {
         const isOfBreaker = notice.kind === 'breaker_open' || notice.kind === 'breaker_closed';
@@ -253,6 +256,7 @@ export function createLanes(needs: Needs): Lanes {
   // ── tails ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   function makeTail(shard: string, from: Place): void {
+    steady.atLeast(from.timeMs);
     const onTrouble = (code: string | undefined): void => {
       if (code !== undefined) needs.onNotice({ kind: 'log_failing', code });
     };

@@ -8,6 +8,7 @@ import type { Ledger, ParkedRow } from '../ports/ledger.ts';
 import type { LogRecord, Position } from '../ports/log.ts';
 import { type Delivery, type LostRange, parkedDelivery } from './delivery.ts';
 import type { Restore } from './restore.ts';
+import type { Steady } from './steady.ts';
 
 export interface Parked {
   /** Back in memory, to be sent now. */
@@ -19,7 +20,7 @@ export interface Parked {
   keep(position: Position): void;
   /** Its row is gone or stands for a later attempt: it is the ledger's alone again. */
   leave(position: Position): void;
-  /** There is a row due then (wall time). */
+  /** There is a row due then (steady time). */
   note(dueMs: number): void;
   /** Sees to it that what falls due comes back then. Call when anything that could hold it up has changed. */
   arm(): void;
@@ -40,6 +41,7 @@ interface Needs {
   readonly shard: string;
   readonly ledger: Ledger;
   readonly clock: Clock;
+  readonly steady: Steady;
   readonly dueRows: number;
   readonly restore: Restore;
   /** Nothing may come back now: paused, retiring, or the endpoint is down. */
@@ -56,7 +58,7 @@ const RETRY_MS = 500;
 const DAY_MS = 86_400_000;
 
 export function createParked(needs: Needs): Parked {
-  const { lane, shard, ledger, clock } = needs;
+  const { lane, shard, ledger, clock, steady } = needs;
   const due = createDeque<Delivery>();
   const inMemory = new Set<Position>();
   const leftWhileLoading = new Set<Position>();
@@ -69,8 +71,8 @@ export function createParked(needs: Needs): Parked {
 
   function arm(): void {
     if (stopped || loading || due.size > 0 || nextDueMs === Infinity || needs.mustWait()) return;
-    const delayMs = nextDueMs - clock.now();
-    if (delayMs <= 0) return void load(clock.now());
+    const delayMs = nextDueMs - steady.now();
+    if (delayMs <= 0) return void load(steady.now());
     if (timerMs === nextDueMs) return;
     timer?.cancel();
     timerMs = nextDueMs;
@@ -94,7 +96,7 @@ export function createParked(needs: Needs): Parked {
       await Promise.all(back.map((row) => bringBack(row)));
     } catch {
       // The ledger can't be read now, and whoever commits to it reports that: look again soon.
-      nextDueMs = Math.min(nextDueMs, clock.now() + RETRY_MS);
+      nextDueMs = Math.min(nextDueMs, steady.now() + RETRY_MS);
     }
     loading = false;
     needs.onLoaded();
@@ -107,7 +109,7 @@ export function createParked(needs: Needs): Parked {
       restored = await needs.restore(delivery);
     } catch {
       inMemory.delete(row.position);
-      nextDueMs = Math.min(nextDueMs, clock.now() + RETRY_MS);
+      nextDueMs = Math.min(nextDueMs, steady.now() + RETRY_MS);
       return;
     }
     if (stopped) return;
@@ -149,7 +151,7 @@ export function createParked(needs: Needs): Parked {
       return row?.state === 'parked' ? row : undefined;
     },
     unloadEarly(onGone) {
-      const nowMs = clock.now();
+      const nowMs = steady.now();
       const loaded = [...due];
       due.clear();
       for (const delivery of loaded) {
