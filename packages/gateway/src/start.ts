@@ -155,11 +155,13 @@ export async function start(needs: StartNeeds): Promise<Running> {
 
 /** With a new key, everything is sealed with it before anything else happens; only then the former is forgotten. */
 async function openVault(data: string, directory: Directory): Promise<Vault> {
-  const keys = await secretKeysOf(data, directory, process.env[SECRET_KEY_VARIABLE]);
+  const fromEnvironment = process.env[SECRET_KEY_VARIABLE];
+  const keys = await secretKeysOf(data, directory, fromEnvironment);
   const vault = createVault(...keys);
   if (keys.length > 1) {
     await reseal(directory, vault);
-    forgetFormerKeys(data, keys);
+    // Keys of the environment are never written beside what they seal.
+    if (fromEnvironment === undefined || fromEnvironment === '') forgetFormerKeys(data, keys);
   }
   return vault;
 }
