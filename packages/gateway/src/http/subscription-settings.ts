@@ -30,7 +30,14 @@ export function specOf(caller: Caller, body: SubscriptionBody): SubscriptionSpec
 }
 
 /** What takes the place of a whole subscription: members that were left out get their defaults back. */
-export function replacementOf({ filter = null, retry, breaker, bounds, ...spec }: SubscriptionSpec): Partial<SubscriptionSpec> {
+export function replacementOf({
+  filter = null,
+  ratePerSecond = null,
+  retry,
+  breaker,
+  bounds,
+  ...spec
+}: SubscriptionSpec): Partial<SubscriptionSpec> {
   const { schedule = DEFAULT_SCHEDULE, jitter = DEFAULT_JITTER } = retry ?? {};
   const { webhook } = spec.deliver;
   return {
@@ -38,6 +45,7 @@ export function replacementOf({ filter = null, retry, breaker, bounds, ...spec }
     concurrency: 16,
     ...spec,
     filter,
+    ratePerSecond,
     deliver: { webhook: webhookIn(webhook) },
     retry: { schedule, jitter },
     breaker: breaker === false ? false : { failures: 3, events: 10, ...breaker },

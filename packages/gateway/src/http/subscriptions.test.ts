@@ -102,6 +102,16 @@ describe('a subscription', { timeout: 30_000 }, () => {
     );
   });
 
+  test('has a rate as long as one is set: null takes it away, and so does a PUT without it', async (t) => {
+    const { world, endpoint } = await subscribed(t, { ratePerSecond: 5 });
+    const rate = async (route: string, json: object): Promise<number | undefined> =>
+      (await world.ask(`${route} /v1/subscriptions/s`, { json })).json.ratePerSecond;
+    assert.equal(await rate('PATCH', { concurrency: 2 }), 5);
+    assert.equal(await rate('PATCH', { ratePerSecond: null }), undefined);
+    assert.equal(await rate('PATCH', { ratePerSecond: 7 }), 7);
+    assert.equal(await rate('PUT', bodyFor(endpoint.url)), undefined);
+  });
+
   test('put again is replaced: what is left out has its default back', async (t) => {
     const { world, endpoint } = await subscribed(t, {
       filter: { data: { id: ['7'] } },

@@ -146,9 +146,9 @@ export const SETTINGS = {
   ),
   concurrency: whole(1, 1_024, 16, 'Deliveries at once.'),
   ratePerSecond: {
-    ...number,
-    means: { type: 'number', minimum: 0.001, maximum: 100_000 },
-    description: 'Deliveries per second. Default: no limit. One that is set can be changed, but not taken away.',
+    type: ['number', 'null'],
+    means: { type: ['number', 'null'], minimum: 0.001, maximum: 100_000 },
+    description: 'Deliveries per second. Default, and null: no limit.',
     examples: [100],
   },
   breaker: BREAKER,
