@@ -79,14 +79,22 @@ function exampleOf(schema: Schema): string {
   return text === '' || text.length > EXAMPLE_CHARS_MAX ? '' : `, such as ${text}`;
 }
 
-/** What a value of this schema is, as the end of a sentence. */
+/** What a value of this schema is, as the end of a sentence. Who writes a wrong value did not mean null, where that is taken, too. */
 export function whatOf(schema: Schema): string {
   const { means, anyOf, enum: words, type } = schema;
   if (typeof means === 'object') return whatOf(means as Schema);
   if ('const' in schema) return JSON.stringify(schema['const']);
-  if (Array.isArray(anyOf)) return (anyOf as readonly Schema[]).map(whatOf).join(' or ');
-  if (Array.isArray(words)) return `one of ${words.join(', ')}`;
-  if (Array.isArray(type)) return type.map((one: string) => kindOf(one, schema)).join(' or ');
+  if (Array.isArray(anyOf))
+    return (anyOf as readonly Schema[])
+      .filter((one) => one['type'] !== 'null')
+      .map(whatOf)
+      .join(' or ');
+  if (Array.isArray(words)) return `one of ${words.filter((word) => word !== null).join(', ')}`;
+  if (Array.isArray(type))
+    return type
+      .filter((one) => one !== 'null')
+      .map((one: string) => kindOf(one, schema))
+      .join(' or ');
   return kindOf(type, schema);
 }
 
@@ -104,8 +112,6 @@ function kindOf(type: unknown, schema: Schema): string {
       return `a list${span(schema['minItems'], schema['maxItems'], 'items')}`;
     case 'object':
       return 'an object';
-    case 'null':
-      return 'null';
     default:
       return 'something else';
   }

@@ -2,10 +2,8 @@
 import { formatDuration } from '@millrace/core/duration';
 import { compileFilter } from '@millrace/core/filter';
 import { Problem } from '@millrace/core/problem';
-import { DEFAULT_JITTER, DEFAULT_SCHEDULE } from '@millrace/core/retry-schedule';
 import type { From, Health, SubscriptionSpec } from '../api.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
-import { DEFAULT_BOUNDS, DISABLE_AFTER_MS } from '../subscriptions.ts';
 import type { Caller } from './access.ts';
 import { mayActFor, mayUseTopics } from './access.ts';
 import { readTime, timeOf } from './answers.ts';
@@ -27,38 +25,6 @@ export function specOf(caller: Caller, body: SubscriptionBody): SubscriptionSpec
   if (rest.deliver.webhook === undefined)
     throw new Problem('invalid_request', 'a subscription delivers to a webhook', { pointer: '/deliver/webhook' });
   return { ...rest, app, ...(from === undefined ? {} : { from: fromOf(from) }) };
-}
-
-/** What takes the place of a whole subscription: members that were left out get their defaults back. */
-export function replacementOf({
-  filter = null,
-  ratePerSecond = null,
-  retry,
-  breaker,
-  bounds,
-  ...spec
-}: SubscriptionSpec): Partial<SubscriptionSpec> {
-  const { schedule = DEFAULT_SCHEDULE, jitter = DEFAULT_JITTER } = retry ?? {};
-  const { webhook } = spec.deliver;
-  return {
-    onDead: 'release',
-    concurrency: 16,
-    ...spec,
-    filter,
-    ratePerSecond,
-    deliver: { webhook: webhookIn(webhook) },
-    retry: { schedule, jitter },
-    breaker: breaker === false ? false : { failures: 3, events: 10, ...breaker },
-    bounds: { ...DEFAULT_BOUNDS, ...bounds },
-    disableAfter: spec.disableAfter ?? DISABLE_AFTER_MS,
-  };
-}
-
-type WebhookSpec = SubscriptionSpec['deliver']['webhook'];
-
-function webhookIn(webhook: WebhookSpec): WebhookSpec {
-  const ofSimple = webhook.signature === 'simple' ? ({ json: 'canonical' } as const) : {};
-  return { signature: 'standard', timeoutMs: 15_000, body: 'data', headers: {}, ...ofSimple, ...webhook };
 }
 
 /** Pointers lead into the whole body. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import { Webhook } from 'standardwebhooks';
 import { type Receiver, receiver } from '../../test/receivers.ts';
-import { type World, world } from '../../test/world.ts';
+import { type Answer, type World, world } from '../../test/world.ts';
 
 async function subscribed(t: TestContext, members: object = {}): Promise<{ world: World; endpoint: Receiver; secret: string }> {
   const made = await world(t);
@@ -145,6 +145,86 @@ describe('a subscription', { timeout: 30_000 }, () => {
     );
   });
 
+  /** Every setting that may be left out. */
+  const NULLS = {
+    filter: null,
+    retry: null,
+    ordering: null,
+    onDead: null,
+    concurrency: null,
+    ratePerSecond: null,
+    breaker: null,
+    bounds: null,
+    disableAfter: null,
+  };
+  const WEBHOOK_NULLS = { signature: null, timeoutMs: null, body: null, headers: null, json: null };
+
+  test('takes null for whatever may be left out as if it were left out', async (t) => {
+    const { ask } = await world(t);
+    const url = 'http://127.0.0.1:9';
+    const plain = await ask('POST /v1/subscriptions', { json: bodyFor(url) });
+    const settingsOf = ({ json }: Answer): object => ({ ...json, id: '', secret: '', createdAt: '' });
+    const nulls = { ...NULLS, app: null, from: null, deliver: { webhook: { url, secret: null, ...WEBHOOK_NULLS } } };
+    const posted = await ask('POST /v1/subscriptions', { json: { id: null, topics: ['orders.*'], ...nulls } });
+    const put = await ask('PUT /v1/subscriptions/s', { json: { topics: ['orders.*'], ...nulls } });
+    assert.deepEqual([posted.status, put.status], [201, 201], posted.text + put.text);
+    assert.deepEqual(settingsOf(posted), settingsOf(plain));
+    assert.deepEqual(settingsOf(put), settingsOf(plain));
+    const again = await ask('PUT /v1/subscriptions/s', { json: { topics: ['orders.*'], ...nulls } });
+    assert.equal(again.status, 200, again.text);
+    const parts = { retry: { schedule: null, jitter: null }, breaker: { failures: null }, bounds: { parked: null, held: null } };
+    const inParts = await ask('POST /v1/subscriptions', { json: bodyFor(url, parts) });
+    assert.deepEqual(settingsOf(inParts), settingsOf(plain));
+  });
+
+  test('patched with null has the default of any setting back, RFC 7396', async (t) => {
+    const { world, endpoint } = await subscribed(t);
+    const defaults = (await world.ask('GET /v1/subscriptions/s')).json;
+    const set = {
+      filter: { data: { id: ['7'] } },
+      retry: { schedule: ['1s'], jitter: 0 },
+      onDead: 'hold',
+      concurrency: 3,
+      ratePerSecond: 5,
+      breaker: false,
+      bounds: { parked: 5 },
+      disableAfter: false,
+    };
+    const webhook = { timeoutMs: 1_000, body: 'event', headers: { a: 'b' } };
+    const patch = async (json: object): Promise<Answer> => {
+      const answer = await world.ask('PATCH /v1/subscriptions/s', { json });
+      assert.equal(answer.status, 200, answer.text);
+      return answer;
+    };
+    const settingsOf = ({ json }: Answer): object => ({ ...json, warnings: [] });
+    const { health: _health, ...wanted } = defaults;
+    await patch({ ...set, deliver: { webhook } });
+    assert.deepEqual(settingsOf(await patch({ ...NULLS, deliver: { webhook: WEBHOOK_NULLS } })), { ...wanted, warnings: [] });
+    await patch({ ...set, breaker: { failures: 5 }, deliver: { webhook } });
+    const kept = await patch({ retry: { schedule: null }, breaker: { failures: null }, bounds: { parked: null } });
+    assert.deepEqual(
+      [kept.json.retry, kept.json.breaker, kept.json.bounds.parked, kept.json.concurrency],
+      [{ ...wanted.retry, jitter: 0 }, wanted.breaker, 100_000, 3],
+    );
+    const secret = 'sixteen letters!';
+    await patch({ deliver: { webhook: { signature: 'simple', secret, json: 'as-sent' } } });
+    assert.equal((await patch({ deliver: { webhook: { json: null } } })).json.deliver.webhook.json, 'canonical');
+    assert.equal((await patch({ deliver: { webhook: { url: endpoint.url } } })).json.deliver.webhook.body, 'event');
+  });
+
+  test('keeps by null what it needs, with where the fault is', async (t) => {
+    const { world } = await subscribed(t, { ordering: 'key' });
+    const needed = { topics: null, deliver: null, ordering: null, app: null };
+    for (const [member, value] of Object.entries(needed)) {
+      const { json } = await world.ask('PATCH /v1/subscriptions/s', { json: { [member]: value } });
+      assert.deepEqual([json.code, json.pointer], ['invalid_request', `/${member}`]);
+    }
+    for (const member of ['url', 'secret']) {
+      const { json } = await world.ask('PATCH /v1/subscriptions/s', { json: { deliver: { webhook: { [member]: null } } } });
+      assert.deepEqual([json.code, json.pointer], ['invalid_request', `/deliver/webhook/${member}`]);
+    }
+  });
+
   test('changes only at the version that If-Match names', async (t) => {
     const { world } = await subscribed(t);
     const { etag } = (await world.ask('GET /v1/subscriptions/s')).headers;
@@ -280,7 +360,12 @@ describe('a subscription is refused', { timeout: 30_000 }, () => {
       code: 'invalid_request',
       pointer: '/deliver/webhook/url',
     },
-    'with null for a part': { members: { retry: null }, code: 'invalid_request', pointer: '/retry' },
+    'with null for what it needs': { members: { topics: null }, code: 'invalid_request', pointer: '/topics' },
+    'with null for its address': {
+      members: { deliver: { webhook: { url: null } } },
+      code: 'invalid_request',
+      pointer: '/deliver/webhook/url',
+    },
     'with an address that is none': {
       members: { deliver: { webhook: { url: 'ftp://x/' } } },
       code: 'invalid_url',

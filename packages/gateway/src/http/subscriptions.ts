@@ -12,14 +12,8 @@ import { SUBSCRIPTION_CALLS } from './openapi/subscription-calls.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
 import { replayRoute } from './replay.ts';
 import { secretAndTestRoutes } from './secret-and-test.ts';
-import {
-  checkFilter,
-  replacementOf,
-  showHealth,
-  showSubscription,
-  specOf,
-  type SubscriptionBody,
-} from './subscription-settings.ts';
+import { changeOf, replacementOf, withoutNulls } from './subscription-defaults.ts';
+import { checkFilter, showHealth, showSubscription, specOf, type SubscriptionBody } from './subscription-settings.ts';
 
 type Named = { Params: { id: string } };
 
@@ -42,8 +36,9 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
     '/v1/subscriptions',
     { config: manage, schema: SUBSCRIPTION_CALLS.create },
     async ({ caller, body }, reply) => {
+      const spec = specOf(caller, withoutNulls(body));
       const id = body.id ?? newId('sub', clock.now(), (count) => randomBytes(count));
-      const created = await gateway.subscriptions.create(caller.environment, id, specOf(caller, body));
+      const created = await gateway.subscriptions.create(caller.environment, id, spec);
       return reply.code(201).headers(headersOf(created)).send(showCreated(created));
     },
   );
@@ -59,7 +54,7 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
     { config: manage, schema: SUBSCRIPTION_CALLS.put },
     async ({ caller, params, body, headers }, reply) => {
       const before = await directory.get('subscription', caller.environment, params.id);
-      const spec = specOf(caller, body);
+      const spec = specOf(caller, withoutNulls(body));
       if (before === undefined) {
         if (headers['if-match'] !== undefined)
           throw new Problem('not_found', `there is no subscription '${params.id.slice(0, 80)}'`);
@@ -86,7 +81,13 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
         });
       if (body.topics !== undefined) mayUseTopics(caller, body.topics, '/topics');
       checkFilter(body.filter);
-      const { from: _from, ...change } = body;
+      if (isSecretTakenAway(body))
+        throw new Problem('invalid_request', 'a subscription always has a secret', {
+          pointer: '/deliver/webhook/secret',
+          advice: 'For a new one use /rotate-secret.',
+        });
+      const { from: _from, ...rest } = body;
+      const change = changeOf(rest, found.value.deliver.webhook.signature);
       const now = await gateway.subscriptions.update(caller.environment, params.id, change, found.version);
       return reply.header('etag', etagOf(now)).send(showSubscription(now));
     },
@@ -139,6 +140,11 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
     if (!mayActFor(caller, found.value.app)) throw new Problem('already_exists', `the id '${found.id}' is taken`);
     return found;
   }
+}
+
+/** What is written in a body may be null, whatever its type says. */
+function isSecretTakenAway({ deliver }: Partial<SubscriptionBody>): boolean {
+  return (deliver?.webhook?.secret as unknown) === null;
 }
 
 function headersOf({ subscription }: Created): Record<string, string> {

@@ -16,11 +16,22 @@ export function membersOf(schema: Shown): string {
 export function settingsOf(schema: Shown): string {
   const rows = rowsOf(schema, '').map(({ name, isRequired, schema: { description = '', ...one } }) => [
     coded(name),
-    typeOf(one),
+    typeOf(withoutNull(one)),
     defaultOf(one, isRequired),
     description,
   ]);
   return tableOf(['member', 'type', 'default', 'meaning'], rows);
+}
+
+/** That a setting may be null, and what it does then, its call says once. */
+function withoutNull({ type, enum: words, anyOf, ...rest }: Shown): Shown {
+  const [only, ...others] = [type ?? []].flat().filter((one) => one !== 'null');
+  return {
+    ...rest,
+    ...(only === undefined ? {} : { type: others.length === 0 ? only : [only, ...others] }),
+    ...(words === undefined ? {} : { enum: words.filter((word) => word !== null) }),
+    ...(anyOf === undefined ? {} : { anyOf: anyOf.filter((one) => one.type !== 'null') }),
+  };
 }
 
 interface Row {

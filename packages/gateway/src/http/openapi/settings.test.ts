@@ -19,7 +19,7 @@ interface Checked {
 function checkedIn(properties: Readonly<Record<string, Schema>>, before: readonly string[] = []): Checked[] {
   return Object.entries(properties).flatMap(([name, schema]) => {
     const path = [...before, name];
-    const within = (schema['anyOf'] as readonly Schema[] | undefined)?.at(-1) ?? schema;
+    const within = (schema['anyOf'] as readonly Schema[] | undefined)?.find((one) => one['properties'] !== undefined) ?? schema;
     const inner =
       within['properties'] === undefined ? [] : checkedIn(within['properties'] as Readonly<Record<string, Schema>>, path);
     return typeof schema['means'] === 'object' ? [{ path, means: schema['means'] as Checked['means'] }, ...inner] : inner;

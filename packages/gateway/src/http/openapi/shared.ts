@@ -22,6 +22,26 @@ export const POSITION = { type: 'string', description: 'Opaque; within one shard
 
 export const SHARD = { type: 'string', description: 'The part of the log; positions of different shards do not compare.' };
 
+/** Settings that may be null as well, but for those that must be there. What null does is said once, of the call. */
+export function orNull(
+  settings: Readonly<Record<string, Schema>>,
+  needed: readonly string[] = [],
+): Readonly<Record<string, Schema>> {
+  const entries = Object.entries(settings);
+  return Object.fromEntries(entries.map(([name, schema]) => [name, needed.includes(name) ? schema : nullable(schema)]));
+}
+
+function nullable(schema: Schema): Schema {
+  const { type, enum: words, anyOf, means } = schema;
+  return {
+    ...schema,
+    ...(type === undefined ? {} : { type: [...new Set([...[type].flat(), 'null'])] }),
+    ...(words === undefined ? {} : { enum: [...(words as readonly unknown[]), null] }),
+    ...(anyOf === undefined ? {} : { anyOf: [...(anyOf as readonly Schema[]), { type: 'null' }] }),
+    ...(typeof means === 'object' ? { means: nullable(means as Schema) } : {}),
+  };
+}
+
 /** Of an answer. */
 export function time(description: string): Schema {
   return { type: 'string', format: 'date-time', description, examples: ['2026-11-23T17:20:00.000Z'] };

@@ -96,7 +96,7 @@ export const SUBSCRIPTION_CALLS = {
     operationId: 'createSubscription',
     tag: 'subscriptions',
     summary: 'Subscribe',
-    description: 'By the `id` in the body, or one that is made.',
+    description: 'By the `id` in the body, or one that is made. A setting that may be left out may be null instead.',
     body: POST_SCHEMA,
     problems: [...SETTINGS_PROBLEMS, 'not_found', 'already_exists', 'log_unavailable'],
     response: { 201: made },
@@ -112,7 +112,7 @@ export const SUBSCRIPTION_CALLS = {
     operationId: 'putSubscription',
     summary: 'Subscribe by an id of your own, or replace',
     description:
-      'Of one that is there, what is left out gets its default back; its secret stays unless one is given. An id that another app has taken is answered with `already_exists`.',
+      'Of one that is there, what is left out, or null, gets its default back; its secret stays unless one is given. An id that another app has taken is answered with `already_exists`.',
     ...ofOne,
     body: PUT_SCHEMA,
     matches: true,
@@ -123,7 +123,7 @@ export const SUBSCRIPTION_CALLS = {
     operationId: 'patchSubscription',
     summary: 'Change a subscription',
     description:
-      'What is named takes the place of what was there (members of `deliver.webhook`, `retry`, `breaker` and `bounds` one by one). `"filter": null` removes the filter. Taken as `application/json` or `application/merge-patch+json`. Applies to what has not been read yet; deliveries that wait take it at their next attempt.',
+      'What is named takes the place of what was there (members of `deliver.webhook`, `retry`, `breaker` and `bounds` one by one). `null` gives a setting its default back: `"filter": null` takes the filter away. Taken as `application/json` or `application/merge-patch+json`. Applies to what has not been read yet; deliveries that wait take it at their next attempt.',
     ...ofOne,
     body: PATCH_SCHEMA,
     matches: true,

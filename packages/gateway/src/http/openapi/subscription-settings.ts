@@ -5,7 +5,7 @@
 import { DEFAULT_JITTER, DEFAULT_SCHEDULE, SCHEDULE_STEPS_MAX } from '@millrace/core/retry-schedule';
 import { DEFAULT_BOUNDS, DISABLE_AFTER_MS } from '../../subscriptions.ts';
 import { formatDuration } from '@millrace/core/duration';
-import { LATER, number, text } from './shared.ts';
+import { LATER, number, orNull, text } from './shared.ts';
 import type { Schema } from './types.ts';
 
 /** A number that the gateway checks. */
@@ -18,43 +18,45 @@ function word(words: readonly string[], description: string): Schema {
   return { ...text, means: { enum: words, default: words[0] }, description };
 }
 
+const WEBHOOK_SETTINGS = {
+  url: {
+    ...text,
+    means: { type: 'string', format: 'uri', maxLength: 2_048 },
+    description:
+      'Where events are sent to by POST, an http or https address; a new one needs it. Private addresses are refused unless the gateway allows them.',
+    examples: ['https://crm.example/hooks'],
+  },
+  signature: word(
+    ['standard', 'simple'],
+    '`standard`: Standard Webhooks, `webhook-signature`. `simple`: one `x-signature` over the body alone.',
+  ),
+  secret: {
+    ...text,
+    description:
+      'Your own: `whsec_` and base64 of 24 to 64 bytes (or `whsk_`, Ed25519) for `standard`, 16 to 512 characters for `simple`. Default: one is made and shown once.',
+    examples: ['whsec_dGhpcyBzZWNyZXQgaXMgYW4gZXhhbXBsZSE='],
+  },
+  timeoutMs: whole(1, 60_000, 15_000, 'From the request to the last byte of its answer.'),
+  body: word(['data', 'event'], '`data`: the payload, attributes in `ce-` headers. `event`: the CloudEvent as JSON.'),
+  headers: {
+    type: 'object',
+    additionalProperties: text,
+    means: { type: 'object', additionalProperties: text, maxProperties: 32, default: {} },
+    description: 'Sent with every delivery. At most 32; those that the gateway sets itself are refused.',
+    examples: [{ 'x-team': 'crm' }],
+  },
+  json: {
+    ...text,
+    means: { enum: ['canonical', 'as-sent'] },
+    description:
+      'With `simple` alone. `canonical` (default): JSON as JSON.stringify writes it where that changes no value. `as-sent`: as it was published.',
+  },
+} as const;
+
 const WEBHOOK = {
   type: 'object',
   additionalProperties: false,
-  properties: {
-    url: {
-      ...text,
-      means: { type: 'string', format: 'uri', maxLength: 2_048 },
-      description:
-        'Where events are sent to by POST, an http or https address; a new one needs it. Private addresses are refused unless the gateway allows them.',
-      examples: ['https://crm.example/hooks'],
-    },
-    signature: word(
-      ['standard', 'simple'],
-      '`standard`: Standard Webhooks, `webhook-signature`. `simple`: one `x-signature` over the body alone.',
-    ),
-    secret: {
-      ...text,
-      description:
-        'Your own: `whsec_` and base64 of 24 to 64 bytes (or `whsk_`, Ed25519) for `standard`, 16 to 512 characters for `simple`. Default: one is made and shown once.',
-      examples: ['whsec_dGhpcyBzZWNyZXQgaXMgYW4gZXhhbXBsZSE='],
-    },
-    timeoutMs: whole(1, 60_000, 15_000, 'From the request to the last byte of its answer.'),
-    body: word(['data', 'event'], '`data`: the payload, attributes in `ce-` headers. `event`: the CloudEvent as JSON.'),
-    headers: {
-      type: 'object',
-      additionalProperties: text,
-      means: { type: 'object', additionalProperties: text, maxProperties: 32, default: {} },
-      description: 'Sent with every delivery. At most 32; those that the gateway sets itself are refused.',
-      examples: [{ 'x-team': 'crm' }],
-    },
-    json: {
-      ...text,
-      means: { enum: ['canonical', 'as-sent'] },
-      description:
-        'With `simple` alone. `canonical` (default): JSON as JSON.stringify writes it where that changes no value. `as-sent`: as it was published.',
-    },
-  },
+  properties: orNull(WEBHOOK_SETTINGS, ['url']),
   examples: [{ url: 'https://crm.example/hooks' }],
 } as const;
 
@@ -74,7 +76,7 @@ const RETRY = {
   type: 'object',
   additionalProperties: false,
   description: 'When a failed delivery is tried again.',
-  properties: {
+  properties: orNull({
     schedule: {
       type: 'array',
       items: { type: ['string', 'number'] },
@@ -88,7 +90,7 @@ const RETRY = {
       means: { type: 'number', minimum: 0, maximum: 1, default: DEFAULT_JITTER },
       description: 'By how much a pause is made longer or shorter at random, as a share of it.',
     },
-  },
+  }),
   examples: [{ schedule: ['5s', '5m', '1h'] }],
 } as const;
 
@@ -98,10 +100,10 @@ const BREAKER = {
     {
       type: 'object',
       additionalProperties: false,
-      properties: {
+      properties: orNull({
         failures: whole(1, 1_000, 3, 'Failures to connect.'),
         events: whole(1, 1_000, 10, 'Different events in a row that failed for a reason of the endpoint.'),
-      },
+      }),
     },
   ],
   description: 'When the endpoint is taken to be down, so that nothing but probes is sent; `false`: never.',
@@ -112,12 +114,12 @@ const BOUNDS = {
   type: 'object',
   additionalProperties: false,
   description: 'Where it stands still, rather than drop anything.',
-  properties: {
+  properties: orNull({
     parked: whole(1, DEFAULT_BOUNDS.parked, DEFAULT_BOUNDS.parked, 'Deliveries that wait for their next attempt.'),
     parkedBytes: whole(600_000, DEFAULT_BOUNDS.parkedBytes, DEFAULT_BOUNDS.parkedBytes, 'Bytes of these.'),
     held: whole(1, DEFAULT_BOUNDS.held, DEFAULT_BOUNDS.held, 'Deliveries that wait behind an earlier one of their key.'),
     deadLetters: whole(1, DEFAULT_BOUNDS.deadLetters, DEFAULT_BOUNDS.deadLetters, 'Dead letters nobody has decided on.'),
-  },
+  }),
   examples: [{ parked: 1_000 }],
 } as const;
 
@@ -129,7 +131,7 @@ const TOPICS = {
   examples: [['orders.*']],
 } as const;
 
-export const SETTINGS = {
+const ALL = {
   app: { ...text, description: 'Whose it is. Default: the app of the key. It can not be changed.', examples: ['crm'] },
   topics: TOPICS,
   filter: {
@@ -146,9 +148,9 @@ export const SETTINGS = {
   ),
   concurrency: whole(1, 1_024, 16, 'Deliveries at once.'),
   ratePerSecond: {
-    type: ['number', 'null'],
-    means: { type: ['number', 'null'], minimum: 0.001, maximum: 100_000 },
-    description: 'Deliveries per second. Default, and null: no limit.',
+    ...number,
+    means: { type: 'number', minimum: 0.001, maximum: 100_000 },
+    description: 'Deliveries per second. Default: no limit.',
     examples: [100],
   },
   breaker: BREAKER,
@@ -170,6 +172,10 @@ export const SETTINGS = {
   alerts: LATER,
 } as const;
 
+const NEEDED = ['topics', 'deliver'] as const;
+
+export const SETTINGS = orNull(ALL, NEEDED);
+
 const EXAMPLE = {
   topics: ['orders.*'],
   filter: { data: { amount: [{ numeric: ['>', 100] }] } },
@@ -180,19 +186,21 @@ export const PUT_SCHEMA = {
   type: 'object',
   additionalProperties: false,
   properties: SETTINGS,
-  required: ['topics', 'deliver'],
+  required: NEEDED,
   examples: [EXAMPLE],
 } as const;
 
 export const POST_SCHEMA = {
   ...PUT_SCHEMA,
   properties: {
-    id: {
-      ...text,
-      means: { type: 'string', pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$' },
-      description: 'Default: one is made.',
-      examples: ['crm-orders'],
-    },
+    ...orNull({
+      id: {
+        ...text,
+        means: { type: 'string', pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$' },
+        description: 'Default: one is made.',
+        examples: ['crm-orders'],
+      },
+    }),
     ...SETTINGS,
   },
   examples: [{ id: 'crm-orders', ...EXAMPLE }],
@@ -203,9 +211,8 @@ export const PATCH_SCHEMA = {
   additionalProperties: false,
   properties: {
     ...(withoutDefaults(SETTINGS) as Readonly<Record<string, Schema>>),
-    filter: { ...SETTINGS.filter, means: { type: ['object', 'null'] }, description: 'As there; `null` takes it away.' },
     // Taken to be refused with a way out.
-    from: { ...text, means: false },
+    from: { type: ['string', 'null'], means: false },
   },
   examples: [{ retry: { schedule: ['5s', '5m', '1h'] } }],
 } as const;
