@@ -8,7 +8,7 @@ import type { EventDraft } from './draft.ts';
 import { attributesOf } from './event-bytes.ts';
 import { type Event, hasJsonData } from './event.ts';
 import { pointerTo } from './json-pointer.ts';
-import { isJson, itemsAt, membersAt, parseJson } from './json-scan.ts';
+import { isJson, type Member, membersAt, objectsAt, parseJson } from './json-scan.ts';
 import { isObject, type JsonObject } from './json-values.ts';
 import { Problem } from './problem.ts';
 
@@ -26,7 +26,8 @@ export type JsonForm = 'structured' | 'plain';
  * - no member twice, and no nesting deeper than 128.
  */
 export function decodeJsonEvent(body: Uint8Array, form: JsonForm): EventDraft {
-  return readEvent(parseJson(body), body, { start: 0, pointer: '', form });
+  const value = parseJson(body);
+  return readEvent(value, isObject(value) ? membersAt(body, 0) : [], { body, pointer: '', form });
 }
 
 /** A list of events, in order, a Problem in the place of each that is refused. Throws where the whole is no JSON list or longer than `eventsMax`. */
@@ -35,9 +36,9 @@ export function decodeJsonBatch(body: Uint8Array, form: JsonForm, eventsMax: num
   if (!Array.isArray(values)) throw new Problem('invalid_event', 'a batch is a list of events', { pointer: '' });
   if (values.length > eventsMax)
     throw new Problem('payload_too_large', `a batch has at most ${eventsMax} events, this one ${values.length}`);
-  return itemsAt(body, 0).map(({ start }, at) => {
+  return objectsAt(body, 0).map((members, at) => {
     try {
-      return readEvent(values[at], body, { start, pointer: pointerTo('', at), form });
+      return readEvent(values[at], members, { body, pointer: pointerTo('', at), form });
     } catch (error) {
       if (error instanceof Problem) return error;
       throw error;
@@ -46,22 +47,21 @@ export function decodeJsonBatch(body: Uint8Array, form: JsonForm, eventsMax: num
 }
 
 interface Place {
-  /** Where the object begins in the body. */
-  readonly start: number;
+  readonly body: Uint8Array;
   readonly pointer: string;
   readonly form: JsonForm;
 }
 
-function readEvent(value: unknown, body: Uint8Array, { start, pointer, form }: Place): EventDraft {
+function readEvent(value: unknown, members: readonly Member[], { body, pointer, form }: Place): EventDraft {
   const refused = (name: string, message: string) => new Problem('invalid_event', message, { pointer: pointerTo(pointer, name) });
   if (!isObject(value)) throw new Problem('invalid_event', 'an event is a JSON object', { pointer });
   const draft = startDraft((name) => pointerTo(pointer, name));
   const seen = new Set<string>();
   let data: Uint8Array | undefined;
-  for (const { name, ...span } of membersAt(body, start)) {
+  for (const { name, start, end } of members) {
     if (seen.has(name)) throw refused(name, `'${name.slice(0, 40)}' is there twice`);
     seen.add(name);
-    if (name === 'data') data = payload(value, body.subarray(span.start, span.end), pointer);
+    if (name === 'data') data = payload(value, body.subarray(start, end), pointer);
     else if (value[name] === null || name === 'specversion') continue;
     else if (name === 'headers' && form === 'plain')
       draft.set('webhookheaders', headersIn(value[name], pointerTo(pointer, name)));

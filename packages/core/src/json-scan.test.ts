@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pick, randomJson, refusal, seeded } from '../test/vectors.ts';
-import { isJson, itemsAt, membersAt, parseJson } from './json-scan.ts';
+import { isJson, itemsAt, membersAt, objectsAt, parseJson } from './json-scan.ts';
 
 const bytes = (text: string) => Buffer.from(text);
 
@@ -27,6 +27,26 @@ test('members and items stand where they were written', () => {
       membersAt(text, 0).map((member) => [member.name, cut(text, member)]),
       members,
     );
+    const objects = [...items, text.toString()];
+    assert.deepEqual(
+      objectsAt(bytes(`[${objects.join(',')}]`), 0).map((found) => found.map(({ name }) => name)),
+      objects.map((item) => (item.trim().startsWith('{') ? membersAt(bytes(item), 0).map(({ name }) => name) : [])),
+    );
+  }
+});
+
+test('a string ends at its quote, wherever that stands and whatever is escaped before it', () => {
+  const random = seeded(47);
+  for (let round = 0; round < 2000; round += 1) {
+    const piece = () =>
+      pick(random, ['\\\\', '"', '\\', 'a long stretch of plain text without any of them ', '{', 'é', '\\u0041'.slice(1)]);
+    const value = Array.from({ length: Math.floor(random() * 12) }, piece).join('');
+    const text = JSON.stringify({ [value]: value, after: [value] });
+    const spans = membersAt(bytes(text), 0).map(({ name, start, end }) => [name, bytes(text).subarray(start, end).toString()]);
+    assert.deepEqual(spans, [
+      [value, JSON.stringify(value)],
+      ['after', JSON.stringify([value])],
+    ]);
   }
 });
 

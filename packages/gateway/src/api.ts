@@ -131,6 +131,8 @@ export interface Subscriptions {
   create(environment: string, id: string, spec: SubscriptionSpec): Promise<Created>;
   /** Members that are present replace those of the subscription; `filter: null` and `ratePerSecond: null` remove it. */
   update(environment: string, id: string, change: Partial<SubscriptionSpec>, expect?: number): Promise<Versioned<Subscription>>;
+  /** What a person should know of its settings before it happens, e.g. a schedule that outlasts a topic's retention. */
+  warnings(subscription: Versioned<Subscription>): readonly string[];
   /** Forgets it with its parked deliveries, attempts and dead letters. False when there was none. */
   delete(environment: string, id: string): Promise<boolean>;
   pause(environment: string, id: string): Promise<Versioned<Subscription>>;
@@ -165,7 +167,7 @@ export interface TestResult {
 export interface Created {
   readonly subscription: Versioned<Subscription>;
   readonly secret: string;
-  /** What the person should know, e.g. a schedule that outlasts a topic's retention. */
+  /** As `warnings()` of it. */
   readonly warnings: readonly string[];
 }
 

@@ -130,6 +130,9 @@ export function createSubscriptions({
     }
   }
 
+  const warnings = ({ environment, value }: Versioned<Subscription>): string[] =>
+    warningsOf(environment, value, { registry, isOneShard });
+
   return {
     async create(environment, id, spec) {
       checkId(id);
@@ -143,13 +146,14 @@ export function createSubscriptions({
         throw new Problem('already_exists', `there is a subscription '${id}' already`);
       const from = beginning(spec.from);
       const subscription = await lanes.beginning(() => begin(environment, id, { ...base, ...settings }, from));
-      return { subscription, secret, warnings: warningsOf(environment, subscription.value, { registry, isOneShard }) };
+      return { subscription, secret, warnings: warnings(subscription) };
     },
     async update(environment, id, change, expect) {
       const found = await known(environment, id);
       checkVersion(found, expect);
       return store(environment, id, changed(found.value, change, { vault, checkEndpoint }), found.version);
     },
+    warnings,
     async delete(environment, id) {
       const was = await directory.delete('subscription', environment, id);
       registry.tell({ kind: 'subscription', environment, id });

@@ -73,7 +73,9 @@ export function subscriptionVerbs(program: Command, { act }: Cli): void {
       if (Object.keys(json).length === 0)
         throw misused('say what to change', 'millrace subscription update --help lists the options.');
       const { body } = await client().ask<Subscription>(`PATCH ${at(id)}`, { json });
-      terminal.data(body, () => detailsOf(body, Date.now()).join('\n'));
+      const { warnings = [], ...shown } = body;
+      terminal.data(body, () => detailsOf(shown, Date.now()).join('\n'));
+      for (const warning of warnings) terminal.warn(`warning: ${warning}`);
     }),
   );
 

@@ -132,6 +132,32 @@ describe('a subscription', { timeout: 30_000 }, () => {
     assert.equal(again.json.createdAt, before.createdAt);
   });
 
+  test('put again by an admin stays with its app, whether that is said or not', async (t) => {
+    const { ask } = await world(t);
+    const body = bodyFor('http://127.0.0.1:9');
+    await ask('PUT /v1/subscriptions/s', { json: { ...body, app: 'crm' } });
+    for (const app of [undefined, 'crm', null]) {
+      const { status, json, text } = await ask('PUT /v1/subscriptions/s', { json: { ...body, app } });
+      assert.deepEqual([status, json.app], [200, 'crm'], text);
+    }
+    const moved = await ask('PUT /v1/subscriptions/s', { json: { ...body, app: 'shop' } });
+    assert.deepEqual([moved.json.code, moved.json.pointer], ['invalid_request', '/app']);
+  });
+
+  test('warns after a change as it does when it is made, and says that a from did nothing', async (t) => {
+    const { ask } = await world(t);
+    await ask('PUT /v1/topics/orders.created', { json: { retention: '1h' } });
+    const body = { ...bodyFor('http://127.0.0.1:9'), from: 'earliest' };
+    const made = (await ask('PUT /v1/subscriptions/s', { json: body })).json.warnings;
+    assert.match(made.join(), /^the retry schedule/);
+    const [about, ...rest] = (await ask('PUT /v1/subscriptions/s', { json: body })).json.warnings;
+    assert.match(about, /^from .* goes on where it is/);
+    assert.deepEqual(rest, made);
+    const short = { retry: { schedule: ['1s'] }, disableAfter: '5m' };
+    assert.deepEqual((await ask('PATCH /v1/subscriptions/s', { json: short })).json.warnings, []);
+    assert.deepEqual((await ask('PATCH /v1/subscriptions/s', { json: { retry: null } })).json.warnings, made);
+  });
+
   test('patched keeps what is not named, and loses its filter by null', async (t) => {
     const { world } = await subscribed(t, { filter: { data: { id: ['7'] } }, concurrency: 3 });
     const patched = await world.ask('PATCH /v1/subscriptions/s', {

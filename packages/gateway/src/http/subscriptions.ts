@@ -15,6 +15,10 @@ import { secretAndTestRoutes } from './secret-and-test.ts';
 import { changeOf, replacementOf, withoutNulls } from './subscription-defaults.ts';
 import { checkFilter, showHealth, showSubscription, specOf, type SubscriptionBody } from './subscription-settings.ts';
 
+/** A body that made a subscription may be sent again as it is. */
+const FROM_IS_FOR_NEW_ONES =
+  'from is where a new subscription begins: this one goes on where it is. To send the past again use /replay, with "rewind": true to set it back';
+
 type Named = { Params: { id: string } };
 
 export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): void {
@@ -54,17 +58,19 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
     { config: manage, schema: SUBSCRIPTION_CALLS.put },
     async ({ caller, params, body, headers }, reply) => {
       const before = await directory.get('subscription', caller.environment, params.id);
-      const spec = specOf(caller, withoutNulls(body));
+      const written = withoutNulls(body);
       if (before === undefined) {
         if (headers['if-match'] !== undefined)
           throw new Problem('not_found', `there is no subscription '${params.id.slice(0, 80)}'`);
-        const created = await gateway.subscriptions.create(caller.environment, params.id, spec);
+        const created = await gateway.subscriptions.create(caller.environment, params.id, specOf(caller, written));
         return reply.code(201).headers(headersOf(created)).send(showCreated(created));
       }
       const found = await own(caller, before);
       checkMatch(headers['if-match'], found);
+      // Whose it is can not be changed: an admin need not say it again.
+      const spec = specOf(caller, { app: found.value.app, ...written });
       const now = await gateway.subscriptions.update(caller.environment, params.id, replacementOf(spec), found.version);
-      return reply.header('etag', etagOf(now)).send(showSubscription(now));
+      return reply.header('etag', etagOf(now)).send(showChanged(now, written.from === undefined ? [] : [FROM_IS_FOR_NEW_ONES]));
     },
   );
 
@@ -89,7 +95,7 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
       const { from: _from, ...rest } = body;
       const change = changeOf(rest, found.value.deliver.webhook.signature);
       const now = await gateway.subscriptions.update(caller.environment, params.id, change, found.version);
-      return reply.header('etag', etagOf(now)).send(showSubscription(now));
+      return reply.header('etag', etagOf(now)).send(showChanged(now));
     },
   );
 
@@ -133,6 +139,10 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
     }
     const shown = data.slice(0, limit);
     return { data: shown.map(showSubscription), next: data.length > limit ? cursorTo([shown.at(-1)?.id ?? '']) : null };
+  }
+
+  function showChanged(now: Versioned<Subscription>, more: readonly string[] = []): object {
+    return { ...showSubscription(now), warnings: [...more, ...gateway.subscriptions.warnings(now)] };
   }
 
   /** Another app's id is taken, and that is all its key may learn. */

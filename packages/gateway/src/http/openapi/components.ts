@@ -10,6 +10,7 @@ import { COUNT, PAGE } from './shared.ts';
 import { REPLAY_SETTINGS, ROTATION, TEST } from './subscription-calls.ts';
 import { PATCH_SCHEMA, POST_SCHEMA, PUT_SCHEMA } from './subscription-settings.ts';
 import {
+  CHANGED_SUBSCRIPTION,
   HEALTH,
   NEW_SUBSCRIPTION,
   ROTATED_SUBSCRIPTION,
@@ -38,6 +39,7 @@ export const COMPONENTS: Readonly<Record<string, Schema>> = {
   SubscriptionChange: PATCH_SCHEMA,
   Subscription: SUBSCRIPTION,
   SubscriptionWithHealth: SUBSCRIPTION_WITH_HEALTH,
+  ChangedSubscription: CHANGED_SUBSCRIPTION,
   NewSubscription: NEW_SUBSCRIPTION,
   Health: HEALTH,
   ReplaySettings: REPLAY_SETTINGS,

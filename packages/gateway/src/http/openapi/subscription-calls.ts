@@ -2,7 +2,14 @@
 import { COUNT, DONE, durationIn, ETAG, json, LIST, LOCATION, NO_QUERY, NO_STORE, pageOf, said, text, timeIn } from './shared.ts';
 import { REPLAY } from './operations.ts';
 import { PATCH_SCHEMA, POST_SCHEMA, PUT_SCHEMA } from './subscription-settings.ts';
-import { NEW_SUBSCRIPTION, ROTATED_SUBSCRIPTION, SUBSCRIPTION, SUBSCRIPTION_WITH_HEALTH, TEST_RESULT } from './subscriptions.ts';
+import {
+  CHANGED_SUBSCRIPTION,
+  NEW_SUBSCRIPTION,
+  ROTATED_SUBSCRIPTION,
+  SUBSCRIPTION,
+  SUBSCRIPTION_WITH_HEALTH,
+  TEST_RESULT,
+} from './subscriptions.ts';
 import type { Call } from './types.ts';
 
 const made = said(
@@ -14,6 +21,7 @@ const made = said(
     'Cache-Control': NO_STORE,
   },
 );
+const changed = said('The subscription as it is now.', CHANGED_SUBSCRIPTION, { ETag: ETAG });
 const now = said('The subscription as it is now.', SUBSCRIPTION, { ETag: ETAG });
 
 /** Of what a person writes. */
@@ -112,12 +120,12 @@ export const SUBSCRIPTION_CALLS = {
     operationId: 'putSubscription',
     summary: 'Subscribe by an id of your own, or replace',
     description:
-      'Of one that is there, what is left out, or null, gets its default back; its secret stays unless one is given. An id that another app has taken is answered with `already_exists`.',
+      'Of one that is there, what is left out, or null, gets its default back; its secret stays unless one is given, its app whoever asks, and it goes on where it is (`from` is answered with a warning). An id that another app has taken is answered with `already_exists`.',
     ...ofOne,
     body: PUT_SCHEMA,
     matches: true,
     problems: [...SETTINGS_PROBLEMS, 'already_exists', 'log_unavailable'],
-    response: { 200: now, 201: made },
+    response: { 200: changed, 201: made },
   },
   patch: {
     operationId: 'patchSubscription',
@@ -128,7 +136,7 @@ export const SUBSCRIPTION_CALLS = {
     body: PATCH_SCHEMA,
     matches: true,
     problems: SETTINGS_PROBLEMS,
-    response: { 200: now },
+    response: { 200: changed },
   },
   delete: {
     operationId: 'deleteSubscription',

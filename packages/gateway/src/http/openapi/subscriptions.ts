@@ -180,6 +180,20 @@ export const SUBSCRIPTION_WITH_HEALTH = {
   examples: [{ ...EXAMPLE, health: HEALTH.examples[0] }],
 } as const;
 
+const WARNINGS = {
+  type: 'array',
+  items: { type: 'string' },
+  description: 'What one should know before it happens, for people.',
+} as const;
+
+export const CHANGED_SUBSCRIPTION = {
+  ...SUBSCRIPTION,
+  description: 'A subscription after a change.',
+  required: [...SUBSCRIPTION.required, 'warnings'],
+  properties: { ...SUBSCRIPTION.properties, warnings: WARNINGS },
+  examples: [{ ...EXAMPLE, warnings: [] }],
+} as const;
+
 export const NEW_SUBSCRIPTION = {
   ...SUBSCRIPTION,
   description: 'A subscription as it is shown this once.',
@@ -187,7 +201,7 @@ export const NEW_SUBSCRIPTION = {
   properties: {
     ...SUBSCRIPTION.properties,
     secret: { type: 'string', description: 'What its deliveries are signed with.' },
-    warnings: { type: 'array', items: { type: 'string' }, description: 'What one should know before it happens, for people.' },
+    warnings: WARNINGS,
   },
   examples: [{ ...EXAMPLE, secret: 'whsec_dGhpcyBzZWNyZXQgaXMgYW4gZXhhbXBsZSE=', warnings: [] }],
 } as const;
