@@ -43,6 +43,15 @@ test('what is no string is refused, and the pointer names it', () => {
   }
 });
 
+test('a wildcard that is a part of a token is told apart from a letter that is none', () => {
+  const star = refusal(() => checkPattern('orders.a*', '/topics/1'), 'invalid_topic', '/topics/1');
+  assert.match(star.message, /^the \* in 'orders\.a\*' is a part of the token 'a\*'; it can only stand for whole ones$/);
+  assert.match(star.advice ?? '', /^Write \* for one token/);
+  assert.match(refusal(() => checkPattern('orders>'), 'invalid_topic').message, /^the > in 'orders>'/);
+  const umlaut = refusal(() => checkPattern('orders.ä'), 'invalid_topic');
+  assert.match(umlaut.advice ?? '', /^Write tokens of letters/);
+});
+
 test('a long name in a message is cut short', () => {
   const problem = refusal(() => checkTopic(`${'x'.repeat(200)}.ä`), 'invalid_topic');
   assert.ok(problem.message.length < 250);

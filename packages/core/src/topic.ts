@@ -24,6 +24,7 @@ export function checkPattern(pattern: unknown, pointer?: string): asserts patter
   const tokens = tokensOf(pattern, 'topic pattern', pointer);
   for (const [at, token] of tokens.entries()) {
     if (token === '*' || TOKEN.test(token)) continue;
+    if (token.length > 1 && isPattern(token)) throw partOfToken(pattern, token, pointer);
     if (token !== '>') throw refused(`the topic pattern '${brief(pattern)}' has the token '${brief(token)}'`, pointer);
     if (at < tokens.length - 1) throw refused(`the topic pattern '${brief(pattern)}' goes on after '>'`, pointer);
   }
@@ -90,9 +91,19 @@ function tokensOf(name: unknown, what: string, pointer: string | undefined): str
   return tokens;
 }
 
-function refused(message: string, pointer: string | undefined): Problem {
+const TOKENS = 'Write tokens of letters, digits, _ and - with dots between them, such as orders.created.';
+const WILDCARDS = 'Write * for one token (orders.*), or > at the end for all that follow (orders.>).';
+
+/** Who writes `orders.a*` knows other patterns: what a wildcard is here, they should be told. */
+function partOfToken(pattern: unknown, token: string, pointer: string | undefined): Problem {
+  const sign = token.includes('*') ? '*' : '>';
+  const where = `the ${sign} in '${brief(pattern)}' is a part of the token '${brief(token)}'`;
+  return refused(`${where}; it can only stand for whole ones`, pointer, WILDCARDS);
+}
+
+function refused(message: string, pointer: string | undefined, advice = TOKENS): Problem {
   return new Problem('invalid_topic', message, {
-    advice: 'Write tokens of letters, digits, _ and - with dots between them, such as orders.created.',
+    advice,
     ...(pointer === undefined ? {} : { pointer }),
   });
 }

@@ -11,7 +11,11 @@ export function timeOf(ms: number): string {
 export function readTime(text: string, pointer: string): number {
   const ms = isTimestamp(text) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(ms) || ms < 0)
-    throw new Problem('invalid_request', `${pointer.slice(1)} is a time such as 2026-11-23T17:20:00Z (RFC 3339)`, { pointer });
+    throw new Problem(
+      'invalid_request',
+      `${pointer.slice(pointer.lastIndexOf('/') + 1)} is a time such as 2026-11-23T17:20:00Z (RFC 3339)`,
+      { pointer },
+    );
   return ms;
 }
 

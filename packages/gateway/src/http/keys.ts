@@ -1,13 +1,13 @@
 /** `/v1/apps/{app}/keys`: credentials. A key is shown once, in the answer that makes it; what is kept is its hash. */
 import type { FastifyInstance } from 'fastify';
 import { Problem } from '@millrace/core/problem';
+import { checkPattern } from '@millrace/core/topic';
 import type { Key, Scope, Versioned } from '../ports/directory.ts';
 import { type Caller, makeKey } from './access.ts';
 import { readTime, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { KEY_CALLS } from './openapi/apps.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
-import { checkWritten } from './patterns.ts';
 
 type OfApp = { Params: { app: string } };
 type OneKey = { Params: { app: string; key: string } };
@@ -32,7 +32,7 @@ export function keyRoutes(app: FastifyInstance, { directory, access, clock }: Ro
     async ({ caller, params, body }, reply) => {
       const environment = environmentOf(caller, body);
       if (environment === caller.environment) await mustExist(environment, params.app);
-      body.topics?.forEach((topic, at) => checkWritten(topic, `/topics/${at}`));
+      body.topics?.forEach((topic, at) => checkPattern(topic, `/topics/${at}`));
       if (body.topics !== undefined && body.scopes.includes('admin'))
         throw new Problem('invalid_request', 'an admin key is for all topics', { pointer: '/topics' });
       const nowMs = clock.now();

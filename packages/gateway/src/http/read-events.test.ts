@@ -70,7 +70,7 @@ describe('reading events', { timeout: 30_000 }, () => {
       ['waitMs=soon', '/query/waitMs'],
       ['limit=0', '/query/limit'],
       ['cursor=abc', '/query/cursor'],
-      ['from=yesterday', '/from'],
+      ['from=yesterday', '/query/from'],
     ] as const) {
       const { status, json, text } = await ask(`GET /v1/events?${query}`);
       assert.deepEqual([status, json.pointer], [400, pointer], text);

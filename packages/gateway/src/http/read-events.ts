@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import { encodeStructured } from '@millrace/core/cloud-events-http';
 import { Problem } from '@millrace/core/problem';
+import { checkPattern } from '@millrace/core/topic';
 import type { EventPage, ReadCursor } from '../api.ts';
 import type { Limits } from '../limits.ts';
 import type { LogRecord } from '../ports/log.ts';
@@ -11,7 +12,6 @@ import type { RouteNeeds } from './app.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
 import { EVENT_CALLS } from './openapi/events.ts';
 import { cursorTo, limitOf, placeOf } from './paging.ts';
-import { checkWritten } from './patterns.ts';
 import { fromOf } from './subscription-settings.ts';
 
 interface EventsQueryString {
@@ -43,7 +43,7 @@ export function readEventRoutes(app: FastifyInstance, { gateway, limits }: Route
           topics,
           limit: limitOf(query),
           waitMs: waitOf(query, limits),
-          ...(query.from === undefined ? {} : { from: fromOf(query.from) }),
+          ...(query.from === undefined ? {} : { from: fromOf(query.from, '/query/from') }),
           ...(cursor === undefined ? {} : { cursor }),
         },
         AbortSignal.any([stopping.signal, gone.signal]),
@@ -57,7 +57,7 @@ function topicsOf({ topics = '>' }: EventsQueryString): readonly string[] {
   const patterns = topics.split(',').map((pattern) => pattern.trim());
   if (patterns.length > HTTP_BOUNDS.readTopics)
     throw new Problem('invalid_topic', `at most ${HTTP_BOUNDS.readTopics} topic patterns`, { pointer: '/query/topics' });
-  for (const pattern of patterns) checkWritten(pattern, '/query/topics');
+  for (const pattern of patterns) checkPattern(pattern, '/query/topics');
   return patterns;
 }
 

@@ -41,8 +41,8 @@ export function checkFilter(filter: unknown): void {
   }
 }
 
-export function fromOf(from: string): From {
-  return from === 'latest' || from === 'earliest' ? from : { timeMs: readTime(from, '/from') };
+export function fromOf(from: string, pointer = '/from'): From {
+  return from === 'latest' || from === 'earliest' ? from : { timeMs: readTime(from, pointer) };
 }
 
 /** Never with a secret. */

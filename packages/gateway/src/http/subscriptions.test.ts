@@ -374,6 +374,11 @@ describe('a subscription is refused', { timeout: 30_000 }, () => {
       pointer: '/retry/schedule',
     },
     'with a topic pattern that is none': { members: { topics: ['orders.>.x'] }, code: 'invalid_topic', pointer: '/topics/0' },
+    'with a wildcard inside a token': {
+      members: { topics: ['orders.*', 'orders.a*'] },
+      code: 'invalid_topic',
+      pointer: '/topics/1',
+    },
     'without topics': { members: { topics: undefined }, code: 'invalid_request', pointer: '/topics' },
     'with an unknown member': { members: { colour: 'red' }, code: 'invalid_request', pointer: '/colour' },
     'with an unknown member inside': {
