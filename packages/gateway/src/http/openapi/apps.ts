@@ -104,7 +104,7 @@ export const NEW_KEY = {
 } as const;
 
 const APP_PARAM = { type: 'string', description: 'The id of the app.', examples: ['shop'] };
-const ofApp = { tag: 'apps', path: { app: APP_PARAM } } as const;
+const ofApp = { tag: 'apps', path: { app: APP_PARAM }, querystring: NO_QUERY } as const;
 
 export const APP_CALLS = {
   list: {
@@ -119,7 +119,6 @@ export const APP_CALLS = {
     operationId: 'getApp',
     summary: 'Read an app',
     ...ofApp,
-    querystring: NO_QUERY,
     response: { 200: said('The app.', APP, { ETag: ETAG }) },
   },
   put: {
@@ -167,6 +166,7 @@ export const KEY_CALLS = {
     summary: 'Delete a key',
     description: 'It opens nothing any more, at once.',
     tag: 'apps',
+    querystring: NO_QUERY,
     path: {
       app: APP_PARAM,
       key: { type: 'string', description: 'The id of the key.', examples: ['key_2al2k5x7m3qzr4w6y2b3c5d7e2'] },

@@ -84,6 +84,7 @@ export const MANY = {
 
 const ofOne = {
   tag: 'dead letters',
+  querystring: NO_QUERY,
   path: {
     id: { type: 'string', description: 'The id of the dead letter.', examples: ['dl_k2m4qx7zr3a5c6d2e4f7g3h5i6'] },
   },
@@ -91,6 +92,7 @@ const ofOne = {
 
 const many = {
   tag: 'dead letters',
+  querystring: NO_QUERY,
   body: MANY,
   problems: ['not_found'],
   response: { 200: said('Of a dry run: how many.', COUNT), 202: said('It has begun.', JOB, { Location: LOCATION }) },
@@ -109,7 +111,6 @@ export const DEAD_LETTER_CALLS = {
     operationId: 'getDeadLetter',
     summary: 'Read a dead letter',
     ...ofOne,
-    querystring: NO_QUERY,
     response: { 200: said('The dead letter.', DEAD_LETTER) },
   },
   redrive: {

@@ -72,6 +72,7 @@ export const OF_SUBSCRIPTION = {
 
 const ofOne = {
   tag: 'deliveries',
+  querystring: NO_QUERY,
   path: {
     id: { type: 'string', description: 'The id of the delivery.', examples: ['WyJzdWIuMCIsIjAiLCIwMDAwMDAwMDAwMDAwMDQyIl0'] },
   },
@@ -91,7 +92,6 @@ export const DELIVERY_CALLS = {
     operationId: 'getDelivery',
     summary: 'Read a delivery',
     ...ofOne,
-    querystring: NO_QUERY,
     problems: ['log_unavailable'],
     response: { 200: said('The delivery.', DELIVERY) },
   },

@@ -48,6 +48,24 @@ describe('/openapi.json', { timeout: 30_000 }, () => {
     }
   });
 
+  test('names every query parameter that there is: no other is taken, whatever the method', async (t) => {
+    const made = await world(t);
+    const { paths } = await documentOf(made);
+    const calls = Object.entries<Json>(paths).flatMap(([path, operations]) =>
+      path.startsWith('/v1/') ? Object.keys(operations).map((method) => ({ path, method })) : [],
+    );
+    assert.ok(calls.length > 30);
+    for (const { path, method } of calls) {
+      const { parameters = [], requestBody } = paths[path][method];
+      const needed = parameters.filter((one: Json) => one.in === 'query' && one.required);
+      const query = [...needed.map(({ name }: Json) => `${name}=x`), 'colour=red'].join('&');
+      const route = `${method.toUpperCase()} ${path.replaceAll(/\{(\w+)\}/g, 'x')}?${query}`;
+      const example = requestBody?.content['application/json']?.example;
+      const { status, json } = await made.ask(route, example === undefined ? {} : { json: example });
+      assert.deepEqual([status, json.code, json.pointer], [400, 'invalid_request', '/query/colour'], route);
+    }
+  });
+
   test('names every operation once, and says of each what it needs', async (t) => {
     const { paths } = await documentOf(await world(t));
     const operations: Json[] = Object.values(paths).flatMap((path) => Object.values(path as object));

@@ -1,7 +1,7 @@
 /** Events as they come in and as they are read, described. */
 import { HTTP_BOUNDS } from '../bounds.ts';
 import { LIMITS } from '../../limits.ts';
-import { LIST_QUERY, POSITION, queryOf, said, SHARD, text, time, SPAN } from './shared.ts';
+import { LIST_QUERY, NO_QUERY, POSITION, queryOf, said, SHARD, text, time, SPAN } from './shared.ts';
 import { TOPIC_PATH } from './topics.ts';
 import { PROBLEM } from './problem.ts';
 import { EVENT, EVENT_FORMS, PLAIN_EVENT } from './event.ts';
@@ -142,6 +142,7 @@ export const EVENT_CALLS = {
       `At most ${LIMITS.batchEvents.toLocaleString('en')} events and ${LIMITS.bodyBytes / 1024 / 1024} MB in one call, ${LIMITS.payloadBytes.toLocaleString('en')} bytes of payload and ${LIMITS.attributeBytes.toLocaleString('en')} of attributes in one event. As NDJSON there is no end: each line is answered by a line when its event is on disk.`,
       'A compressed body is refused.',
     ].join('\n\n'),
+    querystring: NO_QUERY,
     takes: EVENT_FORMS,
     reads: [
       IDEMPOTENCY_KEY,
@@ -171,6 +172,7 @@ export const EVENT_CALLS = {
     description:
       'The body is the payload, of the content type it has; `id`, `source` and `time` are made. What is called JSON must be JSON.',
     path: TOPIC_PATH,
+    querystring: NO_QUERY,
     takes: {
       'application/json': {
         schema: { description: 'Any JSON.' },

@@ -83,6 +83,7 @@ export const OPERATION = {
 
 const ofOne = {
   tag: 'operations',
+  querystring: NO_QUERY,
   path: {
     id: { type: 'string', description: 'The id of the operation.', examples: ['run_2al2k5x7m3qzr4w6y2b3c5d7e2'] },
   },
@@ -101,7 +102,6 @@ export const OPERATION_CALLS = {
     operationId: 'getOperation',
     summary: 'Read an operation',
     ...ofOne,
-    querystring: NO_QUERY,
     response: { 200: said('The operation.', OPERATION) },
   },
   cancel: {

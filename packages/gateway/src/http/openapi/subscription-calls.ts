@@ -36,6 +36,7 @@ const SETTINGS_PROBLEMS = [
 
 const ofOne = {
   tag: 'subscriptions',
+  querystring: NO_QUERY,
   path: { id: { type: 'string', description: 'The id of the subscription.', examples: ['crm-orders'] } },
 } as const;
 
@@ -105,6 +106,7 @@ export const SUBSCRIPTION_CALLS = {
     tag: 'subscriptions',
     summary: 'Subscribe',
     description: 'By the `id` in the body, or one that is made. A setting that may be left out may be null instead.',
+    querystring: NO_QUERY,
     body: POST_SCHEMA,
     problems: [...SETTINGS_PROBLEMS, 'not_found', 'already_exists', 'log_unavailable'],
     response: { 201: made },
@@ -113,7 +115,6 @@ export const SUBSCRIPTION_CALLS = {
     operationId: 'getSubscription',
     summary: 'Read a subscription with its health',
     ...ofOne,
-    querystring: NO_QUERY,
     response: { 200: said('The subscription.', SUBSCRIPTION_WITH_HEALTH, { ETag: ETAG }) },
   },
   put: {

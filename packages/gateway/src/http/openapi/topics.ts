@@ -73,7 +73,7 @@ export const TOPIC_PATH = {
   topic: { type: 'string', description: 'The name of the topic.', examples: ['orders.created'] },
 } as const;
 
-const ofTopic = { tag: 'topics', path: TOPIC_PATH } as const;
+const ofTopic = { tag: 'topics', path: TOPIC_PATH, querystring: NO_QUERY } as const;
 
 export const TOPIC_CALLS = {
   list: {
@@ -88,7 +88,6 @@ export const TOPIC_CALLS = {
     operationId: 'getTopic',
     summary: 'Read a topic',
     ...ofTopic,
-    querystring: NO_QUERY,
     response: { 200: said('The topic.', TOPIC, { ETag: ETAG }) },
   },
   put: {
