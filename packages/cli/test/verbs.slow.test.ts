@@ -315,7 +315,14 @@ describe('millrace', { timeout: 300_000 }, () => {
     assert.match(await people('delivery', 'list', '--subscription', 'crm-orders'), /^WHEN +TOPIC +EVENT +OUTCOME +ANSWER/);
     await wrong(2, /--subscription/, 'delivery', 'list');
     await wrong(4, /no subscription/, 'delivery', 'list', '--subscription', 'nope');
-    const [{ id }] = data;
+    const [{ id, webhookId, event }] = data;
+    const found = await json('delivery', 'list', '--subscription', 'crm-orders', '--webhook-id', webhookId, '--event', event.id);
+    assert.deepEqual(
+      found.data.map((one: Json) => one.id),
+      [id],
+    );
+    assert.match(await people('delivery', 'list', '--subscription', 'crm-orders'), new RegExp(webhookId));
+    await wrong(4, /no such delivery/, 'delivery', 'get', webhookId);
     assert.equal((await json('delivery', 'get', id)).id, id);
     assert.match(await people('delivery', 'get', id), /ATTEMPT +WHEN +OUTCOME/);
     await wrong(4, /no such delivery/, 'delivery', 'get', 'nope');

@@ -18,10 +18,18 @@ interface Attempt {
 interface Delivery {
   readonly id: string;
   readonly subscription: string;
+  /** As the receiver has it; absent once retention took the event. */
+  readonly webhookId?: string;
   readonly event: { readonly id: string; readonly type: string };
   readonly outcome: string;
   readonly attempts: readonly Attempt[];
   readonly nextAttemptAt?: string;
+}
+
+interface Wanted {
+  readonly subscription: string;
+  readonly event?: string;
+  readonly webhookId?: string;
 }
 
 const at = (id: string, verb = ''): string => `/v1/deliveries/${encodeURIComponent(id)}${verb}`;
@@ -29,17 +37,27 @@ const at = (id: string, verb = ''): string => `/v1/deliveries/${encodeURICompone
 export function deliveryVerbs(program: Command, { act }: Cli): void {
   const delivery = exampled(program.command('delivery').description('what became of events at a subscription'), [
     'millrace delivery list --subscription crm-orders',
+    'millrace delivery list --subscription crm-orders --webhook-id msg_…',
     'millrace delivery get ID',
     'millrace delivery retry ID',
   ]);
 
   withListOptions(
-    delivery.command('list').description('newest first').requiredOption('--subscription <subscription>', 'whose'),
+    delivery
+      .command('list')
+      .description('newest first')
+      .requiredOption('--subscription <subscription>', 'whose')
+      .option('--event <id>', 'only those of this event')
+      .option('--webhook-id <id>', 'only what the receiver knows by this'),
   ).action(
-    act<[], ListOptions & { subscription: string }>(async ({ client, options, terminal }) => {
-      const { subscription } = options;
-      const list = await listOf<Delivery>(client(), 'GET /v1/deliveries', options, { subscription });
-      showList(terminal, list, { columns: columnsAt(Date.now()), nothing: `Nothing was delivered to '${subscription}' yet.` });
+    act<[], ListOptions & Wanted>(async ({ client, options, terminal }) => {
+      const { subscription, event, webhookId } = options;
+      const list = await listOf<Delivery>(client(), 'GET /v1/deliveries', options, { subscription, event, webhookId });
+      const nothing =
+        event === undefined && webhookId === undefined
+          ? `Nothing was delivered to '${subscription}' yet.`
+          : `No such delivery to '${subscription}': attempts are kept for seven days.`;
+      showList(terminal, list, { columns: columnsAt(Date.now()), nothing });
     }),
   );
 
@@ -97,6 +115,7 @@ function columnsAt(nowMs: number): Column<Delivery>[] {
       },
     },
     { title: 'ATTEMPTS', value: ({ attempts }) => String(attempts.length) },
+    { title: 'WEBHOOK-ID', value: ({ webhookId = '-' }) => webhookId },
     { title: 'DELIVERY', value: ({ id }) => id },
   ];
 }

@@ -7,10 +7,18 @@ import type { Caller } from './access.ts';
 import type { RouteNeeds } from './app.ts';
 import { timeOf } from './answers.ts';
 import { DELIVERY_CALLS } from './openapi/deliveries.ts';
+import { HTTP_BOUNDS } from './bounds.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf, readPlace } from './paging.ts';
 import { subscriptionIn, type SubscriptionQuery } from './subscription-query.ts';
 
 type Named = { Params: { id: string } };
+
+/** Which deliveries of a subscription: all without these. */
+interface Wanted {
+  /** The id of the event; receivers have it as `ce-id`. */
+  readonly event?: string;
+  readonly webhookId?: string;
+}
 
 const KEY_SHAPE = ['string', 'string', 'string', 'number', 'number'] as const;
 
@@ -20,10 +28,10 @@ export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access, 
   const one = { config: read, schema: DELIVERY_CALLS.get };
   const again = { config: { allow: ['manage'] as const }, schema: DELIVERY_CALLS.retry };
 
-  app.get<{ Querystring: PageQuery & SubscriptionQuery }>('/v1/deliveries', list, async ({ caller, query }) => {
+  app.get<{ Querystring: PageQuery & SubscriptionQuery & Wanted }>('/v1/deliveries', list, async ({ caller, query }) => {
     const found = await subscriptionIn(access, caller, query);
     const place = placeOf(query, KEY_SHAPE);
-    const { rows, next } = await newest(found.value.uid, limitOf(query), place && keyAt(place));
+    const { rows, next } = await newest(found, { limit: limitOf(query), after: place && keyAt(place), wanted: query });
     const data = await Promise.all(
       rows.map(async (row) => show(caller, found.id, await ledger.attemptsOf(row.lane, row.shard, row.position))),
     );
@@ -45,7 +53,7 @@ export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access, 
   }
 
   async function known(caller: Caller, id: string): Promise<Known> {
-    const refusal = (): Problem => new Problem('not_found', 'there is no such delivery');
+    const refusal = (): Problem => noDelivery(id);
     const [lane, shard, position] = readPlace(id, ['string', 'string', 'string'], refusal) as unknown as [string, string, string];
     const subscription = access.subscriptionOf(caller, lane.slice(0, Math.max(0, lane.indexOf('.'))));
     const attempts = subscription === undefined ? [] : await ledger.attemptsOf(lane, shard, position);
@@ -61,28 +69,40 @@ export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access, 
 
   /**
    * Attempts are kept by time, and a delivery stands where its newest one does: an attempt that is not its delivery's last
-   * is passed over, so that no delivery is on two pages.
+   * is passed over, so that no delivery is on two pages. A page may be short of its limit, and even empty, where much had
+   * to be looked through: then `next` leads on.
    */
   async function newest(
-    subscription: string,
-    limit: number,
-    after: AttemptKey | undefined,
+    { environment, value: { uid: subscription } }: Versioned<Subscription>,
+    {
+      limit,
+      after,
+      wanted: { event, webhookId },
+    }: { readonly limit: number; readonly after: AttemptKey | undefined; readonly wanted: Wanted },
   ): Promise<{ readonly rows: readonly AttemptRow[]; readonly next?: AttemptKey }> {
     const rows: AttemptRow[] = [];
     const seen = new Set<string>();
+    const pageRows = event === undefined && webhookId === undefined ? limit : HTTP_BOUNDS.listMax;
     let before = after;
-    for (let looked = 0; looked < limits.attemptsLookedAt;) {
-      const page = await ledger.attempts({ subscription, limit, ...(before === undefined ? {} : { before }) });
+    // The id of a webhook is made from the event: each costs a read of the log, as each row of a list does.
+    for (let looked = 0, read = 0; looked < limits.attemptsLookedAt && read < HTTP_BOUNDS.listMax;) {
+      const page = await ledger.attempts({ subscription, limit: pageRows, ...(before === undefined ? {} : { before }) });
       looked += page.length;
       for (const row of page) {
         before = row;
         if (seen.has(idOf(row))) continue;
         seen.add(idOf(row));
+        if (event !== undefined && row.eventId !== event) continue;
         if (after !== undefined && !(await isLast(row))) continue;
+        if (webhookId !== undefined) {
+          const isOther = (await gateway.deliveries.webhookIdOf(environment, row, row.eventId)) !== webhookId;
+          if (++read >= HTTP_BOUNDS.listMax && isOther) return { rows, next: row };
+          if (isOther) continue;
+        }
         rows.push(row);
         if (rows.length === limit) return { rows, next: row };
       }
-      if (page.length < limit) return { rows };
+      if (page.length < pageRows) return { rows };
     }
     return { rows, ...(before === undefined ? {} : { next: before }) };
   }
@@ -116,6 +136,12 @@ export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access, 
   async function isLast({ lane, shard, position, n }: AttemptRow): Promise<boolean> {
     return (await ledger.attemptsOf(lane, shard, position)).at(-1)?.n === n;
   }
+}
+
+/** Receivers know a delivery by another id than we do. */
+function noDelivery(id: string): Problem {
+  const advice = 'This is what receivers know it by: ask for it with ?subscription=…&webhookId=… in the list of deliveries.';
+  return new Problem('not_found', 'there is no such delivery', id.startsWith('msg_') ? { advice } : {});
 }
 
 function keyAt(place: readonly (string | number)[]): AttemptKey {

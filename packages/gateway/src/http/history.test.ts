@@ -96,6 +96,29 @@ describe('deliveries', { timeout: 30_000 }, () => {
     assert.deepEqual(seen.toSorted(), ['1', '2', '3', '4', '5', '6', '7']);
   });
 
+  test('are found by what receivers know them by, and by their event', async (t) => {
+    const { world, endpoint, heal } = await failing(t);
+    heal();
+    await publish(world, 5);
+    await endpoint.request(5);
+    await list(world, '/v1/deliveries?subscription=s', 5);
+    const { headers } = endpoint.requests[2] as { headers: Record<string, string> };
+    const [webhookId = '', event = ''] = [headers['webhook-id'], headers['ce-id']];
+    for (const query of [`webhookId=${webhookId}`, `event=${event}`, `event=${event}&webhookId=${webhookId}&limit=1`]) {
+      const { data } = (await world.ask(`GET /v1/deliveries?subscription=s&${query}`)).json;
+      assert.deepEqual(
+        data.map((one: Json) => [one.event.id, one.webhookId]),
+        [[event, webhookId]],
+        query,
+      );
+    }
+    for (const query of ['webhookId=msg_none', 'event=none', `event=none&webhookId=${webhookId}`])
+      assert.deepEqual((await world.ask(`GET /v1/deliveries?subscription=s&${query}`)).json, { data: [], next: null });
+    const named = await world.ask(`GET /v1/deliveries/${webhookId}`);
+    assert.equal(named.status, 404);
+    assert.match(named.json.advice, /webhookId=/);
+  });
+
   test('are those of a subscription that is named and there', async (t) => {
     const { ask } = await world(t);
     assert.equal((await ask('GET /v1/deliveries')).json.pointer, '/query/subscription');

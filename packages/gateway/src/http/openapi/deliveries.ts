@@ -83,8 +83,21 @@ export const DELIVERY_CALLS = {
     operationId: 'listDeliveries',
     tag: 'deliveries',
     summary: 'List the deliveries of a subscription',
-    description: 'Those that were tried at least once, the one tried last first. Attempts are kept for seven days.',
-    querystring: queryOf({ subscription: OF_SUBSCRIPTION, ...LIST_QUERY }, ['subscription']),
+    description:
+      'Those that were tried at least once, the one tried last first. Attempts are kept for seven days. With `event` or `webhookId` a page may be empty while `next` leads on: one call looks through a bounded number of attempts.',
+    querystring: queryOf(
+      {
+        subscription: OF_SUBSCRIPTION,
+        event: { type: 'string', description: 'Only those of the event with this id (`ce-id`).' },
+        webhookId: {
+          type: 'string',
+          description:
+            'Only those that receivers know by this `webhook-id`; a replay keeps it. Not once retention took the event.',
+        },
+        ...LIST_QUERY,
+      },
+      ['subscription'],
+    ),
     problems: ['not_found', 'log_unavailable'],
     response: { 200: said('A page of deliveries.', pageOf(DELIVERY)) },
   },
