@@ -178,7 +178,7 @@ describe('millrace', { timeout: 300_000 }, () => {
     const failed = await run(['subscription', 'test', 'from-file']);
     assert.equal(failed.exit, 1);
     assert.match(failed.stdout, /^not delivered \(.*410/);
-    assert.match(failed.stderr, /said the endpoint/);
+    assert.match(failed.stderr, /^It answered: said the endpoint$/m);
     await wrong(2, /--data is not valid JSON/, 'subscription', 'test', 'crm-orders', '--data', '{');
     await wrong(4, /no subscription/, 'subscription', 'test', 'nope');
 

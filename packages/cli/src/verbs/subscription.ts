@@ -7,13 +7,16 @@ import { objectOf } from '../input.ts';
 import { type ListOptions, listOf, showList, withListOptions } from '../lists.ts';
 import { misused } from '../refusal.ts';
 import { subscriptionBodyOf, type SubscriptionOptions, withSubscriptionOptions } from '../subscription-body.ts';
-import { type Column, detailsOf, relative } from '../text.ts';
+import type { Terminal } from '../terminal.ts';
+import { type Column, detailsOf, plain, relative } from '../text.ts';
 
 interface Subscription {
   readonly id: string;
   readonly app: string;
   readonly topics: readonly string[];
   readonly deliver: { readonly webhook?: { readonly url: string } };
+  readonly filter?: object;
+  readonly ordering: string;
   readonly state: string;
   readonly createdAt: string;
   readonly secret?: string;
@@ -26,7 +29,8 @@ interface Tested {
   readonly status: number;
   readonly cause: string;
   readonly durationMs: number;
-  readonly snippet: string;
+  /** How the answer begins; without an answer, what the system said. Shown to admin keys. */
+  readonly snippet?: string;
 }
 
 const at = (id: string, verb = ''): string => `/v1/subscriptions/${encodeURIComponent(id)}${verb}`;
@@ -145,10 +149,22 @@ async function create({
     throw misused('say which topics: --topics "orders.*"', 'millrace subscription create --help has examples.');
   if (!('deliver' in json)) throw misused('say where to: --to URL', 'millrace subscription create --help has examples.');
   const { body } = await client().ask<Subscription>('POST /v1/subscriptions', { json });
-  const { warnings = [], ...shown } = body;
-  terminal.data(body, () => detailsOf(shown, Date.now()).join('\n'));
-  for (const warning of warnings) terminal.warn(`warning: ${warning}`);
-  terminal.hint(`The secret is shown this once. Try the endpoint: millrace subscription test ${body.id}`);
+  terminal.data(body, () => shownNew(body, terminal));
+  for (const warning of body.warnings ?? []) terminal.warn(`warning: ${warning}`);
+  terminal.hint(`Try the endpoint: millrace subscription test ${body.id}; all settings: millrace subscription get ${body.id}`);
+}
+
+/** What is never shown again stands first; what was chosen, below it. */
+function shownNew({ id, secret, app, topics, filter, deliver, ordering }: Subscription, { style }: Terminal): string {
+  const chosen = { app, topics, filter, endpoint: deliver.webhook?.url, ordering: ordering === 'none' ? undefined : ordering };
+  return [
+    `${style('green', 'created')} ${id}`,
+    '',
+    style('bold', `secret  ${secret}`),
+    'The secret is shown this once: keep it where secrets are kept. The receiver verifies deliveries with it.',
+    '',
+    ...detailsOf(chosen, Date.now()),
+  ].join('\n');
 }
 
 async function test({
@@ -159,16 +175,42 @@ async function test({
 }: Call<[string], { topic?: string; data?: string }>): Promise<1 | undefined> {
   const json = { ...(topic === undefined ? {} : { topic }), ...(data === undefined ? {} : { data: jsonOf(data) }) };
   const { body } = await client().ask<Tested>(`POST ${at(id, '/test')}`, { json });
-  const { delivered, status, cause, durationMs, snippet, webhookId } = body;
+  const { delivered, status, cause, durationMs, webhookId } = body;
   terminal.data(body, () => {
-    const answer = `${status === 0 ? cause : status}  ${durationMs.toFixed(1)} ms  ${webhookId}`;
+    const answer = `${status === 0 ? 'no answer' : status}  ${durationMs.toFixed(1)} ms  ${webhookId}`;
     return delivered
       ? terminal.style('green', `delivered  ${answer}`)
       : terminal.style('red', `not delivered (${cause})  ${answer}`);
   });
   if (delivered) return undefined;
-  if (snippet !== '') terminal.hint(`It answered: ${snippet.slice(0, 400)}`);
+  for (const line of whyNot(id, body)) terminal.hint(line);
   return EXIT.unexpected;
+}
+
+/** By the cause of an attempt: what there was instead of an answer, and what to look at. */
+const NO_ANSWER: Readonly<Record<string, readonly [what: string, advice: string]>> = {
+  refused: ['connection refused', 'Nothing listens there: start the receiver, then test again.'],
+  unreachable: ['no way to that address', 'Look at the network between the gateway and the endpoint.'],
+  connect_timeout: ['no connection in time', 'Look at the network between the gateway and the endpoint.'],
+  dns: ['its name leads nowhere', 'Look at the name in the address.'],
+  tls: ['no TLS with it', 'Look at its certificate.'],
+  timeout: ['no whole answer in time', 'Let it answer first and work afterwards, or give it longer: --timeout.'],
+  reset: ['the connection broke', 'Look at what the receiver logs.'],
+  protocol: ['what came is not HTTP', 'Look at what listens there.'],
+  blocked_address: ['the gateway does not send there', 'Start the gateway with --allow-egress for that address.'],
+};
+const SNIPPET_CHARS = 400;
+
+/** What came instead of a good answer, and the next command. */
+function whyNot(id: string, { status, cause, snippet = '' }: Tested): string[] {
+  const said = plain(snippet.slice(0, SNIPPET_CHARS));
+  const again = `millrace subscription test ${id}`;
+  if (status !== 0) return [...(said === '' ? [] : [`It answered: ${said}`]), `When the receiver takes it: ${again}`];
+  const [what, advice] = NO_ANSWER[cause] ?? [cause, 'Look at what the receiver logs.'];
+  return [
+    `No answer: ${what}${said === '' ? '' : ` (${said})`}. ${advice}`,
+    `Again: ${again}; to another address: millrace subscription update ${id} --to URL`,
+  ];
 }
 
 function jsonOf(text: string): unknown {
