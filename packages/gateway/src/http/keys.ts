@@ -1,9 +1,9 @@
-/** `/v1/apps/{app}/keys`: credentials. A key is shown once, in the answer that makes it; what is kept is its hash. */
+/** `/v1/apps/{app}/keys` and `/v1/keys/self`: credentials. A key is shown once, in the answer that makes it; what is kept is its hash. */
 import type { FastifyInstance } from 'fastify';
 import { Problem } from '@millrace/core/problem';
 import { checkPattern } from '@millrace/core/topic';
 import type { Key, Scope, Versioned } from '../ports/directory.ts';
-import { type Caller, makeKey } from './access.ts';
+import { type Caller, keyOf, makeKey, SCOPES } from './access.ts';
 import { readTime, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { KEY_CALLS } from './openapi/apps.ts';
@@ -65,13 +65,32 @@ export function keyRoutes(app: FastifyInstance, { directory, access, clock }: Ro
     },
   );
 
+  app.get<OneKey>('/v1/apps/:app/keys/:key', { config, schema: KEY_CALLS.get }, async ({ caller, params }) =>
+    showKey(known(caller, params)),
+  );
+
+  app.get('/v1/keys/self', { config: { allow: SCOPES }, schema: KEY_CALLS.self }, async ({ headers }) =>
+    showKey(ownKey(headers.authorization)),
+  );
+
   app.delete<OneKey>('/v1/apps/:app/keys/:key', { config, schema: KEY_CALLS.delete }, async ({ caller, params }, reply) => {
-    const found = keysOf(caller.environment, params.app).find(({ id }) => id === params.key);
-    if (found === undefined)
-      throw new Problem('not_found', `the app '${params.app.slice(0, 80)}' has no key '${params.key.slice(0, 80)}'`);
-    await directory.delete('key', caller.environment, params.key);
+    await directory.delete('key', caller.environment, known(caller, params).id);
     return reply.code(204).send();
   });
+
+  function known({ environment }: Caller, { app: owner, key }: OneKey['Params']): Versioned<Key> {
+    const found = keysOf(environment, owner).find(({ id }) => id === key);
+    if (found === undefined) throw new Problem('not_found', `the app '${owner.slice(0, 80)}' has no key '${key.slice(0, 80)}'`);
+    return found;
+  }
+
+  /** The one that was let in a moment ago. */
+  function ownKey(authorization = ''): Versioned<Key> {
+    const [text = ''] = /mr_\S+/i.exec(authorization) ?? [];
+    const { hash } = keyOf(text, { app: '', scopes: [], nowMs: 0 });
+    for (const key of access.keys()) if (key.value.hash === hash) return key;
+    throw new Problem('unauthorized', 'the key was deleted just now');
+  }
 
   /** An app of that id in another environment is another app: it begins with its first key. */
   async function ensureApp(environment: string, id: string, nowMs: number): Promise<void> {

@@ -106,6 +106,15 @@ export const NEW_KEY = {
 const APP_PARAM = { type: 'string', description: 'The id of the app.', examples: ['shop'] };
 const ofApp = { tag: 'apps', path: { app: APP_PARAM }, querystring: NO_QUERY } as const;
 
+const ofKey = {
+  tag: 'apps',
+  querystring: NO_QUERY,
+  path: {
+    app: APP_PARAM,
+    key: { type: 'string', description: 'The id of the key.', examples: ['key_2al2k5x7m3qzr4w6y2b3c5d7e2'] },
+  },
+} as const;
+
 export const APP_CALLS = {
   list: {
     operationId: 'listApps',
@@ -161,16 +170,26 @@ export const KEY_CALLS = {
     querystring: LIST,
     response: { 200: said('A page of keys.', pageOf(KEY)) },
   },
+  get: {
+    operationId: 'getKey',
+    summary: 'Read a key',
+    description: 'What it may do, never the key itself.',
+    ...ofKey,
+    response: { 200: said('The key.', KEY) },
+  },
+  self: {
+    operationId: 'getOwnKey',
+    tag: 'apps',
+    summary: 'Read the key that asks',
+    description: 'What it may do, whose it is, and when it ends: for whoever has a key and nothing else.',
+    querystring: NO_QUERY,
+    response: { 200: said('The key.', KEY) },
+  },
   delete: {
     operationId: 'deleteKey',
     summary: 'Delete a key',
     description: 'It opens nothing any more, at once.',
-    tag: 'apps',
-    querystring: NO_QUERY,
-    path: {
-      app: APP_PARAM,
-      key: { type: 'string', description: 'The id of the key.', examples: ['key_2al2k5x7m3qzr4w6y2b3c5d7e2'] },
-    },
+    ...ofKey,
     response: { 204: DONE },
   },
 } as const satisfies Record<string, Call>;
