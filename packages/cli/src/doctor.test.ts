@@ -15,7 +15,7 @@ async function examined(
   const healthy: Record<string, () => Answer> = {
     'GET /v1/health': () => ({ json: { version: VERSION, now: new Date().toISOString() } }),
     'GET /readyz': () => ({ json: {} }),
-    'GET /v1/topics': () => ({ json: { data: [], next: null } }),
+    'GET /v1/keys/self': () => ({ json: { scopes: ['admin'] } }),
     'GET /v1/subscriptions': () => ({ json: { data: [], next: null } }),
   };
   const { address } = await serverFor(t, ({ route }) => {
@@ -58,8 +58,13 @@ describe('the doctor', () => {
     ],
     [
       'a key that is none',
-      { 'GET /v1/topics': () => ({ status: 401, json: { status: 401, code: 'unauthorized', detail: 'no' } }) },
+      { 'GET /v1/keys/self': () => ({ status: 401, json: { status: 401, code: 'unauthorized', detail: 'no' } }) },
       /^no\. The key that was sent/,
+    ],
+    [
+      'a key that ends soon',
+      { 'GET /v1/keys/self': () => ({ json: { expiresAt: new Date(Date.now() + 86_400_000 * 2.2).toISOString() } }) },
+      /^the key ends in 2 d\. .*millrace key create/,
     ],
     [
       'an endpoint that is down',

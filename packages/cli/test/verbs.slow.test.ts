@@ -92,6 +92,16 @@ describe('millrace', { timeout: 300_000 }, () => {
     await wrong(4, /no app/, 'key', 'list', 'nope');
     assert.equal((await json('key', 'get', 'crm', made.id)).prefix, made.prefix);
     await wrong(4, /no key/, 'key', 'get', 'crm', 'nope');
+    assert.equal((await json('key', 'list', '--app', 'crm', '--limit', '1')).data.length, 1);
+    assert.equal((await json('key', 'get', made.id, '--app', 'crm')).prefix, made.prefix);
+    assert.equal((await json('key', 'get', 'crm', made.prefix)).id, made.id);
+    assert.equal((await json('key', 'get', '--key', made.key)).id, made.id);
+    assert.deepEqual((await json('key', 'get')).scopes, ['admin']);
+    await wrong(4, /no key/, 'key', 'get', 'mr_aaaaaaaa', '--app', 'crm');
+    await wrong(2, /say whose: --app/, 'key', 'list');
+    await wrong(2, /say whose: --app/, 'key', 'get', made.id);
+    await wrong(2, /the app is there twice/, 'key', 'list', 'crm', '--app', 'crm');
+    await wrong(2, /say which key/, 'key', 'delete', '--app', 'crm', '--yes');
 
     const limited = await run(['topic', 'create', 'x', '--key', made.key, '--json']);
     assert.equal(limited.exit, 3, 'a key that may not');
@@ -314,6 +324,8 @@ describe('millrace', { timeout: 300_000 }, () => {
     assert.equal(data.length, 3);
     assert.match(await people('delivery', 'list', '--subscription', 'crm-orders'), /^WHEN +TOPIC +EVENT +OUTCOME +ANSWER/);
     await wrong(2, /--subscription/, 'delivery', 'list');
+    assert.equal((await json('delivery', 'list', 'crm-orders', '--limit', '3')).data.length, 3);
+    await wrong(2, /twice/, 'delivery', 'list', 'crm-orders', '--subscription', 'other');
     await wrong(4, /no subscription/, 'delivery', 'list', '--subscription', 'nope');
     const [{ id, webhookId, event }] = data;
     const found = await json('delivery', 'list', '--subscription', 'crm-orders', '--webhook-id', webhookId, '--event', event.id);
@@ -363,6 +375,7 @@ describe('millrace', { timeout: 300_000 }, () => {
     assert.match(await people('dead-letter', 'list'), /^DEAD LETTER +SUBSCRIPTION +DIED +CAUSE/);
     await wrong(4, /no subscription/, 'dead-letter', 'list', '--subscription', 'nope');
     const [{ id, cause }] = data;
+    assert.equal((await json('dead-letter', 'list', 'dies')).data.length, 3);
     assert.equal((await json('dead-letter', 'get', id)).id, id);
     await wrong(4, /no dead letter/, 'dead-letter', 'get', 'nope');
 

@@ -47,15 +47,17 @@ export function deadLetterVerbs(program: Command, { act }: Cli): void {
 
   withListOptions(
     letter
-      .command('list')
+      .command('list [subscription]')
       .description('oldest first; without --subscription those of all')
       .option('--subscription <subscription>', 'whose'),
   ).action(
-    act<[], ListOptions & { subscription?: string }>(async ({ client, options, terminal }) => {
+    act<[string | undefined], ListOptions & { subscription?: string }>(async ({ args: [named], client, options, terminal }) => {
+      const { subscription = named } = options;
+      if (named !== undefined && named !== subscription) throw misused('the subscription is there twice');
       const list =
-        options.subscription === undefined
+        subscription === undefined
           ? await ofAll(client(), options)
-          : await listOf<DeadLetter>(client(), 'GET /v1/dead-letters', options, { subscription: options.subscription });
+          : await listOf<DeadLetter>(client(), 'GET /v1/dead-letters', options, { subscription });
       showList(terminal, list, { columns: columnsAt(Date.now()), nothing: 'There are no dead letters.' });
       if (list.next === null && list.data.length >= options.limit)
         terminal.hint('There may be more: a higher --limit shows them.');

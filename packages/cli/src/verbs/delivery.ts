@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { type Cli, exampled } from '../cli.ts';
 import { type ListOptions, listOf, showList, withListOptions } from '../lists.ts';
+import { misused } from '../refusal.ts';
 import type { Terminal } from '../terminal.ts';
 import { type Column, detailsOf, plain, relative, tableOf } from '../text.ts';
 
@@ -27,7 +28,7 @@ interface Delivery {
 }
 
 interface Wanted {
-  readonly subscription: string;
+  readonly subscription?: string;
   readonly event?: string;
   readonly webhookId?: string;
 }
@@ -44,14 +45,17 @@ export function deliveryVerbs(program: Command, { act }: Cli): void {
 
   withListOptions(
     delivery
-      .command('list')
+      .command('list [subscription]')
       .description('newest first')
-      .requiredOption('--subscription <subscription>', 'whose')
+      .option('--subscription <subscription>', 'whose')
       .option('--event <id>', 'only those of this event')
       .option('--webhook-id <id>', 'only what the receiver knows by this'),
   ).action(
-    act<[], ListOptions & Wanted>(async ({ client, options, terminal }) => {
-      const { subscription, event, webhookId } = options;
+    act<[string | undefined], ListOptions & Wanted>(async ({ args: [named], client, options, terminal }) => {
+      const { subscription = named, event, webhookId } = options;
+      if (subscription === undefined)
+        throw misused('say whose: --subscription ID', 'millrace subscription list shows what there is.');
+      if (named !== undefined && named !== subscription) throw misused('the subscription is there twice');
       const list = await listOf<Delivery>(client(), 'GET /v1/deliveries', options, { subscription, event, webhookId });
       const nothing =
         event === undefined && webhookId === undefined

@@ -17,6 +17,9 @@ const FREE_PART_MIN = 0.05;
 const SUBSCRIPTIONS_MAX = 1_000;
 const AT_ONCE = 8;
 
+/** Time enough to have a new key made and put where it is used. */
+const KEY_LEFT_MS = 7 * 86_400_000;
+
 interface Finding {
   readonly problem: string;
   readonly advice: string;
@@ -60,6 +63,7 @@ async function* examined(call: Call<readonly unknown[], object>, version: string
   yield await readiness(client);
   const key = await keyCheck(client);
   yield key;
+  yield expiry(key);
   yield await subscriptions(client, key);
   yield await disk(call);
 }
@@ -112,15 +116,34 @@ async function readiness(client: Client): Promise<Check> {
   }
 }
 
-async function keyCheck(client: Client): Promise<Check> {
+interface OwnKey {
+  readonly app?: string;
+  readonly scopes?: readonly string[];
+  readonly topics?: readonly string[];
+  readonly environment?: string;
+  readonly expiresAt?: string;
+}
+
+/** With what the key may do, for `--json`. */
+async function keyCheck(client: Client): Promise<Check & OwnKey> {
   if (client.settings.key() === undefined)
     return { name: 'key', findings: [], skipped: 'no key is given: --key or MILLRACE_KEY' };
   try {
-    await client.ask('GET /v1/topics', { query: { limit: 1 } });
-    return found('key');
+    const { body } = await client.ask<OwnKey>('GET /v1/keys/self');
+    return { ...body, ...found('key') };
   } catch (error) {
     return found('key', findingOf(error));
   }
+}
+
+function expiry({ expiresAt, findings, skipped }: Check & OwnKey): Check {
+  if (findings.length > 0 || skipped !== undefined) return { name: 'key expiry', findings: [], skipped: 'it needs a valid key' };
+  const nowMs = Date.now();
+  if (expiresAt === undefined || Date.parse(expiresAt) - nowMs > KEY_LEFT_MS) return found('key expiry');
+  return found('key expiry', {
+    problem: `the key ends ${relative(expiresAt, nowMs)}`,
+    advice: 'Have an admin make another: millrace key create APP --scopes …',
+  });
 }
 
 interface Health {

@@ -1,12 +1,13 @@
 /** `millrace key`: credentials of apps. A key is shown once, when it is made. */
 import { type Command, Option } from 'commander';
 import { type Cli, exampled } from '../cli.ts';
+import type { Client } from '../client.ts';
 import { confirm } from '../confirm.ts';
 import { EXIT } from '../exit-codes.ts';
-import { type List, showList } from '../lists.ts';
+import { eachOf, type ListOptions, listOf, showList, withListOptions } from '../lists.ts';
 import { laterOf } from '../moments.ts';
 import { words } from '../readers.ts';
-import { Refusal } from '../refusal.ts';
+import { misused, Refusal } from '../refusal.ts';
 import { type Column, detailsOf, relative } from '../text.ts';
 
 interface Key {
@@ -34,35 +35,32 @@ const at = (app: string, key?: string): string =>
 export function keyVerbs(program: Command, { act }: Cli): void {
   const key = exampled(program.command('key').description('credentials of apps'), [
     'millrace key create crm --scopes subscribe,manage --topics "orders.*" --expires 90d',
-    'millrace key list crm',
+    'millrace key list --app crm',
+    'millrace key get                     the key you use: what it may do',
+    'millrace key get key_… --app crm',
   ]);
 
-  key
-    .command('list <app>')
-    .description('the keys of an app; never the keys themselves')
-    .action(
-      act<[string]>(async ({ args: [app], client, terminal }) => {
-        const { body } = await client().ask<List<Key>>(`GET ${at(app)}`);
-        showList(terminal, body, { columns: columnsAt(Date.now()), nothing: `The app '${app}' has no keys.` });
-      }),
-    );
+  withListOptions(ofApp(key.command('list [app]').description('the keys of an app; never the keys themselves'))).action(
+    act<[string | undefined], ListOptions & OfApp>(async ({ args, options, client, terminal }) => {
+      const app = appOf(args, options);
+      const list = await listOf<Key>(client(), `GET ${at(app)}`, options);
+      showList(terminal, list, { columns: columnsAt(Date.now()), nothing: `The app '${app}' has no keys.` });
+    }),
+  );
 
-  key
-    .command('get <app> <key>')
-    .description('one key, by its id or what it begins with')
-    .action(
-      act<[string, string]>(async ({ args: [app, id], client, terminal }) => {
-        const { body } = await client().ask<List<Key>>(`GET ${at(app)}`);
-        const found = body.data.find((one) => one.id === id || one.prefix === id);
-        if (found === undefined)
-          throw new Refusal(EXIT.notFound, `the app '${app}' has no key '${id}'`, { advice: `millrace key list ${app}` });
-        terminal.data(found, () => detailsOf(found, Date.now()).join('\n'));
-      }),
-    );
+  ofApp(
+    key
+      .command('get [app] [key]')
+      .description('one key, by its id or what it begins with: KEY --app APP; without any, the key you use'),
+  ).action(
+    act<Names, OfApp>(async ({ args, options, client, terminal }) => {
+      const isOwn = args[0] === undefined && options.app === undefined;
+      const found = isOwn ? await ownKey(client()) : await keyOf(client(), keyNamed(args, options));
+      terminal.data(found, () => detailsOf(found, Date.now()).join('\n'));
+    }),
+  );
 
-  key
-    .command('create <app>')
-    .description('a new key; it is shown this once')
+  ofApp(key.command('create [app]').description('a new key; it is shown this once'))
     .addOption(
       new Option('--scopes <list>', 'admin, publish, subscribe, manage; with commas').argParser(words).makeOptionMandatory(),
     )
@@ -70,7 +68,8 @@ export function keyVerbs(program: Command, { act }: Cli): void {
     .option('--expires <when>', 'in 90d, or a time')
     .option('--environment <name>', 'the environment it acts in')
     .action(
-      act<[string], CreateOptions>(async ({ args: [app], options, client, terminal }) => {
+      act<[string | undefined], CreateOptions & OfApp>(async ({ args, options, client, terminal }) => {
+        const app = appOf(args, options);
         const { scopes, topics, expires, environment } = options;
         const json = {
           scopes,
@@ -84,18 +83,52 @@ export function keyVerbs(program: Command, { act }: Cli): void {
       }),
     );
 
-  key
-    .command('delete <app> <key>')
-    .description('from now on nobody gets in with it')
+  ofApp(key.command('delete [app] [key]').description('from now on nobody gets in with it: KEY --app APP'))
     .option('--yes', 'do not ask')
     .action(
-      act<[string, string], { yes?: boolean }>(async (call) => {
-        const [app, id] = call.args;
+      act<Names, OfApp & { yes?: boolean }>(async (call) => {
+        const { app, id } = keyNamed(call.args, call.options);
         await confirm(call, `Delete the key '${id}' of '${app}'? Whoever uses it is locked out.`);
         await call.client().ask(`DELETE ${at(app, id)}`);
         call.terminal.data({ deleted: id }, () => `deleted ${id}`);
       }),
     );
+}
+
+interface OfApp {
+  readonly app?: string;
+}
+
+/** `APP KEY`, or `KEY` beside `--app APP`. */
+type Names = readonly [string | undefined, string | undefined];
+
+function ofApp(command: Command): Command {
+  return command.option('--app <app>', 'whose');
+}
+
+function appOf([named]: readonly (string | undefined)[], { app }: OfApp): string {
+  if (named !== undefined && app !== undefined) throw misused('the app is there twice');
+  return named ?? app ?? refuse('say whose: --app APP');
+}
+
+function keyNamed([first, second]: Names, options: OfApp): { readonly app: string; readonly id: string } {
+  if (second !== undefined) return { app: appOf([first], options), id: second };
+  return { app: appOf([], options), id: first ?? refuse('say which key: by its id, or what it begins with') };
+}
+
+function refuse(message: string): never {
+  throw misused(message, 'millrace key list --app APP shows the keys of an app.');
+}
+
+async function ownKey(client: Client): Promise<Key> {
+  return (await client.ask<Key>('GET /v1/keys/self')).body;
+}
+
+/** By what it begins with, too: that is what stands in a configuration. */
+async function keyOf(client: Client, { app, id }: { readonly app: string; readonly id: string }): Promise<Key> {
+  if (!id.startsWith('mr_')) return (await client.ask<Key>(`GET ${at(app, id)}`)).body;
+  for await (const one of eachOf<Key>(client, `GET ${at(app)}`)) if (one.prefix === id) return one;
+  throw new Refusal(EXIT.notFound, `the app '${app}' has no key '${id}'`, { advice: `millrace key list --app ${app}` });
 }
 
 function columnsAt(nowMs: number): Column<Key>[] {
