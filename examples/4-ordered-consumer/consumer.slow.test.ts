@@ -107,7 +107,7 @@ describe('the ordered consumer', { timeout: 60_000 }, () => {
     const {
       data: [letter],
     } = (await gateway.ask('GET /v1/dead-letters?subscription=ordered')).json;
-    assert.equal((await gateway.ask(`POST /v1/dead-letters/${letter.id}/redrive`)).status, 204);
+    assert.equal((await gateway.ask(`POST /v1/dead-letters/${letter.id}/redrive`)).status, 202);
     await applied.some(3);
     assert.deepEqual(ofKey(applied, 'a'), ['1', '3', '2 old']);
     assert.equal(latest.get('a')?.data, '3');

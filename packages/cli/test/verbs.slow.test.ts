@@ -390,7 +390,9 @@ describe('millrace', { timeout: 300_000 }, () => {
       assert.equal((await json('dead-letter', verb, '--all', '--cause', cause, '--since', '1h', '--dry-run')).count, 3);
     }
     await json('subscription', 'update', 'dies', '--to', good.url);
-    assert.deepEqual(await json('dead-letter', 'redrive', id), { redriven: id });
+    const { redriven, delivery } = await json('dead-letter', 'redrive', id);
+    assert.equal(redriven, id);
+    assert.equal((await json('delivery', 'get', delivery)).subscription, 'dies');
     const { operations } = await json('dead-letter', 'redrive', '--subscription', 'dies', '--topic', 'orders.dies');
     assert.deepEqual(
       operations.map(({ kind, state }: Json) => [kind, state]),

@@ -109,8 +109,10 @@ async function one(verb: Verb, id: string, call: Call<readonly unknown[], BulkOp
     return call.terminal.data({ count: 1 }, () => `1 dead letter would be ${pastOf(verb)} (${body.cause})`);
   }
   if (verb === 'discard') await confirm(call, `Discard the dead letter ${id} for good?`);
-  await call.client().ask(`POST ${at(id, `/${verb}`)}`);
-  call.terminal.data({ [pastOf(verb)]: id }, () => `${pastOf(verb)} ${id}`);
+  const { body } = await call.client().ask<{ readonly id: string } | undefined>(`POST ${at(id, `/${verb}`)}`);
+  const delivery = body?.id;
+  call.terminal.data({ [pastOf(verb)]: id, delivery }, () => `${pastOf(verb)} ${id}`);
+  if (delivery !== undefined) call.terminal.hint(`What came of it: millrace delivery get ${delivery}`);
 }
 
 interface Found {

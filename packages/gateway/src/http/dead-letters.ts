@@ -7,6 +7,7 @@ import type { DeadLetter } from '../ports/ledger.ts';
 import type { Caller } from './access.ts';
 import { readTime, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
+import { createDeliveryAnswers } from './delivery-answers.ts';
 import { DEAD_LETTER_CALLS } from './openapi/dead-letters.ts';
 import { showJob } from './operations.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
@@ -22,7 +23,9 @@ interface ManyLetters {
   readonly dryRun?: boolean;
 }
 
-export function deadLetterRoutes(app: FastifyInstance, { gateway, ledger, access }: RouteNeeds): void {
+export function deadLetterRoutes(app: FastifyInstance, needs: RouteNeeds): void {
+  const { gateway, ledger, access } = needs;
+  const answers = createDeliveryAnswers(needs);
   const read = { allow: ['subscribe', 'manage'] } as const;
   const manage = { allow: ['manage'] } as const;
 
@@ -55,14 +58,26 @@ export function deadLetterRoutes(app: FastifyInstance, { gateway, ledger, access
     },
   );
 
-  for (const verb of ['redrive', 'discard'] as const) {
-    const one = { config: manage, schema: DEAD_LETTER_CALLS[verb] };
-    app.post<{ Params: { id: string } }>(`/v1/dead-letters/:id/${verb}`, one, async ({ caller, params }, reply) => {
+  app.post<{ Params: { id: string } }>(
+    '/v1/dead-letters/:id/redrive',
+    { config: manage, schema: DEAD_LETTER_CALLS.redrive },
+    async ({ caller, params }, reply) => {
+      const { subscription, letter } = await known(caller, params.id);
+      await gateway.deadLetters.redrive(caller.environment, subscription.id, params.id);
+      const delivery = await answers.redriven(caller, subscription.id, letter);
+      return reply.code(202).send(delivery);
+    },
+  );
+
+  app.post<{ Params: { id: string } }>(
+    '/v1/dead-letters/:id/discard',
+    { config: manage, schema: DEAD_LETTER_CALLS.discard },
+    async ({ caller, params }, reply) => {
       const { subscription } = await known(caller, params.id);
-      await gateway.deadLetters[verb](caller.environment, subscription.id, params.id);
+      await gateway.deadLetters.discard(caller.environment, subscription.id, params.id);
       return reply.code(204).send();
-    });
-  }
+    },
+  );
 
   for (const kind of ['redrive', 'discard'] as const) {
     app.post<{ Body: ManyLetters }>(

@@ -5,7 +5,7 @@ import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { AttemptKey, AttemptRow, LanePosition } from '../ports/ledger.ts';
 import type { Caller } from './access.ts';
 import type { RouteNeeds } from './app.ts';
-import { timeOf } from './answers.ts';
+import { createDeliveryAnswers, idOf } from './delivery-answers.ts';
 import { DELIVERY_CALLS } from './openapi/deliveries.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf, readPlace } from './paging.ts';
@@ -22,7 +22,9 @@ interface Wanted {
 
 const KEY_SHAPE = ['string', 'string', 'string', 'number', 'number'] as const;
 
-export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access, limits }: RouteNeeds): void {
+export function deliveryRoutes(app: FastifyInstance, needs: RouteNeeds): void {
+  const { gateway, ledger, access, limits } = needs;
+  const { show, detailOf } = createDeliveryAnswers(needs);
   const read = { allow: ['subscribe', 'manage'] } as const;
   const list = { config: read, schema: DELIVERY_CALLS.list };
   const one = { config: read, schema: DELIVERY_CALLS.get };
@@ -33,18 +35,24 @@ export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access, 
     const place = placeOf(query, KEY_SHAPE);
     const { rows, next } = await newest(found, { limit: limitOf(query), after: place && keyAt(place), wanted: query });
     const data = await Promise.all(
-      rows.map(async (row) => show(caller, found.id, await ledger.attemptsOf(row.lane, row.shard, row.position))),
+      rows.map(async (row) =>
+        show(caller, { subscription: found.id, last: row, attempts: await ledger.attemptsOf(row.lane, row.shard, row.position) }),
+      ),
     );
     return { data, next: next === undefined ? null : cursorTo([next.lane, next.shard, next.position, next.n, next.startedMs]) };
   });
 
-  app.get<Named>('/v1/deliveries/:id', one, async ({ caller, params }) => detailOf(caller, await known(caller, params.id)));
+  app.get<Named>('/v1/deliveries/:id', one, async ({ caller, params }) => answer(caller, await known(caller, params.id)));
 
   app.post<Named>('/v1/deliveries/:id/retry', again, async ({ caller, params }, reply) => {
     const found = await known(caller, params.id);
     await gateway.deliveries.retry(caller.environment, found.subscription.id, found.place);
-    return reply.code(202).send(await detailOf(caller, found));
+    return reply.code(202).send(await answer(caller, found));
   });
+
+  function answer(caller: Caller, { subscription, attempts }: Known): Promise<object> {
+    return detailOf(caller, { subscription: subscription.id, attempts });
+  }
 
   interface Known {
     readonly subscription: Versioned<Subscription>;
@@ -59,12 +67,6 @@ export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access, 
     const attempts = subscription === undefined ? [] : await ledger.attemptsOf(lane, shard, position);
     if (subscription === undefined || attempts.length === 0) throw refusal();
     return { subscription, place: { lane, shard, position }, attempts };
-  }
-
-  async function detailOf(caller: Caller, { subscription, place, attempts }: Known): Promise<object> {
-    const parked = await ledger.parked(place.lane, place.shard, place.position);
-    const waiting = parked?.state === 'parked' ? { nextAttemptAt: timeOf(parked.dueMs) } : {};
-    return { ...(await show(caller, subscription.id, attempts)), ...waiting };
   }
 
   /**
@@ -107,32 +109,6 @@ export function deliveryRoutes(app: FastifyInstance, { gateway, ledger, access, 
     return { rows, ...(before === undefined ? {} : { next: before }) };
   }
 
-  async function show({ environment, admin }: Caller, subscription: string, attempts: readonly AttemptRow[]): Promise<object> {
-    const last = attempts.at(-1) as AttemptRow;
-    const webhookId = await gateway.deliveries.webhookIdOf(environment, last, last.eventId);
-    const run = last.lane.slice(last.lane.indexOf('.') + 1);
-    return {
-      id: idOf(last),
-      subscription,
-      ...(webhookId === undefined ? {} : { webhookId }),
-      ...(run.startsWith('run_') ? { operation: run } : {}),
-      event: { id: last.eventId, type: last.topic },
-      shard: last.shard,
-      position: last.position,
-      outcome: last.outcome,
-      attempts: attempts.map(({ n, startedMs, durationMs, outcome, cause, status, snippet }) => ({
-        n,
-        startedAt: timeOf(startedMs),
-        durationMs,
-        outcome,
-        cause,
-        status,
-        // What an endpoint answers, and where its name leads, is for operators: who sets endpoints could read inside networks by it.
-        ...(admin ? { snippet } : {}),
-      })),
-    };
-  }
-
   async function isLast({ lane, shard, position, n }: AttemptRow): Promise<boolean> {
     return (await ledger.attemptsOf(lane, shard, position)).at(-1)?.n === n;
   }
@@ -147,8 +123,4 @@ function noDelivery(id: string): Problem {
 function keyAt(place: readonly (string | number)[]): AttemptKey {
   const [lane, shard, position, n, startedMs] = place as unknown as [string, string, string, number, number];
   return { lane, shard, position, n, startedMs };
-}
-
-function idOf({ lane, shard, position }: LanePosition): string {
-  return cursorTo([lane, shard, position]);
 }

@@ -135,7 +135,11 @@ describe('dead letters', { timeout: 30_000 }, () => {
     const [letter] = (await list(world, '/v1/dead-letters?subscription=s', 1)).data;
     assert.deepEqual([letter.cause, letter.attempts, letter.redrivable, letter.event.id], ['http_400', 1, true, '1']);
     heal();
-    assert.equal((await world.ask(`POST /v1/dead-letters/${letter.id}/redrive`)).status, 204);
+    const redriven = await world.ask(`POST /v1/dead-letters/${letter.id}/redrive`);
+    assert.equal(redriven.status, 202, redriven.text);
+    const { id, event, attempts } = redriven.json;
+    assert.deepEqual([event.id, attempts[0].cause], ['1', 'http_400']);
+    assert.equal((await world.ask(`GET /v1/deliveries/${id}`)).json.id, id);
     const again = await endpoint.request(2);
     assert.equal(again.headers['webhook-id'], endpoint.requests[0]?.headers['webhook-id']);
     assert.equal((await world.ask(`GET /v1/dead-letters/${letter.id}`)).status, 404);

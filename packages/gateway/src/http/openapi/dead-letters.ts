@@ -1,5 +1,5 @@
 /** `/v1/dead-letters`, described. */
-import { EVENT_NAME, OF_SUBSCRIPTION } from './deliveries.ts';
+import { DELIVERY, EVENT_NAME, OF_SUBSCRIPTION } from './deliveries.ts';
 import { JOB } from './operations.ts';
 import {
   COUNT,
@@ -119,8 +119,8 @@ export const DEAD_LETTER_CALLS = {
     description:
       'With a fresh schedule and the same id. The letter is gone; should it fail again to the end, there is a new one.',
     ...ofOne,
-    problems: ['not_redrivable', 'overloaded'],
-    response: { 204: DONE },
+    problems: ['in_flight', 'not_redrivable', 'overloaded', 'log_unavailable'],
+    response: { 202: said('It is being tried: the delivery, as `POST /v1/deliveries/{id}/retry` answers.', DELIVERY) },
   },
   discard: {
     operationId: 'discardDeadLetter',

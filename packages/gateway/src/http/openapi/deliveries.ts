@@ -43,7 +43,7 @@ export const DELIVERY = {
       enum: ['delivered', 'retry', 'dead'],
       description: 'Of the last attempt: `delivered`, `retry` (there will be another), `dead` (it was given up).',
     },
-    attempts: { type: 'array', items: ATTEMPT, description: 'The first one first.' },
+    attempts: { type: 'array', items: ATTEMPT, description: 'The first one first; those of the last seven days.' },
     nextAttemptAt: time('When the next attempt is due. Only where one delivery is read, and while it waits.'),
   },
   examples: [
