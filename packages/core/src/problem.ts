@@ -25,7 +25,7 @@ export const PROBLEMS = {
   conflict: [409, 'What is there does not allow this now'],
   in_flight: [409, 'It is being worked on just now'],
   not_redrivable: [409, 'This dead letter holds no event to send'],
-  version_mismatch: [412, 'It was changed since you read it'],
+  version_mismatch: [412, 'It is not at the version that was asked for'],
   payload_too_large: [413, 'It is larger than what is taken here'],
   unsupported_media_type: [415, 'The body is of a kind that is not taken here'],
   idempotency_key_reused: [422, 'The idempotency key was used for other content'],

@@ -24,6 +24,28 @@ export function etagOf({ version, value }: Versioned<{ readonly createdMs: numbe
   return `"${version}-${value.createdMs.toString(36)}"`;
 }
 
+/** The headers of a request that say when it counts (RFC 9110, section 13). */
+export interface Conditions {
+  readonly 'if-match'?: string | undefined;
+  readonly 'if-none-match'?: string | undefined;
+}
+
+/** Of a PUT to what is there: throws `version_mismatch` where it was to make one, or to change another version. */
+export function checkConditions(
+  { 'if-match': match, 'if-none-match': none }: Conditions,
+  present: Versioned<{ readonly createdMs: number }>,
+): void {
+  if (none !== undefined && isAmong(none, present))
+    throw new Problem('version_mismatch', `'${present.id}' is there already, at ${etagOf(present)}`, {
+      advice: 'To change what is there, leave If-None-Match out or send If-Match with this ETag.',
+    });
+  checkMatch(match, present);
+}
+
+function isAmong(header: string, present: Versioned<{ readonly createdMs: number }>): boolean {
+  return header.trim() === '*' || header.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etagOf(present));
+}
+
 /** Throws `version_mismatch` unless the resource is the one that If-Match names, where there is such a header. */
 export function checkMatch(header: string | undefined, present: Versioned<{ readonly createdMs: number }>): void {
   if (header === undefined || header.trim() === '*') return;

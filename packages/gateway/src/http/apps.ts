@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { Problem } from '@millrace/core/problem';
 import type { App, Versioned } from '../ports/directory.ts';
 import { type Caller, mayActFor, SCOPES } from './access.ts';
-import { checkMatch, etagOf, timeOf } from './answers.ts';
+import { checkConditions, checkMatch, etagOf, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { APP_CALLS } from './openapi/apps.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
@@ -51,7 +51,7 @@ export function appRoutes(app: FastifyInstance, { directory, access, clock }: Ro
         );
       const before = await directory.get('app', caller.environment, params.app);
       if (before === undefined && headers['if-match'] !== undefined) throw noApp(params.app);
-      if (before !== undefined) checkMatch(headers['if-match'], before);
+      if (before !== undefined) checkConditions(headers, before);
       const value = { name: body.name ?? before?.value.name ?? params.app, createdMs: before?.value.createdMs ?? clock.now() };
       const now = await directory.put('app', caller.environment, params.app, value, before?.version ?? 'absent');
       return reply

@@ -6,7 +6,7 @@ import { Problem } from '@millrace/core/problem';
 import type { Created } from '../api.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import { type Caller, mayActFor, maySee, mayUseTopics } from './access.ts';
-import { checkMatch, etagOf } from './answers.ts';
+import { checkConditions, checkMatch, etagOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { SUBSCRIPTION_CALLS } from './openapi/subscription-calls.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
@@ -66,7 +66,7 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
         return reply.code(201).headers(headersOf(created)).send(showCreated(created));
       }
       const found = await own(caller, before);
-      checkMatch(headers['if-match'], found);
+      checkConditions(headers, found);
       // Whose it is can not be changed: an admin need not say it again.
       const spec = specOf(caller, { app: found.value.app, ...written });
       const now = await gateway.subscriptions.update(caller.environment, params.id, replacementOf(spec), found.version);

@@ -4,7 +4,7 @@ import { Problem } from '@millrace/core/problem';
 import { checkTopic } from '@millrace/core/topic';
 import type { Topic, Versioned } from '../ports/directory.ts';
 import { type Caller, mayActFor, mayUseTopics, SCOPES } from './access.ts';
-import { checkMatch, etagOf } from './answers.ts';
+import { checkConditions, checkMatch, etagOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { TOPIC_CALLS } from './openapi/topics.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
@@ -42,7 +42,7 @@ export function topicRoutes(app: FastifyInstance, { directory, clock, limits }: 
       mayUseTopics(caller, [params.topic], '/topic');
       const before = await directory.get('topic', caller.environment, params.topic);
       if (before === undefined && headers['if-match'] !== undefined) throw notFound(params.topic);
-      if (before !== undefined) checkMatch(headers['if-match'], before);
+      if (before !== undefined) checkConditions(headers, before);
       mayOwn(caller, body.owner ?? before?.value.owner ?? caller.app, before);
       const value = topicOf(body, {
         owner: before?.value.owner ?? caller.app,

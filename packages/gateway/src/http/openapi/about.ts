@@ -49,7 +49,7 @@ const RULES = lines(
   '- **Problems** are answered as `application/problem+json` (RFC 9457). Go by `code`; `pointer` names the member at fault, `advice` says what to do. With `Retry-After` the same request may work later.',
   '- Any call may be answered with `invalid_request`, `unauthorized`, `forbidden`, `headers_too_large`, `internal_error`; one with a body also with `invalid_json`, `payload_too_large`, `unsupported_media_type`, `request_timeout`; one that reads or changes configuration also with `ledger_unavailable`, `ledger_full`, `version_mismatch`. An address that is not there is `not_found`, one that does not take the method `method_not_allowed` (with `Allow`).',
   '- **Lists** come in pages: `{"data": […], "next": "…"}`. Ask again with `cursor` set to `next`, until `next` is null.',
-  '- **Versions**: an answer with an `ETag` may be changed with `If-Match`: only if nothing has changed since, else `version_mismatch`.',
+  '- **Versions**: an answer with an `ETag` may be changed with `If-Match`: only if nothing has changed since, else `version_mismatch`. A PUT with `If-None-Match: *` only makes what is not there.',
   '- **Idempotency-Key** on a POST: sent again within 24 hours, the same request is not done again but answered as the first time (`Idempotency-Replayed: true`); with another body it is `idempotency_key_reused`, while the first is under way `in_flight`.',
   '- **Times** are RFC 3339. **Durations** are `500ms`, `5s`, `5m`, `2h`, `1d` or a number of milliseconds.',
   '- **Limits** that are named here are the defaults; an operator can set others (`millrace limits`).',

@@ -83,7 +83,7 @@ function keyFor(operation: ShownOperation): string {
   return scopes === 'any' ? 'any key' : `scope ${scopes}`;
 }
 
-const IN_RULES = /^(Idempotency-Key|If-Match)$/;
+const IN_RULES = /^(Idempotency-Key|If-Match|If-None-Match)$/;
 
 function parameterLines({ parameters = [] }: ShownOperation): string[] {
   const rows = parameters

@@ -17,7 +17,12 @@ export function parametersOf(asked: Asked, show: Show): object[] {
       description,
       schema: show(schema),
     }));
-  const headers = [...reads, ...(isRepeatable(asked) ? [REPEATS] : []), ...(matches ? [matchOf(asked.method)] : [])];
+  const headers = [
+    ...reads,
+    ...(isRepeatable(asked) ? [REPEATS] : []),
+    ...(matches ? [matchOf(asked.method)] : []),
+    ...(matches && asked.method === 'PUT' ? [MAKES] : []),
+  ];
   return [
     ...at('path', path ?? {}, () => true),
     ...at('query', (querystring?.['properties'] ?? {}) as Named, (name) => required.includes(name)),
@@ -30,6 +35,12 @@ const REPEATS: HeaderParameter = {
   description:
     'The same request again with the same key within 24 hours is not done again: it gets the answer of the first time.',
   schema: { type: 'string', minLength: 1, maxLength: HTTP_BOUNDS.idempotencyKeyChars },
+};
+
+const MAKES: HeaderParameter = {
+  name: 'If-None-Match',
+  description: '`*`: only to make one; what is there stays as it is (`version_mismatch`).',
+  schema: { type: 'string' },
 };
 
 function matchOf(method: string): HeaderParameter {
