@@ -6,14 +6,13 @@ import { Problem } from '@millrace/core/problem';
 import { isDamage, isStorageError } from './faults.ts';
 import { APPLICATION_ID, PAGE_BYTES, SCHEMA_VERSION, STATE_SCHEMA } from './schema.ts';
 
-/** Pages between checkpoints: 64 MB of WAL. Fewer would make them cheaper and so frequent that they cost more. */
-const CHECKPOINT_PAGES = 4_000;
 const CACHE_KIB = 32_768;
 
 export type FactName = 'identity' | 'mode' | 'last_offset' | 'last_ms';
 
 export interface State {
   readonly db: DatabaseSync;
+  readonly path: string;
   readonly directory: string;
   readonly identity: string;
   /** What the last process left: `relaxed` when it ended without a close in that mode. */
@@ -67,6 +66,7 @@ export function openState(directory: string, { maxPageCount }: { readonly maxPag
 
   return {
     db,
+    path,
     directory,
     identity: String(fact('identity')),
     left: (fact('mode') ?? 'clean') as State['left'],
@@ -130,14 +130,14 @@ function checkVersion(db: DatabaseSync, path: string): void {
 }
 
 function configure(db: DatabaseSync): void {
-  // page_size first: it can not change once the journal mode is WAL.
+  // page_size first: it can not change once the journal mode is WAL. What is in the WAL is written back by write-back.ts.
   db.exec(`
     PRAGMA page_size = ${PAGE_BYTES};
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
     PRAGMA fullfsync = ON;
     PRAGMA checkpoint_fullfsync = ON;
-    PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};
+    PRAGMA wal_autocheckpoint = 0;
     PRAGMA cache_size = -${CACHE_KIB};
     PRAGMA temp_store = MEMORY;
   `);

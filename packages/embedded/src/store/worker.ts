@@ -20,6 +20,7 @@ import type { RecordPack } from '../packing.ts';
 import { isWrite, partOf } from '../parts.ts';
 import { openState } from './state.ts';
 import type { State } from './state.ts';
+import { openWriteBack } from './write-back.ts';
 
 const port = parentPort!;
 
@@ -62,6 +63,7 @@ function open({ directory, ...options }: Setup): Stores {
 function serve({ state, log, ledger, resources, unlock }: Stores): void {
   const { directory } = state;
   const context = { state, apply, mark };
+  const writeBack = openWriteBack(state.db, state.path);
 
   function mark(): () => void {
     const undoLog = log.mark();
@@ -89,7 +91,10 @@ function serve({ state, log, ledger, resources, unlock }: Stores): void {
   function work(questions: readonly Question[]): void {
     for (const { call, value } of questions) if (call === 'append') log.learn(value as Calls['append'][0]);
     const writes = questions.filter(({ call }) => isWrite(call));
-    if (writes.length > 0) tellAnswers(commitGroup(writes, context));
+    if (writes.length > 0) {
+      tellAnswers(commitGroup(writes, context));
+      writeBack.look();
+    }
     rotate(questions.at(-1)!.nowMs);
     ledger.purgeQuietly();
     for (const question of questions) if (!isWrite(question.call)) workRead(question);
@@ -131,6 +136,7 @@ function serve({ state, log, ledger, resources, unlock }: Stores): void {
   async function close({ number }: Question): Promise<void> {
     await log.close();
     await ledger.close();
+    await writeBack.close();
     try {
       state.close();
     } finally {
