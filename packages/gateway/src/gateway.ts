@@ -25,6 +25,7 @@ import { type Indexed, liveName, type Subscriber } from './lanes/subscriber.ts';
 import { createTurns } from './lanes/turns.ts';
 import { LIMITS, type Limits } from './limits.ts';
 import { createLookUp } from './look-up.ts';
+import { createPace } from './pace.ts';
 import { Problem } from '@millrace/core/problem';
 import type { Clock } from './ports/clock.ts';
 import type { Change, Directory, Run, Subscription, Versioned } from './ports/directory.ts';
@@ -68,10 +69,16 @@ export function createGateway({
 
   const registry = createRegistry({ directory, onChange: follow });
   const topic = registry.topic;
+  const pace = createPace({ clock, limits });
 
   // The five steps.
   const accept = createAccept({ topic, clock, limits });
-  const append = createAppend({ log, limits });
+  const append = createAppend({
+    log,
+    limits,
+    pace,
+    isUrgent: ({ environment, event }) => topic(environment, event.type)?.latency === 'interactive',
+  });
   const match = createMatch<Indexed>();
   const deliver = createDeliver({ sender, clock });
   const recorder = createRecorder({
@@ -89,7 +96,7 @@ export function createGateway({
     clock,
     limits,
     vault,
-    turns: createTurns({ limits }),
+    turns: createTurns({ limits, pace }),
     deliver,
     recorder,
     match,
@@ -127,13 +134,26 @@ export function createGateway({
 
   async function publish(request: Parameters<Gateway['publish']>[0]): Promise<readonly Published[]> {
     if (state !== 'running') throw new Problem('shutting_down', 'the gateway takes no events now', { retryAfterMs: 1_000 });
-    const accepted = accept(request);
+    const accepted = await acceptAll(request);
     const entries = accepted.filter((one): one is Entry => !(one instanceof Problem));
     const appended = entries.length === 0 ? [] : await append(entries);
     let at = 0;
     return accepted.map((one) =>
       one instanceof Problem ? { status: 'refused', problem: one } : publishedAs(one, appended[at++] as Appended),
     );
+  }
+
+  /** In a hurry a large call is taken in piece by piece. */
+  async function acceptAll(request: Parameters<Gateway['publish']>[0]): Promise<(Entry | Problem)[]> {
+    accept.check(request);
+    const most = limits.hurriedEvents;
+    if (request.events.length <= most || !pace.isHurried) return accept.take(request);
+    const accepted: (Entry | Problem)[] = [];
+    for (let at = 0; at < request.events.length; at += most) {
+      await pace.ownTurn();
+      accepted.push(...accept.take(request, at, at + most));
+    }
+    return accepted;
   }
 
   function follow(change: Change, before: Versioned<unknown> | undefined): void {

@@ -133,6 +133,24 @@ export const LIMIT_TABLE = {
     600_000,
     'How long a stop waits for requests under way, ms: below the 30 s that most supervisors wait.',
   ),
+  hurryMs: limit(
+    1_000,
+    0,
+    60_000,
+    'How long after an event of an interactive topic all other work goes in short steps, ms: until it is surely delivered.',
+  ),
+  hurriedStarts: limit(
+    4,
+    1,
+    4_096,
+    'Deliveries of other topics that start in one turn of the event loop then: some 60 µs each that an interactive one may wait.',
+  ),
+  hurriedEvents: limit(
+    32,
+    1,
+    4_096,
+    'Events of other topics that are taken in, in one turn of the event loop, or appended at once then.',
+  ),
   // recording
   unrecorded: limit(16_384, 64, 1_000_000, 'Outcomes not yet committed: past it no new delivery starts.'),
   unrecordedBytes: limit(64 * MB, 1 * MB, 4_096 * MB, 'Bytes of events that go to the ledger with them: past it likewise.'),

@@ -15,8 +15,12 @@ function made(settings: Partial<Topic> = {}) {
   const topic = (environment: string, name: string): Topic | undefined =>
     environment === 'default' && name === 'orders.created' ? { ...TOPIC, ...settings } : undefined;
   const accept = createAccept({ topic, clock, limits: LIMITS });
+  const take = (request: Publish, from?: number, end?: number): (Entry | Problem)[] => {
+    accept.check(request);
+    return accept.take(request, from, end);
+  };
   const call = (draft: Partial<Draft>, request: Partial<Publish> = {}): Entry | Problem => {
-    const [one] = accept({ environment: 'default', app: 'shop', events: [{ type: 'orders.created', ...draft }], ...request });
+    const [one] = take({ environment: 'default', app: 'shop', events: [{ type: 'orders.created', ...draft }], ...request });
     assert.ok(one !== undefined);
     return one;
   };
@@ -25,7 +29,7 @@ function made(settings: Partial<Topic> = {}) {
     assert.ok(!(one instanceof Problem), one instanceof Problem ? one.message : '');
     return one;
   };
-  return { accept, clock, call, entry };
+  return { take, clock, call, entry };
 }
 
 const json = (text: string): Buffer => Buffer.from(text);
@@ -79,25 +83,27 @@ test('a topic of another environment is not declared here', () => {
 });
 
 test('a call is refused as a whole without an app, without events, and with too many', () => {
-  const { accept } = made();
+  const { take } = made();
   const events = Array.from({ length: 1_001 }, () => ({ type: 'orders.created' }));
   for (const request of [
     { app: '', events: events.slice(0, 1) },
     { app: 'shop', events: [] },
     { app: 'shop', events },
   ]) {
-    assert.throws(() => accept({ environment: 'default', ...request }), { code: 'invalid_request' });
+    assert.throws(() => take({ environment: 'default', ...request }), { code: 'invalid_request' });
   }
-  assert.equal(accept({ environment: 'default', app: 'shop', events: events.slice(1) }).length, 1_000);
+  assert.equal(take({ environment: 'default', app: 'shop', events: events.slice(1) }).length, 1_000);
+  const piece = take({ environment: 'default', app: 'shop', events: events.slice(1) }, 990, 1_010);
+  assert.equal(piece.length, 10);
 });
 
 test('an idempotency key has 1 to 255 bytes and is for one event', () => {
-  const { call, accept } = made();
+  const { call, take } = made();
   for (const idempotencyKey of ['', 'x'.repeat(256), 'é'.repeat(128)]) {
     assert.throws(() => call({}, { idempotencyKey }), { code: 'invalid_request' });
   }
   const events = [{ type: 'orders.created' }, { type: 'orders.created' }];
-  assert.throws(() => accept({ environment: 'default', app: 'shop', events, idempotencyKey: 'k' }), { code: 'invalid_request' });
+  assert.throws(() => take({ environment: 'default', app: 'shop', events, idempotencyKey: 'k' }), { code: 'invalid_request' });
   assert.ok(!(call({}, { idempotencyKey: 'x'.repeat(255) }) instanceof Problem));
 });
 

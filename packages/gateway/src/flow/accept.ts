@@ -18,8 +18,10 @@ import type { Entry } from '../ports/log.ts';
 import { checkHeadersAttribute, HEADERS_ATTRIBUTE } from '../webhook-headers.ts';
 
 export interface Accept {
-  /** One per event, in order: what goes to the log, or why it does not. Throws a Problem when the whole call is refused. */
-  (request: Publish): (Entry | Problem)[];
+  /** Throws a Problem when the whole call is refused. */
+  check(request: Publish): void;
+  /** One per event of a call that was checked, in order: what goes to the log, or why it does not. Of those from `from` on, before `end`. */
+  take(request: Publish, from?: number, end?: number): (Entry | Problem)[];
 }
 
 interface Needs {
@@ -112,7 +114,7 @@ export function createAccept({ topic, clock, limits }: Needs): Accept {
     return key === undefined || key === '' || Buffer.byteLength(key) > KEY_BYTES_MAX ? undefined : key;
   }
 
-  return (request) => {
+  function check(request: Publish): void {
     if (request.app === '') throw new Problem('invalid_request', 'an event needs a publishing app');
     if (request.events.length === 0 || request.events.length > limits.batchEvents) {
       throw new Problem(
@@ -121,14 +123,19 @@ export function createAccept({ topic, clock, limits }: Needs): Accept {
       );
     }
     if (request.idempotencyKey !== undefined) checkIdempotencyKey(request);
-    return request.events.map((draft) => {
-      try {
-        return entryOf(draft, request);
-      } catch (error) {
-        if (error instanceof Problem) return error;
-        throw error;
-      }
-    });
+  }
+
+  return {
+    check,
+    take: (request, from, end) =>
+      request.events.slice(from, end).map((draft) => {
+        try {
+          return entryOf(draft, request);
+        } catch (error) {
+          if (error instanceof Problem) return error;
+          throw error;
+        }
+      }),
   };
 }
 

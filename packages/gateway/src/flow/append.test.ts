@@ -4,18 +4,22 @@ import { test } from 'node:test';
 import { encodeEvent } from '@millrace/core/event-bytes';
 import { Problem } from '@millrace/core/problem';
 import { createMemoryLog } from '@millrace/memory/log';
-import { settle } from '../../test/clock.ts';
+import { createHandClock, settle } from '../../test/clock.ts';
 import { LIMITS, type Limits } from '../limits.ts';
+import { createPace } from '../pace.ts';
 import type { Entry, Log } from '../ports/log.ts';
 import { createAppend } from './append.ts';
 
+/** Of an interactive topic where the id begins with a `!`. */
 function entry(id: string, bytes = 0): Entry {
   const event = { id, source: '/s', type: 't', extensions: {}, data: Buffer.alloc(bytes) };
   return { environment: 'default', app: 'shop', event, bytes: encodeEvent(event) };
 }
 
 /** A memory log whose appends wait for the test: one call of `next` lets one go, with an error or without. */
-function made(limits: Partial<Limits> = {}) {
+function made(given: Partial<Limits> = {}) {
+  const limits = { ...LIMITS, appendsUnderWay: 1, ...given };
+  const clock = createHandClock();
   const memory = createMemoryLog();
   const calls: string[][] = [];
   const waiting: ((error?: Error) => void)[] = [];
@@ -33,7 +37,8 @@ function made(limits: Partial<Limits> = {}) {
     waiting.shift()?.(error);
     await settle();
   };
-  return { append: createAppend({ log, limits: { ...LIMITS, appendsUnderWay: 1, ...limits } }), calls, next, memory };
+  const isUrgent = ({ event }: Entry): boolean => event.id.startsWith('!');
+  return { append: createAppend({ log, limits, pace: createPace({ clock, limits }), isUrgent }), calls, next, memory, clock };
 }
 
 async function positionOf(appended: Promise<readonly object[]>): Promise<number[]> {
@@ -148,4 +153,41 @@ test('one call larger than the whole queue is taken while nobody waits', async (
   const done = append([entry('1', 5_000)]);
   await next();
   assert.deepEqual(await positionOf(done), [1]);
+});
+
+test('in a hurry the interactive goes first, and the others follow in short appends that leave it a place', async () => {
+  const { append, calls, next, clock } = made({ appendsUnderWay: 2, hurriedEvents: 2, hurryMs: 1_000 });
+  const all = [append([entry('!a')])];
+  await settle();
+  for (const id of ['b', 'c', 'd', 'e']) all.push(append([entry(id)]));
+  await settle();
+  // One place is taken by the interactive; the other stays free for the next one.
+  assert.deepEqual(calls, [['!a']]);
+  await next();
+  assert.deepEqual(calls, [['!a'], ['b', 'c']]);
+  all.push(append([entry('f')]), append([entry('!g'), entry('!h')]));
+  await settle();
+  assert.deepEqual(calls.slice(2), [['!g', '!h']]);
+  await next();
+  await next();
+  assert.deepEqual(calls.slice(3), [['d', 'e']]);
+  // Past the hurry the places are everybody's again.
+  await clock.advance(1_000);
+  all.push(append([entry('i')]), append([entry('j')]), append([entry('k')]));
+  await settle();
+  assert.deepEqual(calls.slice(4), [['f', 'i', 'j', 'k']]);
+  await next();
+  await next();
+  await Promise.all(all);
+});
+
+test('a call that is not all interactive goes with the others', async () => {
+  const { append, calls, next } = made();
+  const all = [append([entry('a')]), append([entry('!b'), entry('c')]), append([entry('!d')])];
+  await settle();
+  assert.deepEqual(calls, [['!d']]);
+  await next();
+  assert.deepEqual(calls[1], ['a', '!b', 'c']);
+  await next();
+  await Promise.all(all);
 });

@@ -4,6 +4,7 @@
  */
 import { Problem } from '@millrace/core/problem';
 import type { Limits } from '../limits.ts';
+import type { Pace } from '../pace.ts';
 import type { Appended, Entry, Log } from '../ports/log.ts';
 
 export interface Append {
@@ -21,32 +22,45 @@ interface Waiting {
 /** Calls of one turn that make a group before the turn is over: the log works on it while the others are still coming. */
 const CALLS_AT_ONCE = 64;
 
-export function createAppend({ log, limits }: { log: Log; limits: Limits }): Append {
-  let queue: Waiting[] = [];
+interface Needs {
+  readonly log: Log;
+  readonly limits: Limits;
+  readonly pace: Pace;
+  /** Whether the event's topic is interactive. */
+  readonly isUrgent: (entry: Entry) => boolean;
+}
+
+export function createAppend({ log, limits, pace, isUrgent }: Needs): Append {
+  const urgent: Waiting[] = [];
+  const queue: Waiting[] = [];
   let queuedBytes = 0;
   let underWay = 0;
   let isScheduled = false;
 
   /** Whole calls, as many as fit one append: a call is never split, so that its events stand together. */
-  function nextGroup(): Waiting[] {
+  function nextGroup(from: Waiting[], eventsMax: number): Waiting[] {
     let events = 0;
     let bytes = 0;
     let count = 0;
-    for (const waiting of queue) {
+    for (const waiting of from) {
       events += waiting.entries.length;
       bytes += waiting.bytes;
-      if (count > 0 && (events > limits.appendEvents || bytes > limits.appendBytes)) break;
+      if (count > 0 && (events > eventsMax || bytes > limits.appendBytes)) break;
       count++;
     }
-    const group = queue.slice(0, count);
-    queue = count === queue.length ? [] : queue.slice(count);
+    const group = from.splice(0, count);
     for (const waiting of group) queuedBytes -= waiting.bytes;
     return group;
   }
 
+  /** In a hurry the last place is kept for what is urgent, and the others are short. */
   function flush(): void {
     isScheduled = false;
-    while (queue.length > 0 && underWay < limits.appendsUnderWay) void append(nextGroup());
+    while (urgent.length > 0 && underWay < limits.appendsUnderWay) void append(nextGroup(urgent, limits.appendEvents));
+    const { isHurried } = pace;
+    const places = isHurried ? Math.max(1, limits.appendsUnderWay - 1) : limits.appendsUnderWay;
+    const eventsMax = isHurried ? limits.hurriedEvents : limits.appendEvents;
+    while (queue.length > 0 && underWay < places) void append(nextGroup(queue, eventsMax));
   }
 
   async function append(group: readonly Waiting[]): Promise<void> {
@@ -74,7 +88,9 @@ export function createAppend({ log, limits }: { log: Log; limits: Limits }): App
     }
     queuedBytes += bytes;
     return new Promise((resolve, reject) => {
-      queue.push({ entries, bytes, resolve, reject });
+      const isAllUrgent = entries.every(isUrgent);
+      if (isAllUrgent) pace.hurry();
+      (isAllUrgent ? urgent : queue).push({ entries, bytes, resolve, reject });
       // What is called in one turn of the event loop goes together.
       if (queue.length >= CALLS_AT_ONCE) return flush();
       if (!isScheduled) queueMicrotask(flush);

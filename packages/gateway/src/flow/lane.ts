@@ -276,7 +276,7 @@ export function createLane(needs: Needs): Lane {
 
   function startWhatMay(): void {
     for (let next = nextUp(); next !== undefined; next = nextUp()) {
-      if (!turns.take(next.size)) return standInLine(next);
+      if (!turns.take(needs.line(next.record as LogRecord), next.size)) return standInLine(next);
       begin(next, endpoint.breakerOpen);
     }
   }
@@ -306,7 +306,7 @@ export function createLane(needs: Needs): Lane {
       inLine = false;
       if (ended || retiring !== undefined) return;
       const now = nextUp();
-      if (now !== undefined && turns.takeTurn(now.size)) begin(now, endpoint.breakerOpen);
+      if (now !== undefined && turns.takeTurn(needs.line(now.record as LogRecord), now.size)) begin(now, endpoint.breakerOpen);
       pump();
     });
   }

@@ -1,42 +1,65 @@
 /**
  * Turns: the process's bound on deliveries under way, shared fairly. While there is room everybody starts at once; when
  * it is full, lanes stand in lines (interactive, standard, bulk, replay) and each start is one lane's turn. A line in
- * front goes first, but one that was passed over nine times is served: everybody has at least a tenth.
+ * front goes first, but one that was passed over nine times is served: everybody has at least a tenth. In a hurry
+ * (pace.ts) all but the interactive stand in line likewise once a few of them have started in this turn of the event loop.
  */
 import { createDeque } from '../deque.ts';
 import type { Limits } from '../limits.ts';
+import type { Pace } from '../pace.ts';
 import type { LatencyClass } from '../ports/directory.ts';
 
 export type Line = LatencyClass | 'replay';
 
 export interface Turns {
   /** Takes a place for a body of `bytes`; false when there is none, or others stand in line for it. */
-  take(bytes: number): boolean;
+  take(line: Line, bytes: number): boolean;
   /** Gives the place back and lets those in line have their turns. */
   giveBack(bytes: number): void;
   /** Calls `turn` once when it is this caller's turn: it either uses `takeTurn` or leaves. */
   wait(line: Line, turn: () => void): void;
   /** As take, but without regard to those in line: only inside a turn. */
-  takeTurn(bytes: number): boolean;
+  takeTurn(line: Line, bytes: number): boolean;
   readonly inFlight: number;
 }
 
 const LINES: readonly Line[] = ['interactive', 'standard', 'bulk', 'replay'];
 const PASSED_OVER_MAX = 9;
 
-export function createTurns({ limits }: { limits: Limits }): Turns {
+export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): Turns {
   const lines = LINES.map(() => createDeque<() => void>());
   const passedOver = LINES.map(() => 0);
   let inFlight = 0;
   let bytesInFlight = 0;
   let waiting = 0;
   let serving = false;
+  /** In a hurry, in this turn of the event loop: of others than the interactive, and of these. */
+  let started = 0;
+  let urgent = 0;
 
   const fits = (bytes: number): boolean =>
     inFlight === 0 || (inFlight < limits.inFlight && bytesInFlight + bytes <= limits.inFlightBytes);
 
-  function takeTurn(bytes: number): boolean {
-    if (!fits(bytes)) return false;
+  /** Where the interactive are many, the others may be as many: who is passed over too often has its turn. */
+  const heldBack = (): boolean => started >= limits.hurriedStarts + urgent && pace.isHurried;
+
+  function note(line: Line): void {
+    if (line === 'interactive') pace.hurry();
+    else if (!pace.isHurried) return;
+    if (started + urgent === 0) pace.nextTurn(beginTurn);
+    if (line === 'interactive') urgent++;
+    else started++;
+  }
+
+  function beginTurn(): void {
+    started = 0;
+    urgent = 0;
+    if (waiting > 0) serve();
+  }
+
+  function takeTurn(line: Line, bytes: number): boolean {
+    if (!fits(bytes) || (line !== 'interactive' && heldBack())) return false;
+    note(line);
     inFlight++;
     bytesInFlight += bytes;
     return true;
@@ -61,6 +84,7 @@ export function createTurns({ limits }: { limits: Limits }): Turns {
     if (serving) return;
     serving = true;
     for (let turns = waiting; turns > 0 && waiting > 0 && fits(0) && inFlight < limits.inFlight; turns--) {
+      if (lines[0]?.size === 0 && heldBack()) break;
       const turn = lines[nextLine()]?.shift();
       if (turn === undefined) break;
       waiting--;
@@ -70,7 +94,10 @@ export function createTurns({ limits }: { limits: Limits }): Turns {
   }
 
   return {
-    take: (bytes) => waiting === 0 && takeTurn(bytes),
+    take(line, bytes) {
+      const isFirst = waiting === 0 || (line === 'interactive' && lines[0]?.size === 0 && heldBack());
+      return isFirst && takeTurn(line, bytes);
+    },
     takeTurn,
     giveBack(bytes) {
       inFlight--;
