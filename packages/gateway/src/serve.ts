@@ -3,6 +3,7 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Problem } from '@millrace/core/problem';
 import type { Notice } from './api.ts';
+import { explained } from './data-refusals.ts';
 import { ADDRESS_FILE, type StartOptions } from './options.ts';
 import { createScreen, type Screen } from './screen.ts';
 import { type OpenStore, type Running, start, StartRefused } from './start.ts';
@@ -54,7 +55,7 @@ export async function serve(
     });
     leaveNotes(options, running.address);
   } catch (error) {
-    return fail(error);
+    return fail(explained(error, options.data));
   }
   const { address, port, key } = running;
   screen.ready({ version, address, key, options, port, startedMs: performance.now() });

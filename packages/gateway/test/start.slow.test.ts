@@ -205,6 +205,15 @@ describe('millrace start can not', { timeout: 120_000 }, () => {
     assert.match(running.output.stderr, /is a file, and data is kept in a directory\nName a directory/);
   });
 
+  test('keep data where it may not write', async (t) => {
+    if (!existsSync('/sys/kernel')) return t.skip('there is no /sys, where nobody may make a directory');
+    const running = startProcess(t, ['start', '--port', '0', '--data', '/sys/millrace']);
+    assert.equal(await running.ended, 1);
+    assert.match(running.output.stderr, /may not read and write \/sys\/millrace|can only be read/);
+    assert.match(running.output.stderr, /--data DIRECTORY\.\n$/);
+    assert.ok(!running.output.stderr.includes('    at '), running.output.stderr);
+  });
+
   test('read secrets without the key they were sealed with', async (t) => {
     const data = temporary(t);
     const first = startProcess(t, start(data));
