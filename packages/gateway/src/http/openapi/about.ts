@@ -118,7 +118,7 @@ const RECEIVING = lines(
   '}',
   '```',
   '',
-  'With `simple` the key is the whole text of the secret, and what is signed is the body alone:',
+  'With `simple` the key is the whole text of the secret, and what is signed is the body alone: neither id nor time, so it does not keep anybody from sending a delivery again under another id. For that use `standard`.',
   '',
   '```js',
   "import { createHmac } from 'node:crypto';",
