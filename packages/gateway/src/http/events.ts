@@ -96,13 +96,18 @@ function bodyOf(request: FastifyRequest): Uint8Array {
   return request.body instanceof Uint8Array ? request.body : EMPTY;
 }
 
-/** As they came, one pair per line: in Node's object a header that is there twice looks like one. */
+/** Those that say what the body is, as they came: in Node's object a header that is there twice looks like one. */
 function pairsOf(request: FastifyRequest): [string, string][] {
   const { rawHeaders } = request.raw;
   const pairs: [string, string][] = [];
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2) pairs.push([rawHeaders[at] as string, rawHeaders[at + 1] as string]);
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string;
+    if (SAYS_WHAT.test(name)) pairs.push([name, rawHeaders[at + 1] as string]);
+  }
   return pairs;
 }
+
+const SAYS_WHAT = /^c(?:e-|ontent-type$)/i;
 
 function idempotencyKeyOf(request: FastifyRequest): string | undefined {
   const value = request.headers['idempotency-key'];
