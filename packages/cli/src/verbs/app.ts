@@ -1,6 +1,7 @@
 /** `millrace app`: who publishes and subscribes. */
 import type { Command } from 'commander';
 import { type Cli, exampled } from '../cli.ts';
+import type { Answer, Client } from '../client.ts';
 import { confirm } from '../confirm.ts';
 import { EXIT } from '../exit-codes.ts';
 import { type ListOptions, listOf, showList, withListOptions } from '../lists.ts';
@@ -44,11 +45,9 @@ export function appVerbs(program: Command, { act }: Cli): void {
     .option('--name <text>', 'what people call it')
     .action(
       act<[string], { name?: string }>(async ({ args: [id], options: { name }, client, terminal }) => {
-        const there = await client()
-          .ask(`GET ${at(id)}`)
-          .then(() => true, ifMissing);
-        if (there) throw new Refusal(EXIT.conflict, `there is an app '${id}' already`, { advice: `millrace app update ${id}` });
-        const { body } = await client().ask<App>(`PUT ${at(id)}`, { json: name === undefined ? {} : { name } });
+        const already = new Refusal(EXIT.conflict, `there is an app '${id}' already`, { advice: `millrace app update ${id}` });
+        const json = name === undefined ? {} : { name };
+        const { body } = await made<App>(client(), `PUT ${at(id)}`, { json, already });
         terminal.data(body, () => detailsOf(body, Date.now()).join('\n'));
         terminal.hint(`A key for it: millrace key create ${id} --scopes publish,subscribe`);
       }),
@@ -91,8 +90,13 @@ function columnsAt(nowMs: number): Column<App>[] {
   ];
 }
 
-/** For a look at whether something is there. */
-export function ifMissing(error: unknown): false {
-  if (error instanceof Refusal && error.exit === EXIT.notFound) return false;
-  throw error;
+/** A PUT that only makes what is not there: rejects with `already` where it is. */
+export function made<Body>(
+  client: Client,
+  route: string,
+  { json, already }: { readonly json: object; readonly already: Refusal },
+): Promise<Answer<Body>> {
+  return client.ask<Body>(route, { json, headers: { 'if-none-match': '*' } }).catch((error: unknown) => {
+    throw error instanceof Refusal && error.exit === EXIT.conflict ? already : error;
+  });
 }

@@ -7,7 +7,7 @@ import { type ListOptions, listOf, showList, withListOptions } from '../lists.ts
 import { wholeNumber } from '../readers.ts';
 import { misused, Refusal } from '../refusal.ts';
 import { type Column, detailsOf, relative } from '../text.ts';
-import { ifMissing } from './app.ts';
+import { made } from './app.ts';
 
 interface Topic extends TopicOptions {
   readonly topic: string;
@@ -51,12 +51,10 @@ export function topicVerbs(program: Command, { act }: Cli): void {
 
   withTopicOptions(topic.command('create <topic>').description('declare it')).action(
     act<[string], TopicOptions>(async ({ args: [name], options, client, terminal }) => {
-      const there = await client()
-        .ask(`GET ${at(name)}`)
-        .then(() => true, ifMissing);
-      if (there)
-        throw new Refusal(EXIT.conflict, `the topic '${name}' is declared already`, { advice: `millrace topic update ${name}` });
-      const { body } = await client().ask<Topic>(`PUT ${at(name)}`, { json: settingsOf(options) });
+      const already = new Refusal(EXIT.conflict, `the topic '${name}' is declared already`, {
+        advice: `millrace topic update ${name}`,
+      });
+      const { body } = await made<Topic>(client(), `PUT ${at(name)}`, { json: settingsOf(options), already });
       terminal.data(body, () => detailsOf(body, Date.now()).join('\n'));
     }),
   );

@@ -119,6 +119,33 @@ describe('deliveries', { timeout: 30_000 }, () => {
     assert.match(named.json.advice, /webhookId=/);
   });
 
+  test('are found however many came after, by a bounded look at a time', async (t) => {
+    const { world, endpoint, heal } = await failing(t);
+    heal();
+    await publish(world, 1);
+    await endpoint.request(1);
+    const first = (await list(world, '/v1/deliveries?subscription=s', 1)).data[0];
+    // More than the log is read for in one answer. (The source makes them other events than the first one.)
+    for (const source of ['/a', '/b', '/c'])
+      await world.ask('POST /v1/events', {
+        json: Array.from({ length: 200 }, (_, at) => ({ type: 'orders.created', source, id: `${at}` })),
+      });
+    await endpoint.request(601);
+    const subscription = (await world.directory.get('subscription', 'default', 's'))?.value.uid ?? '';
+    while ((await world.ledger.attempts({ subscription, limit: 1_000 })).length < 601) await new Promise(setImmediate);
+    const pages: number[] = [];
+    let found: Json;
+    for (let cursor = ''; cursor !== null && found === undefined;) {
+      const at = cursor === '' ? '' : `&cursor=${cursor}`;
+      const { json } = await world.ask(`GET /v1/deliveries?subscription=s&webhookId=${first.webhookId}${at}`);
+      pages.push(json.data.length);
+      [found] = json.data;
+      cursor = json.next;
+    }
+    assert.equal(found?.id, first.id);
+    assert.deepEqual(pages, [0, 1]);
+  });
+
   test('are those of a subscription that is named and there', async (t) => {
     const { ask } = await world(t);
     assert.equal((await ask('GET /v1/deliveries')).json.pointer, '/query/subscription');
@@ -144,6 +171,19 @@ describe('dead letters', { timeout: 30_000 }, () => {
     assert.equal(again.headers['webhook-id'], endpoint.requests[0]?.headers['webhook-id']);
     assert.equal((await world.ask(`GET /v1/dead-letters/${letter.id}`)).status, 404);
     assert.equal((await world.ask(`POST /v1/dead-letters/${letter.id}/redrive`)).status, 404);
+  });
+
+  test('are redriven, and answered with their delivery, also when its attempts are forgotten', async (t) => {
+    const { world, endpoint, heal } = await failing(t);
+    await publish(world, 1);
+    const [letter] = (await list(world, '/v1/dead-letters?subscription=s', 1)).data;
+    await world.ledger.pruneAttempts(Infinity);
+    heal();
+    const { status, json } = await world.ask(`POST /v1/dead-letters/${letter.id}/redrive`);
+    assert.deepEqual([status, json.event, json.outcome], [202, letter.event, 'retry']);
+    await endpoint.request(2);
+    const after = await until(world, `/v1/deliveries/${json.id}`, ({ outcome }) => outcome === 'delivered');
+    assert.equal(after.webhookId, json.webhookId);
   });
 
   test('are discarded by a person', async (t) => {
