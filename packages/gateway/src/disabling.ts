@@ -1,4 +1,5 @@
 /** Subscriptions that the gateway disables by itself: their endpoint is gone, or has failed for days. Their cursors stay. */
+import { allOf } from './all-of.ts';
 import { Problem } from '@millrace/core/problem';
 import type { Notice } from './api.ts';
 import type { Lanes } from './lanes/lanes.ts';
@@ -22,8 +23,6 @@ interface Needs {
   readonly onTrouble: (error: unknown) => void;
 }
 
-const PAGE = 500;
-
 export function createDisabling({ directory, registry, lanes, clock, onNotice, onTrouble }: Needs): Disabling {
   /** Subscriptions (uid) being disabled: each failure in flight would ask for it again. */
   const disabling = new Set<string>();
@@ -39,16 +38,11 @@ export function createDisabling({ directory, registry, lanes, clock, onNotice, o
 
   return {
     async restore() {
-      for (let after: { environment: string; id: string } | undefined; ;) {
-        const page = await directory.list('failing', { limit: PAGE, ...(after === undefined ? {} : { after }) });
-        for (const { environment, id, value } of page) {
-          const subscriber = lanes().subscriber(id);
-          // Of a subscription that is no more.
-          if (subscriber === undefined) await directory.delete('failing', environment, id);
-          else subscriber.endpoint.failing.restore(value);
-        }
-        after = page.at(-1);
-        if (after === undefined || page.length < PAGE) return;
+      for await (const { environment, id, value } of allOf(directory, 'failing')) {
+        const subscriber = lanes().subscriber(id);
+        // Of a subscription that is no more.
+        if (subscriber === undefined) await directory.delete('failing', environment, id);
+        else subscriber.endpoint.failing.restore(value);
       }
     },
     // Without waiting: should it get lost, the next hour tells it again.

@@ -2,6 +2,7 @@
  * Jobs: dead letters redriven or discarded many at a time. A job is kept in the directory, so that it goes on after a
  * restart; doing a letter twice is harmless, as the first time takes it away.
  */
+import { allOf } from './all-of.ts';
 import { newId } from '@millrace/core/ids';
 import { Problem } from '@millrace/core/problem';
 import type { DeadLetterFilter, DeadLetters, Jobs } from './api.ts';
@@ -147,14 +148,9 @@ export function createJobs({ directory, ledger, lookUp, deadLetters, clock, limi
     },
     async start() {
       const nowMs = clock.now();
-      for (let after: { environment: string; id: string } | undefined; ;) {
-        const page = await directory.list('job', { limit: limits.jobPage, ...(after === undefined ? {} : { after }) });
-        for (const job of page) {
-          if (job.value.state === 'running') run(job);
-          else if ((job.value.endedMs ?? 0) < nowMs - limits.jobKeptMs) await directory.delete('job', job.environment, job.id);
-        }
-        after = page.at(-1);
-        if (after === undefined || page.length < limits.jobPage) return;
+      for await (const job of allOf(directory, 'job')) {
+        if (job.value.state === 'running') run(job);
+        else if ((job.value.endedMs ?? 0) < nowMs - limits.jobKeptMs) await directory.delete('job', job.environment, job.id);
       }
     },
     stop: () => void (stopped = true),

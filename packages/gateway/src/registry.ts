@@ -2,6 +2,7 @@
  * What the flow looks up for every event, kept in memory: apps, topics and subscriptions of the directory, followed by
  * its watch. Lists are read in pages; a change that arrives meanwhile wins over an older page by its version.
  */
+import { allOf } from './all-of.ts';
 import type { App, Change, Directory, Run, Subscription, Topic, Versioned } from './ports/directory.ts';
 
 export interface Registry {
@@ -22,7 +23,6 @@ export interface Registry {
 /** Called in the order of changes; `before` is what was known. */
 export type Listener = (change: Change, before: Versioned<unknown> | undefined) => void;
 
-const PAGE = 500;
 const FOLLOWED = ['app', 'topic', 'subscription', 'run'] as const;
 type Followed = (typeof FOLLOWED)[number];
 
@@ -54,21 +54,11 @@ export function createRegistry({ directory, onChange }: { directory: Directory; 
   }
 
   async function readAll(kind: Followed): Promise<void> {
-    let after: { environment: string; id: string } | undefined;
-    for (;;) {
-      const page: readonly Versioned<unknown>[] = await directory.list(kind, {
-        limit: PAGE,
-        ...(after === undefined ? {} : { after }),
-      });
-      for (const item of page) {
-        const name = nameOf(item.environment, item.id);
-        const seen = known[kind].get(name);
-        if (deletedWhileReading.has(`${kind}\n${name}`) || (seen !== undefined && seen.version >= item.version)) continue;
-        known[kind].set(name, item);
-      }
-      const last = page.at(-1);
-      if (last === undefined || page.length < PAGE) return;
-      after = { environment: last.environment, id: last.id };
+    for await (const item of allOf(directory, kind)) {
+      const name = nameOf(item.environment, item.id);
+      const seen = known[kind].get(name);
+      if (deletedWhileReading.has(`${kind}\n${name}`) || (seen !== undefined && seen.version >= item.version)) continue;
+      known[kind].set(name, item);
     }
   }
 

@@ -1,8 +1,7 @@
 /** After a new key for secrets at rest: everything that a former one sealed is sealed with the new one. */
+import { allOf } from './all-of.ts';
 import type { Answer, Directory, Subscription, Versioned } from './ports/directory.ts';
 import type { Vault } from './vault.ts';
-
-const PAGE = 500;
 
 /** Resolves with how many resources were sealed anew. Ended anywhere, it goes on where it was when called again. */
 export async function reseal(directory: Directory, vault: Vault): Promise<number> {
@@ -12,16 +11,11 @@ export async function reseal(directory: Directory, vault: Vault): Promise<number
     kind: K,
     renew: (found: Versioned<K extends 'answer' ? Answer : Subscription>) => Promise<unknown> | undefined,
   ): Promise<void> {
-    for (let after: { environment: string; id: string } | undefined; ;) {
-      const page = await directory.list(kind, { limit: PAGE, ...(after === undefined ? {} : { after }) });
-      for (const found of page) {
-        const renewed = renew(found as never);
-        if (renewed === undefined) continue;
-        await renewed;
-        count++;
-      }
-      after = page.at(-1);
-      if (after === undefined || page.length < PAGE) return;
+    for await (const found of allOf(directory, kind)) {
+      const renewed = renew(found as never);
+      if (renewed === undefined) continue;
+      await renewed;
+      count++;
     }
   }
 

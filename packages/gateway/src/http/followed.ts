@@ -1,4 +1,5 @@
 /** Resources of one kind, kept in memory under a name of one's own and followed through the directory's watch. */
+import { allOf } from '../all-of.ts';
 import type { Change, Directory, Kind, Kinds, Versioned } from '../ports/directory.ts';
 
 export interface Followed<V> {
@@ -6,8 +7,6 @@ export interface Followed<V> {
   values(): Iterable<Versioned<V>>;
   stop(): void;
 }
-
-const PAGE = 500;
 
 /** Resolves when all that was there is known. `nameOf` must give different resources different names. */
 export async function follow<K extends Kind>(
@@ -38,13 +37,7 @@ export async function follow<K extends Kind>(
   }
 
   const stop = directory.watch(take);
-  for (let after: { environment: string; id: string } | undefined; ;) {
-    const page = await directory.list(kind, { limit: PAGE, ...(after === undefined ? {} : { after }) });
-    for (const item of page) if (!told.has(placeOf(item))) set(placeOf(item), item);
-    const last = page.at(-1);
-    if (last === undefined || page.length < PAGE) break;
-    after = { environment: last.environment, id: last.id };
-  }
+  for await (const item of allOf(directory, kind)) if (!told.has(placeOf(item))) set(placeOf(item), item);
   reading = false;
   told.clear();
   return { get: (name) => byName.get(name), values: () => byName.values(), stop };

@@ -6,6 +6,7 @@
  * The answer is kept when it is given: a crash between the change and that leaves nothing to repeat, and a further request
  * is a new one.
  */
+import { allOf } from '../all-of.ts';
 import { hash } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '@millrace/core/problem';
@@ -55,14 +56,9 @@ export function answerRepeats(app: FastifyInstance, { directory, vault, clock, l
   async function prune(): Promise<void> {
     prunedMs = clock.monotonic();
     let left = 0;
-    for (let after: { environment: string; id: string } | undefined; ;) {
-      const page = await directory.list('answer', { limit: 500, ...(after === undefined ? {} : { after }) });
-      for (const { environment, id, value } of page) {
-        if (value.createdMs > clock.now() - limits.repeatMs) left++;
-        else await directory.delete('answer', environment, id);
-      }
-      after = page.at(-1);
-      if (after === undefined || page.length < 500) break;
+    for await (const { environment, id, value } of allOf(directory, 'answer')) {
+      if (value.createdMs > clock.now() - limits.repeatMs) left++;
+      else await directory.delete('answer', environment, id);
     }
     kept = left;
   }
