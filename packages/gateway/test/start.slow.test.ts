@@ -237,6 +237,27 @@ describe('millrace start can not', { timeout: 120_000 }, () => {
     }
   });
 
+  test('write keys of the environment down: former ones are forgotten only in the file', async (t) => {
+    const data = temporary(t);
+    async function startsWith(keys?: string): Promise<void> {
+      const running = startProcess(t, start(data), keys === undefined ? {} : { MILLRACE_SECRET_KEY: keys });
+      await ready(running);
+      await running.line(({ kind, verdict }) => kind === 'delivered' && verdict === 'verified');
+      running.child.kill('SIGTERM');
+      assert.equal(await running.ended, 0);
+    }
+    await startsWith();
+    const file = readFileSync(join(data, 'secret.key'), 'utf8');
+    const newer = randomBytes(32).toString('base64');
+    await startsWith(`${newer},${file.trim()}`);
+    assert.equal(readFileSync(join(data, 'secret.key'), 'utf8'), file);
+    await startsWith(newer);
+    assert.equal(readFileSync(join(data, 'secret.key'), 'utf8'), file);
+    const former = startProcess(t, start(data));
+    assert.equal(await former.ended, 1);
+    assert.match(former.output.stderr, /sealed with the key/);
+  });
+
   test('guess what was meant: a wrong argument is told, with exit code 2', async (t) => {
     const nowhere = join(temporary(t), 'not-made');
     for (const [args, said, environment] of [
