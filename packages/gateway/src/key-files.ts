@@ -7,12 +7,12 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } f
 import { join } from 'node:path';
 import { Problem } from '@millrace/core/problem';
 import { keyOf, makeKey } from './http/access.ts';
+import { DEV_KEY_FILE } from './options.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Directory } from './ports/directory.ts';
 import { keyIdOf, VAULT_KEY_BYTES } from './vault.ts';
 
 export const SECRET_KEY_FILE = 'secret.key';
-export const DEV_KEY_FILE = 'dev-key';
 
 /** In the environment instead of a file: one key, or the new one and former ones with commas between them. */
 export const SECRET_KEY_VARIABLE = 'MILLRACE_SECRET_KEY';

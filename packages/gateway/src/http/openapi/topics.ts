@@ -21,7 +21,8 @@ export const TOPIC_SETTINGS = {
     latency: {
       enum: ['interactive', 'standard', 'bulk'],
       default: 'standard',
-      description: 'Who goes first when the process is full: `interactive` before `standard` before `bulk`.',
+      description:
+        'Who goes first. While events of an `interactive` topic come in, all other work goes in short steps; where the process is full, `interactive` goes before `standard` before `bulk`.',
     },
     keyPath: {
       type: 'string',
@@ -51,7 +52,7 @@ export const TOPIC = {
     topic: { type: 'string', description: 'Its name: tokens of letters, digits, `_` and `-` with dots between them.' },
     owner: { type: 'string', description: 'Whom to ask.' },
     retention: { type: 'string', description: 'How long its events are kept.' },
-    latency: { enum: ['interactive', 'standard', 'bulk'], description: 'Who goes first when the process is full.' },
+    latency: { enum: ['interactive', 'standard', 'bulk'], description: 'Who goes first.' },
     keyPath: { type: 'string', description: 'Where in the data the key stands.' },
     maxBytes: { type: 'integer', description: 'The largest payload taken.' },
     createdAt: time('When it was declared.'),
