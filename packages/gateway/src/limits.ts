@@ -1,7 +1,7 @@
 /**
  * Every limit of the process: default, range, and why it is what it is. Set with `--limit name=value` or MILLRACE_LIMIT; listed
  * by `millrace limits`. What belongs to one subscription is in its `bounds`; what is a matter of form, as the length of a
- * name, stands where it is checked (http/bounds.ts, subscriptions.ts).
+ * name, stands where it is checked (http/bounds.ts, settings.ts).
  */
 import { Problem } from '@millrace/core/problem';
 

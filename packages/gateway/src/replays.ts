@@ -13,7 +13,8 @@ import { bytesFrom, type Clock } from './ports/clock.ts';
 import type { Directory, Run, Subscription, Versioned } from './ports/directory.ts';
 import type { Log } from './ports/log.ts';
 import type { Registry } from './registry.ts';
-import { beginning, type CheckEndpoint, endpointOf, owedFrom } from './subscriptions.ts';
+import { type CheckEndpoint, endpointOf } from './settings.ts';
+import { beginning, owedFrom } from './subscriptions.ts';
 
 interface Needs {
   readonly log: Log;

@@ -1,47 +1,26 @@
 /** The life of a subscription: created with its cursors fixed, changed, paused, resumed, deleted. */
 import { randomBytes } from 'node:crypto';
 import { base32 } from '@millrace/core/base32';
-import { parseDurationMs } from '@millrace/core/duration';
-import { compileFilter } from '@millrace/core/filter';
 import { newId } from '@millrace/core/ids';
 import { Problem } from '@millrace/core/problem';
-import { compileSchedule } from '@millrace/core/retry-schedule';
-import { newSecret, parseSecret } from '@millrace/core/signatures';
-import { checkPattern, compileTopics, isPattern } from '@millrace/core/topic';
-import type { From, Subscriptions, SubscriptionSpec } from './api.ts';
+import { newSecret } from '@millrace/core/signatures';
+import { compileTopics, isPattern } from '@millrace/core/topic';
+import type { From, Subscriptions } from './api.ts';
 import type { Lanes } from './lanes/lanes.ts';
 import { noSubscription } from './look-up.ts';
 import { writePass } from './lanes/passes.ts';
 import type { Deliver } from './flow/deliver.ts';
 import type { Recorder } from './flow/record.ts';
 import { bytesFrom, type Clock } from './ports/clock.ts';
-import type { Directory, Subscription, SubscriptionBounds, Versioned, Webhook } from './ports/directory.ts';
+import type { Directory, Subscription, Versioned, Webhook } from './ports/directory.ts';
 import type { Cursor } from './ports/ledger.ts';
 import type { Registry } from './registry.ts';
+import { changed, type CheckEndpoint, checkSecret, settingsOf } from './settings.ts';
 import type { Vault } from './vault.ts';
-import { checkHeaders } from './webhook-headers.ts';
 
-const MB = 1024 * 1024;
-
-export const DEFAULT_BOUNDS: SubscriptionBounds = {
-  parked: 100_000,
-  parkedBytes: 256 * MB,
-  held: 100_000,
-  deadLetters: 1_000_000,
-};
-const DEFAULT_BREAKER = { failures: 3, events: 10 };
-const PARKED_BYTES_MIN = 600_000;
-const TOPICS_MAX = 64;
-const CONCURRENCY_MAX = 1_024;
-const RATE_MAX = 100_000;
-const TIMEOUT_MS_MAX = 60_000;
-const URL_CHARS_MAX = 2_048;
-const SIMPLE_SECRET_CHARS_MIN = 16;
-export const DISABLE_AFTER_MS = 5 * 86_400_000;
-const DISABLE_AFTER_MS_MIN = 60_000;
-const DISABLE_AFTER_MS_MAX = 365 * 86_400_000;
 /** That count at once, as in Svix: each is one more signature in every delivery. */
 const SECRETS_MAX = 10;
+
 interface Needs {
   readonly directory: Directory;
   readonly registry: Registry;
@@ -233,227 +212,6 @@ function checkId(id: string): void {
       { pointer: '/id' },
     );
   }
-}
-
-type Settings = Omit<Subscription, 'uid' | 'state' | 'disabled' | 'createdMs' | 'pass' | 'beginsMs' | 'beginsPass'>;
-
-/** Checks what a person wrote and fills in what was left out. `secret` is the clear text of the newest one. */
-function settingsOf(
-  spec: SubscriptionSpec,
-  { secrets, secret, checkEndpoint }: Pick<Webhook, 'secrets'> & { secret: string; checkEndpoint: CheckEndpoint },
-): Settings {
-  refuseWhatIsNotThereYet(spec);
-  const { webhook } = spec.deliver;
-  const topics = topicsOf(spec.topics);
-  if (spec.filter !== undefined) compileFilter(spec.filter);
-  const signature = webhook.signature ?? 'standard';
-  checkSecret(signature, secret);
-  return {
-    app: spec.app,
-    topics,
-    ...(spec.filter === undefined ? {} : { filter: spec.filter }),
-    deliver: {
-      webhook: {
-        url: endpointOf(webhook.url, checkEndpoint, '/deliver/webhook/url'),
-        signature,
-        secrets,
-        timeoutMs: inRange(webhook.timeoutMs ?? 15_000, { pointer: '/deliver/webhook/timeoutMs', min: 1, max: TIMEOUT_MS_MAX }),
-        body: oneOf(webhook.body ?? 'data', ['data', 'event'], '/deliver/webhook/body'),
-        ...(webhook.json === undefined ? {} : { json: jsonOf(webhook.json, signature) }),
-        headers: checkHeaders(webhook.headers ?? {}, { pointer: '/deliver/webhook/headers' }),
-      },
-    },
-    retry: compileSchedule(spec.retry ?? {}, '/retry'),
-    ordering: oneOf(spec.ordering ?? 'none', ['none', 'key'], '/ordering'),
-    onDead: oneOf(spec.onDead ?? 'release', ['release', 'hold'], '/onDead'),
-    concurrency: inRange(spec.concurrency ?? 16, { pointer: '/concurrency', min: 1, max: CONCURRENCY_MAX }),
-    ...(spec.ratePerSecond === undefined || spec.ratePerSecond === null
-      ? {}
-      : {
-          ratePerSecond: inRange(spec.ratePerSecond, { pointer: '/ratePerSecond', min: 0.001, max: RATE_MAX, fractions: true }),
-        }),
-    breaker: breakerOf(spec.breaker),
-    bounds: boundsOf(spec.bounds),
-    ...disableAfterOf(spec.disableAfter),
-  };
-}
-
-function jsonOf(json: NonNullable<Webhook['json']>, signature: Webhook['signature']): NonNullable<Webhook['json']> {
-  const pointer = '/deliver/webhook/json';
-  if (signature !== 'simple')
-    throw new Problem('invalid_request', "json is a setting of the signature 'simple': others send JSON as it came", { pointer });
-  return oneOf(json, ['canonical', 'as-sent'], pointer);
-}
-
-function disableAfterOf(disableAfter: SubscriptionSpec['disableAfter'] = DISABLE_AFTER_MS): Pick<Subscription, 'disableAfterMs'> {
-  if (disableAfter === false) return {};
-  const pointer = '/disableAfter';
-  const disableAfterMs = parseDurationMs(disableAfter, { maxMs: DISABLE_AFTER_MS_MAX, pointer });
-  if (disableAfterMs < DISABLE_AFTER_MS_MIN)
-    throw new Problem('invalid_request', 'disableAfter is a minute or longer, or false', { pointer });
-  return { disableAfterMs };
-}
-
-/** A change is merged into what a person would have written for the present settings, then checked as a whole. */
-function changed(
-  now: Subscription,
-  change: Partial<SubscriptionSpec>,
-  { vault, checkEndpoint }: Pick<Needs, 'vault' | 'checkEndpoint'>,
-): Subscription {
-  if (change.ordering !== undefined) oneOf(change.ordering, ['none', 'key'], '/ordering');
-  for (const fixed of ['app', 'ordering'] as const) {
-    if (change[fixed] !== undefined && change[fixed] !== now[fixed]) {
-      throw new Problem('invalid_request', `${fixed} can not be changed`, {
-        pointer: `/${fixed}`,
-        advice: 'Create another subscription.',
-      });
-    }
-  }
-  const { webhook } = now.deliver;
-  const { secrets, ...shown } = webhook;
-  const given = change.deliver?.webhook;
-  const secret = given?.secret;
-  const spec: SubscriptionSpec = {
-    app: now.app,
-    topics: change.topics ?? now.topics,
-    ...(change.filter === null ? {} : { filter: change.filter ?? now.filter }),
-    deliver: { ...change.deliver, webhook: webhookOf(shown, given) },
-    retry: { schedule: change.retry?.schedule ?? now.retry.scheduleMs, jitter: change.retry?.jitter ?? now.retry.jitter },
-    ordering: now.ordering,
-    onDead: change.onDead ?? now.onDead,
-    concurrency: change.concurrency ?? now.concurrency,
-    ...rateOf(now, change),
-    breaker: typeof change.breaker === 'object' ? { ...now.breaker, ...change.breaker } : (change.breaker ?? now.breaker),
-    bounds: { ...now.bounds, ...change.bounds },
-    disableAfter: change.disableAfter ?? now.disableAfterMs ?? false,
-  };
-  const keys = secret === undefined ? secrets : [{ sealed: vault.seal(secret) }];
-  const { uid, state, disabled, createdMs, pass, beginsMs, beginsPass } = now;
-  return {
-    uid,
-    state,
-    ...(disabled === undefined ? {} : { disabled }),
-    createdMs,
-    pass,
-    beginsMs,
-    beginsPass,
-    ...settingsOf(spec, {
-      secrets: keys,
-      secret: secret ?? vault.open(keys[0]?.sealed ?? ''),
-      // What is there already may stay: the allow-list may have become shorter since.
-      checkEndpoint: given?.url === undefined ? () => undefined : checkEndpoint,
-    }),
-  };
-}
-
-/** What belongs to `simple` goes with it. */
-function webhookOf(
-  { json, ...shown }: Omit<Webhook, 'secrets'>,
-  given: Partial<SubscriptionSpec['deliver']['webhook']> = {},
-): SubscriptionSpec['deliver']['webhook'] {
-  const isSimple = (given.signature ?? shown.signature) === 'simple';
-  return { ...shown, ...(isSimple && json !== undefined ? { json } : {}), ...given };
-}
-
-/** `null` takes the limit away. */
-function rateOf(now: Subscription, { ratePerSecond = now.ratePerSecond }: Partial<SubscriptionSpec>): { ratePerSecond?: number } {
-  return ratePerSecond === undefined || ratePerSecond === null ? {} : { ratePerSecond };
-}
-
-const LATER: readonly (readonly [member: string, of: (spec: SubscriptionSpec) => object | undefined])[] = [
-  ['transform', (spec) => spec],
-  ['stream', (spec) => spec.deliver],
-  ['relay', (spec) => spec.deliver],
-];
-
-function refuseWhatIsNotThereYet(spec: SubscriptionSpec): void {
-  for (const [member, of] of LATER) {
-    if (of(spec) !== undefined && member in (of(spec) as object))
-      throw new Problem('not_available_yet', `'${member}' is planned and not available yet`, {
-        pointer: of(spec) === spec ? `/${member}` : `/deliver/${member}`,
-      });
-  }
-  if (spec.deliver?.webhook === undefined)
-    throw new Problem('invalid_request', 'a subscription delivers to a webhook', { pointer: '/deliver/webhook' });
-  if ((spec.deliver.webhook.signature as string) === 'jwt')
-    throw new Problem('not_available_yet', "the signature 'jwt' is planned and not available yet", {
-      pointer: '/deliver/webhook/signature',
-    });
-}
-
-function topicsOf(topics: unknown): readonly string[] {
-  if (!Array.isArray(topics) || topics.length === 0 || topics.length > TOPICS_MAX) {
-    throw new Problem('invalid_topic', `a subscription has 1 to ${TOPICS_MAX} topic patterns`, { pointer: '/topics' });
-  }
-  topics.forEach((topic: unknown, at) => checkPattern(topic, `/topics/${at}`));
-  return [...new Set(topics as string[])];
-}
-
-export type CheckEndpoint = (url: URL) => string | undefined;
-
-/** The address as it will be used. Throws `invalid_url`, also for one that nothing would be sent to. */
-export function endpointOf(text: unknown, check: CheckEndpoint, pointer: string): string {
-  const refused = (why: string): Problem => new Problem('invalid_url', why, { pointer });
-  if (typeof text !== 'string' || text.length > URL_CHARS_MAX || !URL.canParse(text))
-    throw refused(
-      `the endpoint is an absolute address of at most ${URL_CHARS_MAX} characters, such as https://crm.example/hooks`,
-    );
-  const url = new URL(text);
-  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw refused('the endpoint is an http or https address');
-  if (url.username !== '' || url.password !== '') throw refused('an address must not hold a name or password: use a header');
-  const objection = check(url);
-  if (objection !== undefined) throw refused(objection);
-  url.hash = '';
-  return url.href;
-}
-
-function checkSecret(signature: 'standard' | 'simple', secret: string, pointer = '/deliver/webhook/secret'): void {
-  oneOf(signature, ['standard', 'simple'], '/deliver/webhook/signature');
-  if (signature === 'standard') {
-    if (parseSecret(secret, pointer).kind === 'public')
-      throw new Problem('invalid_secret', 'a whpk_ key can only verify: give the whsk_ key', { pointer });
-  } else if (typeof secret !== 'string' || secret.length < SIMPLE_SECRET_CHARS_MIN || secret.length > 512) {
-    throw new Problem('invalid_secret', `the secret has ${SIMPLE_SECRET_CHARS_MIN} to 512 characters`, { pointer });
-  }
-}
-
-function breakerOf(breaker: SubscriptionSpec['breaker'] = DEFAULT_BREAKER): Subscription['breaker'] {
-  if (breaker === false) return false;
-  return {
-    failures: inRange(breaker.failures ?? DEFAULT_BREAKER.failures, { pointer: '/breaker/failures', min: 1, max: 1_000 }),
-    events: inRange(breaker.events ?? DEFAULT_BREAKER.events, { pointer: '/breaker/events', min: 1, max: 1_000 }),
-  };
-}
-
-function boundsOf(bounds: Partial<SubscriptionBounds> = {}): SubscriptionBounds {
-  const { parked, parkedBytes, held, deadLetters } = { ...DEFAULT_BOUNDS, ...bounds };
-  return {
-    parked: inRange(parked, { pointer: '/bounds/parked', min: 1, max: DEFAULT_BOUNDS.parked }),
-    // One event of the largest size (limits.payloadBytes and attributeBytes) must fit, or the lane could never move.
-    parkedBytes: inRange(parkedBytes, { pointer: '/bounds/parkedBytes', min: PARKED_BYTES_MIN, max: DEFAULT_BOUNDS.parkedBytes }),
-    held: inRange(held, { pointer: '/bounds/held', min: 1, max: DEFAULT_BOUNDS.held }),
-    deadLetters: inRange(deadLetters, { pointer: '/bounds/deadLetters', min: 1, max: DEFAULT_BOUNDS.deadLetters }),
-  };
-}
-
-function inRange(
-  value: unknown,
-  { pointer, min, max, fractions = false }: { pointer: string; min: number; max: number; fractions?: boolean },
-): number {
-  if (typeof value !== 'number' || !(value >= min && value <= max) || !(fractions || Number.isInteger(value))) {
-    throw new Problem(
-      'invalid_request',
-      `${pointer.slice(1).replaceAll('/', '.')} is a ${fractions ? '' : 'whole '}number from ${min} to ${max}`,
-      { pointer },
-    );
-  }
-  return value;
-}
-
-function oneOf<T extends string>(value: T, allowed: readonly T[], pointer: string): T {
-  if (!allowed.includes(value))
-    throw new Problem('invalid_request', `${pointer.slice(1).replaceAll('/', '.')} is one of ${allowed.join(', ')}`, { pointer });
-  return value;
 }
 
 /** What a person should know before it happens: promise 2 about retention, promise 4 about order across topics. */

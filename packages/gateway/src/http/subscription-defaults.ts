@@ -4,7 +4,7 @@
  */
 import { DEFAULT_JITTER, DEFAULT_SCHEDULE } from '@millrace/core/retry-schedule';
 import type { SubscriptionSpec } from '../api.ts';
-import { DEFAULT_BOUNDS, DISABLE_AFTER_MS } from '../subscriptions.ts';
+import { DEFAULT_BOUNDS, DISABLE_AFTER_MS } from '../settings.ts';
 
 type Members = Readonly<Record<string, unknown>>;
 

@@ -1,9 +1,9 @@
 /**
- * What a person writes of a subscription. The shapes are checked here; values by the gateway (subscriptions.ts), whose codes
+ * What a person writes of a subscription. The shapes are checked here; values by the gateway (settings.ts), whose codes
  * are finer: what it takes stands under `means`, and a test holds the two together.
  */
 import { DEFAULT_JITTER, DEFAULT_SCHEDULE, SCHEDULE_STEPS_MAX } from '@millrace/core/retry-schedule';
-import { DEFAULT_BOUNDS, DISABLE_AFTER_MS } from '../../subscriptions.ts';
+import { DEFAULT_BOUNDS, DISABLE_AFTER_MS } from '../../settings.ts';
 import { formatDuration } from '@millrace/core/duration';
 import { LATER, number, orNull, text } from './shared.ts';
 import type { Schema } from './types.ts';
