@@ -155,11 +155,16 @@ function createMessages(): (record: LogRecord, form: Form) => Message {
 }
 
 function messageIn(form: Form, record: LogRecord): Message {
-  const { [HEADERS_ATTRIBUTE]: own, ...extensions } = record.event.extensions;
-  const bare = own === undefined ? record : { ...record, event: { ...record.event, extensions } };
+  const own = record.event.extensions[HEADERS_ATTRIBUTE];
+  const bare = own === undefined ? record : withoutHeaders(record);
   const message = form === 'event' || form.startsWith('simple-event') ? asEvent(bare) : asData(bare);
   const written = form.startsWith('simple') ? asSimple(message, record.event, form) : message;
   return own === undefined ? written : { ...written, own: webhookHeadersOf(own) };
+}
+
+function withoutHeaders(record: LogRecord): LogRecord {
+  const { [HEADERS_ATTRIBUTE]: _own, ...extensions } = record.event.extensions;
+  return { ...record, event: { ...record.event, extensions } };
 }
 
 /**
