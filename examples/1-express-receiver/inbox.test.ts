@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, test } from 'node:test';
 import { temporary } from '../../packages/gateway/test/process.ts';
 import { arrivals } from '../test/arrivals.ts';
@@ -53,8 +54,54 @@ for (const [name, open] of [
       await inbox.fail(claim, 'no');
       assert.deepEqual([await inbox.seen(message('b')), await inbox.seen(message('a'))], ['full', 'new']);
       assert.deepEqual([await inbox.seen(message('b')), await inbox.seen(message('a'))], ['full', 'seen']);
+      await inbox.markSeen('a');
+      assert.deepEqual([await inbox.seen(message('b')), await inbox.seen(message('a'))], ['new', 'seen']);
+    });
+
+    test('begins anew with what had failed and is sent once more', async (t) => {
+      let now = 1_000;
+      const inbox = open(join(temporary(t), 'inbox.db'), { now: () => now });
+      await inbox.seen(message('a'));
+      await inbox.claim(1_001);
+      now = 1_001;
+      const second = await inbox.claim(2_000);
+      assert.ok(second);
+      await inbox.fail(second, 'no');
+      assert.deepEqual(
+        (await inbox.failed()).map(({ id, attempts }) => [id, attempts]),
+        [['a', 2]],
+      );
+      assert.equal(await inbox.seen(message('a')), 'new');
+      assert.equal((await inbox.claim(2_000))?.attempt, 1);
+    });
+
+    test('does not bring back what is done, whoever is late with it', async (t) => {
+      let now = 1_000;
+      const inbox = open(join(temporary(t), 'inbox.db'), { now: () => now, keepMs: 100 });
+      await inbox.seen(message('a'));
+      const claim = await inbox.claim(2_000);
+      assert.ok(claim);
+      await inbox.markSeen('a');
+      await inbox.postpone(claim, 1_000_000, 'late');
+      await inbox.fail(claim, 'late');
+      assert.deepEqual([await inbox.failed(), await inbox.nextDueMs()], [[], undefined]);
+      now = 1_100;
+      await inbox.seen(message('b'));
+      await inbox.markSeen('b');
+      assert.equal(await inbox.seen(message('a')), 'new');
     });
   });
+
+test('in the file a message goes when it is done; its id stays', async (t) => {
+  const path = join(temporary(t), 'inbox.db');
+  const inbox = openSqliteInbox(path);
+  await inbox.seen(message('a'));
+  await inbox.markSeen('a');
+  inbox.close();
+  const database = new DatabaseSync(path);
+  assert.deepEqual({ ...database.prepare('SELECT id, headers, body FROM inbox').get() }, { id: 'a', headers: null, body: null });
+  database.close();
+});
 
 test('a message that ends its process again and again is given up in the end', async () => {
   const inbox = createMemoryInbox();
