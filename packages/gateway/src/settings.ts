@@ -18,7 +18,9 @@ export const DEFAULT_BOUNDS: SubscriptionBounds = {
   held: 100_000,
   deadLetters: 1_000_000,
 };
-const DEFAULT_BREAKER = { failures: 3, events: 10 };
+export const DEFAULT_BREAKER = { failures: 3, events: 10 };
+export const DEFAULT_CONCURRENCY = 16;
+export const DEFAULT_TIMEOUT_MS = 15_000;
 const PARKED_BYTES_MIN = 600_000;
 const TOPICS_MAX = 64;
 const CONCURRENCY_MAX = 1_024;
@@ -52,7 +54,11 @@ export function settingsOf(
         url: endpointOf(webhook.url, checkEndpoint, '/deliver/webhook/url'),
         signature,
         secrets,
-        timeoutMs: inRange(webhook.timeoutMs ?? 15_000, { pointer: '/deliver/webhook/timeoutMs', min: 1, max: TIMEOUT_MS_MAX }),
+        timeoutMs: inRange(webhook.timeoutMs ?? DEFAULT_TIMEOUT_MS, {
+          pointer: '/deliver/webhook/timeoutMs',
+          min: 1,
+          max: TIMEOUT_MS_MAX,
+        }),
         body: oneOf(webhook.body ?? 'data', ['data', 'event'], '/deliver/webhook/body'),
         ...(webhook.json === undefined ? {} : { json: jsonOf(webhook.json, signature) }),
         headers: checkHeaders(webhook.headers ?? {}, { pointer: '/deliver/webhook/headers' }),
@@ -61,7 +67,7 @@ export function settingsOf(
     retry: compileSchedule(spec.retry ?? {}, '/retry'),
     ordering: oneOf(spec.ordering ?? 'none', ['none', 'key'], '/ordering'),
     onDead: oneOf(spec.onDead ?? 'release', ['release', 'hold'], '/onDead'),
-    concurrency: inRange(spec.concurrency ?? 16, { pointer: '/concurrency', min: 1, max: CONCURRENCY_MAX }),
+    concurrency: inRange(spec.concurrency ?? DEFAULT_CONCURRENCY, { pointer: '/concurrency', min: 1, max: CONCURRENCY_MAX }),
     ...(spec.ratePerSecond === undefined || spec.ratePerSecond === null
       ? {}
       : {

@@ -4,7 +4,7 @@
  */
 import { DEFAULT_JITTER, DEFAULT_SCHEDULE } from '@millrace/core/retry-schedule';
 import type { SubscriptionSpec } from '../api.ts';
-import { DEFAULT_BOUNDS, DISABLE_AFTER_MS } from '../settings.ts';
+import { DEFAULT_BOUNDS, DEFAULT_BREAKER, DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT_MS, DISABLE_AFTER_MS } from '../settings.ts';
 
 type Members = Readonly<Record<string, unknown>>;
 
@@ -35,15 +35,15 @@ function defaultsFor(signature: 'standard' | 'simple' | undefined): Members {
     filter: null,
     retry: { schedule: DEFAULT_SCHEDULE, jitter: DEFAULT_JITTER },
     onDead: 'release',
-    concurrency: 16,
+    concurrency: DEFAULT_CONCURRENCY,
     ratePerSecond: null,
-    breaker: { failures: 3, events: 10 },
+    breaker: DEFAULT_BREAKER,
     bounds: DEFAULT_BOUNDS,
     disableAfter: DISABLE_AFTER_MS,
     deliver: {
       webhook: {
         signature: 'standard',
-        timeoutMs: 15_000,
+        timeoutMs: DEFAULT_TIMEOUT_MS,
         body: 'data',
         headers: {},
         json: signature === 'simple' ? 'canonical' : undefined,

@@ -3,7 +3,7 @@
  * are finer: what it takes stands under `means`, and a test holds the two together.
  */
 import { DEFAULT_JITTER, DEFAULT_SCHEDULE, SCHEDULE_STEPS_MAX } from '@millrace/core/retry-schedule';
-import { DEFAULT_BOUNDS, DISABLE_AFTER_MS } from '../../settings.ts';
+import { DEFAULT_BOUNDS, DEFAULT_BREAKER, DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT_MS, DISABLE_AFTER_MS } from '../../settings.ts';
 import { formatDuration } from '@millrace/core/duration';
 import { LATER, number, orNull, text } from './shared.ts';
 import type { Schema } from './types.ts';
@@ -36,7 +36,7 @@ const WEBHOOK_SETTINGS = {
       'Your own: `whsec_` and base64 of 24 to 64 bytes (or `whsk_`, Ed25519) for `standard`, 16 to 512 characters for `simple`. Default: one is made and shown once.',
     examples: ['whsec_dGhpcyBzZWNyZXQgaXMgYW4gZXhhbXBsZSE='],
   },
-  timeoutMs: whole(1, 60_000, 15_000, 'From the request to the last byte of its answer.'),
+  timeoutMs: whole(1, 60_000, DEFAULT_TIMEOUT_MS, 'From the request to the last byte of its answer.'),
   body: word(['data', 'event'], '`data`: the payload, attributes in `ce-` headers. `event`: the CloudEvent as JSON.'),
   headers: {
     type: 'object',
@@ -107,7 +107,7 @@ const BREAKER = {
     },
   ],
   description: 'When the endpoint is taken to be down, so that nothing but probes is sent; `false`: never.',
-  examples: [{ failures: 3, events: 10 }],
+  examples: [DEFAULT_BREAKER],
 } as const;
 
 const BOUNDS = {
@@ -146,7 +146,7 @@ const ALL = {
     ['release', 'hold'],
     'With `"ordering": "key"`, when an event is dead-lettered: `release` its key, or `hold` it until somebody has decided.',
   ),
-  concurrency: whole(1, 1_024, 16, 'Deliveries at once.'),
+  concurrency: whole(1, 1_024, DEFAULT_CONCURRENCY, 'Deliveries at once.'),
   ratePerSecond: {
     ...number,
     means: { type: 'number', minimum: 0.001, maximum: 100_000 },
