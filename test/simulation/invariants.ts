@@ -15,7 +15,7 @@ import { createBreakers } from './oracle/breakers.ts';
 import { createFacts } from './oracle/facts.ts';
 import type { Fact, Facts, Intent } from './oracle/facts.ts';
 import { createLanes } from './oracle/lanes.ts';
-import { createMirror } from './oracle/mirror.ts';
+import { createMirror, nameOf } from './oracle/mirror.ts';
 import { createOrder } from './oracle/order.ts';
 import { createOwed } from './oracle/owed.ts';
 import type { Left } from './oracle/owed.ts';
@@ -47,6 +47,8 @@ export interface Invariants {
   parked(environment: string, id: string): readonly LanePosition[];
   discardAsked(letter: string): void;
   redriveAsked(letter: string): void;
+  /** It is parked now; it may be settled before it is tried, and then is sent once more. */
+  retryAsked(place: LanePosition): void;
   health(environment: string, id: string, health: Health): void;
   // the world says what happens
   appended(entries: readonly Entry[], results: readonly Appended[]): void;
@@ -81,7 +83,7 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
   const retention = createRetention();
   const subscriptions = createSubscriptions(facts, hidden);
   const lanes = createLanes(subscriptions);
-  const asked = { discards: new Set<string>(), redrives: new Set<string>() };
+  const asked = { discards: new Set<string>(), redrives: new Set<string>(), retries: new Set<string>() };
   const mirror = createMirror(facts, lanes, asked);
   const common = { facts, subscriptions, lanes, mirror, retention, verdict, situations, now, limits };
   const owed = createOwed({ ...common, asked, slotOf });
@@ -162,6 +164,7 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
       asked.discards.delete(letter);
       asked.redrives.add(letter);
     },
+    retryAsked: ({ lane, shard, position }) => void asked.retries.add(nameOf(lane, shard, position)),
     health: (environment, id, health) => bounds.health(environment, id, health),
     appended(entries, results) {
       const before = facts.all.length;

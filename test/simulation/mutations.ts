@@ -14,6 +14,7 @@ const READER = 'packages/gateway/src/lanes/reader.ts';
 const RECORD = 'packages/gateway/src/flow/record.ts';
 const DELIVER = 'packages/gateway/src/flow/deliver.ts';
 const ACCEPT = 'packages/gateway/src/flow/accept.ts';
+const APPEND = 'packages/gateway/src/flow/append.ts';
 const MATCH = 'packages/gateway/src/flow/match.ts';
 const LANES = 'packages/gateway/src/lanes/lanes.ts';
 const CHECKPOINT = 'packages/gateway/src/lanes/checkpoint.ts';
@@ -314,6 +315,20 @@ export const MUTATIONS: readonly Mutation[] = [
     file: LANE,
     find: 'retiring ??= Promise.withResolvers();',
     replace: 'retiring = Promise.withResolvers();',
+  },
+
+  // a hurry
+  {
+    name: 'who is held back in a hurry is forgotten',
+    file: TURNS,
+    find: 'urgent = 0;\n    if (waiting > 0) serve();',
+    replace: 'urgent = 0;',
+  },
+  {
+    name: 'calls that share an append get the answers of others',
+    file: APPEND,
+    find: 'for (const waiting of group) waiting.resolve(results.slice(at, (at += waiting.entries.length)));',
+    replace: 'for (const waiting of group.toReversed()) waiting.resolve(results.slice(at, (at += waiting.entries.length)));',
   },
 
   // the log

@@ -181,6 +181,7 @@ export function createOperator({ world, scenario, invariants, situations, gatewa
     if (parked.length === 0) return;
     const { lane, shard, position } = random.pick(parked);
     act(name, `retry ${lane} ${shard} ${position}`, async (target) => {
+      invariants.retryAsked({ lane, shard, position });
       await target.deliveries.retry(name.environment, name.id, { lane, shard, position });
       situations.count('retried');
     });

@@ -66,6 +66,12 @@ export function createScenario(random: Random, steps: number): Scenario {
 }
 
 function limitsOf(random: Random): Partial<Limits> {
+  const drawn = drawnLimits(random);
+  // Not drawn themselves: a seed goes on meaning what it meant.
+  return { ...drawn, hurriedStarts: drawn.inFlight >> 2, hurriedEvents: Math.min(drawn.appendEvents, 32), hurryMs: drawn.openMs };
+}
+
+function drawnLimits(random: Random) {
   return {
     ringBytes: random.pick([1_000, 3_000, 12_000, 1_000_000]),
     catchUpReaders: random.pick([1, 2, 4]),

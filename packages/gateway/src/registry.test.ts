@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { createMemoryDirectory } from '@millrace/memory/directory';
 import { settle, TOPIC } from '../test/clock.ts';
-import type { Directory, Subscription, Versioned } from './ports/directory.ts';
+import type { Change, Directory, Subscription, Versioned } from './ports/directory.ts';
 import { createRegistry } from './registry.ts';
 
 async function made(t: TestContext, directory: Directory = createMemoryDirectory()) {
@@ -68,6 +68,32 @@ test('what is made anew under one name counts although its versions begin again'
   }
   assert.equal(registry.subscription('default', 's')?.value.uid, 'two');
   assert.deepEqual(changes, ['subscription s ->3', 'subscription s 3>1']);
+});
+
+test('a deletion that is told before the watch brings it does not end what was made anew meanwhile', async (t) => {
+  const memory = createMemoryDirectory();
+  let listener: (change: Change) => void = () => undefined;
+  const directory: Directory = { ...memory, watch: (given) => ((listener = given), () => undefined) };
+  const { registry, changes } = await made(t, directory);
+  await registry.start();
+  const at = { kind: 'subscription', environment: 'default', id: 's' } as const;
+  const subscription = (uid: string): Change => ({
+    ...at,
+    now: { environment: 'default', id: 's', version: 1, value: { uid } as Subscription },
+  });
+  for (const change of [subscription('one'), at, subscription('two')]) registry.tell(change);
+  for (const change of [subscription('one'), at, subscription('two')]) listener(change);
+  assert.equal(registry.subscription('default', 's')?.value.uid, 'two');
+  assert.deepEqual(changes, ['subscription s ->1', 'subscription s 1>-', 'subscription s ->1']);
+  // Another node's deletion counts.
+  listener(at);
+  assert.equal(registry.subscription('default', 's'), undefined);
+  // Told by the watch first, it is no news to be told again, and leaves nothing behind.
+  listener(subscription('three'));
+  listener(at);
+  registry.tell(at);
+  listener(subscription('four'));
+  assert.equal(registry.subscription('default', 's')?.value.uid, 'four');
 });
 
 test('what changes or goes while the lists are read is not brought back by an older page', async (t) => {

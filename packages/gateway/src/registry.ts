@@ -38,9 +38,34 @@ export function createRegistry({ directory, onChange }: { directory: Directory; 
   /** Deletions seen while the lists are read, so that an older page does not bring a resource back. */
   const deletedWhileReading = new Set<string>();
 
+  /** Deletions that were told here before the watch brought them, and how many of each name. */
+  const toldAhead = new Map<string, number>();
+
   const nameOf = (environment: string, id: string): string => `${environment}\n${id}`;
 
+  /**
+   * What the watch brings of a name up to our own deletion of it is older than that: else the echo of a deletion would end
+   * what was made anew under its name, and the echo of a change bring back what is gone.
+   */
+  function hear(change: Change): void {
+    const place = `${change.kind}\n${nameOf(change.environment, change.id)}`;
+    const ahead = toldAhead.get(place);
+    if (ahead === undefined) return take(change);
+    if (change.now !== undefined) return;
+    if (ahead === 1) toldAhead.delete(place);
+    else toldAhead.set(place, ahead - 1);
+  }
+
+  /** Of this process's own changes, by whoever made them: what is answered next counts on them. */
   function tell(change: Change): void {
+    if (change.now === undefined && isFollowed(change) && known[change.kind].has(nameOf(change.environment, change.id))) {
+      const place = `${change.kind}\n${nameOf(change.environment, change.id)}`;
+      toldAhead.set(place, (toldAhead.get(place) ?? 0) + 1);
+    }
+    take(change);
+  }
+
+  function take(change: Change): void {
     if (!isFollowed(change)) return;
     const name = nameOf(change.environment, change.id);
     const map = known[change.kind];
@@ -64,7 +89,7 @@ export function createRegistry({ directory, onChange }: { directory: Directory; 
 
   return {
     async start() {
-      unwatch = directory.watch(tell);
+      unwatch = directory.watch(hear);
       for (const kind of FOLLOWED) await readAll(kind);
       deletedWhileReading.clear();
       started = true;

@@ -46,12 +46,13 @@ export interface Mirror {
   parked(uid: string): readonly ParkedRow[];
 }
 
-const nameOf = (...parts: readonly (string | number)[]): string => parts.join(' ');
+export const nameOf = (...parts: readonly (string | number)[]): string => parts.join(' ');
 
-/** Dead letters that a person asked to be removed or redriven, by id. */
+/** What a person asked for: dead letters to be removed or redriven, by id; deliveries to be tried again, by place. */
 export interface Asked {
   readonly discards: ReadonlySet<string>;
   readonly redrives: ReadonlySet<string>;
+  readonly retries: ReadonlySet<string>;
 }
 
 export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
@@ -166,6 +167,15 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
     const idHash = row.idHash === '' ? {} : { idHash: row.idHash };
     const delivery = deliveryOf(row, { timeMs: row.timeMs, ...id, ...idHash }, touched);
     if (delivery === undefined) return;
+    // Settled before the person's wish was read: then it is the wish that sends it once more.
+    if (delivery.delivered && asked.retries.has(nameOf(row.lane, row.shard, row.position))) {
+      Object.assign(delivery, {
+        delivered: false,
+        redriving: true,
+        redrivenAfter: delivery.attempts.length,
+        redrivenWithBytes: row.kept !== undefined,
+      });
+    }
     touched.parked.push({ delivery, row, before: delivery.parked });
     delivery.parked = row;
     parked.set(nameOf(row.lane, row.shard, row.position), delivery);

@@ -5,7 +5,7 @@
 import type { Commit, DeadLetter } from '@millrace/gateway/ports/ledger';
 import type { Fact, Facts } from './facts.ts';
 import type { Delivery, LaneFact, Lanes } from './lanes.ts';
-import { passes } from './mirror.ts';
+import { nameOf, passes } from './mirror.ts';
 import type { Asked, Mirror, Stand, Touched } from './mirror.ts';
 import type { Retention } from './retention.ts';
 import type { RunFact, SubscriptionFact, Subscriptions } from './subscriptions.ts';
@@ -200,6 +200,7 @@ export function createOwed({ facts, subscriptions, lanes, mirror, retention, ver
       if (
         !asked.discards.has(letter.id) &&
         !asked.redrives.has(letter.id) &&
+        !asked.retries.has(nameOf(letter.lane, letter.shard, letter.position)) &&
         delivery.dead === undefined &&
         isCurrent(delivery.lane)
       ) {
