@@ -317,13 +317,7 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'retiring = Promise.withResolvers();',
   },
 
-  // a hurry
-  {
-    name: 'who is held back in a hurry is forgotten',
-    file: TURNS,
-    find: 'urgent = 0;\n    if (waiting > 0) serve();',
-    replace: 'urgent = 0;',
-  },
+  // appends
   {
     name: 'calls that share an append get the answers of others',
     file: APPEND,

@@ -1,10 +1,12 @@
 /** Recovery through the gateway: another process over the same stores, over a changed log, over an older ledger. */
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import { encodeEvent } from '@millrace/core/event-bytes';
 import { createMemoryLedger } from '@millrace/memory/ledger';
 import { createMemoryLog } from '@millrace/memory/log';
 import { draftOf, handWorld, settle } from '../../test/clock.ts';
 import type { Commit, Ledger } from '../ports/ledger.ts';
+import type { Entry } from '../ports/log.ts';
 
 /** Keeps what is committed, so that a ledger of an earlier moment can be made again, as from a backup. */
 function keeping(ledger: Ledger): { commits: Commit[]; asOf(count: number): Promise<Ledger> } {
@@ -351,6 +353,26 @@ test('what is parked on a shard the log does not have waits, and the rest runs',
   await world.publish('2');
   assert.deepEqual(world.fresh(), ['2']);
   assert.ok((await world.gateway.health('default', 's')).parked > 0);
+});
+
+test('a shard that appears while a changed log is recovered is entered from when the subscription is owed events', async (t) => {
+  const world = await handWorld(t);
+  await world.restart('stop', { log: createMemoryLog({ now: world.clock.now, shards: 2 }) });
+  await world.subscribe('s');
+  await world.publish('a/1', 'b/1', 'c/1', 'd/1');
+  world.fresh();
+  // Another log; it shows its second shard only after the first look at it.
+  const log = createMemoryLog({ now: world.clock.now, shards: 2 });
+  const entries: Entry[] = ['a/2', 'b/2', 'c/2', 'd/2', 'e/2', 'f/2'].map((id) => {
+    const event = { ...draftOf(id), id, source: '/shop', extensions: { partitionkey: id[0] as string } };
+    return { environment: 'default', app: 'shop', event, bytes: encodeEvent(event) };
+  });
+  const shards = new Set((await log.append(entries)).map((one) => ('shard' in one ? one.shard : '')));
+  assert.equal(shards.size, 2);
+  let looks = 0;
+  await world.restart('stop', { log: { ...log, shards: () => log.shards().slice(0, looks++ === 0 ? 1 : 2) } });
+  await world.clock.advance(100_000);
+  assert.deepEqual(new Set(world.fresh()), new Set(entries.map(({ event }) => event.id)));
 });
 
 /** A gateway after a crash, with event x dead and 1 and 2 delivered but not yet passed by a cursor. */

@@ -78,11 +78,11 @@ export async function recover(needs: Needs): Promise<Recovery> {
 
   for (const subscriber of subscribers.values()) {
     // A recovery that is repeated because a store failed must not move again what it has moved.
-    if (!moved.has(subscriber.uid) && isMoved(log, known, subscriber)) await moveToNewLog(needs, known, subscriber, add);
+    if (!moved.has(subscriber.uid) && isMoved(known, subscriber)) await moveToNewLog(needs, known, subscriber, add);
     else if (!knows(known, subscriber)) await beginAgain(needs, known, subscriber, add);
   }
   const places = new Map<string, Beginning>();
-  for (const shard of log.shards()) places.set(shard, await recoverShard(needs, known, shard, add));
+  for (const shard of known.shards) places.set(shard, await recoverShard(needs, known, shard, add));
   const lostRuns = [...runs.values()].filter(
     ({ value }) => value.log !== log.identity || Object.keys(value.spans).some((shard) => known.changed.has(shard)),
   );
@@ -99,6 +99,8 @@ export async function recover(needs: Needs): Promise<Recovery> {
 }
 
 interface Known {
+  /** One look for all: a shard that appears meanwhile is entered like any that is discovered later. */
+  readonly shards: readonly string[];
   readonly rows: ReadonlyMap<string, LaneRow>;
   /** Passes the ledger knows by subscription (uid), newest first. */
   readonly passes: ReadonlyMap<string, readonly number[]>;
@@ -113,6 +115,7 @@ type Add = (lane: Omit<RecoveredLane, 'open'>) => void;
 
 async function whatIsKnown(needs: Needs): Promise<Known> {
   const { log, ledger } = needs;
+  const shards = log.shards();
   const [rows, slots, open, dead] = await Promise.all([
     ledger.lanes(),
     ledger.slots(),
@@ -126,12 +129,13 @@ async function whatIsKnown(needs: Needs): Promise<Known> {
   ]);
   for (const lane of dropped) needs.recorder.add({ dropLane: lane });
   return {
+    shards,
     rows: new Map(rows.map((row) => [laneKey(row.lane, row.shard), row])),
     passes,
     slots: new Map(slots.map((row) => [laneKey(String(row.slot), row.shard), row])),
     open: new Map(open.filter(({ lane }) => !dropped.has(lane)).map((one) => [laneKey(one.lane, one.shard), one])),
     dead: new Map(dead.map(({ subscription, count }) => [subscription, count])),
-    changed: await changedShards(log, rows, slots),
+    changed: await changedShards({ log, shards, rows, slots }),
   };
 }
 
@@ -201,7 +205,7 @@ function owedCursor(log: Log, { changed }: Known, { versioned }: Subscriber, sha
 /** The ledger is older than the pass, which therefore begins once more. */
 async function beginAgain({ log, recorder }: Needs, known: Known, subscriber: Subscriber, add: Add): Promise<void> {
   const cursors = new Map<string, Cursor>();
-  for (const shard of log.shards())
+  for (const shard of known.shards)
     cursors.set(shard, storedCursor(known, subscriber, shard)?.cursor ?? (await owedCursor(log, known, subscriber, shard)));
   addPass(recorder, subscriber.versioned.value, cursors);
   const name = subscriber.liveName;
@@ -238,7 +242,7 @@ function recoverRun({ log, subscribers }: Needs, known: Known, run: Versioned<Ru
   if (subscriber === undefined) return;
   const name = runName(subscriber.uid, run.id);
   for (const [shard, { after, until }] of Object.entries(run.value.spans)) {
-    if (!log.shards().includes(shard)) continue;
+    if (!known.shards.includes(shard)) continue;
     const row = known.rows.get(laneKey(name, shard));
     const cursor = row?.cursor ?? { log: log.identity, position: after, timeMs: 0, idHash: '' };
     add({ subscriber, name, shard, kind: { until }, cursor, hasRow: row !== undefined });
@@ -269,8 +273,8 @@ function countsOf(
 }
 
 /** Whether the log is another one where it stood. */
-function isMoved(log: Log, known: Known, subscriber: Subscriber): boolean {
-  return log.shards().some((shard) => known.changed.has(shard) && storedCursor(known, subscriber, shard) !== undefined);
+function isMoved(known: Known, subscriber: Subscriber): boolean {
+  return known.shards.some((shard) => known.changed.has(shard) && storedCursor(known, subscriber, shard) !== undefined);
 }
 
 /**
@@ -283,7 +287,7 @@ async function moveToNewLog(needs: Needs, known: Known, subscriber: Subscriber, 
   const next = { ...versioned.value, pass: versioned.value.pass + 1 };
   const name = liveName(next);
   const cursors = new Map<string, Cursor>();
-  for (const shard of log.shards()) {
+  for (const shard of known.shards) {
     const was = storedCursor(known, subscriber, shard)?.cursor;
     const isKept = was !== undefined && (await isSame(log, shard, was, known.changed));
     const now = isKept ? was : await (was ? cursorOfTime(log, shard, was.timeMs) : owedCursor(log, known, subscriber, shard));

@@ -18,11 +18,19 @@ export async function cursorOfTime(log: Log, shard: string, timeMs: number): Pro
   return { log: log.identity, position: await log.positionAt(shard, timeMs), timeMs, idHash: '' };
 }
 
+interface Seen {
+  readonly log: Log;
+  /** Those to be looked at. */
+  readonly shards: readonly string[];
+  readonly rows: readonly LaneRow[];
+  readonly slots: readonly SlotRow[];
+}
+
 /** Shards that are not what the ledger has seen of them. */
-export async function changedShards(log: Log, rows: readonly LaneRow[], slots: readonly SlotRow[]): Promise<Set<string>> {
+export async function changedShards({ log, rows, slots, ...of }: Seen): Promise<Set<string>> {
   const changed = new Set<string>();
   const asked = new Set<string>();
-  const shards = new Set(log.shards());
+  const shards = new Set(of.shards);
   for (const { slot, shard, cursor } of slots)
     if (slot === HIGH_WATER && shards.has(shard) && !(await isStillThere(log, shard, cursor))) changed.add(shard);
   // Lane rows too: a new subscription begins at the end of the log, which the tail may not have read yet.
