@@ -5,10 +5,11 @@ import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { AttemptKey, AttemptRow, LanePosition } from '../ports/ledger.ts';
 import type { Caller } from './access.ts';
 import type { RouteNeeds } from './app.ts';
-import { createDeliveryAnswers, idOf } from './delivery-answers.ts';
+import { createDeliveryAnswers } from './delivery-answers.ts';
+import { idOf, placeIn } from './delivery-ids.ts';
 import { DELIVERY_CALLS } from './openapi/deliveries.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
-import { cursorTo, limitOf, type PageQuery, placeOf, readPlace } from './paging.ts';
+import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
 import { subscriptionIn, type SubscriptionQuery } from './subscription-query.ts';
 
 type Named = { Params: { id: string } };
@@ -61,12 +62,13 @@ export function deliveryRoutes(app: FastifyInstance, needs: RouteNeeds): void {
   }
 
   async function known(caller: Caller, id: string): Promise<Known> {
-    const refusal = (): Problem => noDelivery(id);
-    const [lane, shard, position] = readPlace(id, ['string', 'string', 'string'], refusal) as unknown as [string, string, string];
+    const place = placeIn(id);
+    if (place === undefined) throw noDelivery(id);
+    const { lane, shard, position } = place;
     const subscription = access.subscriptionOf(caller, lane.slice(0, Math.max(0, lane.indexOf('.'))));
     const attempts = subscription === undefined ? [] : await ledger.attemptsOf(lane, shard, position);
-    if (subscription === undefined || attempts.length === 0) throw refusal();
-    return { subscription, place: { lane, shard, position }, attempts };
+    if (subscription === undefined || attempts.length === 0) throw noDelivery(id);
+    return { subscription, place, attempts };
   }
 
   /**

@@ -3,7 +3,7 @@ import type { AttemptRow, DeadLetter, LanePosition } from '../ports/ledger.ts';
 import type { Caller } from './access.ts';
 import { timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
-import { cursorTo } from './paging.ts';
+import { idOf } from './delivery-ids.ts';
 
 /** Of an event for a subscription. */
 interface Tried {
@@ -66,8 +66,4 @@ export function createDeliveryAnswers({ gateway, ledger }: Pick<RouteNeeds, 'gat
       return whole(caller, { subscription, last: attempts.at(-1) ?? { ...letter, outcome: 'retry' }, attempts });
     },
   };
-}
-
-export function idOf({ lane, shard, position }: LanePosition): string {
-  return cursorTo([lane, shard, position]);
 }

@@ -29,19 +29,10 @@ export function cursorTo(place: Place): string {
 
 /** The place in a cursor of `shape`: one type per part. Throws for what no answer of ours held. */
 export function placeOf({ cursor }: PageQuery, shape: readonly ('string' | 'number')[]): Place | undefined {
-  return cursor === undefined
-    ? undefined
-    : readPlace(
-        cursor,
-        shape,
-        () => new Problem('invalid_request', "this cursor is not one of this list's", { pointer: '/query/cursor' }),
-      );
-}
-
-export function readPlace(text: string, shape: readonly ('string' | 'number')[], refusal: () => Problem): Place {
-  const parts = parsed(text);
+  if (cursor === undefined) return undefined;
+  const parts = parsed(cursor);
   if (!Array.isArray(parts) || parts.length !== shape.length || !shape.every((type, at) => typeof parts[at] === type))
-    throw refusal();
+    throw new Problem('invalid_request', "this cursor is not one of this list's", { pointer: '/query/cursor' });
   return parts;
 }
 

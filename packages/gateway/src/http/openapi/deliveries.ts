@@ -12,6 +12,8 @@ export const EVENT_NAME = {
   },
 } as const;
 
+const DELIVERY_ID = 'sub_2al2k5x7m3qzr4w6y2b3c5d7e2.p0~0~0000000000000042';
+
 export const ATTEMPT = {
   type: 'object',
   description: 'One try of a delivery.',
@@ -48,7 +50,7 @@ export const DELIVERY = {
   },
   examples: [
     {
-      id: 'WyJzdWIuMCIsIjAiLCIwMDAwMDAwMDAwMDAwMDQyIl0',
+      id: DELIVERY_ID,
       subscription: 'crm-orders',
       webhookId: 'msg_k2m4qx7zr3a5c6d2e4f7g3h5i6',
       event: { id: 'evt_2al2k5x7m3qzr4w6y2b3c5d7e2', type: 'orders.created' },
@@ -74,7 +76,7 @@ const ofOne = {
   tag: 'deliveries',
   querystring: NO_QUERY,
   path: {
-    id: { type: 'string', description: 'The id of the delivery.', examples: ['WyJzdWIuMCIsIjAiLCIwMDAwMDAwMDAwMDAwMDQyIl0'] },
+    id: { type: 'string', description: 'The id of the delivery.', examples: [DELIVERY_ID] },
   },
 } as const;
 
