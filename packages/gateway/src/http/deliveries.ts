@@ -19,13 +19,15 @@ interface Wanted {
   /** The id of the event; receivers have it as `ce-id`. */
   readonly event?: string;
   readonly webhookId?: string;
+  /** Of its last attempt. */
+  readonly outcome?: AttemptRow['outcome'];
 }
 
 const KEY_SHAPE = ['string', 'string', 'string', 'number', 'number'] as const;
 
 export function deliveryRoutes(app: FastifyInstance, needs: RouteNeeds): void {
   const { gateway, ledger, access, limits } = needs;
-  const { show, detailOf } = createDeliveryAnswers(needs);
+  const { listed, detailOf } = createDeliveryAnswers(needs);
   const read = { allow: ['subscribe', 'manage'] } as const;
   const list = { config: read, schema: DELIVERY_CALLS.list };
   const one = { config: read, schema: DELIVERY_CALLS.get };
@@ -37,7 +39,11 @@ export function deliveryRoutes(app: FastifyInstance, needs: RouteNeeds): void {
     const { rows, next } = await newest(found, { limit: limitOf(query), after: place && keyAt(place), wanted: query });
     const data = await Promise.all(
       rows.map(async (row) =>
-        show(caller, { subscription: found.id, last: row, attempts: await ledger.attemptsOf(row.lane, row.shard, row.position) }),
+        listed(caller, {
+          subscription: found.id,
+          last: row,
+          attempts: await ledger.attemptsOf(row.lane, row.shard, row.position),
+        }),
       ),
     );
     return { data, next: next === undefined ? null : cursorTo([next.lane, next.shard, next.position, next.n, next.startedMs]) };
@@ -81,12 +87,12 @@ export function deliveryRoutes(app: FastifyInstance, needs: RouteNeeds): void {
     {
       limit,
       after,
-      wanted: { event, webhookId },
+      wanted: { event, webhookId, outcome },
     }: { readonly limit: number; readonly after: AttemptKey | undefined; readonly wanted: Wanted },
   ): Promise<{ readonly rows: readonly AttemptRow[]; readonly next?: AttemptKey }> {
     const rows: AttemptRow[] = [];
     const seen = new Set<string>();
-    const pageRows = event === undefined && webhookId === undefined ? limit : HTTP_BOUNDS.listMax;
+    const pageRows = event === undefined && webhookId === undefined && outcome === undefined ? limit : HTTP_BOUNDS.listMax;
     let before = after;
     // The id of a webhook is made from the event: each costs a read of the log, as each row of a list does.
     for (let looked = 0, read = 0; looked < limits.attemptsLookedAt && read < HTTP_BOUNDS.listMax;) {
@@ -97,6 +103,7 @@ export function deliveryRoutes(app: FastifyInstance, needs: RouteNeeds): void {
         if (seen.has(idOf(row))) continue;
         seen.add(idOf(row));
         if (event !== undefined && row.eventId !== event) continue;
+        if (outcome !== undefined && row.outcome !== outcome) continue;
         if (after !== undefined && !(await isLast(row))) continue;
         if (webhookId !== undefined) {
           const isOther = (await gateway.deliveries.webhookIdOf(environment, row, row.eventId)) !== webhookId;

@@ -14,8 +14,9 @@ interface Tried {
 }
 
 export interface DeliveryAnswers {
-  show(caller: Caller, tried: Tried): Promise<object>;
-  /** With when it is tried next. There is at least one attempt. */
+  /** Of many: only of one whose last attempt failed it is asked when it is tried next. */
+  listed(caller: Caller, tried: Tried): Promise<object>;
+  /** There is at least one attempt. */
   detailOf(
     caller: Caller,
     delivery: { readonly subscription: string; readonly attempts: readonly AttemptRow[] },
@@ -50,6 +51,7 @@ export function createDeliveryAnswers({ gateway, ledger }: Pick<RouteNeeds, 'gat
     };
   }
 
+  /** With when it is tried next. */
   async function whole(caller: Caller, tried: Tried): Promise<object> {
     const { lane, shard, position } = tried.last;
     const parked = await ledger.parked(lane, shard, position);
@@ -58,7 +60,7 @@ export function createDeliveryAnswers({ gateway, ledger }: Pick<RouteNeeds, 'gat
   }
 
   return {
-    show,
+    listed: (caller, tried) => (tried.last.outcome === 'retry' ? whole : show)(caller, tried),
     detailOf: (caller, { subscription, attempts }) =>
       whole(caller, { subscription, last: attempts.at(-1) as AttemptRow, attempts }),
     async redriven(caller, subscription, letter) {

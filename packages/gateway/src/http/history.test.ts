@@ -75,6 +75,7 @@ describe('deliveries', { timeout: 30_000 }, () => {
     const { data } = await list(world, '/v1/deliveries?subscription=s', 1);
     const json = await until(world, `/v1/deliveries/${data[0].id}`, ({ nextAttemptAt }) => nextAttemptAt !== undefined);
     assert.equal(json.outcome, 'retry');
+    assert.deepEqual((await world.ask('GET /v1/deliveries?subscription=s')).json.data, [json]);
     assert.ok(Math.abs(Date.parse(json.nextAttemptAt) - Date.now() - 3_600_000) < 60_000);
   });
 
@@ -117,6 +118,37 @@ describe('deliveries', { timeout: 30_000 }, () => {
     const named = await world.ask(`GET /v1/deliveries/${webhookId}`);
     assert.equal(named.status, 404);
     assert.match(named.json.advice, /webhookId=/);
+  });
+
+  test('are found by what became of them last, each on one page', async (t) => {
+    const { world, endpoint, heal } = await failing(t, { retry: { schedule: ['1ms'] }, breaker: false });
+    await publish(world, 4);
+    await list(world, '/v1/dead-letters?subscription=s', 4);
+    heal();
+    const [letter] = (await world.ask('GET /v1/dead-letters?subscription=s')).json.data;
+    await world.ask(`POST /v1/dead-letters/${letter.id}/redrive`);
+    await endpoint.request(9);
+    await list(world, '/v1/deliveries?subscription=s&outcome=delivered', 1);
+    const found = async (query: string): Promise<string[]> => {
+      const ids: string[] = [];
+      for (let cursor = ''; cursor !== null;) {
+        const route = `GET /v1/deliveries?subscription=s&limit=1&${query}${cursor === '' ? '' : `&cursor=${cursor}`}`;
+        const { json } = await world.ask(route);
+        ids.push(...json.data.map(({ event }: Json) => event.id));
+        cursor = json.next;
+      }
+      return ids.toSorted();
+    };
+    const redriven = letter.event.id;
+    const others = ['1', '2', '3', '4'].filter((id) => id !== redriven);
+    assert.deepEqual(await found('outcome=dead'), others);
+    assert.deepEqual(await found('outcome=delivered'), [redriven]);
+    assert.deepEqual(await found('outcome=retry'), []);
+    assert.deepEqual(await found(`outcome=dead&event=${others[0]}`), [others[0]]);
+    assert.deepEqual(await found(`outcome=dead&event=${redriven}`), []);
+    const unknown = await world.ask('GET /v1/deliveries?subscription=s&outcome=failed');
+    assert.deepEqual([unknown.status, unknown.json.pointer], [400, '/query/outcome']);
+    assert.match(unknown.text, /delivered.*retry.*dead/);
   });
 
   test('are found however many came after, by a bounded look at a time', async (t) => {

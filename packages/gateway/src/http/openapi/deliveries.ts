@@ -14,6 +14,8 @@ export const EVENT_NAME = {
 
 const DELIVERY_ID = 'sub_2al2k5x7m3qzr4w6y2b3c5d7e2.p0~0~0000000000000042';
 
+const OUTCOME = { enum: ['delivered', 'retry', 'dead'] } as const;
+
 export const ATTEMPT = {
   type: 'object',
   description: 'One try of a delivery.',
@@ -22,7 +24,7 @@ export const ATTEMPT = {
     n: { type: 'integer', minimum: 1, description: 'Counts on after a redrive.' },
     startedAt: time('When it began.'),
     durationMs: { type: 'number', description: 'From the request to the end of the answer.' },
-    outcome: { enum: ['delivered', 'retry', 'dead'], description: 'What came of it.' },
+    outcome: { ...OUTCOME, description: 'What came of it.' },
     cause: { type: 'string', description: 'Why, see [Causes](#causes); empty when delivered.' },
     status: { type: 'integer', description: 'What the endpoint answered; 0 without an answer.' },
     snippet: { type: 'string', description: 'How its answer begins. For admin keys.' },
@@ -42,11 +44,11 @@ export const DELIVERY = {
     shard: SHARD,
     position: POSITION,
     outcome: {
-      enum: ['delivered', 'retry', 'dead'],
+      ...OUTCOME,
       description: 'Of the last attempt: `delivered`, `retry` (there will be another), `dead` (it was given up).',
     },
     attempts: { type: 'array', items: ATTEMPT, description: 'The first one first; those of the last seven days.' },
-    nextAttemptAt: time('When the next attempt is due. Only where one delivery is read, and while it waits.'),
+    nextAttemptAt: time('When the next attempt is due, while it waits. (In a list only where the outcome is `retry`.)'),
   },
   examples: [
     {
@@ -86,7 +88,7 @@ export const DELIVERY_CALLS = {
     tag: 'deliveries',
     summary: 'List the deliveries of a subscription',
     description:
-      'Those that were tried at least once, the one tried last first. Attempts are kept for seven days. With `event` or `webhookId` a page may be empty while `next` leads on: one call looks through a bounded number of attempts.',
+      'Those that were tried at least once, the one tried last first. Attempts are kept for seven days. With `event`, `webhookId` or `outcome` a page may be short, and even empty, while `next` leads on: one call looks through a bounded number of attempts.',
     querystring: queryOf(
       {
         subscription: OF_SUBSCRIPTION,
@@ -96,6 +98,7 @@ export const DELIVERY_CALLS = {
           description:
             'Only those that receivers know by this `webhook-id`; a replay keeps it. Not once retention took the event.',
         },
+        outcome: { ...OUTCOME, description: 'Only those whose last attempt came to this.', examples: ['dead'] },
         ...LIST_QUERY,
       },
       ['subscription'],
