@@ -2,7 +2,7 @@
 import { formatDuration } from '@millrace/core/duration';
 import { compileFilter } from '@millrace/core/filter';
 import { Problem } from '@millrace/core/problem';
-import type { From, Health, SubscriptionSpec } from '../api.ts';
+import type { From, Health, SubscriptionSpec, SubscriptionState } from '../api.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { Caller } from './access.ts';
 import { mayActFor, mayUseTopics } from './access.ts';
@@ -83,4 +83,11 @@ export function showHealth({ state: _state, disabled: _disabled, outage, ...rest
   const { cause, sinceMs, nextProbeMs } = outage;
   const next = nextProbeMs === undefined ? {} : { nextProbeAt: timeOf(nextProbeMs) };
   return { ...rest, outage: { cause, since: timeOf(sinceMs), ...next } };
+}
+
+/** Of one in a list. None where the process has not heard of the subscription yet. */
+export function showState(state: SubscriptionState | undefined): { readonly health?: object } {
+  if (state === undefined) return {};
+  const { breaker, stoppedBy, parked, held, deadLetters, inFlight } = state;
+  return { health: { breaker, ...(stoppedBy === undefined ? {} : { stoppedBy }), parked, held, deadLetters, inFlight } };
 }

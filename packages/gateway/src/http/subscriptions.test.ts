@@ -304,6 +304,31 @@ describe('a subscription', { timeout: 30_000 }, () => {
     }
   });
 
+  test('in a list tells in short how it is', async (t) => {
+    const made = await world(t);
+    const dead = await receiver(t, (response) => void response.writeHead(500).end());
+    const fine = await receiver(t);
+    await made.ask('PUT /v1/subscriptions/fine', { json: bodyFor(fine.url) });
+    const settings = { retry: { schedule: [] }, breaker: { events: 1 }, bounds: { deadLetters: 1 } };
+    await made.ask('PUT /v1/subscriptions/poor', { json: bodyFor(dead.url, settings) });
+    await publish(made, '1');
+    await made.notice('breaker_open');
+    await made.notice('bound_reached');
+    await fine.request(1);
+    const rest = { parked: 0, held: 0, inFlight: 0 };
+    const wanted = [
+      ['fine', { breaker: 'closed', ...rest, deadLetters: 0 }],
+      ['poor', { breaker: 'open', stoppedBy: 'deadLetters', ...rest, deadLetters: 1 }],
+    ];
+    for (;;) {
+      const { data } = (await made.ask('GET /v1/subscriptions')).json;
+      const healths = data.map(({ id, health }: { id: string; health: object }) => [id, health]);
+      // An answer that was sent may not have been taken in yet.
+      if (healths.some(([, { inFlight }]: [string, { inFlight: number }]) => inFlight > 0)) await new Promise(setImmediate);
+      else return assert.deepEqual(healths, wanted);
+    }
+  });
+
   test('paused gets nothing, resumed gets all', async (t) => {
     const { world, endpoint } = await subscribed(t);
     const control = await receiver(t);

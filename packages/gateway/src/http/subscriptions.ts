@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import { newId } from '@millrace/core/ids';
 import { Problem } from '@millrace/core/problem';
-import type { Created } from '../api.ts';
+import type { Created, SubscriptionState } from '../api.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import { type Caller, mayActFor, maySee, mayUseTopics } from './access.ts';
 import { checkConditions, checkMatch, etagOf } from './answers.ts';
@@ -13,7 +13,7 @@ import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
 import { replayRoute } from './replay.ts';
 import { secretAndTestRoutes } from './secret-and-test.ts';
 import { changeOf, replacementOf, withoutNulls } from './subscription-defaults.ts';
-import { checkFilter, showHealth, showSubscription, specOf, type SubscriptionBody } from './subscription-settings.ts';
+import { checkFilter, showHealth, showState, showSubscription, specOf, type SubscriptionBody } from './subscription-settings.ts';
 
 /** A body that made a subscription may be sent again as it is. */
 const FROM_IS_FOR_NEW_ONES =
@@ -138,7 +138,15 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
       if (data.length > limit || page.length < 1_000) break;
     }
     const shown = data.slice(0, limit);
-    return { data: shown.map(showSubscription), next: data.length > limit ? cursorTo([shown.at(-1)?.id ?? '']) : null };
+    const states = statesOf(environment);
+    const withHealth = (one: Versioned<Subscription>): object => ({ ...showSubscription(one), ...showState(states.get(one.id)) });
+    return { data: shown.map(withHealth), next: data.length > limit ? cursorTo([shown.at(-1)?.id ?? '']) : null };
+  }
+
+  /** What the process knows by heart: nothing is read for it. */
+  function statesOf(environment: string): ReadonlyMap<string, SubscriptionState> {
+    const own = [...gateway.states()].filter((state) => state.environment === environment);
+    return new Map(own.map((state) => [state.id, state]));
   }
 
   function showChanged(now: Versioned<Subscription>, more: readonly string[] = []): object {

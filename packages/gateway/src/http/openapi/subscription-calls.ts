@@ -4,6 +4,7 @@ import { REPLAY } from './operations.ts';
 import { PATCH_SCHEMA, POST_SCHEMA, PUT_SCHEMA } from './subscription-settings.ts';
 import {
   CHANGED_SUBSCRIPTION,
+  LISTED_SUBSCRIPTION,
   NEW_SUBSCRIPTION,
   ROTATED_SUBSCRIPTION,
   SUBSCRIPTION,
@@ -97,9 +98,9 @@ export const SUBSCRIPTION_CALLS = {
     operationId: 'listSubscriptions',
     tag: 'subscriptions',
     summary: 'List subscriptions',
-    description: 'By id; for an app those it owns.',
+    description: 'By id; for an app those it owns. Each with its health in short: more of it where one is read.',
     querystring: LIST,
-    response: { 200: said('A page of subscriptions.', pageOf(SUBSCRIPTION)) },
+    response: { 200: said('A page of subscriptions.', pageOf(LISTED_SUBSCRIPTION)) },
   },
   create: {
     operationId: 'createSubscription',

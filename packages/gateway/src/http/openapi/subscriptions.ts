@@ -180,6 +180,24 @@ export const SUBSCRIPTION_WITH_HEALTH = {
   examples: [{ ...EXAMPLE, health: HEALTH.examples[0] }],
 } as const;
 
+const { breaker, stoppedBy, parked, held, deadLetters, inFlight } = HEALTH.properties;
+
+/** What the process has in memory: a list reads nothing for it. */
+export const SHORT_HEALTH = {
+  type: 'object',
+  description: 'In short how the deliveries of a subscription go at this moment.',
+  required: ['breaker', 'parked', 'held', 'deadLetters', 'inFlight'],
+  properties: { breaker, stoppedBy, parked, held, deadLetters, inFlight },
+  examples: [{ breaker: 'closed', parked: 0, held: 0, deadLetters: 0, inFlight: 1 }],
+} as const;
+
+export const LISTED_SUBSCRIPTION = {
+  ...SUBSCRIPTION,
+  description: 'A subscription, and in short how its deliveries go. (`health` is absent where it was made a moment ago.)',
+  properties: { ...SUBSCRIPTION.properties, health: SHORT_HEALTH },
+  examples: [{ ...EXAMPLE, health: SHORT_HEALTH.examples[0] }],
+} as const;
+
 const WARNINGS = {
   type: 'array',
   items: { type: 'string' },
