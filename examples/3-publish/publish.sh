@@ -2,7 +2,7 @@
 # Publishes with curl, in every form the gateway takes: `publish.sh` all of them, `publish.sh batch binary` these.
 # MILLRACE_KEY is the key; MILLRACE_URL the gateway (http://127.0.0.1:4400). Ends with 22 where the gateway refuses.
 set -eu
-: "${MILLRACE_KEY:?set it to a key of the gateway, for example: export MILLRACE_KEY=\$(cat .millrace/dev-key)}"
+: "${MILLRACE_KEY:?set it to a key of the gateway, for example: export MILLRACE_KEY=\$(cat .millrace/admin-key)}"
 url=${MILLRACE_URL:-http://127.0.0.1:4400}
 here=$(dirname "$0")
 

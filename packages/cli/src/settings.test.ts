@@ -22,7 +22,7 @@ function read(directory: string, options: GlobalOptions = {}, environment: NodeJ
 
 describe('settings', () => {
   test('are flags, then environment, then the directory, then defaults', (t) => {
-    const directory = project(t, { address: 'http://127.0.0.1:5555', 'dev-key': 'mr_file' });
+    const directory = project(t, { address: 'http://127.0.0.1:5555', 'admin-key': 'mr_file' });
     const environment = { MILLRACE_URL: 'http://127.0.0.1:6666', MILLRACE_KEY: 'mr_environment' };
     assert.deepEqual(read(directory, { url: 'localhost:7777/', key: FLAG }, environment), ['http://localhost:7777', FLAG]);
     assert.deepEqual(read(directory, {}, environment), ['http://127.0.0.1:6666', 'mr_environment']);
@@ -40,7 +40,7 @@ describe('settings', () => {
   });
 
   test('send the key of the directory to this machine alone', (t) => {
-    const directory = project(t, { 'dev-key': 'mr_file' });
+    const directory = project(t, { 'admin-key': 'mr_file' });
     assert.equal(read(directory, { url: 'https://events.example' })[1], undefined);
     for (const url of ['http://127.0.0.1:1', 'http://localhost:1', 'http://[::1]:1'])
       assert.equal(read(directory, { url })[1], 'mr_file');

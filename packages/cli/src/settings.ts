@@ -1,7 +1,7 @@
 /** Which gateway, with which key: flags, then environment, then what `dev` or `start` left in the data directory, then defaults. */
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { ADDRESS_FILE, DEFAULT_DATA, DEFAULT_PORT, DEV_KEY_FILE } from '@millrace/gateway/options';
+import { ADDRESS_FILE, DEFAULT_DATA, DEFAULT_PORT, ADMIN_KEY_FILE } from '@millrace/gateway/options';
 import { misused } from './refusal.ts';
 import type { World } from './world.ts';
 
@@ -11,7 +11,7 @@ export interface Settings {
   key(): string | undefined;
   /** Where the address came from, for people. */
   readonly addressFrom: '--url' | 'MILLRACE_URL' | 'file' | 'default';
-  /** Of the project: holds dev-key, address, the secret of `listen`. */
+  /** Of the project: holds admin-key, address, the secret of `listen`. */
   readonly data: string;
 }
 
@@ -39,7 +39,7 @@ export function settingsOf(
   const ours = (): boolean => isHere(address()) || address() === kept();
   return {
     address,
-    key: () => chosen ?? (ours() ? readIfThere(join(data, DEV_KEY_FILE)) : undefined),
+    key: () => chosen ?? (ours() ? readIfThere(join(data, ADMIN_KEY_FILE)) : undefined),
     addressFrom,
     data,
   };
@@ -57,7 +57,7 @@ function addressOf(text: string, from: string): string {
   return url.href.replace(/\/+$/, '');
 }
 
-/** The development key of this directory is sent to nobody else's machine. */
+/** The admin key of this directory is sent to nobody else's machine. */
 function isHere(address: string): boolean {
   const { hostname } = new URL(address);
   return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);

@@ -96,7 +96,7 @@ describe('millrace listen', { timeout: 120_000 }, () => {
     await running.until('"kind":"lost"');
     for (const name of ['state.db', 'state.db-wal', 'state.db-shm', 'segments'])
       rmSync(join(directory, '.millrace', name), { recursive: true, force: true });
-    rmSync(join(directory, '.millrace', 'dev-key'));
+    rmSync(join(directory, '.millrace', 'admin-key'));
     const again = await gatewayIn(t, directory, ['--no-sample']);
     await running.until('"kind":"gap"');
     await running.until('the log is another one than before');

@@ -23,7 +23,8 @@ export type JsonForm = 'structured' | 'plain';
  * - in the plain form `headers`, an object of texts: headers for the deliveries of this event (the attribute `webhookheaders`);
  * - `data`: the member's bytes as they stand, where the content type is JSON or absent; else a string, whose text is the
  *   payload; or `data_base64`; not both;
- * - no member twice, and no nesting deeper than 128.
+ * - no member twice, and no nesting deeper than 128;
+ * - in the plain form without `specversion` and without a payload, no member that is none of ours: it may be a misspelt `data`.
  */
 export function decodeJsonEvent(body: Uint8Array, form: JsonForm): EventDraft {
   const value = parseJson(body);
@@ -68,11 +69,34 @@ function readEvent(value: unknown, members: readonly Member[], { body, pointer, 
     else if (name === 'data_base64') data = binaryPayload(value[name], pointerTo(pointer, name));
     else draft.set(name, value[name]);
   }
+  if (form === 'plain') refuseMisspelt(value, seen, refused);
   if (seen.has('data') && value['data_base64'] !== undefined && value['data_base64'] !== null)
     throw refused('data_base64', 'there are both data and data_base64');
   const version = value['specversion'] ?? (form === 'plain' ? '1.0' : undefined);
   if (version !== '1.0') throw refused('specversion', 'specversion must be 1.0');
   return draft.end(data);
+}
+
+/** What CloudEvents and Millrace have extensions for, and what says that a publisher knows what it is doing. */
+const KNOWN = new Set([
+  ...['id', 'source', 'type', 'subject', 'time', 'datacontenttype', 'dataschema', 'specversion', 'headers', 'webhookheaders'],
+  ...['partitionkey', 'audience', 'sequence', 'traceparent', 'tracestate', 'dataref', 'schemaversion', 'expirytime', 'dataregion'],
+]);
+
+/** A person's `dtaa` would be stored as an attribute, and the payload be gone: without one, what is not known is refused. */
+function refuseMisspelt(
+  value: JsonObject,
+  seen: ReadonlySet<string>,
+  refused: (name: string, message: string) => Problem,
+): void {
+  if (!seen.has('type') || seen.has('specversion') || seen.has('data') || seen.has('data_base64')) return;
+  for (const name of seen) {
+    if (KNOWN.has(name) || value[name] === null) continue;
+    throw refused(
+      name,
+      `'${name.slice(0, 40)}' is not known, and there is no data: an attribute of one's own needs data, or specversion 1.0`,
+    );
+  }
 }
 
 /** Of the plain form: headers for the deliveries of this event. They travel as an attribute of their own. */

@@ -1,5 +1,5 @@
 /**
- * Two files beside the data, readable by their owner alone: the key that seals secrets, and the development key. Nothing
+ * Two files beside the data, readable by their owner alone: the key that seals secrets, and the admin key of the first start. Nothing
  * of them is in the database; who has one without the other has nothing.
  */
 import { randomBytes } from 'node:crypto';
@@ -7,7 +7,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } f
 import { join } from 'node:path';
 import { Problem } from '@millrace/core/problem';
 import { keyOf, makeKey } from './http/access.ts';
-import { DEV_KEY_FILE } from './options.ts';
+import { ADMIN_KEY_FILE } from './options.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Directory } from './ports/directory.ts';
 import { keyIdOf, VAULT_KEY_BYTES } from './vault.ts';
@@ -79,11 +79,11 @@ export function forgetFormerKeys(data: string, [key]: SecretKeys): void {
  * The admin key of the first start, the same at every start. Undefined where there is none to show: somebody has removed
  * the file, or deleted this key, while another admin key exists.
  */
-export async function devKeyOf(
+export async function adminKeyOf(
   data: string,
   { directory, clock, environment, app }: { directory: Directory; clock: Clock; environment: string; app: string },
 ): Promise<string | undefined> {
-  const path = join(data, DEV_KEY_FILE);
+  const path = join(data, ADMIN_KEY_FILE);
   const keys = await directory.list('key', { environment, limit: 1_000 });
   const kept = readIfThere(path)?.trim();
   const nowMs = clock.now();

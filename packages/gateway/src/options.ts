@@ -27,4 +27,4 @@ export const DEFAULT_DATA = '.millrace';
 
 /** In the data directory: where the gateway listens, or last did; and the admin key of its first start. */
 export const ADDRESS_FILE = 'address';
-export const DEV_KEY_FILE = 'dev-key';
+export const ADMIN_KEY_FILE = 'admin-key';

@@ -50,7 +50,7 @@ describe('the screen', () => {
   });
 
   test('shows the key to try things out with, and not in production', () => {
-    assert.match(shown({}), /Key {7}mr_key {2}\(admin; kept in \.millrace\/dev-key\)/);
+    assert.match(shown({}), /Key {7}mr_key {2}\(admin; kept in \.millrace\/admin-key\)/);
     assert.match(shown({}), /Try {7}curl .*mr_key/);
     assert.doesNotMatch(shown({ mode: 'start', sample: false }), /mr_key/);
     assert.match(
@@ -64,5 +64,19 @@ describe('the screen', () => {
     const { kind, address, port, key } = JSON.parse(text) as Record<string, unknown>;
     assert.deepEqual([kind, address, port, key], ['ready', 'http://127.0.0.1:4400', 4400, 'mr_key']);
     assert.equal(text.split('mr_key').length, 2);
+  });
+
+  test('tells what happened before it was ready behind the address, not before it', () => {
+    let text = '';
+    const stream = { write: (more: string) => void (text += more), on: () => undefined } as unknown as NodeJS.WriteStream;
+    const screen = createScreen({ json: false, stdout: stream, stderr: stream });
+    for (let n = 0; n < 60; n++) screen.notice({ kind: 'log_failing', code: `early-${n}` });
+    assert.equal(text, '');
+    const address = 'http://127.0.0.1:4400';
+    screen.ready({ version: '1.2.3', address, port: DEFAULT_PORT, key: 'mr_key', options: OPTIONS, startedMs: 900 });
+    assert.ok(text.indexOf('early-0') > text.indexOf('Ctrl-C'));
+    assert.ok(text.includes('early-49') && !text.includes('early-50'));
+    screen.stopped();
+    assert.match(text, /… and 10 more/);
   });
 });

@@ -3,7 +3,7 @@ import type { WriteStream } from 'node:tty';
 import { Problem } from '@millrace/core/problem';
 import type { Notice } from './api.ts';
 import { curlLine } from './http/curl.ts';
-import { DEFAULT_PORT, DEV_KEY_FILE, type StartOptions } from './options.ts';
+import { DEFAULT_PORT, ADMIN_KEY_FILE, type StartOptions } from './options.ts';
 import { SAMPLE_TOPIC, StartRefused } from './start.ts';
 
 /** The event that people are shown how to publish. */
@@ -47,6 +47,8 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
   const dim = (text: string): string => (colour ? `\u001B[2m${text}\u001B[22m` : text);
   const bold = (text: string): string => (colour ? `\u001B[1m${text}\u001B[22m` : text);
   const red = (text: string): string => (colour ? `\u001B[31m${text}\u001B[39m` : text);
+  /** What a person reads is not to scroll the address away: until it stands there, lines wait. */
+  let early: (() => void)[] | undefined = json ? undefined : [];
   let sample: string | undefined;
   let second = 0;
   let printed = 0;
@@ -55,6 +57,13 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
   stdout.on('error', () => undefined);
 
   const write = (text: string): void => void stdout.write(`${text}\n`);
+
+  function showEarly(): void {
+    const shows = early ?? [];
+    early = undefined;
+    for (const show of shows) show();
+  }
+
   const tell = (kind: string, members: object): void => write(JSON.stringify({ at: new Date().toISOString(), kind, ...members }));
 
   /** Of lines that come as often as deliveries. */
@@ -90,6 +99,22 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
     return `  ${dim(clockTime())}  ${topic}  ${dim(eventId)}  → ${subscription}  ${notice.kind === 'delivered' ? answer : red(answer)}  ${durationMs.toFixed(1)} ms${verified}${next}`;
   }
 
+  function say(notice: Notice, verdict: string | undefined): void {
+    if ('eventId' in notice) {
+      if (!mayWrite()) return;
+      if (json)
+        tell(notice.kind, {
+          ...withoutKind(notice),
+          ...(verdict === undefined ? {} : { verdict }),
+          ...(notice.eventId === sample ? { sample: true } : {}),
+        });
+      else write(lineOf(notice, verdict));
+      return;
+    }
+    if (json) tell(notice.kind, withoutKind(notice));
+    else write(`  ${dim(clockTime())}  ${sentenceOf(notice)}`);
+  }
+
   return {
     ready(ready) {
       const { version, address, port, key, startedMs } = ready;
@@ -103,25 +128,16 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
       for (const [name, line] of tryLinesOf(ready)) write(`  ${name.padEnd(9)} ${line}`);
       if (mode === 'dev') write('');
       write(dim(`  ${ready.options.sample ? SAMPLE_COMES : LINES_COME}`));
+      showEarly();
     },
     sampleSent(eventId) {
       sample = eventId;
       if (json) tell('sample', { eventId, topic: SAMPLE_TOPIC });
     },
     notice(notice, verdict) {
-      if ('eventId' in notice) {
-        if (!mayWrite()) return;
-        if (json)
-          tell(notice.kind, {
-            ...withoutKind(notice),
-            ...(verdict === undefined ? {} : { verdict }),
-            ...(notice.eventId === sample ? { sample: true } : {}),
-          });
-        else write(lineOf(notice, verdict));
-        return;
-      }
-      if (json) tell(notice.kind, withoutKind(notice));
-      else write(`  ${dim(clockTime())}  ${sentenceOf(notice)}`);
+      if (early === undefined) say(notice, verdict);
+      else if (early.length < LINES_PER_SECOND) early.push(() => say(notice, verdict));
+      else unprinted++;
     },
     declared(topic, owner) {
       if (json) tell('topic_declared', { topic, owner });
@@ -131,6 +147,7 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
       stderr.write(`${clockTime()}  unexpected: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
     },
     failed(error) {
+      showEarly();
       const known = error instanceof Problem || error instanceof StartRefused;
       const text = known ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
       if (json)
@@ -162,7 +179,7 @@ function factsOf({ address, port, key, options }: Ready): [string, string][] {
     ...(!portChosen && port !== DEFAULT_PORT ? [`port ${DEFAULT_PORT} is taken`] : []),
     ...(host === '0.0.0.0' || host === '::' ? [`listens on all addresses of this machine: ${host}`] : []),
   ];
-  const kept = `${data}/${DEV_KEY_FILE}`;
+  const kept = `${data}/${ADMIN_KEY_FILE}`;
   const shown = mode === 'dev' ? `${key}  (admin; kept in ${kept})` : `kept in ${kept}  (admin)`;
   const fsync = durability === 'fsync' ? 'every accepted event is fsynced' : 'relaxed: a power loss may take the last moments';
   return [

@@ -1,7 +1,7 @@
 /** Opens everything a gateway process consists of, in order, and stops it in reverse. Knows no driver and no terminal. */
 import type { FastifyInstance } from 'fastify';
 import type { Gateway, Notice } from './api.ts';
-import { devKeyOf, forgetFormerKeys, SECRET_KEY_VARIABLE, secretKeysOf } from './key-files.ts';
+import { adminKeyOf, forgetFormerKeys, SECRET_KEY_VARIABLE, secretKeysOf } from './key-files.ts';
 import { type Echo, removeEcho, startEcho } from './echo.ts';
 import { createGateway } from './gateway.ts';
 import { createApp } from './http/app.ts';
@@ -20,7 +20,7 @@ import { systemClock } from './system-clock.ts';
 import { createVault, type Vault } from './vault.ts';
 
 export const ENVIRONMENT = 'default';
-/** The app of the development key. */
+/** The app of the first admin key. */
 export const DEFAULT_APP = 'default';
 /** Of its own, so that no subscription for somebody's events sees the sample. */
 export const SAMPLE_TOPIC = 'millrace.sample';
@@ -96,7 +96,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
     const clock = systemClock;
     const vault = await openVault(options.data, directory);
     await ensureApp(directory);
-    const key = await devKeyOf(options.data, { directory, clock, environment: ENVIRONMENT, app: DEFAULT_APP });
+    const key = await adminKeyOf(options.data, { directory, clock, environment: ENVIRONMENT, app: DEFAULT_APP });
 
     const connect = createConnect({ egress, connectMs: limits.connectMs });
     const sender = createUndiciSender({ clock, connect, connectionsMax: limits.endpointConnections });
@@ -194,15 +194,15 @@ async function sendSample(gateway: Gateway, directory: Directory, limits: Limits
   return published.id;
 }
 
-/** A default port that is taken is no reason to stop; one that was asked for is. */
-async function listen(app: FastifyInstance, { host, port, portChosen }: StartOptions): Promise<number> {
+/** In dev a default port that is taken is no reason to stop; one that was asked for is, and any that a proxy counts on. */
+async function listen(app: FastifyInstance, { host, port, portChosen, mode }: StartOptions): Promise<number> {
   for (let at = port; ; at++) {
     try {
       await app.listen({ host, port: at });
       return (app.server.address() as { readonly port: number }).port;
     } catch (error) {
       const { code } = error as { readonly code?: unknown };
-      if (code === 'EADDRINUSE' && !portChosen && at < port + PORTS_TRIED) continue;
+      if (code === 'EADDRINUSE' && mode === 'dev' && !portChosen && at < port + PORTS_TRIED) continue;
       if (code === 'EADDRINUSE')
         throw new StartRefused(
           `port ${at} of ${host} is taken`,

@@ -56,6 +56,8 @@ test('a schedule that outlasts what a topic keeps is made with a warning', async
   assert.equal(exact.warnings.length, 1);
   assert.match(exact.warnings[0] ?? '', /orders\.created/);
   const short = { topics: ['orders.created'], retry: { schedule: ['12h'] } };
+  const held = await world.subscribe('held', { onDead: 'hold', retry: { schedule: ['1m'], jitter: 0 }, disableAfter: false });
+  assert.match(held.warnings[0] ?? '', /onDead 'hold'.*does nothing/);
   assert.deepEqual((await world.subscribe('short', { ...short, disableAfter: '24h' })).warnings, []);
   assert.equal((await world.subscribe('span', { ...short, disableAfter: '25h' })).warnings.length, 1);
 });

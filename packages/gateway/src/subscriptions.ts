@@ -233,6 +233,8 @@ function warningsOf(
       `the retry schedule, or disableAfter, is longer than the topic '${id}' keeps its events: a long outage ends in dead letters for ranges`,
     );
   }
+  if (subscription.onDead === 'hold' && ordering !== 'key')
+    warnings.push("onDead 'hold' holds the events of a key, and without the ordering 'key' there are none: it does nothing here");
   if (ordering === 'key' && !isOneShard && (topics.length > 1 || topics.some(isPattern))) {
     warnings.push('on this log events of one key are in order within a topic, not across topics');
   }

@@ -21,8 +21,8 @@ describe('millrace start', { timeout: 120_000 }, () => {
     const sample = await running.line(({ kind, verdict }) => kind === 'delivered' && verdict === 'verified');
     assert.equal(sample['topic'], 'millrace.sample');
     assert.equal(sample['status'], 204);
-    for (const file of ['secret.key', 'dev-key']) assert.equal(statSync(join(data, file)).mode & 0o777, 0o600, file);
-    assert.equal(readFileSync(join(data, 'dev-key'), 'utf8'), `${key}\n`);
+    for (const file of ['secret.key', 'admin-key']) assert.equal(statSync(join(data, file)).mode & 0o777, 0o600, file);
+    assert.equal(readFileSync(join(data, 'admin-key'), 'utf8'), `${key}\n`);
     assert.equal(readFileSync(join(data, 'address'), 'utf8'), `${address}\n`);
     assert.equal(running.output.stdout.split(key).length, 2, 'the key is shown once');
   });
@@ -71,7 +71,7 @@ describe('millrace start', { timeout: 120_000 }, () => {
     const data = temporary(t);
     const running = startProcess(t, ['start', '--port', '0', '--data', data, '--auto-topics', '--allow-egress', '10.0.0.0/8']);
     const text = await running.text('Ctrl-C');
-    const key = readFileSync(join(data, 'dev-key'), 'utf8').trim();
+    const key = readFileSync(join(data, 'admin-key'), 'utf8').trim();
     assert.ok(!text.includes(key));
     assert.match(text, /Endpoints public addresses, 10\.0\.0\.0\/8\n/);
     const address = readFileSync(join(data, 'address'), 'utf8').trim();
@@ -195,6 +195,10 @@ describe('millrace start can not', { timeout: 120_000 }, () => {
     t.after(() => blocker.close());
     const running = startProcess(t, ['dev', '--no-sample'], { MILLRACE_DATA: temporary(t) });
     assert.match(await running.text('Ctrl-C'), /Address {3}http:\/\/127\.0\.0\.1:44[0-2]\d {2}\(port 4400 is taken\)/);
+    // A proxy in front of it would look for it in vain.
+    const inProduction = startProcess(t, ['start'], { MILLRACE_DATA: temporary(t) });
+    assert.equal(await inProduction.ended, 1);
+    assert.match(inProduction.output.stderr, /port 4400 of 127\.0\.0\.1 is taken/);
   });
 
   test('keep data in a file', async (t) => {

@@ -9,10 +9,10 @@ function lines(...parts: readonly string[]): string {
 const BEGIN = lines(
   '## Begin',
   '',
-  'A gateway listens on `http://127.0.0.1:4400` unless told otherwise. `millrace dev` prints a key and keeps it in `.millrace/dev-key`.',
+  'A gateway listens on `http://127.0.0.1:4400` unless told otherwise. `millrace dev` prints a key and keeps it in `.millrace/admin-key`.',
   '',
   '```sh',
-  'export KEY=$(cat .millrace/dev-key)',
+  'export KEY=$(cat .millrace/admin-key)',
   '```',
   '',
   'Subscribe. The answer holds the secret that deliveries are signed with, this once:',
