@@ -1,4 +1,4 @@
-/** What the doctor finds in answers that a healthy gateway never gives. The healthy one is in test/verbs.slow.test.ts. */
+/** What the doctor finds in answers that a healthy gateway never gives. What it says of real ones: test/doctor.slow.test.ts. */
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import { type Answer, serverFor } from '../test/server.ts';
@@ -17,6 +17,7 @@ async function examined(
     'GET /readyz': () => ({ json: {} }),
     'GET /v1/keys/self': () => ({ json: { scopes: ['admin'] } }),
     'GET /v1/subscriptions': () => ({ json: { data: [], next: null } }),
+    'GET /v1/topics': () => ({ json: { data: [], next: null } }),
   };
   const { address } = await serverFor(t, ({ route }) => {
     const [asked = ''] = route.split('?');
@@ -28,11 +29,6 @@ async function examined(
   });
   return millrace(['doctor', '--url', address, '--key', KEY, ...more]);
 }
-
-const one = (health: object, state = 'active'): Readonly<Record<string, () => Answer>> => ({
-  'GET /v1/subscriptions': () => ({ json: { data: [{ id: 'crm' }], next: null } }),
-  'GET /v1/subscriptions/crm': () => ({ json: { id: 'crm', state, health } }),
-});
 
 describe('the doctor', () => {
   test('says nothing of a healthy gateway', async (t) => {
@@ -65,21 +61,6 @@ describe('the doctor', () => {
       'a key that ends soon',
       { 'GET /v1/keys/self': () => ({ json: { expiresAt: new Date(Date.now() + 86_400_000 * 2.2).toISOString() } }) },
       /^the key ends in 2 d\. .*millrace key create/,
-    ],
-    [
-      'an endpoint that is down',
-      one({ breaker: 'open', breakerCause: 'refused' }),
-      /^crm: its endpoint is down \(refused\)\. .*millrace subscription test crm/,
-    ],
-    [
-      'a lane at its bound',
-      one({ breaker: 'closed', stoppedBy: 'parked' }),
-      /^crm stands still at its bound 'parked'\. Nothing is lost/,
-    ],
-    [
-      'what is disabled',
-      one({ disabledBecause: 'gone' }, 'disabled'),
-      /^crm is disabled \(gone\)\. .*millrace subscription resume crm/,
     ],
   ] as const) {
     test(`finds ${what}, exit code 1`, async (t) => {

@@ -95,8 +95,10 @@ export function spanOf(ms: number): string {
   return `${Math.round(ms / size)} ${unit}`;
 }
 
+/** `1 event`, `2 events`, `2 deliveries`. */
 export function count(many: number, unit: string): string {
-  return `${number(many)} ${many === 1 ? unit : `${unit}s`}`;
+  const plural = /[^aeiou]y$/.test(unit) ? `${unit.slice(0, -1)}ies` : `${unit}s`;
+  return `${number(many)} ${many === 1 ? unit : plural}`;
 }
 
 /** `1,200`. */

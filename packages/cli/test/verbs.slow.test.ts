@@ -418,7 +418,9 @@ describe('millrace', { timeout: 300_000 }, () => {
   });
 
   test('doctor', async () => {
-    assert.deepEqual(await run(['doctor', '--quiet']), { exit: 0, stdout: '', stderr: '' });
+    const healthy = await run(['doctor', '--quiet']);
+    assert.deepEqual([healthy.exit, healthy.stderr], [0, '']);
+    assert.match(healthy.stdout, /^worth knowing: from-file: no declared topic matches nothing\.\*\. [^\n]*\n$/);
     assert.equal((await json('doctor')).ok, true);
     const locked = await run(['doctor', '--key', 'mr_aaaaaaaa_wrong']);
     assert.equal(locked.exit, 1);
@@ -431,7 +433,7 @@ describe('millrace', { timeout: 300_000 }, () => {
     await json('publish', 'orders.gone', '1');
     await bad.request(length + 1);
     const found = await untilFound(['doctor'], 'gone is disabled');
-    assert.match(found, /^gone is disabled.*millrace subscription resume gone\n$/);
+    assert.match(found, /^gone is disabled \(gone\)\. .*millrace subscription resume gone\n/);
     await json('subscription', 'delete', 'gone');
   });
 

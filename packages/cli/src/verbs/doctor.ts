@@ -4,8 +4,8 @@ import type { Command } from 'commander';
 import { type Call, type Cli, exampled } from '../cli.ts';
 import type { Client } from '../client.ts';
 import { EXIT, type Exit } from '../exit-codes.ts';
-import { eachOf } from '../lists.ts';
 import { Refusal } from '../refusal.ts';
+import { checkSubscriptions, type Finding, problem, SUBSCRIPTIONS_MAX } from '../subscription-check.ts';
 import { number, relative, spanOf } from '../text.ts';
 
 /** A receiver refuses deliveries that are five minutes off: long before that it is worth a word. */
@@ -13,17 +13,8 @@ const CLOCK_SKEW_MS = 30_000;
 /** Of the disk under the data directory, and of it in parts. */
 const FREE_BYTES_MIN = 1024 ** 3;
 const FREE_PART_MIN = 0.05;
-/** One call each. */
-const SUBSCRIPTIONS_MAX = 1_000;
-const AT_ONCE = 8;
-
 /** Time enough to have a new key made and put where it is used. */
 const KEY_LEFT_MS = 7 * 86_400_000;
-
-interface Finding {
-  readonly problem: string;
-  readonly advice: string;
-}
 
 interface Check {
   readonly name: string;
@@ -39,32 +30,42 @@ export function doctorVerb(program: Command, cli: Cli): void {
   ]).action(
     cli.act(async (call) => {
       const checks: Check[] = [];
-      for await (const check of examined(call, cli.version)) checks.push(check);
-      return report(call, checks);
+      let key: OwnKey | undefined;
+      const needs = { version: cli.version, onKey: (own: OwnKey): void => void (key = own) };
+      for await (const check of examined(call, needs)) checks.push(check);
+      return report(call, checks, key);
     }),
   );
 }
 
-function report({ terminal }: Call<readonly unknown[], object>, checks: readonly Check[]): Exit {
+/** What is merely worth knowing changes no exit code. */
+function report({ terminal }: Call<readonly unknown[], object>, checks: readonly Check[], key: OwnKey | undefined): Exit {
   const findings = checks.flatMap((check) => check.findings);
-  terminal.record({ ok: findings.length === 0, checks });
-  for (const { problem, advice } of findings) terminal.line(`${terminal.style('red', problem)}. ${advice}`);
+  const problems = findings.filter(({ level }) => level === 'problem');
+  const notes = findings.filter(({ level }) => level === 'note');
+  terminal.record({ ok: problems.length === 0, ...(key === undefined ? {} : { key }), checks });
+  for (const { problem, advice } of problems) terminal.line(`${terminal.style('red', problem)}. ${advice}`);
+  for (const { problem, advice } of notes) terminal.line(`worth knowing: ${problem}. ${advice}`);
   for (const { name, skipped } of checks) if (skipped !== undefined) terminal.hint(`not checked: ${name} (${skipped})`);
   if (findings.length === 0 && terminal.live > 0) terminal.hint(`${checks.length} checks, no problem`);
-  return findings.length === 0 ? EXIT.ok : EXIT.unexpected;
+  return problems.length === 0 ? EXIT.ok : EXIT.unexpected;
 }
 
 /** In an order in which each makes sense only where the one before found nothing. */
-async function* examined(call: Call<readonly unknown[], object>, version: string): AsyncGenerator<Check> {
+async function* examined(
+  call: Call<readonly unknown[], object>,
+  { version, onKey }: { readonly version: string; readonly onKey: (key: OwnKey) => void },
+): AsyncGenerator<Check> {
   const client = call.client();
   const reached = await health(client, version);
   yield* reached.checks;
   if (!reached.reachable) return;
   yield await readiness(client);
-  const key = await keyCheck(client);
-  yield key;
+  const { check, key } = await keyCheck(client);
+  yield check;
+  if (key !== undefined) onKey(key);
   yield expiry(key);
-  yield await subscriptions(client, key);
+  yield await subscriptions(client, check);
   yield await disk(call);
 }
 
@@ -87,10 +88,13 @@ async function health(
 
 function versions(theirs: string, ours: string): Check {
   if (theirs === ours) return found('version');
-  return found('version', {
-    problem: `the gateway is version ${theirs}, this command ${ours}`,
-    advice: 'Use the same version of both: what one says the other may not know.',
-  });
+  return found(
+    'version',
+    problem(
+      `the gateway is version ${theirs}, this command ${ours}`,
+      'Use the same version of both: what one says the other may not know.',
+    ),
+  );
 }
 
 /** The answer's time lies between sending and receiving, where both clocks agree. */
@@ -98,10 +102,13 @@ function clocks(now: string, { sentMs, receivedMs }: { readonly sentMs: number; 
   const theirs = Date.parse(now);
   const off = theirs < sentMs ? sentMs - theirs : Math.max(0, theirs - receivedMs);
   if (off <= CLOCK_SKEW_MS) return found('clock');
-  return found('clock', {
-    problem: `the gateway's clock and this one differ by ${spanOf(off)}`,
-    advice: 'Let both follow NTP: receivers refuse deliveries whose time is more than five minutes off.',
-  });
+  return found(
+    'clock',
+    problem(
+      `the gateway's clock and this one differ by ${spanOf(off)}`,
+      'Let both follow NTP: receivers refuse deliveries whose time is more than five minutes off.',
+    ),
+  );
 }
 
 async function readiness(client: Client): Promise<Check> {
@@ -109,10 +116,7 @@ async function readiness(client: Client): Promise<Check> {
     await client.ask('GET /readyz');
     return found('ready');
   } catch (error) {
-    return found('ready', {
-      problem: `the gateway takes no events: ${(error as Error).message}`,
-      advice: 'Look at what it prints itself.',
-    });
+    return found('ready', problem(`the gateway takes no events: ${(error as Error).message}`, 'Look at what it prints itself.'));
   }
 }
 
@@ -124,93 +128,38 @@ interface OwnKey {
   readonly expiresAt?: string;
 }
 
-/** With what the key may do, for `--json`. */
-async function keyCheck(client: Client): Promise<Check & OwnKey> {
+async function keyCheck(client: Client): Promise<{ readonly check: Check; readonly key?: OwnKey }> {
   if (client.settings.key() === undefined)
-    return { name: 'key', findings: [], skipped: 'no key is given: --key or MILLRACE_KEY' };
+    return { check: { name: 'key', findings: [], skipped: 'no key is given: --key or MILLRACE_KEY' } };
   try {
-    const { body } = await client.ask<OwnKey>('GET /v1/keys/self');
-    return { ...body, ...found('key') };
+    return { check: found('key'), key: (await client.ask<OwnKey>('GET /v1/keys/self')).body };
   } catch (error) {
-    return found('key', findingOf(error));
+    return { check: found('key', findingOf(error)) };
   }
 }
 
-function expiry({ expiresAt, findings, skipped }: Check & OwnKey): Check {
-  if (findings.length > 0 || skipped !== undefined) return { name: 'key expiry', findings: [], skipped: 'it needs a valid key' };
+function expiry(key: OwnKey | undefined): Check {
+  if (key === undefined) return { name: 'key expiry', findings: [], skipped: 'it needs a valid key' };
+  const { expiresAt } = key;
   const nowMs = Date.now();
   if (expiresAt === undefined || Date.parse(expiresAt) - nowMs > KEY_LEFT_MS) return found('key expiry');
-  return found('key expiry', {
-    problem: `the key ends ${relative(expiresAt, nowMs)}`,
-    advice: 'Have an admin make another: millrace key create APP --scopes …',
-  });
-}
-
-interface Health {
-  readonly breaker?: 'closed' | 'open';
-  readonly breakerSince?: string;
-  readonly breakerCause?: string;
-  readonly nextProbeAt?: string;
-  readonly stoppedBy?: string;
-  readonly disabledBecause?: string;
-}
-
-interface Subscription {
-  readonly id: string;
-  readonly state: string;
-  readonly health?: Health;
+  return found(
+    'key expiry',
+    problem(`the key ends ${relative(expiresAt, nowMs)}`, 'Have an admin make another: millrace key create APP --scopes …'),
+  );
 }
 
 async function subscriptions(client: Client, key: Check): Promise<Check> {
   const name = 'subscriptions';
   if (key.skipped !== undefined || key.findings.length > 0) return { name, findings: [], skipped: 'it needs a valid key' };
   try {
-    const ids: string[] = [];
-    for await (const { id } of eachOf<Subscription>(client, 'GET /v1/subscriptions')) {
-      if (ids.length === SUBSCRIPTIONS_MAX) break;
-      ids.push(id);
-    }
-    const findings: Finding[] = [];
-    for (let at = 0; at < ids.length; at += AT_ONCE) {
-      const group = await Promise.all(ids.slice(at, at + AT_ONCE).map((id) => subscription(client, id)));
-      findings.push(...group.flat());
-    }
-    const more = ids.length === SUBSCRIPTIONS_MAX ? { skipped: `those after the first ${SUBSCRIPTIONS_MAX}` } : {};
-    return { name, findings, ...more };
+    const { findings, whole } = await checkSubscriptions(client);
+    return { name, findings, ...(whole ? {} : { skipped: `those after the first ${SUBSCRIPTIONS_MAX}` }) };
   } catch (error) {
     if (error instanceof Refusal && error.exit === EXIT.auth)
       return { name, findings: [], skipped: 'it needs a key with the scope subscribe, manage or admin' };
     throw error;
   }
-}
-
-async function subscription(client: Client, id: string): Promise<readonly Finding[]> {
-  const { body } = await client.ask<Subscription>(`GET /v1/subscriptions/${encodeURIComponent(id)}`);
-  const { state, health = {} } = body;
-  const { breaker, breakerSince, breakerCause, nextProbeAt, stoppedBy, disabledBecause } = health;
-  const nowMs = Date.now();
-  if (state === 'disabled')
-    return [
-      {
-        problem: `${id} is disabled${disabledBecause === undefined ? '' : ` (${disabledBecause})`}`,
-        advice: `When its endpoint is well again: millrace subscription resume ${id}`,
-      },
-    ];
-  const findings: Finding[] = [];
-  if (breaker === 'open') {
-    const since = breakerSince === undefined ? '' : ` since ${relative(breakerSince, nowMs)}`;
-    const next = nextProbeAt === undefined ? '' : `, the next probe ${relative(nextProbeAt, nowMs)}`;
-    findings.push({
-      problem: `${id}: its endpoint is down${since}${breakerCause === undefined ? '' : ` (${breakerCause})`}${next}`,
-      advice: `Deliveries wait in the log. Try it: millrace subscription test ${id}`,
-    });
-  }
-  if (stoppedBy !== undefined)
-    findings.push({
-      problem: `${id} stands still at its bound '${stoppedBy}'`,
-      advice: `Nothing is lost. Look at millrace dead-letter list --subscription ${id} and millrace subscription get ${id}`,
-    });
-  return findings;
 }
 
 /** Where the gateway of this directory keeps its data: another machine's disk is not seen from here. */
@@ -220,10 +169,13 @@ async function disk({ settings }: Call<readonly unknown[], object>): Promise<Che
   const { bavail, bsize, blocks } = await statfs(data);
   const free = bavail * bsize;
   if (free >= FREE_BYTES_MIN && bavail / blocks >= FREE_PART_MIN) return found('disk');
-  return found('disk', {
-    problem: `the disk under ${data} has ${number(Math.floor(free / 1024 ** 2))} MB left`,
-    advice: 'When it is full, publishing is answered with log_full. Make room, or shorten the retention of topics.',
-  });
+  return found(
+    'disk',
+    problem(
+      `the disk under ${data} has ${number(Math.floor(free / 1024 ** 2))} MB left`,
+      'When it is full, publishing is answered with log_full. Make room, or shorten the retention of topics.',
+    ),
+  );
 }
 
 function found(name: string, ...findings: readonly Finding[]): Check {
@@ -232,5 +184,5 @@ function found(name: string, ...findings: readonly Finding[]): Check {
 
 function findingOf(error: unknown): Finding {
   if (!(error instanceof Refusal)) throw error;
-  return { problem: error.message, advice: error.advice ?? 'millrace --help says how to name gateway and key.' };
+  return problem(error.message, error.advice ?? 'millrace --help says how to name gateway and key.');
 }

@@ -1,0 +1,96 @@
+/** How a subscription fares, as the API tells it, and in words. */
+import type { Client } from './client.ts';
+import { eachOf } from './lists.ts';
+import { count, relative, spanOf } from './text.ts';
+
+export interface Health {
+  readonly breaker: 'closed' | 'open';
+  readonly outage?: { readonly cause: string; readonly since: string; readonly nextProbeAt?: string };
+  readonly failingMs: number;
+  readonly stoppedBy?: string;
+  readonly parked: number;
+  readonly held: number;
+  readonly deadLetters: number;
+  readonly inFlight: number;
+  readonly allowed: number;
+  /** How far it is behind what came in last. */
+  readonly behindMs?: number;
+}
+
+export interface Faring {
+  readonly id: string;
+  readonly topics: readonly string[];
+  readonly onDead: string;
+  readonly state: 'active' | 'paused' | 'disabled';
+  readonly disabled?: { readonly cause: string; readonly at: string };
+  readonly health: Health;
+}
+
+/** Requests at once, where each subscription is asked for. */
+const AT_ONCE = 8;
+/** Below it nobody waits. */
+export const BEHIND_MS = 1_000;
+
+/** One. */
+export async function faringOf(client: Client, id: string): Promise<Faring> {
+  return (await client.ask<Faring>(`GET /v1/subscriptions/${encodeURIComponent(id)}`)).body;
+}
+
+/** `work` on every subscription that the key sees, at most `max` of them and a few at once; in their order. */
+export async function ofEach<Result>(
+  client: Client,
+  work: (id: string) => Promise<Result>,
+  { max = Infinity }: { readonly max?: number } = {},
+): Promise<{ readonly results: readonly Result[]; readonly whole: boolean }> {
+  const results: Result[] = [];
+  let group: Promise<Result>[] = [];
+  let asked = 0;
+  for await (const { id } of eachOf<{ readonly id: string }>(client, 'GET /v1/subscriptions')) {
+    if (asked++ === max) return { results: [...results, ...(await Promise.all(group))], whole: false };
+    group.push(work(id));
+    if (group.length < AT_ONCE) continue;
+    results.push(...(await Promise.all(group)));
+    group = [];
+  }
+  return { results: [...results, ...(await Promise.all(group))], whole: true };
+}
+
+/** `ok`, or what is wrong with it. */
+export function stateOf({ state, disabled, health }: Pick<Faring, 'state' | 'disabled' | 'health'>, nowMs: number): string {
+  if (state === 'disabled')
+    return disabled === undefined ? 'disabled' : `disabled ${relative(disabled.at, nowMs)} (${disabled.cause})`;
+  if (state === 'paused') return 'paused';
+  if (health.breaker === 'open') return downOf(health, nowMs);
+  if (health.stoppedBy !== undefined) return `stands still at its bound '${health.stoppedBy}'`;
+  return health.failingMs > 0 ? `failing for ${exactly(health.failingMs)}` : 'ok';
+}
+
+/** `down for 5 min (refused), the next probe in 3 s`. */
+export function downOf({ outage }: Health, nowMs: number): string {
+  if (outage === undefined) return 'down';
+  const since = Math.max(0, nowMs - Date.parse(outage.since));
+  const { cause, nextProbeAt } = outage;
+  const probe = nextProbeAt === undefined ? 'a probe is under way' : `the next probe ${relative(nextProbeAt, nowMs)}`;
+  return `down for ${exactly(since)} (${cause}), ${probe}`;
+}
+
+/** For people: a line for each thing worth one, the state first. */
+export function healthLines(faring: Faring, nowMs: number): [name: string, said: string][] {
+  const { parked, held, deadLetters, inFlight, allowed, behindMs } = faring.health;
+  const waiting = [
+    ...(parked > 0 ? [`${parked} parked`] : []),
+    ...(held > 0 ? [`${held} held`] : []),
+    ...(deadLetters > 0 ? [count(deadLetters, 'dead letter')] : []),
+  ];
+  return [
+    ['health', stateOf(faring, nowMs)],
+    ...(waiting.length === 0 ? [] : [['waiting', waiting.join(', ')] satisfies [string, string]]),
+    ...(behindMs === undefined || behindMs < BEHIND_MS ? [] : [['behind', exactly(behindMs)] satisfies [string, string]]),
+    ['under way', `${inFlight} of ${allowed} allowed at once`],
+  ];
+}
+
+/** Of short spans a decimal tells something. */
+export function exactly(ms: number): string {
+  return ms >= 1_000 && ms < 9_950 ? `${Number((ms / 1_000).toFixed(1))} s` : spanOf(ms);
+}
