@@ -257,6 +257,8 @@ export interface Health {
   readonly held: number;
   readonly deadLetters: number;
   readonly inFlight: number;
+  /** How long the oldest event has waited that is neither delivered, parked nor held, ms; 0 where there is none. */
+  readonly behindMs: number;
   /** Per shard: where the lane has read to. */
   readonly cursors: Readonly<Record<string, Position>>;
   /** Deliveries allowed at once by now: concurrency, less what failures took from it. */

@@ -23,6 +23,7 @@ import { createLanes } from './lanes/lanes.ts';
 import { storePass } from './lanes/passes.ts';
 import { type Indexed, liveName, type Subscriber } from './lanes/subscriber.ts';
 import { createTurns } from './lanes/turns.ts';
+import { oldestWaiting } from './lanes/waiting.ts';
 import { LIMITS, type Limits } from './limits.ts';
 import { createLookUp } from './look-up.ts';
 import { createPace } from './pace.ts';
@@ -219,7 +220,8 @@ export function createGateway({
 
   async function health(environment: string, id: string): Promise<Health> {
     const subscriber = lookUp(environment, id);
-    return healthOf(subscriber, await lanes.cursorsAt('end'));
+    const [ends, waitingSinceMs] = await Promise.all([lanes.cursorsAt('end'), oldestWaiting({ subscriber, log, match })]);
+    return { ...healthOf(subscriber, ends), behindMs: Math.max(0, Math.round(clock.now() - waitingSinceMs)) };
   }
 
   return {
@@ -284,7 +286,10 @@ function stateOf({ bounds, endpoint, versioned, environment, id }: Subscriber): 
   };
 }
 
-function healthOf({ bounds, endpoint, versioned, lanes }: Subscriber, ends: ReadonlyMap<string, Cursor>): Health {
+function healthOf(
+  { bounds, endpoint, versioned, lanes }: Subscriber,
+  ends: ReadonlyMap<string, Cursor>,
+): Omit<Health, 'behindMs'> {
   const name = liveName(versioned.value);
   const own = [...lanes.values()].filter((lane) => lane.name === name);
   const stoppedBy = bounds.stoppedBy();

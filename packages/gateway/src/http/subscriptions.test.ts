@@ -83,6 +83,7 @@ describe('a subscription', { timeout: 30_000 }, () => {
         deadLetters: 0,
         inFlight: 0,
         allowed: 16,
+        behindMs: 0,
         cursors: {},
       },
     );

@@ -17,7 +17,18 @@ const whole = (description: string) => ({ type: 'integer', minimum: 0, descripti
 export const HEALTH = {
   type: 'object',
   description: 'How the deliveries of a subscription go at this moment.',
-  required: ['breaker', 'failingMs', 'parked', 'parkedBytes', 'held', 'deadLetters', 'inFlight', 'allowed', 'cursors'],
+  required: [
+    'breaker',
+    'failingMs',
+    'parked',
+    'parkedBytes',
+    'held',
+    'deadLetters',
+    'inFlight',
+    'allowed',
+    'behindMs',
+    'cursors',
+  ],
   properties: {
     breaker: { enum: ['closed', 'open'], description: '`open`: the endpoint is taken to be down; only probes are sent.' },
     outage: OUTAGE,
@@ -32,6 +43,9 @@ export const HEALTH = {
     deadLetters: whole('Dead letters nobody has decided on.'),
     inFlight: whole('Requests under way.'),
     allowed: whole('Deliveries allowed at once by now: `concurrency`, less what failures took from it.'),
+    behindMs: whole(
+      'How long the oldest event has waited that is neither delivered, parked nor held; 0 where there is none. What to alert on: a pause, an endpoint that is down or slow, and a bound all show here.',
+    ),
     cursors: { type: 'object', additionalProperties: POSITION, description: 'By shard: how far it has read.' },
   },
   examples: [
@@ -44,6 +58,7 @@ export const HEALTH = {
       deadLetters: 0,
       inFlight: 1,
       allowed: 16,
+      behindMs: 12,
       cursors: { '0': '0000000000000042' },
     },
   ],
