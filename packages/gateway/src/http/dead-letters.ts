@@ -7,6 +7,7 @@ import type { DeadLetter } from '../ports/ledger.ts';
 import type { Caller } from './access.ts';
 import { readTime, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
+import { checkCause } from './causes.ts';
 import { createDeliveryAnswers } from './delivery-answers.ts';
 import { DEAD_LETTER_CALLS } from './openapi/dead-letters.ts';
 import { showJob } from './operations.ts';
@@ -106,6 +107,7 @@ export function deadLetterRoutes(app: FastifyInstance, needs: RouteNeeds): void 
 }
 
 function filterOf({ cause, topic, since, until }: ManyLetters): DeadLetterFilter {
+  if (cause !== undefined) checkCause(cause, '/cause');
   return {
     ...(cause === undefined ? {} : { cause }),
     ...(topic === undefined ? {} : { topic }),

@@ -239,6 +239,12 @@ describe('dead letters', { timeout: 30_000 }, () => {
     assert.deepEqual(await count({ topic: 'orders.created', since: '2026-01-01T00:00:00Z' }), { count: 5 });
     assert.deepEqual(await count({ until: '2026-01-01T00:00:00Z' }), { count: 0 });
     assert.equal((await redrive({ since: 'yesterday' })).json.pointer, '/since');
+    for (const cause of ['http_600', 'expired', 'blocked_address']) assert.deepEqual(await count({ cause }), { count: 0 }, cause);
+    for (const cause of ['http_60', 'http_204', 'connect_refused', 'toString', 'aborted', '']) {
+      const { status, json } = await redrive({ cause });
+      assert.deepEqual([status, json.code, json.pointer], [400, 'invalid_request', '/cause'], cause);
+      assert.match(json.advice, /http_.*refused.*log_changed/);
+    }
     heal();
     const started = await redrive({});
     assert.deepEqual([started.status, started.json.kind, started.json.progress.total], [202, 'redrive', 5]);

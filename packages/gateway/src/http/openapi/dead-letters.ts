@@ -73,7 +73,11 @@ export const MANY = {
   required: ['subscription'],
   properties: {
     subscription: { ...text, ...OF_SUBSCRIPTION },
-    cause: { ...text, description: 'Only those that died of this.', examples: ['http_500'] },
+    cause: {
+      ...text,
+      description: 'Only those that died of this, see [Causes](#causes); one that there is not is refused.',
+      examples: ['http_500'],
+    },
     topic: { ...text, description: 'Only those of this topic.', examples: ['orders.created'] },
     since: timeIn('Only those that died at this time or later.'),
     until: timeIn('Only those that died at this time or earlier.'),
@@ -103,6 +107,7 @@ export const DEAD_LETTER_CALLS = {
     operationId: 'listDeadLetters',
     tag: 'dead letters',
     summary: 'List the dead letters of a subscription',
+    description: 'In the order of their ids, which says nothing of when they died.',
     querystring: queryOf({ subscription: OF_SUBSCRIPTION, ...LIST_QUERY }, ['subscription']),
     problems: ['not_found'],
     response: { 200: said('A page of dead letters.', pageOf(DEAD_LETTER)) },

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import { receiver } from '../../../test/receivers.ts';
 import { world } from '../../../test/world.ts';
+import { NAMED_CAUSES } from '../causes.ts';
 import { anchorOf } from './page-marks.ts';
 import { pageOf } from './page.ts';
 import type { ShownDocument } from './shown.ts';
@@ -37,6 +38,12 @@ describe('docs/api.md', { timeout: 30_000 }, () => {
     for (const [path, operations] of Object.entries(document.paths))
       for (const method of Object.keys(operations))
         assert.ok(text.includes(`\n\`${method.toUpperCase()} ${path}\`, `), `${method} ${path}`);
+  });
+
+  test('tells what every cause means', async (t) => {
+    const text = await page(t);
+    const causes = text.slice(text.indexOf('\n## Causes'), text.indexOf('\n## Events'));
+    for (const cause of NAMED_CAUSES) assert.ok(causes.includes(`\`${cause}\``), cause);
   });
 
   test('verifies deliveries as it tells receivers to', async (t) => {
