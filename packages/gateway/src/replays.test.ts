@@ -209,6 +209,13 @@ test('a replay that can not be is refused before it is stored', async (t) => {
     code: 'invalid_request',
     pointer: '/until',
   });
+  const future = { code: 'invalid_request', pointer: '/from', message: /the future/ };
+  const { count, rewind } = world.gateway.replays;
+  const from = { timeMs: world.clock.now() + 1 };
+  await assert.rejects(start('default', 's', { from }), future);
+  await assert.rejects(count('default', 's', { from }), future);
+  await assert.rejects(rewind('default', 's', from), future);
+  assert.equal(await count('default', 's', { from: { timeMs: world.clock.now() } }), 1, 'what comes at this moment');
   const ids = { from: 'earliest', ids: 'other' as 'same' } as const;
   await assert.rejects(start('default', 's', ids), { code: 'invalid_request', pointer: '/ids' });
   assert.deepEqual(await world.directory.list('run', { limit: 10 }), []);

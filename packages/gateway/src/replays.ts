@@ -42,6 +42,7 @@ export function createReplays(needs: Needs): ReplaysAndEnd {
   async function spansOf({ from, untilMs }: ReplaySpec): Promise<Pick<Run, 'spans' | 'fromMs' | 'throughMs'>> {
     if (untilMs !== undefined && !(Number.isFinite(untilMs) && untilMs >= 0))
       throw new Problem('invalid_request', 'until is a time', { pointer: '/until' });
+    await checkPast(from);
     const starts = await lanes.cursorsAt(beginning(from));
     // Inclusive: the run ends before the first event that is later.
     const ends = await lanes.cursorsAt(untilMs === undefined ? 'end' : untilMs + 1);
@@ -50,6 +51,19 @@ export function createReplays(needs: Needs): ReplaysAndEnd {
     );
     const times = (cursors: typeof starts): number[] => [...cursors.values()].map(({ timeMs }) => timeMs);
     return { spans, fromMs: Math.min(...times(starts)), throughMs: Math.max(...times(ends)) };
+  }
+
+  /** Nothing has come from there yet: whoever says so has mistaken the year, or the time zone. */
+  async function checkPast(from: From): Promise<void> {
+    const at = beginning(from);
+    if (typeof at !== 'number' || at <= clock.now()) return;
+    // The log has a clock of its own, and goes by the wall clock only while that goes on.
+    const nowMs = Math.max(clock.now(), ...[...(await lanes.cursorsAt('end')).values()].map(({ timeMs }) => timeMs));
+    if (at <= nowMs) return;
+    throw new Problem('invalid_request', `from lies in the future: it is ${new Date(nowMs).toISOString()} now`, {
+      pointer: '/from',
+      advice: 'What comes from now on is delivered anyway; for what is there already, say since when.',
+    });
   }
 
   async function countSpan(
@@ -140,6 +154,7 @@ export function createReplays(needs: Needs): ReplaysAndEnd {
     async rewind(environment, id, from: From) {
       const { uid } = lookUp(environment, id);
       const at = beginning(from);
+      await checkPast(from);
       if (rewinding.has(uid))
         throw new Problem('in_flight', 'this subscription is being set back just now', { retryAfterMs: 1_000 });
       rewinding.add(uid);

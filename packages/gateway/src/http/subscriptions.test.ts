@@ -575,6 +575,9 @@ describe('a replay', { timeout: 30_000 }, () => {
     const cases: [object, string, string][] = [
       [{}, 'invalid_request', '/from'],
       [{ from: 'x' }, 'invalid_request', '/from'],
+      [{ from: '2999-01-01T00:00:00Z' }, 'invalid_request', '/from'],
+      [{ from: '2999-01-01T00:00:00Z', dryRun: true }, 'invalid_request', '/from'],
+      [{ from: '2999-01-01T00:00:00Z', rewind: true }, 'invalid_request', '/from'],
       [{ from: 'earliest', until: 'x' }, 'invalid_request', '/until'],
       [{ from: '2021-01-01T00:00:00Z', until: '2020-01-01T00:00:00Z' }, 'invalid_request', '/until'],
       [{ from: 'earliest', rewind: true, asNew: true }, 'invalid_request', '/asNew'],

@@ -66,7 +66,11 @@ export const REPLAY_SETTINGS = {
   additionalProperties: false,
   required: ['from'],
   properties: {
-    from: { ...text, description: '`earliest`, a time (RFC 3339), or `latest`.', examples: ['2026-11-01T00:00:00Z'] },
+    from: {
+      ...text,
+      description: '`earliest`, a time (RFC 3339) until now, or `latest`.',
+      examples: ['2026-11-01T00:00:00Z'],
+    },
     until: timeIn('The time of the last event, inclusive. Default: now.'),
     asNew: {
       type: 'boolean',
