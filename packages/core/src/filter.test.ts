@@ -277,5 +277,6 @@ test('what is commonly written wrong is refused with what to write', () => {
   assert.equal(adviceOf({ data: { amount: 150 } }), 'Write [150].');
   assert.equal(adviceOf({ type: 'orders.created' }), 'Write ["orders.created"].');
   assert.match(adviceOf({ data: { amount: [{ greater: 1 }] } }) ?? '', /prefix, suffix, .* numeric/);
+  assert.doesNotMatch(adviceOf({ data: { amount: [{ greater: 1 }] } }) ?? '', /exactly/);
   assert.match(adviceOf({ data: { name: [{ prefix: 'a', suffix: 'z' }] } }) ?? '', /\[\{ "prefix"/);
 });

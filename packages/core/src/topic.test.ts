@@ -52,6 +52,21 @@ test('a wildcard that is a part of a token is told apart from a letter that is n
   assert.match(umlaut.advice ?? '', /^Write tokens of letters/);
 });
 
+test('what is wrong with a name is said', () => {
+  const said = (check: typeof checkTopic, name: string): string => refusal(() => check(name), 'invalid_topic').message;
+  assert.equal(said(checkTopic, 'orders created'), "the topic 'orders created' has a space in 'orders created'");
+  assert.equal(said(checkTopic, 'a..b'), "the topic 'a..b' has an empty token (two dots in a row)");
+  assert.equal(said(checkTopic, '.a'), "the topic '.a' has an empty token (a dot at its beginning)");
+  assert.equal(said(checkTopic, 'a.'), "the topic 'a.' has an empty token (a dot at its end)");
+  assert.equal(said(checkTopic, 'a.b/c'), "the topic 'a.b/c' has '/' in 'b/c'");
+  assert.equal(said(checkTopic, 'orders.*'), "the topic 'orders.*' has '*' in '*'");
+  assert.equal(said(checkTopic, 'a.😀'), "the topic 'a.😀' has '😀' in '😀'");
+  assert.match(said(checkTopic, 'a.b\u00a0'), /has the character U\+00A0 in/);
+  assert.match(said(checkTopic, 'a.\n'), /has the character U\+000A in/);
+  assert.equal(said(checkPattern, 'orders.ä b'), "the topic pattern 'orders.ä b' has 'ä' in 'ä b'");
+  assert.equal(said(checkPattern, 'a..>'), "the topic pattern 'a..>' has an empty token (two dots in a row)");
+});
+
 test('a long name in a message is cut short', () => {
   const problem = refusal(() => checkTopic(`${'x'.repeat(200)}.ä`), 'invalid_topic');
   assert.ok(problem.message.length < 250);

@@ -15,7 +15,7 @@ const TOKEN = /^[A-Za-z0-9_-]+$/;
 /** Throws `invalid_topic` unless `name` is a topic. `pointer` names the member at fault. */
 export function checkTopic(name: unknown, pointer?: string): asserts name is string {
   for (const token of tokensOf(name, 'topic', pointer)) {
-    if (!TOKEN.test(token)) throw refused(`the topic '${brief(name)}' has the token '${brief(token)}'`, pointer);
+    if (!TOKEN.test(token)) throw refused(`the topic '${brief(name)}' ${faultOf(token, name)}`, pointer);
   }
 }
 
@@ -25,7 +25,7 @@ export function checkPattern(pattern: unknown, pointer?: string): asserts patter
   for (const [at, token] of tokens.entries()) {
     if (token === '*' || TOKEN.test(token)) continue;
     if (token.length > 1 && isPattern(token)) throw partOfToken(pattern, token, pointer);
-    if (token !== '>') throw refused(`the topic pattern '${brief(pattern)}' has the token '${brief(token)}'`, pointer);
+    if (token !== '>') throw refused(`the topic pattern '${brief(pattern)}' ${faultOf(token, pattern)}`, pointer);
     if (at < tokens.length - 1) throw refused(`the topic pattern '${brief(pattern)}' goes on after '>'`, pointer);
   }
 }
@@ -99,6 +99,24 @@ function partOfToken(pattern: unknown, token: string, pointer: string | undefine
   const sign = token.includes('*') ? '*' : '>';
   const where = `the ${sign} in '${brief(pattern)}' is a part of the token '${brief(token)}'`;
   return refused(`${where}; it can only stand for whole ones`, pointer, WILDCARDS);
+}
+
+/** What is wrong with a token, after the name of what it is in. */
+function faultOf(token: string, name: string): string {
+  if (token === '') {
+    const where = name.startsWith('.') ? 'a dot at its beginning' : name.endsWith('.') ? 'a dot at its end' : 'two dots in a row';
+    return `has an empty token (${where})`;
+  }
+  // By code points: half a character would be shown as none.
+  const sign = [...token].find((one) => !TOKEN.test(one)) ?? '';
+  if (sign === ' ') return `has a space in '${brief(token)}'`;
+  // What can not be seen is told by its code.
+  const shown = /^[\p{L}\p{N}\p{P}\p{S}]$/u.test(sign) ? `'${sign}'` : codeOf(sign);
+  return `has ${shown} in '${brief(token)}'`;
+}
+
+function codeOf(sign: string): string {
+  return `the character U+${(sign.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}`;
 }
 
 function refused(message: string, pointer: string | undefined, advice = TOKENS): Problem {

@@ -21,8 +21,9 @@ export type Operator =
   | { readonly kind: 'absent'; readonly canonical: string };
 export type Test = (value: Scalar) => boolean;
 
+/** Those that docs/api.md tells of: `exactly` is taken as well, and says no more than a plain value. */
 const OPERATORS =
-  'Operators are prefix, suffix, equals-ignore-case, wildcard, numeric, cidr, exists, exactly and anything-but; a plain value is an exact match.';
+  'Operators are prefix, suffix, equals-ignore-case, wildcard, numeric, cidr, exists and anything-but; a plain value is an exact match.';
 
 /** Throws `invalid_filter`. */
 export function readOperator(name: string, value: unknown, pointer: string, reading: Reading): Operator {

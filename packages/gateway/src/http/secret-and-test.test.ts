@@ -152,6 +152,8 @@ describe('settings of a webhook', { timeout: 30_000 }, () => {
       json: { topics: ['orders.*'], deliver: { webhook: { url: made.endpoint.url, signature: 'simple' } } },
     });
     assert.deepEqual([put.json.disableAfter, put.json.deliver.webhook.json], ['5d', 'canonical']);
+    const never = await made.ask('PATCH /v1/subscriptions/s', { json: { disableAfter: true } });
+    assert.match(never.json.detail, /a text or a number or false/);
     for (const [body, pointer] of [
       [{ disableAfter: true }, '/disableAfter'],
       [{ disableAfter: '1s' }, '/disableAfter'],

@@ -8,6 +8,8 @@ import { formatDuration } from '@millrace/core/duration';
 import { LATER, number, orNull, text } from './shared.ts';
 import type { Schema } from './types.ts';
 
+const SPAN_OR_NEVER = [{ type: ['string', 'number'] }, { const: false }] as const;
+
 /** A number that the gateway checks. */
 function whole(minimum: number, maximum: number, by: number, description: string): Schema {
   return { ...number, means: { type: 'integer', minimum, maximum, default: by }, description };
@@ -163,8 +165,8 @@ const ALL = {
   },
   transform: LATER,
   disableAfter: {
-    type: ['string', 'number', 'boolean'],
-    means: { type: ['string', 'number', 'boolean'], default: formatDuration(DISABLE_AFTER_MS) },
+    anyOf: SPAN_OR_NEVER,
+    means: { anyOf: SPAN_OR_NEVER, default: formatDuration(DISABLE_AFTER_MS) },
     description:
       'How long its endpoint may fail without one success before it is disabled: a minute to 365 days; `false`: for ever.',
     examples: ['5d'],

@@ -160,7 +160,10 @@ export const SUBSCRIPTION = {
         deadLetters: whole('Dead letters nobody has decided on.'),
       },
     },
-    disableAfter: { type: ['string', 'boolean'], description: 'How long its endpoint may fail; `false`: for ever.' },
+    disableAfter: {
+      anyOf: [{ type: 'string' }, { const: false }],
+      description: 'How long its endpoint may fail; `false`: for ever.',
+    },
     createdAt: time('When it was made.'),
   },
   examples: [
