@@ -13,6 +13,8 @@ export interface Metrics {
 
 /** Different subscriptions, and topics, that have series of their own; all others share one called `other`. */
 const LABELS_MAX = 500;
+/** What strangers make up must not become series. No topic is called so. */
+const OF_REFUSED = '';
 /** Seconds. From a loopback's answer to the longest timeout there is: an answer of a minute must not end in +Inf alone. */
 const ATTEMPT_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.25, 0.4, 0.6, 1, 1.5, 2.5, 5, 10, 20, 30, 60];
 
@@ -26,7 +28,7 @@ export function createMetrics({ version }: { readonly version: string }): Metric
   new Gauge({ name: 'millrace_build_info', help: 'Always 1.', labelNames: ['version'], registers }).set({ version }, 1);
   const events = new Counter({
     name: 'millrace_events_total',
-    help: 'Events published, by what became of them: appended, duplicate, or the code they were refused with.',
+    help: 'Events published, by what became of them: appended, duplicate, or the code they were refused with (then without a topic).',
     labelNames: ['topic', 'outcome'],
     registers,
   });
@@ -86,15 +88,13 @@ export function createMetrics({ version }: { readonly version: string }): Metric
           try {
             const published = await gateway.publish(request);
             for (const [at, one] of published.entries()) {
-              const topic = topics(request.events[at]?.type ?? '');
-              // What strangers make up must not become series.
-              if (one.status === 'refused') events.inc({ topic: 'refused', outcome: one.problem.code });
-              else events.inc({ topic, outcome: one.status });
+              if (one.status === 'refused') events.inc({ topic: OF_REFUSED, outcome: one.problem.code });
+              else events.inc({ topic: topics(request.events[at]?.type ?? ''), outcome: one.status });
             }
             return published;
           } catch (error) {
             const outcome = error instanceof Problem ? error.code : 'internal_error';
-            events.inc({ topic: 'refused', outcome }, request.events.length);
+            events.inc({ topic: OF_REFUSED, outcome }, request.events.length);
             throw error;
           }
         },
