@@ -6,7 +6,7 @@ import type { Terminal } from './terminal.ts';
 import { type Column, tableOf } from './text.ts';
 
 /** What the API gives in one answer. */
-const PAGE_MAX = 500;
+export const PAGE_MAX = 500;
 const LIMIT_DEFAULT = 50;
 /** Kept in memory before anything is shown. */
 const LIMIT_MAX = 10_000;
@@ -47,12 +47,12 @@ export async function listOf<Row>(
   return { data, next };
 }
 
-/** All of them, page by page. */
-export async function* eachOf<Row>(client: Client, route: string, query: Query = {}): AsyncGenerator<Row> {
+/** All of them, page by page of `limit`. */
+export async function* eachOf<Row>(client: Client, route: string, query: Query = {}, limit = PAGE_MAX): AsyncGenerator<Row> {
   let cursor: string | null = null;
   do {
     const page: { readonly body: List<Row> } = await client.ask<List<Row>>(route, {
-      query: { ...query, limit: PAGE_MAX, cursor: cursor ?? undefined },
+      query: { ...query, limit, cursor: cursor ?? undefined },
     });
     yield* page.body.data;
     cursor = page.body.next;

@@ -57,6 +57,36 @@ describe('the command line', () => {
     }
   });
 
+  test('names the help of the command that was meant', async () => {
+    for (const [args, hint] of [
+      [['topic', 'lst'], '"millrace topic --help" lists its commands.'],
+      [['topic', 'list', '--nope'], '"millrace topic list --help" lists its options.'],
+      [['nope'], '"millrace --help" lists its commands.'],
+    ] as const)
+      assert.ok((await millrace(args)).stderr.endsWith(`${hint}\n`), args.join(' '));
+  });
+
+  test('gives help by a word of its own, too', async () => {
+    for (const [args, shown] of [
+      [['help'], /Run a gateway:/],
+      [['help', 'topic'], /Usage: millrace topic /],
+      [['help', 'topic', 'create'], /Usage: millrace topic create /],
+    ] as const) {
+      const { exit, stdout } = await millrace(args);
+      assert.equal(exit, 0);
+      assert.match(stdout, shown);
+    }
+    for (const [args, said] of [
+      [['help', 'nope'], /^unknown command 'nope'/],
+      [['help', 'topc'], /^unknown command 'topc'\nDid you mean topic\?/],
+      [['help', 'topic', 'lst'], /^unknown command 'lst'\nDid you mean list\?/],
+    ] as const) {
+      const { exit, stdout, stderr } = await millrace(args);
+      assert.deepEqual([exit, stdout], [2, '']);
+      assert.match(stderr, said);
+    }
+  });
+
   test('shows what there is where a word is missing, exit code 2', async () => {
     for (const args of [[], ['topic'], ['dead-letter']]) {
       const { exit, stdout, stderr } = await millrace(args);

@@ -5,8 +5,9 @@ import { Problem } from '@millrace/core/problem';
 import { createCli } from './cli.ts';
 import { type ProblemBody, refusalOfProblem } from './client.ts';
 import { EXIT, EXIT_TEXTS, type Exit } from './exit-codes.ts';
-import { misused, Refusal } from './refusal.ts';
+import { Refusal } from './refusal.ts';
 import { coloursOf, createTerminal } from './terminal.ts';
+import { commandIn, helpRead, usageOf } from './usage.ts';
 import { appVerbs } from './verbs/app.ts';
 import { commandsVerb } from './verbs/commands.ts';
 import { completionVerb } from './verbs/completion.ts';
@@ -63,13 +64,13 @@ export async function run(argv: readonly string[], world: World): Promise<Exit> 
   const program = programOf(world, { onExit: (code) => void (exit = code), onRefused: (text) => void refused.push(text) });
   const json = argv.includes('--json');
   try {
-    await program.parseAsync([...argv], { from: 'user' });
+    await program.parseAsync([...helpRead(program, argv)], { from: 'user' });
     return exit;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
     // A command that only has commands showed its help.
     if (error instanceof CommanderError && error.code === 'commander.help') return EXIT.usage;
-    return sayFailure(error instanceof CommanderError ? usageOf(refused.join('')) : error, json, world);
+    return sayFailure(error instanceof CommanderError ? usageOf(refused.join(''), commandIn(program, argv)) : error, json, world);
   }
 }
 
@@ -110,19 +111,6 @@ export function programOf(
   return program;
 }
 
-/** Commander's `error: unknown command 'strat'` and, below it, `(Did you mean start?)`. */
-function usageOf(text: string): Refusal {
-  const [message = '', suggestion = ''] = text
-    .trim()
-    .replace(/^error: /, '')
-    .split('\n');
-  const meant = /^\((Did you mean .*)\)$/.exec(suggestion)?.[1];
-  return misused(
-    message,
-    `${meant === undefined ? '' : `${meant} `}"millrace --help" lists commands, "millrace COMMAND --help" options.`,
-  );
-}
-
 /** What, why, what to do; with `--json` as the last line of stderr. */
 function sayFailure(thrown: unknown, json: boolean, world: World): Exit {
   const error = thrown instanceof Problem ? refusalOfProblem(thrown.toJSON() as unknown as ProblemBody) : thrown;
@@ -135,7 +123,7 @@ function sayFailure(thrown: unknown, json: boolean, world: World): Exit {
     world.stderr.write(`${JSON.stringify({ error: { message, code, pointer, advice, exit } })}\n`);
     return exit;
   }
-  const where = pointer === undefined || pointer === '' ? '' : ` at ${pointer}`;
-  terminal.error(`${message}${where}${code === undefined ? '' : ` (${code})`}`, advice);
+  const where = [...(pointer === undefined || pointer === '' ? [] : [`at ${pointer}`]), ...(code === undefined ? [] : [code])];
+  terminal.error(`${message}${where.length === 0 ? '' : ` (${where.join('; ')})`}`, advice);
   return exit;
 }

@@ -7,6 +7,7 @@ import { EXIT, type Exit } from '../exit-codes.ts';
 import { eachOf, type List, type ListOptions, listOf, showList, withListOptions } from '../lists.ts';
 import { timeOf } from '../moments.ts';
 import { type Operation, sayOperation, waitFor } from '../operations.ts';
+import { cursorOf, placeIn } from '../places.ts';
 import { misused } from '../refusal.ts';
 import { type Column, count, detailsOf, relative } from '../text.ts';
 
@@ -40,7 +41,7 @@ const at = (id: string, verb = ''): string => `/v1/dead-letters/${encodeURICompo
 export function deadLetterVerbs(program: Command, { act }: Cli): void {
   const letter = exampled(program.command('dead-letter').description('deliveries that were given up'), [
     'millrace dead-letter list --subscription crm-orders',
-    'millrace dead-letter redrive --subscription crm-orders --cause connect_refused --dry-run',
+    'millrace dead-letter redrive --subscription crm-orders --cause refused --dry-run',
     'millrace dead-letter redrive --all',
     'millrace dead-letter discard dl_…',
   ]);
@@ -48,7 +49,7 @@ export function deadLetterVerbs(program: Command, { act }: Cli): void {
   withListOptions(
     letter
       .command('list [subscription]')
-      .description('oldest first; without --subscription those of all')
+      .description('oldest first; without --subscription those of all, one subscription after the other')
       .option('--subscription <subscription>', 'whose'),
   ).action(
     act<[string | undefined], ListOptions & { subscription?: string }>(async ({ args: [named], client, options, terminal }) => {
@@ -58,9 +59,8 @@ export function deadLetterVerbs(program: Command, { act }: Cli): void {
         subscription === undefined
           ? await ofAll(client(), options)
           : await listOf<DeadLetter>(client(), 'GET /v1/dead-letters', options, { subscription });
-      showList(terminal, list, { columns: columnsAt(Date.now()), nothing: 'There are no dead letters.' });
-      if (list.next === null && list.data.length >= options.limit)
-        terminal.hint('There may be more: a higher --limit shows them.');
+      const data = list.data.toSorted((a, b) => (a.diedAt < b.diedAt ? -1 : a.diedAt > b.diedAt ? 1 : 0));
+      showList(terminal, { ...list, data }, { columns: columnsAt(Date.now()), nothing: 'There are no dead letters.' });
     }),
   );
 
@@ -180,16 +180,28 @@ async function* subscriptionsOf(client: Client, { subscription }: BulkOptions): 
   for await (const { id } of eachOf<{ readonly id: string }>(client, 'GET /v1/subscriptions')) yield id;
 }
 
-/** A list of the API is of one subscription: here one after the other, until the limit. */
+/**
+ * A list of the API is of one subscription: here one after the other, until the limit. `next` names the subscription at which
+ * to go on, and the place in its list.
+ */
 async function ofAll(client: Client, { limit, cursor }: ListOptions): Promise<List<DeadLetter>> {
-  if (cursor !== undefined) throw misused('--cursor goes with --subscription');
+  const [from = null, place = null] = cursor === undefined ? [] : placeIn(cursor, 2);
   const data: DeadLetter[] = [];
+  let next: string | null = null;
   for await (const subscription of subscriptionsOf(client, { wait: false })) {
-    const list = await listOf<DeadLetter>(client, 'GET /v1/dead-letters', { limit: limit - data.length }, { subscription });
+    if (from !== null && subscription < from) continue;
+    if (data.length === limit) {
+      next = cursorOf([subscription, null]);
+      break;
+    }
+    const left = { limit: limit - data.length, ...(subscription === from && place !== null ? { cursor: place } : {}) };
+    const list = await listOf<DeadLetter>(client, 'GET /v1/dead-letters', left, { subscription });
     data.push(...list.data);
-    if (data.length >= limit) break;
+    if (list.next === null) continue;
+    next = cursorOf([subscription, list.next]);
+    break;
   }
-  return { data, next: null };
+  return { data, next };
 }
 
 function pastOf(verb: Verb): string {
