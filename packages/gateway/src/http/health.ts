@@ -1,11 +1,15 @@
-/** `/v1/health`, `/livez`, `/readyz`, `/metrics`: for people, clients and whoever watches the process. No key needed, nothing told. */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+/** `/`, `/v1/health`, `/livez`, `/readyz`, `/metrics`: for people, clients and whoever watches the process. No key needed, nothing told. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '@millrace/core/problem';
 import { timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { HEALTH_CALLS } from './openapi/health.ts';
 
 export function healthRoutes(app: FastifyInstance, { version, clock, isReady, metrics }: RouteNeeds): void {
+  const front = async (_request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
+    reply.type('text/plain; charset=utf-8').send(frontOf(version));
+  app.get('/', { schema: HEALTH_CALLS.front }, front);
+  app.head('/', { config: { undescribed: true } }, front);
   app.get('/v1/health', { schema: HEALTH_CALLS.health }, async () => ({
     status: isReady() ? 'ready' : 'stopping',
     version,
@@ -23,6 +27,18 @@ export function healthRoutes(app: FastifyInstance, { version, clock, isReady, me
       throw new Problem('forbidden', '/metrics answers this machine only', { advice: 'Start with --metrics all to open it.' });
     return reply.type(metrics.contentType).send(await metrics.text());
   });
+}
+
+/** Whoever comes by browser learns that it is the right place, and where to go on. */
+function frontOf(version: string): string {
+  return [
+    `Millrace ${version}`,
+    '',
+    'The API is under /v1 and wants a key: Authorization: Bearer mr_...',
+    'What it takes and answers: /openapi.json, and for people docs/api.md of the repository.',
+    'How this process is: /livez, /readyz, /v1/health',
+    '',
+  ].join('\n');
 }
 
 /** A proxy on this machine speaks for somebody else. */

@@ -3,9 +3,21 @@ import { NO_QUERY, said, time } from './shared.ts';
 import type { Call } from './types.ts';
 
 const open = { tag: 'process', querystring: NO_QUERY } as const;
-const METRICS_TYPE = 'text/plain';
+const TEXT_TYPE = 'text/plain';
 
 export const HEALTH_CALLS = {
+  front: {
+    operationId: 'getFront',
+    summary: 'What this is',
+    description: 'Also by HEAD.',
+    ...open,
+    response: {
+      200: {
+        description: 'Name, version and where to go on, for people.',
+        content: { [TEXT_TYPE]: { schema: { type: 'string' } } },
+      },
+    },
+  },
   health: {
     operationId: 'getHealth',
     summary: 'Tell version, time and transports',
@@ -57,7 +69,7 @@ export const HEALTH_CALLS = {
     description: 'Answers the machine it runs on; others only when it was started with `--metrics all`.',
     ...open,
     response: {
-      200: { description: 'The text format of Prometheus.', content: { [METRICS_TYPE]: { schema: { type: 'string' } } } },
+      200: { description: 'The text format of Prometheus.', content: { [TEXT_TYPE]: { schema: { type: 'string' } } } },
     },
   },
   document: {
