@@ -102,17 +102,19 @@ function partOfToken(pattern: unknown, token: string, pointer: string | undefine
 }
 
 /** What is wrong with a token, after the name of what it is in. */
-function faultOf(token: string, name: string): string {
-  if (token === '') {
-    const where = name.startsWith('.') ? 'a dot at its beginning' : name.endsWith('.') ? 'a dot at its end' : 'two dots in a row';
-    return `has an empty token (${where})`;
-  }
+function faultOf(token: string, name: unknown): string {
+  if (token === '') return `has an empty token (${dotIn(String(name))})`;
   // By code points: half a character would be shown as none.
-  const sign = [...token].find((one) => !TOKEN.test(one)) ?? '';
+  const sign = Array.from(token).find((one) => !TOKEN.test(one)) ?? '';
   if (sign === ' ') return `has a space in '${brief(token)}'`;
   // What can not be seen is told by its code.
   const shown = /^[\p{L}\p{N}\p{P}\p{S}]$/u.test(sign) ? `'${sign}'` : codeOf(sign);
   return `has ${shown} in '${brief(token)}'`;
+}
+
+function dotIn(name: string): string {
+  if (name.startsWith('.')) return 'a dot at its beginning';
+  return name.endsWith('.') ? 'a dot at its end' : 'two dots in a row';
 }
 
 function codeOf(sign: string): string {
