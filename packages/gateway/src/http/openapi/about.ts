@@ -45,7 +45,7 @@ const RULES = lines(
   '## What holds for every call',
   '',
   '- **Key**: `Authorization: Bearer mr_…`. A key belongs to one app in one environment and has scopes: `publish`, `subscribe` (read), `manage` (configure), `admin` (everything, for every app). What belongs to another app is `not_found`.',
-  '- **Bodies** are JSON in UTF-8, uncompressed. Members and query parameters that are not known are refused. Answers may get further members: pass over those you do not know. (In the tables below a member of an answer with `?` is not always there.)',
+  '- **Bodies** are JSON in UTF-8, uncompressed. Members and query parameters that are not known are refused (but for events, whose further members are [extension attributes](#eventdraft)). Answers may get further members: pass over those you do not know. (In the tables below a member of an answer with `?` is not always there.)',
   '- **Problems** are answered as `application/problem+json` (RFC 9457). Go by `code`; `pointer` names the member at fault, `advice` says what to do. With `Retry-After` the same request may work later.',
   '- Any call may be answered with `invalid_request`, `unauthorized`, `forbidden`, `headers_too_large`, `internal_error`; one with a body also with `invalid_json`, `payload_too_large`, `unsupported_media_type`, `request_timeout`; one that reads or changes configuration also with `ledger_unavailable`, `ledger_full`, `version_mismatch`. An address that is not there is `not_found`, one that does not take the method `method_not_allowed` (with `Allow`).',
   '- **Lists** come in pages: `{"data": […], "next": "…"}`. Ask again with `cursor` set to `next`, until `next` is null.',

@@ -98,7 +98,7 @@ export const DELIVERY_CALLS = {
           description:
             'Only those that receivers know by this `webhook-id`; a replay keeps it. Not once retention took the event.',
         },
-        outcome: { ...OUTCOME, description: 'Only those whose last attempt came to this.', examples: ['dead'] },
+        outcome: { ...OUTCOME, description: 'Only those whose last attempt came to this.' },
         ...LIST_QUERY,
       },
       ['subscription'],

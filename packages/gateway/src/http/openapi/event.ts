@@ -28,7 +28,10 @@ export const EVENT = {
 
 export const EVENT_DRAFT = {
   type: 'object',
-  description: 'An event as a person writes it: as a CloudEvent, and everything but `type` may be left out.',
+  description: [
+    'An event as a person writes it: as a CloudEvent, and everything but `type` may be left out.',
+    'Any further member is an extension attribute of CloudEvents: its name is 1 to 20 lower-case letters and digits, its value a text, a whole number of 32 bits, or true or false. But without `specversion` and without data, members that are not known are refused, as a misspelt `data` would be.',
+  ].join(' '),
   required: ['type'],
   properties: {
     ...ATTRIBUTES,

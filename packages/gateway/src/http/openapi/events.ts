@@ -200,6 +200,7 @@ export const EVENT_CALLS = {
         type: 'string',
         description: '`latest`, `earliest` or a time (RFC 3339); where there is no cursor.',
         default: 'latest',
+        examples: ['earliest'],
       },
       cursor: { type: 'string', description: 'The `cursor` of the answer before.' },
       limit: LIST_QUERY.limit,

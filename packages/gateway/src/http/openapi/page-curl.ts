@@ -51,7 +51,10 @@ function addressOf(path: string, { parameters = [] }: ShownOperation): string {
     return typeof example === 'string' ? example : name;
   };
   const filled = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => exampleOf(name));
-  const query = parameters.filter(({ in: place, required }) => place === 'query' && required === true);
+  // Where one that may be left out has an example, the call shows nothing without it.
+  const query = parameters.filter(
+    ({ in: place, required, schema }) => place === 'query' && (required === true || schema.examples !== undefined),
+  );
   if (query.length === 0) return `${ADDRESS}${filled}`;
   return quoted(`${ADDRESS}${filled}?${query.map(({ name }) => `${name}=${exampleOf(name)}`).join('&')}`);
 }

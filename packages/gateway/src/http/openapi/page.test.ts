@@ -40,6 +40,13 @@ describe('docs/api.md', { timeout: 30_000 }, () => {
         assert.ok(text.includes(`\n\`${method.toUpperCase()} ${path}\`, `), `${method} ${path}`);
   });
 
+  test('reads events where some are', async (t) => {
+    const made = await world(t);
+    await made.ask('POST /v1/events', { json: { type: 'orders.created', data: 1 } });
+    const [, query = ''] = /curl -sS 'http[^']+\/v1\/events\?([^']+)'/.exec(await page(t)) ?? [];
+    assert.equal((await made.ask(`GET /v1/events?${query}`)).json.data.length, 1);
+  });
+
   test('tells what every cause means', async (t) => {
     const text = await page(t);
     const causes = text.slice(text.indexOf('\n## Causes'), text.indexOf('\n## Events'));
