@@ -55,8 +55,8 @@ export function createCli({
   };
 }
 
-/** With examples first, what people look for: also in the help of its commands. */
+/** With examples first, what people look for. */
 export function exampled(command: Command, examples: readonly string[]): Command {
   const lines = examples.map((line) => `  ${line}`).join('\n');
-  return command.addHelpText('beforeAll', `Examples:\n${lines}\n`);
+  return command.addHelpText('before', `Examples:\n${lines}\n`);
 }

@@ -1,4 +1,5 @@
 /** Asks the gateway over its HTTP API. What it refuses, and what stands between, becomes a Refusal with an exit code. */
+import { adviceOf } from './advice.ts';
 import { EXIT, exitOf } from './exit-codes.ts';
 import { Refusal } from './refusal.ts';
 import type { Settings } from './settings.ts';
@@ -122,7 +123,7 @@ export function isProblem(body: unknown): body is ProblemBody {
 
 /** For one that came otherwise than as an answer of its own. */
 export function refusalOfProblem({ status, code, detail, advice, pointer }: ProblemBody): Refusal {
-  return new Refusal(exitOf(status, code), detail, { code, pointer, advice });
+  return new Refusal(exitOf(status, code), detail, { code, pointer, advice: adviceOf(advice) });
 }
 
 function refusalOfAnswer({ status }: Response, body: unknown, settings: Settings): Refusal {
@@ -136,7 +137,7 @@ function refusalOfAnswer({ status }: Response, body: unknown, settings: Settings
     settings.key() === undefined
       ? 'Name a key: --key mr_… or MILLRACE_KEY; in the directory of a `millrace dev` it is found by itself.'
       : 'The key that was sent is no key of this gateway (any more). Name another one: --key mr_… or MILLRACE_KEY.';
-  return new Refusal(exitOf(status, code), detail, { code, pointer, advice: status === 401 ? keyAdvice : advice });
+  return new Refusal(exitOf(status, code), detail, { code, pointer, advice: status === 401 ? keyAdvice : adviceOf(advice) });
 }
 
 function refusalOf(error: unknown, settings: Settings): unknown {

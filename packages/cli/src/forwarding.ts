@@ -10,7 +10,7 @@ import { pause } from './signals.ts';
 const RECONNECT_MS = [250, 500, 1_000, 2_000, 4_000];
 
 /** The server is away, or went while it was asked: the same id tells it what it has seen. */
-const GONE: ReadonlySet<string> = new Set(['connect_refused', 'connection_broke']);
+const GONE: ReadonlySet<string> = new Set(['refused', 'reset']);
 
 export interface Forwarded {
   readonly webhookId: string;
@@ -80,11 +80,27 @@ function idOf({ event }: Followed): string {
   return webhookId({ subscription: 'listen', publisher: 'listen', source, id }, (bytes) => hash('sha256', bytes, 'buffer'));
 }
 
+/** In the words of the API: a subscription's attempts have the same. */
+const CAUSES: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'refused',
+  ECONNRESET: 'reset',
+  EPIPE: 'reset',
+  UND_ERR_SOCKET: 'reset',
+  UND_ERR_CONNECT_TIMEOUT: 'connect_timeout',
+  ETIMEDOUT: 'connect_timeout',
+  ENOTFOUND: 'dns',
+  EAI_AGAIN: 'dns',
+  EHOSTUNREACH: 'unreachable',
+  ENETUNREACH: 'unreachable',
+};
+
 function causeOf(error: unknown): string {
   const { name, message, cause } = error as Error & { readonly cause?: { readonly code?: string; readonly message?: string } };
   if (name === 'TimeoutError') return 'timeout';
   if (name === 'AbortError') return 'interrupted';
-  if (cause?.code === 'ECONNREFUSED') return 'connect_refused';
-  if (cause?.code === 'ECONNRESET' || cause?.code === 'UND_ERR_SOCKET') return 'connection_broke';
-  return cause?.code ?? cause?.message ?? message;
+  const code = cause?.code ?? '';
+  if (/^(ERR_SSL_|ERR_TLS_|CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_)/.test(code)) return 'tls';
+  if (code.startsWith('HPE_')) return 'protocol';
+  // Nothing was sent, as fetch sends nothing to some ports.
+  return CAUSES[code] ?? cause?.message ?? message;
 }

@@ -65,6 +65,24 @@ export function stateOf({ state, disabled, health }: Pick<Faring, 'state' | 'dis
   return health.failingMs > 0 ? `failing for ${exactly(health.failingMs)}` : 'ok';
 }
 
+/** Of one in a list: its state where nothing is known of it. */
+export function shortStateOf(state: string, health: Partial<Health> | undefined): string {
+  if (state !== 'active' || health === undefined) return state;
+  if (health.breaker === 'open')
+    return health.outage === undefined ? 'down' : `down for ${spanOf(Math.max(0, Date.now() - Date.parse(health.outage.since)))}`;
+  if (health.stoppedBy !== undefined) return `at bound ${health.stoppedBy}`;
+  const waiting = waitingOf(health);
+  return waiting.length === 0 ? 'ok' : waiting.join(', ');
+}
+
+function waitingOf({ parked = 0, held = 0, deadLetters = 0 }: Partial<Health>): string[] {
+  return [
+    ...(parked > 0 ? [`${parked} parked`] : []),
+    ...(held > 0 ? [`${held} held`] : []),
+    ...(deadLetters > 0 ? [count(deadLetters, 'dead letter')] : []),
+  ];
+}
+
 /** `down for 5 min (refused), the next probe in 3 s`. */
 export function downOf({ outage }: Health, nowMs: number): string {
   if (outage === undefined) return 'down';
@@ -76,12 +94,8 @@ export function downOf({ outage }: Health, nowMs: number): string {
 
 /** For people: a line for each thing worth one, the state first. */
 export function healthLines(faring: Faring, nowMs: number): [name: string, said: string][] {
-  const { parked, held, deadLetters, inFlight, allowed, behindMs } = faring.health;
-  const waiting = [
-    ...(parked > 0 ? [`${parked} parked`] : []),
-    ...(held > 0 ? [`${held} held`] : []),
-    ...(deadLetters > 0 ? [count(deadLetters, 'dead letter')] : []),
-  ];
+  const { inFlight, allowed, behindMs } = faring.health;
+  const waiting = waitingOf(faring.health);
   return [
     ['health', stateOf(faring, nowMs)],
     ...(waiting.length === 0 ? [] : [['waiting', waiting.join(', ')] satisfies [string, string]]),

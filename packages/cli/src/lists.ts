@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import type { Client, Query } from './client.ts';
 import { wholeNumber } from './readers.ts';
 import type { Terminal } from './terminal.ts';
-import { type Column, tableOf } from './text.ts';
+import { type Column, cutsIds, tableOf } from './text.ts';
 
 /** What the API gives in one answer. */
 export const PAGE_MAX = 500;
@@ -69,5 +69,7 @@ export function showList<Row>(
   const [head = '', ...lines] = tableOf(columns, list.data, terminal.width);
   terminal.line(terminal.style('bold', head));
   for (const line of lines) terminal.line(line);
+  if (cutsIds(columns, list.data, terminal.width))
+    terminal.hint('Ids are cut to the width of the terminal: a wider one, or --json, shows them whole.');
   if (list.next !== null) terminal.hint(`There are more: --cursor ${list.next}, or a higher --limit.`);
 }

@@ -33,6 +33,9 @@ describe('the command line', () => {
       const { exit, stdout } = await millrace([...path.split(' '), '--help']);
       assert.equal(exit, 0, path);
       assert.ok(stdout.startsWith('Examples:\n  '), path);
+      const [examples = ''] = stdout.split('\n\n');
+      if (path.includes(' '))
+        for (const line of examples.split('\n').slice(1)) assert.ok(line.startsWith(`  millrace ${path}`), `${path}: ${line}`);
       assert.match(stdout, new RegExp(`Usage: millrace ${path}`));
       assert.match(stdout, /Global Options:[^]*--json/);
     }

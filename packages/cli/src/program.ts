@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { Problem } from '@millrace/core/problem';
-import { createCli } from './cli.ts';
+import { createCli, exampled } from './cli.ts';
 import { type ProblemBody, refusalOfProblem } from './client.ts';
+import { EXAMPLES as EXAMPLES_BELOW } from './examples.ts';
 import { EXIT, EXIT_TEXTS, type Exit } from './exit-codes.ts';
 import { Refusal } from './refusal.ts';
 import { coloursOf, createTerminal } from './terminal.ts';
@@ -106,7 +107,10 @@ export function programOf(
     program.commandsGroup(heading);
     for (const verb of verbs) verb(program, cli);
   }
-  for (const noun of program.commands) noun.helpCommand(false);
+  for (const noun of program.commands) {
+    noun.helpCommand(false);
+    for (const one of noun.commands) exampled(one, EXAMPLES_BELOW[`${noun.name()} ${one.name()}`] ?? []);
+  }
   program.helpCommand('help [command]', 'print the help of a command');
   return program;
 }

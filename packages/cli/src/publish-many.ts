@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { resolve } from 'node:path';
+import { adviceOf } from './advice.ts';
 import { EXIT, type Exit, exitOf } from './exit-codes.ts';
 import { chunksOf, sizeOf } from './input.ts';
 import { createProgress } from './progress.ts';
@@ -90,7 +91,7 @@ function createCounts(terminal: Terminal, failed: WriteStream | undefined): Coun
       }
       of.refused++;
       const { status, code, detail, advice } = result.problem;
-      first ??= new Refusal(exitOf(status, code), `line ${line}: ${detail}`, { code, advice });
+      first ??= new Refusal(exitOf(status, code), `line ${line}: ${detail}`, { code, advice: adviceOf(advice) });
       if (of.refused <= SHOWN_MAX && !terminal.json) terminal.warn(`line ${line}: ${detail} (${code})`);
       if (text !== undefined) failed?.write(`${text}\n`);
     },
@@ -142,6 +143,7 @@ function verdict(
   }
   const problem = counts.firstProblem();
   if (problem === undefined) return EXIT.ok;
-  if (stored === 0) throw problem;
+  // To people it was said already, line by line.
+  if (stored === 0) throw terminal.json ? problem : new Refusal(problem.exit, 'nothing was stored', { advice: problem.advice });
   return EXIT.partly;
 }

@@ -30,7 +30,6 @@ export interface SubscriptionOptions {
 export function withSubscriptionOptions(command: Command): Command {
   return command
     .option('--file <path>', 'a JSON file with all of it (- is standard input); options below win over it')
-    .option('--app <app>', "whose it is (default: the key's own app)")
     .addOption(new Option('--topics <patterns>', 'such as orders.*,refunds.>; with commas').argParser(words))
     .option('--filter <json>', 'an event pattern; {} takes the filter away')
     .option('--to <url>', 'the endpoint')
@@ -46,7 +45,6 @@ export function withSubscriptionOptions(command: Command): Command {
     )
     .addOption(new Option('--header <pair>', "'Name: value' for every delivery; repeatable").argParser(headers))
     .addOption(new Option('--retry <waits>', 'such as 5s,5m,1h; with commas').argParser(words))
-    .addOption(new Option('--ordering <kind>', 'key: the events of one key in order (only at creation)').choices(['none', 'key']))
     .addOption(
       new Option('--on-dead <what>', 'with ordering key: release the key behind a dead letter, or hold it').choices([
         'release',
@@ -61,6 +59,16 @@ export function withSubscriptionOptions(command: Command): Command {
     )
     .addOption(new Option('--breaker <what>', 'on, or off: never stop trying').choices(['on', 'off']))
     .option('--disable-after <duration>', 'of nothing but failures (default 5d), or never');
+}
+
+/** What can not be changed afterwards. */
+export function withCreationOptions(command: Command): Command {
+  return withSubscriptionOptions(
+    command
+      .option('--app <app>', "whose it is (default: the key's own app)")
+      .addOption(new Option('--ordering <kind>', 'key: the events of one key in order').choices(['none', 'key']))
+      .option('--from <when>', 'where it begins: latest (default), earliest, 2h ago as 2h, or a time'),
+  );
 }
 
 /** Only what was named. */

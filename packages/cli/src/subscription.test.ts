@@ -39,9 +39,87 @@ describe('millrace subscription create', () => {
     assert.match(stderr, /^warning: mind the gap\n.*millrace subscription test crm/);
   });
 
+  test('says how a simple signature is verified', async (t) => {
+    const deliver = { webhook: { ...SUBSCRIPTION.deliver.webhook, signature: 'simple' } };
+    const { stdout } = await answered(
+      t,
+      { ...SUBSCRIPTION, deliver, secret: 'a secret of ours' },
+      ...args,
+      '--signature',
+      'simple',
+    );
+    assert.match(stdout, /x-signature is the HMAC-SHA256 of the body with this secret, in hex/);
+  });
+
+  test('does not show a secret that was brought', async (t) => {
+    const { stdout } = await answered(t, { ...SUBSCRIPTION, secret: 'whsec_mine' }, ...args, '--secret', 'whsec_mine');
+    assert.match(stdout, /^secret {2}the one you brought$/m);
+    assert.ok(!/whsec_mine|shown this once/.test(stdout), stdout);
+  });
+
   test('with --json shows all of it', async (t) => {
     const made = { ...SUBSCRIPTION, secret: 'whsec_x', warnings: [] };
     assert.deepEqual(JSON.parse((await answered(t, made, ...args, '--json')).stdout), made);
+  });
+});
+
+describe('millrace subscription rotate-secret', () => {
+  test('says until when both count', async (t) => {
+    const previousUntil = new Date(Date.now() + 86_400_000 + 60_000).toISOString();
+    const { stdout } = await answered(t, { ...SUBSCRIPTION, secret: 'whsec_new', previousUntil }, 'rotate-secret', 'crm');
+    assert.match(stdout, /^secret {2}whsec_new\nThe secret is shown this once/);
+    assert.match(stdout, /^The former one counts, too, until \S+ \(in 1 d\): until then deliveries are signed with both\.$/m);
+  });
+});
+
+const HEALTH = {
+  breaker: 'closed',
+  failingMs: 6_800,
+  parked: 3,
+  parkedBytes: 9,
+  held: 1,
+  deadLetters: 2,
+  inFlight: 1,
+  allowed: 8,
+};
+
+describe('millrace subscription get', () => {
+  test('says first how it fares', async (t) => {
+    const health = { ...HEALTH, behindMs: 12_000, cursors: { '0': '0000000000000042' } };
+    const { stdout } = await answered(t, { ...SUBSCRIPTION, health }, 'get', 'crm');
+    assert.deepEqual(stdout.split('\n').slice(0, 6), [
+      'subscription  crm',
+      'health        failing for 6.8 s',
+      'waiting       3 parked, 1 held, 2 dead letters',
+      'behind        12 s',
+      'under way     1 of 8 allowed at once',
+      '',
+    ]);
+    assert.match(stdout, /^app .*\ntopics .*\ndeliver\.webhook\.url /m);
+    assert.match(stdout, /^bounds\.deadLetters .*\ncreatedAt .*\nread up to\.0 +0000000000000042\n$/m);
+  });
+});
+
+describe('millrace subscription list', () => {
+  for (const [what, state, health, said] of [
+    ['well', 'active', { ...HEALTH, parked: 0, held: 0, deadLetters: 0 }, 'ok'],
+    ['waiting', 'active', HEALTH, '3 parked, 1 held, 2 dead letters'],
+    ['down', 'active', { ...HEALTH, breaker: 'open' }, 'down'],
+    ['at a bound', 'active', { ...HEALTH, stoppedBy: 'held' }, 'at bound held'],
+    ['paused', 'paused', HEALTH, 'paused'],
+  ] as const) {
+    test(`says of one that is ${what}: ${said}`, async (t) => {
+      const { stdout } = await answered(t, { data: [{ ...SUBSCRIPTION, state, health }], next: null }, 'list');
+      assert.match(stdout, new RegExp(`^SUBSCRIPTION +APP +HEALTH .*\\ncrm +default +${said} +orders`));
+    });
+  }
+});
+
+describe('millrace subscription update', () => {
+  test('does not offer what can not be changed', async () => {
+    const { stdout } = await millrace(['subscription', 'update', '--help']);
+    assert.ok(!/--(ordering|from|app)\b/.test(stdout), stdout);
+    assert.match((await millrace(['subscription', 'create', '--help'])).stdout, /--ordering[^]*--from/);
   });
 });
 

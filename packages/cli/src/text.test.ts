@@ -1,7 +1,7 @@
 /** What people read: tables, details, times. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type Column, cut, detailsOf, plain, relative, spanOf, tableOf } from './text.ts';
+import { type Column, count, cut, cutsIds, detailsOf, plain, relative, spanOf, tableOf, wrapped } from './text.ts';
 
 interface Row {
   readonly id: string;
@@ -10,7 +10,7 @@ interface Row {
 
 const COLUMNS: readonly Column<Row>[] = [
   { title: 'ID', value: ({ id }) => id },
-  { title: 'WHY', value: ({ why }) => why, shrinks: true },
+  { title: 'WHY', value: ({ why }) => why, shrinks: 1 },
 ];
 const NOW = Date.parse('2026-11-23T12:00:00Z');
 
@@ -36,6 +36,29 @@ describe('a table', () => {
     assert.match(line, /^an-id-that-is-copied {2}a reason that.*…$/);
     assert.match(tableOf(COLUMNS, rows, 10)[1] ?? '', /^an-id-that-is-copied /);
     assert.equal(tableOf(COLUMNS, rows, Infinity)[1], `${rows[0]?.id}  ${rows[0]?.why}`);
+  });
+
+  test('takes from the least important first, and shows the end of an id', () => {
+    const columns: readonly Column<Row>[] = [
+      { title: 'OUTCOME', value: () => 'delivered' },
+      { title: 'WHY', value: ({ why }) => why, shrinks: 2 },
+      { title: 'ID', value: ({ id }) => id, shrinks: 1, isId: true },
+    ];
+    const rows = [{ id: 'evt_2al2ri6rxnktxjyqwnyozyw7gs', why: 'it said that it is full' }];
+    assert.equal(tableOf(columns, rows, 60)[1], 'delivered  it said that it is full  evt_2al2ri6rxnktxj…yw7gs');
+    assert.equal(tableOf(columns, rows, 46)[1], 'delivered  it said that it is full  evt_…yw7gs');
+    assert.equal(tableOf(columns, rows, 40)[1], 'delivered  it said that it …  evt_…yw7gs');
+    assert.deepEqual([cutsIds(columns, rows, 46), cutsIds(columns, rows, 66)], [true, false]);
+  });
+
+  test('cuts what is long before anything else', () => {
+    const columns: readonly Column<Row>[] = [
+      { title: 'WHY', value: ({ why }) => why, shrinks: 2, most: 12 },
+      { title: 'ID', value: ({ id }) => id, shrinks: 1, isId: true },
+    ];
+    const rows = [{ id: 'evt_2al2ri6rxnktxj', why: 'a reason that is very long' }];
+    assert.equal(tableOf(columns, rows, 32)[1], 'a reason th…  evt_2al2ri6rxnktxj');
+    assert.equal(tableOf(columns, rows, 46)[1], 'a reason that is very long  evt_2al2ri6rxnktxj');
   });
 
   test('lets no control characters through', () => {
@@ -89,6 +112,18 @@ describe('times and lengths', () => {
     const at = (ms: number): string => relative(new Date(NOW + ms).toISOString(), NOW);
     assert.deepEqual([at(0), at(-90_000), at(7_200_000)], ['now', '2 min ago', 'in 2 h']);
     assert.deepEqual([relative(undefined, NOW), relative('never', NOW)], ['-', '-']);
+  });
+
+  test('are counted', () => {
+    assert.deepEqual(
+      [count(1, 'delivery'), count(2, 'delivery'), count(2, 'key'), count(1_200, 'event')],
+      ['1 delivery', '2 deliveries', '2 keys', '1,200 events'],
+    );
+  });
+
+  test('that are long are broken between words', () => {
+    assert.deepEqual(wrapped('how long a stop may take', 10), ['how long a', 'stop may', 'take']);
+    assert.deepEqual(wrapped('a b', Infinity), ['a b']);
   });
 
   test('that are cut end with a sign', () => {

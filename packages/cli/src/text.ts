@@ -4,45 +4,74 @@ import { stripVTControlCharacters } from 'node:util';
 export interface Column<Row> {
   readonly title: string;
   readonly value: (row: Row) => string;
-  /** May be cut to the width of the terminal. What people copy (ids) is not. */
-  readonly shrinks?: boolean;
+  /** May be cut where the terminal is narrow: those of 1 first, down to a few characters, then those of 2. */
+  readonly shrinks?: number;
+  /** Before any other gives way, it is cut to so many characters. */
+  readonly most?: number;
+  /** Ids begin alike: of a cut one the end is shown, too. */
+  readonly isId?: boolean;
 }
 
 /** Between two columns. */
 const GAP = '  ';
 /** Below it a cut column says nothing any more. */
 const SHRUNK_MIN = 8;
+/** `evt_…k3qfi`. */
+const ID_MIN = 10;
+const ID_END = 5;
 
 export function tableOf<Row>(columns: readonly Column<Row>[], rows: readonly Row[], width: number): string[] {
   const cells = [columns.map(({ title }) => title), ...rows.map((row) => columns.map(({ value }) => plain(value(row))))];
   const widths = shrunk(
+    columns,
     columns.map((_, at) => Math.max(...cells.map((line) => (line[at] ?? '').length))),
-    columns.map(({ shrinks = false }) => shrinks),
     width - GAP.length * (columns.length - 1),
   );
+  const fitted = (cell: string, at: number): string =>
+    columns[at]?.isId === true ? cutId(cell, widths[at] ?? 0) : cut(cell, widths[at] ?? 0);
   return cells.map((line) =>
     line
-      .map((cell, at) => cut(cell, widths[at] ?? 0).padEnd(at === line.length - 1 ? 0 : (widths[at] ?? 0)))
+      .map((cell, at) => fitted(cell, at).padEnd(at === line.length - 1 ? 0 : (widths[at] ?? 0)))
       .join(GAP)
       .trimEnd(),
   );
 }
 
-/** Takes what is too much from the widest that may be cut, again and again. */
-function shrunk(widths: readonly number[], shrinks: readonly boolean[], available: number): number[] {
+/** Whether an id does not stand in a table of this width as it is. */
+export function cutsIds<Row>(columns: readonly Column<Row>[], rows: readonly Row[], width: number): boolean {
+  const [, ...lines] = tableOf(columns, rows, width);
+  const ids = columns.filter(({ isId }) => isId === true);
+  return rows.some((row, at) => ids.some(({ value }) => lines[at]?.includes(plain(value(row))) !== true));
+}
+
+/** Takes what is too much first from what has a most, then in the order of `shrinks`, there from the widest, again and again. */
+function shrunk(columns: readonly Column<never>[], widths: readonly number[], available: number): number[] {
   const result = [...widths];
-  for (let excess = result.reduce((sum, one) => sum + one, 0) - available; excess > 0; excess--) {
-    let widest = -1;
-    for (const [at, one] of result.entries())
-      if (shrinks[at] === true && one > SHRUNK_MIN && (widest < 0 || one > (result[widest] ?? 0))) widest = at;
-    if (widest < 0) break;
-    result[widest] = (result[widest] ?? 0) - 1;
-  }
+  const orders = [...new Set(columns.flatMap(({ shrinks }) => shrinks ?? []))].toSorted((a, b) => a - b);
+  let excess = result.reduce((sum, one) => sum + one, 0) - available;
+  const take = (least: (column: Column<never>) => number): void => {
+    for (; excess > 0; excess--) {
+      let widest = -1;
+      for (const [at, column] of columns.entries())
+        if ((result[at] ?? 0) > least(column) && (widest < 0 || (result[at] ?? 0) > (result[widest] ?? 0))) widest = at;
+      if (widest < 0) return;
+      result[widest] = (result[widest] ?? 0) - 1;
+    }
+  };
+  take(({ most = Infinity }) => most);
+  for (const order of orders)
+    take(({ shrinks, isId, title }) =>
+      shrinks === order ? Math.max(isId === true ? ID_MIN : SHRUNK_MIN, title.length) : Infinity,
+    );
   return result;
 }
 
 export function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
+}
+
+function cutId(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1 - ID_END))}…${text.slice(-ID_END)}`;
 }
 
 /** What a stranger sent must not move the cursor of a terminal. */
@@ -53,9 +82,30 @@ export function plain(text: string): string {
 
 /** One line per member, nested ones by their path: `deliver.webhook.url  https://…`. Empty ones are left out. */
 export function detailsOf(record: object, nowMs: number): string[] {
-  const pairs = flattened(record, '', nowMs);
+  return alignedOf(pairsOf(record, nowMs));
+}
+
+/** As they stand in details, to be put together with others. */
+export function pairsOf(record: object, nowMs: number): [name: string, said: string][] {
+  return flattened(record, '', nowMs);
+}
+
+export function alignedOf(pairs: readonly (readonly [name: string, said: string])[]): string[] {
   const width = Math.max(...pairs.map(([name]) => name.length));
   return pairs.map(([name, value]) => `${name.padEnd(width)}${GAP}${value}`);
+}
+
+/** Lines of at most `width` characters, broken between words. */
+export function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  return [...lines, line];
 }
 
 function flattened(value: unknown, name: string, nowMs: number): [string, string][] {

@@ -127,7 +127,7 @@ describe('millrace listen', { timeout: 120_000 }, () => {
     const { port } = gone.address() as { readonly port: number };
     await new Promise((resolve) => gone.close(resolve));
     const running = start(['listen', 'orders.*', '--to', String(port), '--from', 'earliest', '--count', '1'], { directory });
-    await running.until('connect refused; trying again in');
+    await running.until('refused; trying again in');
     const back = createServer((_, response) => void response.writeHead(204).end()).listen(port, '127.0.0.1');
     t.after(() => {
       back.closeAllConnections();

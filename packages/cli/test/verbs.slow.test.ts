@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
 import { Webhook } from 'standardwebhooks';
 import type { CommandTree } from '../src/tree.ts';
 import { type Endpoint, endpoint, gatewayIn } from './gateway.ts';
@@ -172,9 +173,15 @@ describe('millrace', { timeout: 300_000 }, () => {
     );
     await wrong(2, /say what to change/, 'subscription', 'update', 'from-file');
     await wrong(4, /no subscription/, 'subscription', 'update', 'nope', '--rate', '1');
-    assert.match(await people('subscription', 'list'), /crm-orders +crm +active +orders\.\* +http:/);
+    assert.match(
+      await people('subscription', 'list'),
+      /^SUBSCRIPTION +APP +HEALTH +TOPICS.*\n(.*\n)*crm-orders +crm +ok +orders\.\* +http:/,
+    );
     assert.equal((await json('subscription', 'get', 'crm-orders')).health.breaker, 'closed');
-    assert.match(await people('subscription', 'get', 'crm-orders'), /^deliver\.webhook\.url +http/m);
+    assert.match(
+      await people('subscription', 'get', 'crm-orders'),
+      /^subscription +crm-orders\nhealth +ok\nunder way +\d+ of \d+ allowed at once\n\napp +crm\n[^]*^deliver\.webhook\.url +http/m,
+    );
     await wrong(4, /no subscription/, 'subscription', 'get', 'nope');
 
     assert.equal(await people('subscription', 'pause', 'crm-orders'), 'crm-orders is paused\n');
@@ -239,6 +246,10 @@ describe('millrace', { timeout: 300_000 }, () => {
     assert.equal(keyed.exit, 0, keyed.stderr);
 
     await wrong(4, /not declared/, 'publish', 'orders.unknown', '1');
+    assert.equal(
+      (await run(['publish', 'orders.unknown', '1'])).stderr,
+      "the topic 'orders.unknown' is not declared (at /type; unknown_topic)\nDeclare it first: millrace topic create orders.unknown\n",
+    );
     await wrong(2, /not JSON/, 'publish', 'orders.created', 'hello');
     await wrong(2, /say which topic/, 'publish');
     await wrong(2, /topic is there twice/, 'publish', 'a', '--type', 'b');
@@ -285,6 +296,12 @@ describe('millrace', { timeout: 300_000 }, () => {
     writeFileSync(join(directory, 'undeclared.ndjson'), '{"type":"undeclared"}\n');
     const none = await run(['publish', '--file', 'undeclared.ndjson', '--json']);
     assert.deepEqual([none.exit, errorOf(none).code], [4, 'unknown_topic'], 'nothing was stored: the first problem says why');
+    const said = await run(['publish', '--file', 'undeclared.ndjson']);
+    assert.equal(said.exit, 4);
+    assert.match(
+      said.stderr,
+      /^line 1: .*\n(100 %.*\n)?nothing was stored\nDeclare it first: millrace topic create undeclared\n$/,
+    );
   });
 
   test('tail', async () => {
@@ -355,6 +372,10 @@ describe('millrace', { timeout: 300_000 }, () => {
     await wrong(2, /--rewind/, 'replay', 'crm-orders', '--from', '1h', '--rewind', '--as-new');
     await wrong(4, /no subscription/, 'replay', 'nope', '--from', '1h');
     assert.equal((await json('replay', 'crm-orders', '--from', 'latest', '--rewind')).id, 'crm-orders');
+    assert.equal(
+      await people('replay', 'crm-orders', '--from', '1ms', '--rewind', '--yes'),
+      'crm-orders goes on from 1 ms ago\n',
+    );
 
     const going = await json('replay', 'crm-orders', '--from', '1h', '--no-wait');
     assert.equal((await json('operation', 'get', going.id)).kind, 'replay');
@@ -373,7 +394,7 @@ describe('millrace', { timeout: 300_000 }, () => {
     await run(['publish', 'orders.dies', '--file', '-'], { stdin: '1\n2\n3\n' });
     for (let made = 0; made < 6; made++) await dying.request(made + 1);
     const { data } = await deadLetters(3);
-    assert.match(await people('dead-letter', 'list'), /^DEAD LETTER +SUBSCRIPTION +DIED +CAUSE/);
+    assert.match(await people('dead-letter', 'list'), /^DIED +SUBSCRIPTION +CAUSE +ATTEMPTS +TOPIC +EVENT +WHY +DEAD LETTER\n/);
     await wrong(4, /no subscription/, 'dead-letter', 'list', '--subscription', 'nope');
     const [{ id, cause }] = data;
     assert.equal((await json('dead-letter', 'list', 'dies')).data.length, 3);
@@ -387,7 +408,7 @@ describe('millrace', { timeout: 300_000 }, () => {
       await wrong(4, /no dead letter/, 'dead-letter', verb, 'nope');
       await wrong(4, /no subscription/, 'dead-letter', verb, '--subscription', 'nope');
       await wrong(2, /--since/, 'dead-letter', verb, '--all', '--since', 'soon');
-      assert.equal((await json('dead-letter', verb, '--all', '--cause', 'another', '--dry-run')).count, 0);
+      assert.equal((await json('dead-letter', verb, '--all', '--cause', 'http_599', '--dry-run')).count, 0);
       assert.equal((await json('dead-letter', verb, '--all', '--cause', cause, '--since', '1h', '--dry-run')).count, 3);
     }
     await json('subscription', 'update', 'dies', '--to', good.url);
@@ -452,6 +473,14 @@ describe('millrace', { timeout: 300_000 }, () => {
       await people('limits'),
       /^LIMIT +DEFAULT +FROM +TO +WHAT AND WHY\n[^]*^drainMs +20000 +0 +600000 +How long a stop/m,
     );
+    for (const columns of [60, 100]) {
+      const lines = (await run(['limits'], { columns, answers: [] })).stdout.trimEnd().split('\n');
+      assert.ok(
+        lines.every((line) => stripVTControlCharacters(line).length <= columns),
+        `within ${columns}`,
+      );
+      assert.match(lines.join(' ').replaceAll(/ +/g, ' '), /drainMs 20000 0 600000 How long a stop/);
+    }
     await wrong(2, /too many arguments/, 'limits', 'drainMs');
   });
 

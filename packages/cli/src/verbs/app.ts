@@ -85,7 +85,7 @@ export function appVerbs(program: Command, { act }: Cli): void {
 function columnsAt(nowMs: number): Column<App>[] {
   return [
     { title: 'APP', value: ({ id }) => id },
-    { title: 'NAME', value: ({ name }) => name, shrinks: true },
+    { title: 'NAME', value: ({ name }) => name, shrinks: 1 },
     { title: 'CREATED', value: ({ createdAt }) => relative(createdAt, nowMs) },
   ];
 }

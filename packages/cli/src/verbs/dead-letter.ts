@@ -15,11 +15,13 @@ interface DeadLetter {
   readonly id: string;
   readonly subscription: string;
   readonly cause: string;
-  readonly detail: string;
+  /** How the endpoint answered: for admin keys. */
+  readonly detail?: string;
   readonly attempts: number;
   readonly event?: { readonly id: string; readonly type: string };
   readonly range?: { readonly count?: number };
   readonly diedAt: string;
+  readonly holdsKey?: string;
 }
 
 interface BulkOptions {
@@ -60,7 +62,7 @@ export function deadLetterVerbs(program: Command, { act }: Cli): void {
           ? await ofAll(client(), options)
           : await listOf<DeadLetter>(client(), 'GET /v1/dead-letters', options, { subscription });
       const data = list.data.toSorted((a, b) => (a.diedAt < b.diedAt ? -1 : a.diedAt > b.diedAt ? 1 : 0));
-      showList(terminal, { ...list, data }, { columns: columnsAt(Date.now()), nothing: 'There are no dead letters.' });
+      showList(terminal, { ...list, data }, { columns: columnsOf(data, Date.now()), nothing: 'There are no dead letters.' });
     }),
   );
 
@@ -208,14 +210,18 @@ function pastOf(verb: Verb): string {
   return verb === 'redrive' ? 'redriven' : 'discarded';
 }
 
-function columnsAt(nowMs: number): Column<DeadLetter>[] {
+function columnsOf(rows: readonly DeadLetter[], nowMs: number): Column<DeadLetter>[] {
+  const holds: Column<DeadLetter> = { title: 'HOLDS KEY', value: ({ holdsKey = '-' }) => holdsKey, shrinks: 4 };
+  const lost = (range: DeadLetter['range']): string => `${range?.count ?? 'unknown'} events`;
   return [
-    { title: 'DEAD LETTER', value: ({ id }) => id },
-    { title: 'SUBSCRIPTION', value: ({ subscription }) => subscription, shrinks: true },
     { title: 'DIED', value: ({ diedAt }) => relative(diedAt, nowMs) },
+    { title: 'SUBSCRIPTION', value: ({ subscription }) => subscription, shrinks: 4 },
     { title: 'CAUSE', value: ({ cause }) => cause },
     { title: 'ATTEMPTS', value: ({ attempts }) => String(attempts) },
-    { title: 'TOPIC', value: ({ event, range }) => event?.type ?? `${range?.count ?? 'unknown'} events`, shrinks: true },
-    { title: 'WHY', value: ({ detail }) => detail, shrinks: true },
+    ...(rows.some(({ holdsKey }) => holdsKey !== undefined) ? [holds] : []),
+    { title: 'TOPIC', value: ({ event, range }) => event?.type ?? lost(range), shrinks: 3 },
+    { title: 'EVENT', value: ({ event }) => event?.id ?? '-', shrinks: 1, isId: true },
+    { title: 'WHY', value: ({ detail = '-' }) => detail, shrinks: 5, most: 40 },
+    { title: 'DEAD LETTER', value: ({ id }) => id, shrinks: 2, isId: true },
   ];
 }

@@ -95,7 +95,7 @@ function shown({ attempts, ...delivery }: Delivery, { width }: Terminal): string
     { title: 'OUTCOME', value: ({ outcome }) => outcome },
     { title: 'ANSWER', value: answerOf },
     { title: 'TOOK', value: ({ durationMs }) => `${durationMs.toFixed(1)} ms` },
-    { title: 'IT SAID', value: ({ snippet = '' }) => plain(snippet), shrinks: true },
+    { title: 'IT SAID', value: ({ snippet = '' }) => plain(snippet), shrinks: 1 },
   ];
   return [...detailsOf(delivery, nowMs), '', ...tableOf(columns, attempts, width)].join('\n');
 }
@@ -113,18 +113,18 @@ function columnsOf(
     const attempt = last(row);
     return attempt === undefined ? '-' : answerOf(attempt);
   };
-  const subscription: Column<Delivery> = { title: 'SUBSCRIPTION', value: (row) => row.subscription, shrinks: true };
+  const subscription: Column<Delivery> = { title: 'SUBSCRIPTION', value: (row) => row.subscription, shrinks: 5 };
   const next: Column<Delivery> = { title: 'NEXT', value: ({ nextAttemptAt }) => relative(nextAttemptAt, nowMs) };
   return [
     { title: 'WHEN', value: (row) => relative(last(row)?.startedAt, nowMs) },
     ...(ofAll ? [subscription] : []),
-    { title: 'TOPIC', value: ({ event }) => event.type, shrinks: true },
-    { title: 'EVENT', value: ({ event }) => event.id, shrinks: true },
+    { title: 'TOPIC', value: ({ event }) => event.type, shrinks: 4 },
+    { title: 'EVENT', value: ({ event }) => event.id, shrinks: 3, isId: true },
     { title: 'OUTCOME', value: ({ outcome }) => outcome },
     { title: 'ANSWER', value: answer },
     { title: 'ATTEMPTS', value: ({ attempts }) => String(attempts.length) },
     ...(rows.some(({ nextAttemptAt }) => nextAttemptAt !== undefined) ? [next] : []),
-    { title: 'WEBHOOK-ID', value: ({ webhookId = '-' }) => webhookId },
-    { title: 'DELIVERY', value: ({ id }) => id },
+    { title: 'WEBHOOK-ID', value: ({ webhookId = '-' }) => webhookId, shrinks: 1, isId: true },
+    { title: 'DELIVERY', value: ({ id }) => id, shrinks: 2, isId: true },
   ];
 }

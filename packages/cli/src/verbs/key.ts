@@ -80,6 +80,7 @@ export function keyVerbs(program: Command, { act }: Cli): void {
         const { body } = await client().ask<Key>(`POST ${at(app)}`, { json });
         terminal.data(body, () => detailsOf(body, Date.now()).join('\n'));
         terminal.hint('The key is shown this once: keep it where secrets are kept.');
+        terminal.hint('To use it: MILLRACE_KEY in the environment, or --key. What it may do: millrace key get --key mr_…');
       }),
     );
 
@@ -135,8 +136,8 @@ function columnsAt(nowMs: number): Column<Key>[] {
   return [
     { title: 'KEY', value: ({ id }) => id },
     { title: 'BEGINS WITH', value: ({ prefix }) => prefix },
-    { title: 'SCOPES', value: ({ scopes }) => scopes.join(','), shrinks: true },
-    { title: 'TOPICS', value: ({ topics }) => topics?.join(',') ?? 'all', shrinks: true },
+    { title: 'SCOPES', value: ({ scopes }) => scopes.join(','), shrinks: 1 },
+    { title: 'TOPICS', value: ({ topics }) => topics?.join(',') ?? 'all', shrinks: 1 },
     { title: 'LAST USED', value: ({ lastUsedAt }) => relative(lastUsedAt, nowMs) },
     { title: 'EXPIRES', value: ({ expiresAt }) => (expiresAt === undefined ? 'never' : relative(expiresAt, nowMs)) },
   ];

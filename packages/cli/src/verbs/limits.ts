@@ -1,7 +1,7 @@
 /** `millrace limits`: every bound of a gateway process, with its default and its reason. */
 import type { Command } from 'commander';
 import { type Cli, exampled } from '../cli.ts';
-import { type Column, tableOf } from '../text.ts';
+import { type Column, tableOf, wrapped } from '../text.ts';
 
 interface Row {
   readonly name: string;
@@ -11,12 +11,14 @@ interface Row {
   readonly why: string;
 }
 
+/** Of a column of sentences. */
+const WHY_MIN = 30;
+
 const COLUMNS: readonly Column<Row>[] = [
   { title: 'LIMIT', value: ({ name }) => name },
   { title: 'DEFAULT', value: ({ value }) => String(value) },
   { title: 'FROM', value: ({ min }) => String(min) },
   { title: 'TO', value: ({ max }) => String(max) },
-  { title: 'WHAT AND WHY', value: ({ why }) => why, shrinks: true },
 ];
 
 export function limitsVerb(program: Command, { act }: Cli): void {
@@ -29,9 +31,22 @@ export function limitsVerb(program: Command, { act }: Cli): void {
       const { LIMIT_TABLE } = await import('@millrace/gateway/limits');
       const data: Row[] = Object.entries(LIMIT_TABLE).map(([name, limit]) => ({ name, ...limit }));
       if (terminal.json) return terminal.record({ data, next: null });
-      const [head = '', ...lines] = tableOf(COLUMNS, data, terminal.width);
+      const [head = '', ...lines] = linesOf(data, terminal.width);
       terminal.line(terminal.style('bold', head));
       for (const line of lines) terminal.line(line);
     }),
   );
+}
+
+/** The reasons are sentences: they go on below themselves, or on a narrow terminal below their limit. */
+function linesOf(rows: readonly Row[], width: number): string[] {
+  const table = tableOf(COLUMNS, rows, Infinity);
+  const aside = Math.max(...table.map((line) => line.length)) + 2;
+  const isNarrow = width - aside < WHY_MIN;
+  const left = isNarrow ? 4 : aside;
+  return table.flatMap((line, at) => {
+    const [first = '', ...more] = wrapped(rows[at - 1]?.why ?? 'WHAT AND WHY', width - left);
+    const below = more.map((text) => ' '.repeat(left) + text);
+    return isNarrow ? [line, ' '.repeat(left) + first, ...below] : [`${line.padEnd(aside)}${first}`, ...below];
+  });
 }

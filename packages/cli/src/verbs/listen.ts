@@ -50,8 +50,7 @@ async function listen(call: Call<[readonly string[]], ListenOptions>): Promise<E
           url,
           secret,
           timeoutMs: options.timeout,
-          onWaiting: (cause, againMs) =>
-            terminal.warn(`${url}: ${cause.replaceAll('_', ' ')}; trying again in ${spanOf(againMs)}`),
+          onWaiting: (cause, againMs) => terminal.warn(`${url}: ${cause}; trying again in ${spanOf(againMs)}`),
         },
         signal,
       );

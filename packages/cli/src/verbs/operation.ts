@@ -43,7 +43,7 @@ function columnsAt(nowMs: number): Column<Operation>[] {
   return [
     { title: 'OPERATION', value: ({ id }) => id },
     { title: 'KIND', value: ({ kind }) => kind },
-    { title: 'SUBSCRIPTION', value: ({ subscription }) => subscription, shrinks: true },
+    { title: 'SUBSCRIPTION', value: ({ subscription }) => subscription, shrinks: 1 },
     { title: 'STATE', value: ({ state }) => state },
     {
       title: 'EVENTS',

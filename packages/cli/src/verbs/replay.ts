@@ -55,13 +55,19 @@ async function replay(call: Call<[string], ReplayOptions>): Promise<Exit | void>
   if (options.rewind === true) {
     await confirm(call, `Set '${id}' back to ${options.from}? Its waiting deliveries are dropped, as the events come again.`);
     const { body } = await call.client().ask(route, { json });
-    return terminal.data(body, () => `${id} goes on from ${options.from}`);
+    return terminal.data(body, () => `${id} goes on from ${placeOf(options.from)}`);
   }
   const { body: started } = await call.client().ask<Operation>(route, { json });
   if (!options.wait) return terminal.data(started, () => sayOperation(started));
   const { operation, exit } = await waitFor(started, { ...call, client: call.client() });
   terminal.data(operation, () => sayOperation(operation));
   return exit;
+}
+
+function placeOf(from: string): string {
+  if (from === 'earliest' || from === 'latest') return from === 'earliest' ? 'the earliest event there is' : 'what comes next';
+  const [, many, unit] = /^([\d.]+)([a-z]+)$/.exec(from) ?? [];
+  return unit === undefined ? from : `${many} ${unit} ago`;
 }
 
 function bodyOf({ from, until, to, asNew, rewind, dryRun }: ReplayOptions): object {

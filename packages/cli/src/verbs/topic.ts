@@ -56,6 +56,8 @@ export function topicVerbs(program: Command, { act }: Cli): void {
       });
       const { body } = await made<Topic>(client(), `PUT ${at(name)}`, { json: settingsOf(options), already });
       terminal.data(body, () => detailsOf(body, Date.now()).join('\n'));
+      terminal.hint(`Publish to it: millrace publish ${name} '{"id":1}'`);
+      terminal.hint(`Have it delivered: millrace subscription create ID --topics ${name} --to URL`);
     }),
   );
 
@@ -107,10 +109,10 @@ function settingsOf({ owner, retention, latency, keyPath, maxBytes }: TopicOptio
 function columnsAt(nowMs: number): Column<Topic>[] {
   return [
     { title: 'TOPIC', value: ({ topic }) => topic },
-    { title: 'OWNER', value: ({ owner = '-' }) => owner, shrinks: true },
+    { title: 'OWNER', value: ({ owner = '-' }) => owner, shrinks: 1 },
     { title: 'RETENTION', value: ({ retention = '-' }) => retention },
     { title: 'LATENCY', value: ({ latency = '-' }) => latency },
-    { title: 'KEY PATH', value: ({ keyPath = '-' }) => keyPath, shrinks: true },
+    { title: 'KEY PATH', value: ({ keyPath = '-' }) => keyPath, shrinks: 1 },
     { title: 'CREATED', value: ({ createdAt }) => relative(createdAt, nowMs) },
   ];
 }

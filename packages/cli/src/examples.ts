@@ -1,0 +1,71 @@
+/** What the help of each command below a noun begins with. Verbs that stand alone bring theirs. */
+export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
+  'topic list': ['millrace topic list'],
+  'topic get': ['millrace topic get orders.created'],
+  'topic create': [
+    'millrace topic create orders.created --retention 7d',
+    'millrace topic create chat.said --owner chat --latency interactive --key-path $.room',
+  ],
+  'topic update': [
+    'millrace topic update orders.created --key-path $.customer.id',
+    'millrace topic update orders.created --retention 30d',
+  ],
+  'topic delete': ['millrace topic delete orders.created'],
+  'subscription list': ['millrace subscription list'],
+  'subscription get': ['millrace subscription get crm-orders', 'millrace subscription get crm-orders --json | jq .health'],
+  'subscription create': [
+    'millrace subscription create crm-orders --topics "orders.*" --to http://127.0.0.1:3000/hooks',
+    'millrace subscription create crm-big --topics "orders.*" --to https://crm.example/hooks --filter \'{"data":{"amount":[{"numeric":[">",100]}]}}\'',
+    'millrace subscription create ledger --file ledger.json --ordering key --on-dead hold',
+  ],
+  'subscription update': [
+    'millrace subscription update crm-orders --to https://crm.example/hooks',
+    'millrace subscription update crm-orders --rate 50 --retry 5s,5m,1h',
+    "millrace subscription update crm-orders --filter '{}'",
+  ],
+  'subscription delete': ['millrace subscription delete crm-orders'],
+  'subscription pause': ['millrace subscription pause crm-orders'],
+  'subscription resume': ['millrace subscription resume crm-orders'],
+  'subscription test': [
+    'millrace subscription test crm-orders',
+    'millrace subscription test crm-orders --topic orders.created --data \'{"id":42}\'',
+  ],
+  'subscription rotate-secret': [
+    'millrace subscription rotate-secret crm-orders',
+    'millrace subscription rotate-secret crm-orders --overlap 7d',
+  ],
+  'app list': ['millrace app list'],
+  'app get': ['millrace app get crm'],
+  'app create': ['millrace app create crm --name "Customer relations"'],
+  'app update': ['millrace app update crm --name CRM'],
+  'app delete': ['millrace app delete crm'],
+  'key list': ['millrace key list --app crm'],
+  'key get': ['millrace key get                     the key you use: what it may do', 'millrace key get key_… --app crm'],
+  'key create': [
+    'millrace key create crm --scopes subscribe,manage --topics "orders.*" --expires 90d',
+    'millrace key create shop --scopes publish --topics "orders.*"',
+  ],
+  'key delete': ['millrace key delete key_… --app crm'],
+  'delivery list': [
+    'millrace delivery list',
+    'millrace delivery list --subscription crm-orders --outcome retry',
+    'millrace delivery list --event evt_…',
+  ],
+  'delivery get': ['millrace delivery get ID', 'millrace delivery get msg_… --subscription crm-orders'],
+  'delivery retry': ['millrace delivery retry ID', 'millrace delivery retry evt_… --subscription crm-orders'],
+  'dead-letter list': ['millrace dead-letter list', 'millrace dead-letter list --subscription crm-orders'],
+  'dead-letter get': ['millrace dead-letter get dl_…'],
+  'dead-letter redrive': [
+    'millrace dead-letter redrive dl_…',
+    'millrace dead-letter redrive --subscription crm-orders --cause refused --dry-run',
+    'millrace dead-letter redrive --all --since 2h',
+  ],
+  'dead-letter discard': [
+    'millrace dead-letter discard dl_…',
+    'millrace dead-letter discard --subscription crm-orders --until 7d',
+  ],
+  'operation list': ['millrace operation list'],
+  'operation get': ['millrace operation get run_…'],
+  'operation cancel': ['millrace operation cancel run_…'],
+  'secret-key rotate': ['millrace secret-key rotate --data /var/lib/millrace'],
+};
