@@ -70,6 +70,6 @@ export function showList<Row>(
   terminal.line(terminal.style('bold', head));
   for (const line of lines) terminal.line(line);
   if (cutsIds(columns, list.data, terminal.width))
-    terminal.hint('Ids are cut to the width of the terminal: a wider one, or --json, shows them whole.');
+    terminal.hint('Ids are cut or left out at this width: a wider terminal, or --json, shows them whole.');
   if (list.next !== null) terminal.hint(`There are more: --cursor ${list.next}, or a higher --limit.`);
 }

@@ -61,6 +61,21 @@ describe('a table', () => {
     assert.equal(tableOf(columns, rows, 46)[1], 'a reason that is very long  evt_2al2ri6rxnktxj');
   });
 
+  test('leaves out what matters least, before what matters becomes short', () => {
+    const columns: readonly Column<Row>[] = [
+      { title: 'WHY', value: ({ why }) => why, shrinks: 2, least: 12 },
+      { title: 'TOPIC', value: () => 'orders.created', shrinks: 1, drops: 2 },
+      { title: 'ID', value: ({ id }) => id, shrinks: 1, drops: 1, isId: true },
+    ];
+    const rows = [{ id: 'evt_2al2ri6rxnktxj', why: 'a reason that is long' }];
+    const at = (width: number): string | undefined => tableOf(columns, rows, width)[1];
+    assert.equal(at(43), 'a reason that is long  orders.…  evt_…nktxj');
+    assert.equal(at(34), 'a reason th…  orders.…  evt_…nktxj');
+    assert.equal(at(33), 'a reason that is long  orders.cr…');
+    assert.equal(at(21), 'a reason that is long');
+    assert.equal(at(10), 'a reason …');
+  });
+
   test('lets no control characters through', () => {
     const [, line = ''] = tableOf(COLUMNS, [{ id: 'a', why: '\u001B[2Jcleared\u0007\r\nand more' }], 80);
     assert.equal(line, 'a   cleared and more');

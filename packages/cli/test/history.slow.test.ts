@@ -44,6 +44,13 @@ describe('dead letters of all subscriptions', { timeout: 30_000 }, () => {
       const ids = (await allPages(gateway, ['dead-letter', 'list'], limit)).map(({ id }) => id);
       assert.deepEqual(inOrder(ids), inOrder(all.map(({ id }) => id)), `in pages of ${limit}`);
     }
+    const shown = await gateway.run(['dead-letter', 'list'], { columns: 80, environment: { NO_COLOR: '1' } });
+    assert.match(shown.stdout, /^DIED +SUBSCRIPTION +CAUSE +.*EVENT +WHY +DEAD LETTER\n/);
+    assert.match(shown.stdout, / said the endpoint /);
+    assert.ok(
+      shown.stdout.split('\n').every(({ length }) => length <= 80),
+      shown.stdout,
+    );
     const { exit, stderr } = await gateway.run(['dead-letter', 'list', '--cursor', 'x']);
     assert.equal(exit, 2);
     assert.match(stderr, /this --cursor is not one of the list over all subscriptions/);
@@ -79,6 +86,12 @@ describe('deliveries of all subscriptions', { timeout: 30_000 }, () => {
     await gateway.publish('1');
     await gateway.until(['delivery', 'list', '--json'], isWhole(2));
     const { stdout } = await gateway.must('delivery', 'list', '--outcome', 'retry');
+    const narrow = await gateway.run(['delivery', 'list'], { columns: 80, environment: { NO_COLOR: '1' } });
+    assert.ok(
+      narrow.stdout.split('\n').every(({ length }) => length <= 80),
+      narrow.stdout,
+    );
+    assert.match(narrow.stdout, /^WHEN +SUBSCRIPTION +EVENT +OUTCOME +ANSWER .*NEXT/);
     assert.match(stdout, /^WHEN .* NEXT +WEBHOOK-ID +DELIVERY\n.*\bbad\b.* in \d.*\n$/);
     assert.ok(!(await gateway.must('delivery', 'list', '--outcome', 'delivered')).stdout.includes('NEXT'));
     assert.equal((await gateway.must('delivery', 'list', '--outcome', 'dead')).stdout, '');

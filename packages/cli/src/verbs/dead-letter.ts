@@ -217,11 +217,11 @@ function columnsOf(rows: readonly DeadLetter[], nowMs: number): Column<DeadLette
     { title: 'DIED', value: ({ diedAt }) => relative(diedAt, nowMs) },
     { title: 'SUBSCRIPTION', value: ({ subscription }) => subscription, shrinks: 4 },
     { title: 'CAUSE', value: ({ cause }) => cause },
-    { title: 'ATTEMPTS', value: ({ attempts }) => String(attempts) },
+    { title: 'ATTEMPTS', value: ({ attempts }) => String(attempts), drops: 2 },
     ...(rows.some(({ holdsKey }) => holdsKey !== undefined) ? [holds] : []),
-    { title: 'TOPIC', value: ({ event, range }) => event?.type ?? lost(range), shrinks: 3 },
+    { title: 'TOPIC', value: ({ event, range }) => event?.type ?? lost(range), shrinks: 3, drops: 1 },
     { title: 'EVENT', value: ({ event }) => event?.id ?? '-', shrinks: 1, isId: true },
-    { title: 'WHY', value: ({ detail = '-' }) => detail, shrinks: 5, most: 40 },
+    { title: 'WHY', value: ({ detail = '-' }) => detail, shrinks: 5, most: 40, least: 20 },
     { title: 'DEAD LETTER', value: ({ id }) => id, shrinks: 2, isId: true },
   ];
 }

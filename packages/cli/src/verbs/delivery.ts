@@ -118,13 +118,13 @@ function columnsOf(
   return [
     { title: 'WHEN', value: (row) => relative(last(row)?.startedAt, nowMs) },
     ...(ofAll ? [subscription] : []),
-    { title: 'TOPIC', value: ({ event }) => event.type, shrinks: 4 },
+    { title: 'TOPIC', value: ({ event }) => event.type, shrinks: 4, drops: 2 },
     { title: 'EVENT', value: ({ event }) => event.id, shrinks: 3, isId: true },
     { title: 'OUTCOME', value: ({ outcome }) => outcome },
     { title: 'ANSWER', value: answer },
     { title: 'ATTEMPTS', value: ({ attempts }) => String(attempts.length) },
     ...(rows.some(({ nextAttemptAt }) => nextAttemptAt !== undefined) ? [next] : []),
-    { title: 'WEBHOOK-ID', value: ({ webhookId = '-' }) => webhookId, shrinks: 1, isId: true },
+    { title: 'WEBHOOK-ID', value: ({ webhookId = '-' }) => webhookId, shrinks: 1, drops: 1, isId: true },
     { title: 'DELIVERY', value: ({ id }) => id, shrinks: 2, isId: true },
   ];
 }
