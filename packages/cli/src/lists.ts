@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import type { Client, Query } from './client.ts';
 import { wholeNumber } from './readers.ts';
 import type { Terminal } from './terminal.ts';
-import { type Column, cutsIds, tableOf } from './text.ts';
+import { type Column, cutsIds, tableOf } from './table.ts';
 
 /** What the API gives in one answer. */
 export const PAGE_MAX = 500;

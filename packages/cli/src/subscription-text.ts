@@ -1,7 +1,8 @@
 /** Subscriptions as people read them: what matters first. */
 import { type Faring, type Health, healthLines, shortStateOf } from './health.ts';
 import type { Terminal } from './terminal.ts';
-import { alignedOf, type Column, detailsOf, pairsOf, relative } from './text.ts';
+import type { Column } from './table.ts';
+import { alignedOf, detailsOf, pairsOf, relative } from './text.ts';
 
 export interface Subscription {
   readonly id: string;

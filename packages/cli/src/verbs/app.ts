@@ -6,7 +6,8 @@ import { confirm } from '../confirm.ts';
 import { EXIT } from '../exit-codes.ts';
 import { type ListOptions, listOf, showList, withListOptions } from '../lists.ts';
 import { Refusal } from '../refusal.ts';
-import { type Column, detailsOf, relative } from '../text.ts';
+import type { Column } from '../table.ts';
+import { detailsOf, relative } from '../text.ts';
 
 interface App {
   readonly id: string;

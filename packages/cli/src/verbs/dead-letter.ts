@@ -9,7 +9,8 @@ import { timeOf } from '../moments.ts';
 import { type Operation, sayOperation, waitFor } from '../operations.ts';
 import { cursorOf, placeIn } from '../places.ts';
 import { misused } from '../refusal.ts';
-import { type Column, count, detailsOf, relative } from '../text.ts';
+import type { Column } from '../table.ts';
+import { count, detailsOf, relative } from '../text.ts';
 
 interface DeadLetter {
   readonly id: string;

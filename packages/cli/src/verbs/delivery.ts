@@ -6,7 +6,8 @@ import { deliveryIdOf } from '../delivery-names.ts';
 import { type ListOptions, listOf, showList, withListOptions } from '../lists.ts';
 import { misused } from '../refusal.ts';
 import type { Terminal } from '../terminal.ts';
-import { type Column, detailsOf, plain, relative, tableOf } from '../text.ts';
+import { type Column, tableOf } from '../table.ts';
+import { detailsOf, plain, relative } from '../text.ts';
 import { waitingFor } from '../waiting.ts';
 
 const OUTCOMES = ['delivered', 'retry', 'dead'];

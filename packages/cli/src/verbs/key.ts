@@ -8,7 +8,8 @@ import { eachOf, type ListOptions, listOf, showList, withListOptions } from '../
 import { laterOf } from '../moments.ts';
 import { words } from '../readers.ts';
 import { misused, Refusal } from '../refusal.ts';
-import { type Column, detailsOf, relative } from '../text.ts';
+import type { Column } from '../table.ts';
+import { detailsOf, relative } from '../text.ts';
 
 interface Key {
   readonly id: string;

@@ -1,7 +1,8 @@
 /** `millrace limits`: every bound of a gateway process, with its default and its reason. */
 import type { Command } from 'commander';
 import { type Cli, exampled } from '../cli.ts';
-import { type Column, tableOf, wrapped } from '../text.ts';
+import { type Column, tableOf } from '../table.ts';
+import { wrapped } from '../text.ts';
 
 interface Row {
   readonly name: string;

@@ -3,7 +3,8 @@ import type { Command } from 'commander';
 import { type Cli, exampled } from '../cli.ts';
 import { type ListOptions, listOf, showList, withListOptions } from '../lists.ts';
 import { type Operation, operationAt, sayOperation } from '../operations.ts';
-import { type Column, detailsOf, relative } from '../text.ts';
+import type { Column } from '../table.ts';
+import { detailsOf, relative } from '../text.ts';
 
 export function operationVerbs(program: Command, { act }: Cli): void {
   const operation = exampled(program.command('operation').description('replays, redrives and discards under way'), [

@@ -6,7 +6,8 @@ import { EXIT } from '../exit-codes.ts';
 import { type ListOptions, listOf, showList, withListOptions } from '../lists.ts';
 import { wholeNumber } from '../readers.ts';
 import { misused, Refusal } from '../refusal.ts';
-import { type Column, detailsOf, relative } from '../text.ts';
+import type { Column } from '../table.ts';
+import { detailsOf, relative } from '../text.ts';
 import { made } from './app.ts';
 
 interface Topic extends TopicOptions {
