@@ -78,17 +78,15 @@ function readEvent(value: unknown, members: readonly Member[], { body, pointer, 
 }
 
 /** What CloudEvents and Millrace have extensions for, and what says that a publisher knows what it is doing. */
-const KNOWN = new Set([
-  ...['id', 'source', 'type', 'subject', 'time', 'datacontenttype', 'dataschema', 'specversion', 'headers', 'webhookheaders'],
-  ...['partitionkey', 'audience', 'sequence', 'traceparent', 'tracestate', 'dataref', 'schemaversion', 'expirytime', 'dataregion'],
-]);
+const KNOWN = new Set(
+  (
+    'id source type subject time datacontenttype dataschema specversion headers webhookheaders ' +
+    'partitionkey audience sequence traceparent tracestate dataref schemaversion expirytime dataregion'
+  ).split(' '),
+);
 
 /** A person's `dtaa` would be stored as an attribute, and the payload be gone: without one, what is not known is refused. */
-function refuseMisspelt(
-  value: JsonObject,
-  seen: ReadonlySet<string>,
-  refused: (name: string, message: string) => Problem,
-): void {
+function refuseMisspelt(value: JsonObject, seen: ReadonlySet<string>, refused: (name: string, message: string) => Problem): void {
   if (!seen.has('type') || seen.has('specversion') || seen.has('data') || seen.has('data_base64')) return;
   for (const name of seen) {
     if (KNOWN.has(name) || value[name] === null) continue;

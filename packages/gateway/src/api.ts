@@ -235,7 +235,7 @@ export interface Deliveries {
 
 export interface SubscriptionState extends Pick<
   Health,
-  'state' | 'breaker' | 'stoppedBy' | 'parked' | 'held' | 'deadLetters' | 'inFlight'
+  'state' | 'breaker' | 'outage' | 'failingMs' | 'stoppedBy' | 'parked' | 'held' | 'deadLetters' | 'inFlight'
 > {
   readonly environment: string;
   readonly id: string;

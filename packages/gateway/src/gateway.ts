@@ -278,6 +278,8 @@ function stateOf({ bounds, endpoint, versioned, environment, id }: Subscriber): 
     id,
     state: versioned.value.state,
     breaker: endpoint.breakerOpen ? 'open' : 'closed',
+    ...(endpoint.outage === undefined ? {} : { outage: endpoint.outage }),
+    failingMs: endpoint.failing.spanMs,
     ...(stoppedBy === undefined ? {} : { stoppedBy }),
     parked,
     held,

@@ -79,15 +79,19 @@ export function showSubscription({ id, value }: Versioned<Subscription>): object
 
 /** The state of a subscription's lanes, as a management page shows it. */
 export function showHealth({ state: _state, disabled: _disabled, outage, ...rest }: Health): object {
-  if (outage === undefined) return rest;
-  const { cause, sinceMs, nextProbeMs } = outage;
-  const next = nextProbeMs === undefined ? {} : { nextProbeAt: timeOf(nextProbeMs) };
-  return { ...rest, outage: { cause, since: timeOf(sinceMs), ...next } };
+  return { ...rest, ...showOutage(outage) };
 }
 
 /** Of one in a list. None where the process has not heard of the subscription yet. */
 export function showState(state: SubscriptionState | undefined): { readonly health?: object } {
   if (state === undefined) return {};
-  const { breaker, stoppedBy, parked, held, deadLetters, inFlight } = state;
-  return { health: { breaker, ...(stoppedBy === undefined ? {} : { stoppedBy }), parked, held, deadLetters, inFlight } };
+  const { environment: _environment, id: _id, state: _state, outage, ...rest } = state;
+  return { health: { ...rest, ...showOutage(outage) } };
+}
+
+function showOutage(outage: Health['outage']): object {
+  if (outage === undefined) return {};
+  const { cause, sinceMs, nextProbeMs } = outage;
+  const next = nextProbeMs === undefined ? {} : { nextProbeAt: timeOf(nextProbeMs) };
+  return { outage: { cause, since: timeOf(sinceMs), ...next } };
 }

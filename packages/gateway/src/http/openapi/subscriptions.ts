@@ -198,15 +198,15 @@ export const SUBSCRIPTION_WITH_HEALTH = {
   examples: [{ ...EXAMPLE, health: HEALTH.examples[0] }],
 } as const;
 
-const { breaker, stoppedBy, parked, held, deadLetters, inFlight } = HEALTH.properties;
+const { breaker, outage, failingMs, stoppedBy, parked, held, deadLetters, inFlight } = HEALTH.properties;
 
 /** What the process has in memory: a list reads nothing for it. */
 export const SHORT_HEALTH = {
   type: 'object',
   description: 'In short how the deliveries of a subscription go at this moment.',
-  required: ['breaker', 'parked', 'held', 'deadLetters', 'inFlight'],
-  properties: { breaker, stoppedBy, parked, held, deadLetters, inFlight },
-  examples: [{ breaker: 'closed', parked: 0, held: 0, deadLetters: 0, inFlight: 1 }],
+  required: ['breaker', 'failingMs', 'parked', 'held', 'deadLetters', 'inFlight'],
+  properties: { breaker, outage, failingMs, stoppedBy, parked, held, deadLetters, inFlight },
+  examples: [{ breaker: 'closed', failingMs: 0, parked: 0, held: 0, deadLetters: 0, inFlight: 1 }],
 } as const;
 
 export const LISTED_SUBSCRIPTION = {
