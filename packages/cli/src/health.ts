@@ -1,6 +1,8 @@
 /** How a subscription fares, as the API tells it, and in words. */
 import type { Client } from './client.ts';
+import { EXIT } from './exit-codes.ts';
 import { eachOf } from './lists.ts';
+import { Refusal } from './refusal.ts';
 import { count, relative, spanOf } from './text.ts';
 
 export interface Health {
@@ -34,6 +36,14 @@ export const BEHIND_MS = 1_000;
 /** One. */
 export async function faringOf(client: Client, id: string): Promise<Faring> {
   return (await client.ask<Faring>(`GET /v1/subscriptions/${encodeURIComponent(id)}`)).body;
+}
+
+/** Undefined where it was deleted since it was listed. */
+export function faringIfThere(client: Client, id: string): Promise<Faring | undefined> {
+  return faringOf(client, id).catch((error: unknown) => {
+    if (!(error instanceof Refusal) || error.exit !== EXIT.notFound) throw error;
+    return undefined;
+  });
 }
 
 /** `work` on every subscription that the key sees, at most `max` of them and a few at once; in their order. */

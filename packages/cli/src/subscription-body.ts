@@ -34,7 +34,7 @@ export function withSubscriptionOptions(command: Command): Command {
     .option('--filter <json>', 'an event pattern; {} takes the filter away')
     .option('--to <url>', 'the endpoint')
     .addOption(new Option('--signature <kind>', 'how it is signed (default standard)').choices(['standard', 'simple']))
-    .option('--secret <text>', 'bring your own (default: one is made and shown once)')
+    .option('--secret <text>', 'bring your own; without it a new subscription gets one, shown once')
     .addOption(new Option('--timeout <duration>', 'of one attempt (default 15s)').argParser(duration))
     .addOption(new Option('--body <form>', "the event's data, or the whole CloudEvent (default data)").choices(['data', 'event']))
     .addOption(

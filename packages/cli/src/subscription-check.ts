@@ -1,10 +1,8 @@
 /** What the doctor says of subscriptions: what stands still, what waits for a person, what is worth knowing. */
 import { compileTopics } from '@millrace/core/topic';
 import type { Client } from './client.ts';
-import { EXIT } from './exit-codes.ts';
-import { downOf, exactly, type Faring, faringOf, ofEach } from './health.ts';
+import { downOf, exactly, type Faring, faringIfThere, ofEach } from './health.ts';
 import { eachOf, type List } from './lists.ts';
-import { Refusal } from './refusal.ts';
 import { count } from './text.ts';
 
 export interface Finding {
@@ -42,7 +40,7 @@ async function topicsOf(client: Client): Promise<readonly string[] | undefined> 
 }
 
 async function findingsOf(client: Client, id: string, topics: readonly string[] | undefined): Promise<readonly Finding[]> {
-  const faring = await faringOf(client, id).catch(unlessGone);
+  const faring = await faringIfThere(client, id);
   if (faring === undefined) return [];
   return [
     ...standing(faring, Date.now()),
@@ -50,11 +48,6 @@ async function findingsOf(client: Client, id: string, topics: readonly string[] 
     ...(await dead(client, faring)),
     ...unmatched(faring, topics),
   ];
-}
-
-/** Deleted since it was listed. */
-function unlessGone(error: unknown): undefined {
-  if (!(error instanceof Refusal) || error.exit !== EXIT.notFound) throw error;
 }
 
 function standing({ id, state, disabled, health }: Faring, nowMs: number): readonly Finding[] {

@@ -1,12 +1,15 @@
 /** Why an event may have no attempt yet, in words with the next command. */
 import type { Client } from './client.ts';
-import { BEHIND_MS, downOf, exactly, type Faring, faringOf, ofEach } from './health.ts';
+import { BEHIND_MS, downOf, exactly, type Faring, faringIfThere, ofEach } from './health.ts';
 import { count } from './text.ts';
 
 /** Of one subscription, or of all: a line where something stands in the way. */
 export async function waitingFor(client: Client, subscription: string | undefined): Promise<readonly string[]> {
   const nowMs = Date.now();
-  const why = async (id: string): Promise<string | undefined> => reasonOf(await faringOf(client, id), nowMs);
+  const why = async (id: string): Promise<string | undefined> => {
+    const faring = await faringIfThere(client, id);
+    return faring === undefined ? undefined : reasonOf(faring, nowMs);
+  };
   const { results } = subscription === undefined ? await ofEach(client, why) : { results: [await why(subscription)] };
   const reasons = results.filter((one) => one !== undefined);
   const [reason, ...more] = reasons;
