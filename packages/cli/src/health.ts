@@ -78,11 +78,15 @@ export function stateOf({ state, disabled, health }: Pick<Faring, 'state' | 'dis
 /** Of one in a list: its state where nothing is known of it. */
 export function shortStateOf(state: string, health: Partial<Health> | undefined): string {
   if (state !== 'active' || health === undefined) return state;
-  if (health.breaker === 'open')
-    return health.outage === undefined ? 'down' : `down for ${spanOf(Math.max(0, Date.now() - Date.parse(health.outage.since)))}`;
+  if (health.breaker === 'open') {
+    const { outage } = health;
+    return outage === undefined
+      ? 'down'
+      : `down for ${spanOf(Math.max(0, Date.now() - Date.parse(outage.since)))} (${outage.cause})`;
+  }
   if (health.stoppedBy !== undefined) return `at bound ${health.stoppedBy}`;
-  const waiting = waitingOf(health);
-  return waiting.length === 0 ? 'ok' : waiting.join(', ');
+  const said = [...((health.failingMs ?? 0) > 0 ? ['failing'] : []), ...waitingOf(health)];
+  return said.length === 0 ? 'ok' : said.join(', ');
 }
 
 function waitingOf({ parked = 0, held = 0, deadLetters = 0 }: Partial<Health>): string[] {

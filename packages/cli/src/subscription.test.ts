@@ -102,8 +102,8 @@ describe('millrace subscription get', () => {
 
 describe('millrace subscription list', () => {
   for (const [what, state, health, said] of [
-    ['well', 'active', { ...HEALTH, parked: 0, held: 0, deadLetters: 0 }, 'ok'],
-    ['waiting', 'active', HEALTH, '3 parked, 1 held, 2 dead letters'],
+    ['well', 'active', { ...HEALTH, failingMs: 0, parked: 0, held: 0, deadLetters: 0 }, 'ok'],
+    ['waiting', 'active', HEALTH, 'failing, 3 parked, 1 held, 2 dead letters'],
     ['down', 'active', { ...HEALTH, breaker: 'open' }, 'down'],
     ['at a bound', 'active', { ...HEALTH, stoppedBy: 'held' }, 'at bound held'],
     ['paused', 'paused', HEALTH, 'paused'],

@@ -134,6 +134,8 @@ describe('an event without an attempt', { timeout: 30_000 }, () => {
       both.stderr,
       /^No attempt yet\. It may wait at one of these:\n {2}the endpoint of down is down for .* \(refused\)/,
     );
+    const listed = (await gateway.must('subscription', 'list')).stdout;
+    assert.match(listed, /^down +default +down for [\d.]+ m?s \(refused\) +>.*\nstill +default +paused +>/m);
     await gateway.must('subscription', 'resume', 'still');
     await gateway.must('subscription', 'delete', 'down', '--yes');
     assert.match((await gateway.must(...args)).stderr, /^Nothing waits at any subscription: no such event matched one/);
