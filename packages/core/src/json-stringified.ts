@@ -55,11 +55,16 @@ function isExact(token: string): boolean {
   return Number.isFinite(number) && decimalOf(token) === decimalOf(String(number));
 }
 
+const ZERO = 0x30;
+
 /** Digits without zeros at either end, and the power of ten behind them. The sign of zero is no value. */
 function decimalOf(token: string): string {
   const [, sign = '', whole = '', fraction = '', power = '0'] = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(token) ?? [];
   const digits = (whole + fraction).replace(/^0+/, '');
-  const shown = digits.replace(/0+$/, '');
+  // No /0+$/: on zeros with a digit behind them it begins anew at each of them, a square of their number.
+  let end = digits.length;
+  while (digits.charCodeAt(end - 1) === ZERO) end--;
+  const shown = digits.slice(0, end);
   if (shown === '') return '0';
   return `${sign}${shown}e${Number(power) - fraction.length + digits.length - shown.length}`;
 }

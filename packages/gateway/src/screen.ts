@@ -119,7 +119,10 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
     ready(ready) {
       const { version, address, port, key, startedMs } = ready;
       const { mode, data, durability } = ready.options;
-      if (json) return tell('ready', { version, mode, address, port, key, data, durability, startedMs: Math.round(startedMs) });
+      if (json) {
+        const shown = mode === 'dev' ? { key } : {};
+        return tell('ready', { version, mode, address, port, ...shown, data, durability, startedMs: Math.round(startedMs) });
+      }
       write('');
       write(`  ${bold(`millrace ${version}`)}  ready in ${(startedMs / 1_000).toFixed(1)} s`);
       write('');

@@ -1,6 +1,6 @@
 /** The real process for tests: started on a directory of its own and port 0, read line by line. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -101,9 +101,10 @@ function linesOf(text: string): Line[] {
   return text.split('\n').flatMap((line) => (line.startsWith('{') && line.endsWith('}') ? [JSON.parse(line) as Line] : []));
 }
 
-/** Waits until it takes requests. */
-export async function ready(running: Running): Promise<Ready> {
-  const { address, key, curl } = (await running.line(({ kind }) => kind === 'ready')) as unknown as Ready;
+/** Waits until it takes requests. In production the key is in its file alone: `data` is where. */
+export async function ready(running: Running, data = ''): Promise<Ready> {
+  const told = (await running.line(({ kind }) => kind === 'ready')) as unknown as Ready;
+  const { address, curl, key = readFileSync(join(data, 'admin-key'), 'utf8').trim() } = told;
   return {
     address,
     key,

@@ -60,7 +60,11 @@ describe('millrace start', { timeout: 120_000 }, () => {
     ['start', '--json'],
   ] as const) {
     test(`with ${verb} ${flag} it is refused`, async (t) => {
-      const { ask } = await ready(startProcess(t, [verb, '--port', '0', '--data', temporary(t), '--json', flag]));
+      const data = temporary(t);
+      const running = startProcess(t, [verb, '--port', '0', '--data', data, '--json', flag]);
+      const { ask, key } = await ready(running, data);
+      // What a production process prints ends up in logs.
+      assert.equal(running.output.stdout.includes(key), verb === 'dev');
       assert.equal((await ask('POST /v1/events', { type: 'parcels.sent', data: 1 })).json.code, 'unknown_topic');
       assert.equal((await ask('PUT /v1/topics/parcels.sent')).status, 201);
       assert.equal((await ask('POST /v1/events', { type: 'parcels.sent', data: 1 })).status, 202);

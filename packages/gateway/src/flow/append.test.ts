@@ -181,6 +181,21 @@ test('in a hurry the interactive goes first, and the others follow in short appe
   await Promise.all(all);
 });
 
+test('however many interactive calls there are, every tenth append is of the others', async () => {
+  const { append, calls, next } = made({ appendsUnderWay: 2 });
+  const all = [append([entry('!first')]), append([entry('other')])];
+  for (let n = 0; n < 15; n++) {
+    all.push(append([entry(`!${n}`)]));
+    await next();
+  }
+  const at = calls.findIndex((ids) => ids.includes('other'));
+  assert.ok(at > 0 && at <= 11, String(at));
+  while (calls.flat().length > 0 && all.length > 0) {
+    await next();
+    if ((await Promise.race([Promise.all(all), settle()])) !== undefined) break;
+  }
+});
+
 test('a call that is not all interactive goes with the others', async () => {
   const { append, calls, next } = made();
   const all = [append([entry('a')]), append([entry('!b'), entry('c')]), append([entry('!d')])];

@@ -21,6 +21,8 @@ interface Waiting {
 
 /** Calls of one turn that make a group before the turn is over: the log works on it while the others are still coming. */
 const CALLS_AT_ONCE = 64;
+/** Everybody has at least a tenth, as in lanes/turns.ts. */
+const PASSED_OVER_MAX = 9;
 
 interface Needs {
   readonly log: Log;
@@ -35,6 +37,7 @@ export function createAppend({ log, limits, pace, isUrgent }: Needs): Append {
   const queue: Waiting[] = [];
   let queuedBytes = 0;
   let underWay = 0;
+  let passedOver = 0;
   let isScheduled = false;
 
   /** Whole calls, as many as fit one append: a call is never split, so that its events stand together. */
@@ -53,14 +56,21 @@ export function createAppend({ log, limits, pace, isUrgent }: Needs): Append {
     return group;
   }
 
-  /** In a hurry the last place is kept for what is urgent, and the others are short. */
+  /** In a hurry the last place is kept for what is urgent, and the others are short; but passed over nine times they go first. */
   function flush(): void {
     isScheduled = false;
-    while (urgent.length > 0 && underWay < limits.appendsUnderWay) void append(nextGroup(urgent, limits.appendEvents));
     const { isHurried } = pace;
     const places = isHurried ? Math.max(1, limits.appendsUnderWay - 1) : limits.appendsUnderWay;
-    const eventsMax = isHurried ? limits.hurriedEvents : limits.appendEvents;
-    while (queue.length > 0 && underWay < places) void append(nextGroup(queue, eventsMax));
+    while (underWay < limits.appendsUnderWay) {
+      const isTheirTurn = passedOver >= PASSED_OVER_MAX && queue.length > 0;
+      if (urgent.length > 0 && !isTheirTurn) {
+        if (queue.length > 0) passedOver++;
+        void append(nextGroup(urgent, limits.appendEvents));
+      } else if (queue.length > 0 && (isTheirTurn || underWay < places)) {
+        passedOver = 0;
+        void append(nextGroup(queue, isHurried ? limits.hurriedEvents : limits.appendEvents));
+      } else return;
+    }
   }
 
   async function append(group: readonly Waiting[]): Promise<void> {

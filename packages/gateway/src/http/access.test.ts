@@ -91,6 +91,17 @@ describe('an app', { timeout: 30_000 }, () => {
     assert.equal((await world.ask('PUT /v1/subscriptions/mine', { key, json: body })).json.app, 'shop');
   });
 
+  test('for some topics does not take a subscription of others over', async (t) => {
+    const { world } = await crm(t);
+    const grant = { scopes: ['manage', 'subscribe'], topics: ['billing.*'] };
+    const { key } = (await world.ask('POST /v1/apps/crm/keys', { json: grant })).json;
+    const mine = { topics: ['billing.*'], deliver: { webhook: { url: 'http://127.0.0.1:9/thief' } } };
+    const taken = await world.ask('PUT /v1/subscriptions/crm-orders', { key, json: mine });
+    assert.deepEqual([taken.status, taken.json.code], [403, 'forbidden']);
+    assert.deepEqual((await world.ask('GET /v1/subscriptions/crm-orders')).json.topics, ['orders.*']);
+    assert.equal((await world.ask('PUT /v1/subscriptions/crm-bills', { key, json: mine })).status, 201);
+  });
+
   test('declares topics it owns, and changes no others', async (t) => {
     const { ask, key } = await world(t);
     const shop = await key('shop', ['manage']);

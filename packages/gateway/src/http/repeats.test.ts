@@ -1,6 +1,8 @@
 /** A POST with an idempotency key, sent again. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import { describe, test } from 'node:test';
 import { createHandClock } from '../../test/clock.ts';
 import { receiver } from '../../test/receivers.ts';
@@ -21,6 +23,31 @@ describe('the same POST again', { timeout: 30_000 }, () => {
     assert.deepEqual([first.headers['idempotency-replayed'], again.headers['idempotency-replayed']], [undefined, 'true']);
     assert.equal((await ask('GET /v1/subscriptions')).json.data.length, 1);
     assert.ok(!JSON.stringify(await directory.list('answer', { limit: 10 })).includes('whsec_'));
+  });
+
+  test('of a client that gave up before the answer is done once, and answered when it comes again', async (t) => {
+    const { ask, app, admin } = await world(t);
+    await app.listen({ host: '127.0.0.1', port: 0 });
+    const { port } = app.server.address() as AddressInfo;
+    const body = JSON.stringify(SUBSCRIPTION);
+    const send = (key: string): string =>
+      `POST /v1/subscriptions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${admin}\r\nidempotency-key: ${key}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+    for (let n = 0; n < 20; n++) {
+      const handled = once(app.server, 'request');
+      const socket = connect(port, '127.0.0.1');
+      socket.on('error', () => undefined);
+      socket.write(send(`gone-${n}`));
+      await handled;
+      socket.resetAndDestroy();
+    }
+    for (let n = 0; n < 20; n++) {
+      const again = () => ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers: { 'idempotency-key': `gone-${n}` } });
+      let answer = await again();
+      // The first may still be under way: it ends by itself.
+      for (; answer.status === 409; answer = await again()) assert.equal(answer.json.code, 'in_flight');
+      assert.equal(answer.status, 201);
+    }
+    assert.equal((await ask('GET /v1/subscriptions')).json.data.length, 20);
   });
 
   test('with another body is refused; at another address, by another app, or after a refusal it is a new one', async (t) => {

@@ -89,7 +89,19 @@ export function answerRepeats(app: FastifyInstance, { directory, vault, clock, l
 
   app.addHook('onSend', async (request, reply, payload) => {
     const { keyed } = request;
-    if (keyed === undefined || !keyed.isNew || reply.statusCode >= 300) return payload;
+    if (keyed === undefined) return payload;
+    try {
+      if (keyed.isNew && reply.statusCode < 300) await keep(request, reply, payload);
+    } finally {
+      // Here and not when the answer was taken: of a client that has gone nobody ever tells that.
+      underWay.delete(keyed.id);
+    }
+    return payload;
+  });
+
+  async function keep(request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<void> {
+    const { keyed } = request;
+    if (keyed === undefined) return;
     const headers = Object.fromEntries(
       KEPT_HEADERS.flatMap((name) => (reply.hasHeader(name) ? [[name, String(reply.getHeader(name))]] : [])),
     );
@@ -98,15 +110,7 @@ export function answerRepeats(app: FastifyInstance, { directory, vault, clock, l
     const answer: Answer = { digest: keyed.digest, status: reply.statusCode, headers, sealed, createdMs: clock.now() };
     await directory.put('answer', request.caller.environment, keyed.id, answer);
     kept++;
-    return payload;
-  });
-
-  app.addHook('onResponse', async ({ keyed }) => {
-    if (keyed !== undefined) underWay.delete(keyed.id);
-  });
-  app.addHook('onRequestAbort', async ({ keyed }) => {
-    if (keyed !== undefined) underWay.delete(keyed.id);
-  });
+  }
 }
 
 function keyOf({ method, headers, caller }: FastifyRequest): string | undefined {

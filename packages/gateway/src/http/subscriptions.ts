@@ -156,6 +156,7 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
   /** Another app's id is taken, and that is all its key may learn. */
   async function own(caller: Caller, found: Versioned<Subscription>): Promise<Versioned<Subscription>> {
     if (!mayActFor(caller, found.value.app)) throw new Problem('already_exists', `the id '${found.id}' is taken`);
+    mayUseTopics(caller, found.value.topics, '/topics');
     return found;
   }
 }

@@ -162,6 +162,33 @@ test('in a hurry few others start in one turn of the event loop, and the interac
   assert.deepEqual(took(3), [true, true, true]);
 });
 
+test('who stood in line in a hurry starts when it is over, though nothing ends for long', () => {
+  let ms = 0;
+  const next: (() => void)[] = [];
+  const after = (_delayMs: number, step: () => void) => ({ cancel: () => undefined, at: next.push(step) });
+  const limits = { ...LIMITS, hurriedStarts: 1 };
+  const turns = createTurns({
+    limits,
+    pace: createPace({ clock: { ...createHandClock(), after, monotonic: () => ms }, limits }),
+  });
+  assert.ok(turns.take('interactive', 1));
+  const started: string[] = [];
+  function lane(name: string, count: number): void {
+    if (turns.take('standard', 1)) started.push(name);
+    else if (count > 0)
+      turns.wait('standard', () => {
+        if (turns.takeTurn('standard', 1)) started.push(name);
+        if (count > 1) lane(name, count - 1);
+      });
+  }
+  for (const name of ['a', 'b', 'c', 'd']) lane(name, 3);
+  ms = limits.hurryMs;
+  for (let step = next.shift(); step !== undefined; step = next.shift()) step();
+  for (const name of ['a', 'b', 'c', 'd']) assert.ok(started.includes(name), name);
+  // Nobody is left in line: whoever comes now starts at once.
+  assert.ok(turns.take('standard', 1));
+});
+
 test('in a hurry, too, an interactive lane waits for a place as all do', () => {
   const clock = createHandClock();
   const limits = { ...LIMITS, inFlight: 1, hurriedStarts: 1 };

@@ -36,6 +36,9 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
   /** In a hurry, in this turn of the event loop: of others than the interactive, and of these. */
   let started = 0;
   let urgent = 0;
+  let scheduled = false;
+  /** Ever. */
+  let starts = 0;
 
   const fits = (bytes: number): boolean =>
     inFlight === 0 || (inFlight < limits.inFlight && bytesInFlight + bytes <= limits.inFlightBytes);
@@ -46,12 +49,18 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
   function note(line: Line): void {
     if (line === 'interactive') pace.hurry();
     else if (!pace.isHurried) return;
-    if (started + urgent === 0) pace.nextTurn(beginTurn);
+    schedule();
     if (line === 'interactive') urgent++;
     else started++;
   }
 
+  function schedule(): void {
+    if (!scheduled) pace.nextTurn(beginTurn);
+    scheduled = true;
+  }
+
   function beginTurn(): void {
+    scheduled = false;
     started = 0;
     urgent = 0;
     if (waiting > 0) serve();
@@ -60,6 +69,7 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
   function takeTurn(line: Line, bytes: number): boolean {
     if (!fits(bytes) || (line !== 'interactive' && heldBack())) return false;
     note(line);
+    starts++;
     inFlight++;
     bytesInFlight += bytes;
     return true;
@@ -79,10 +89,14 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
     return chosen;
   }
 
-  /** A turn may end without a start, and a lane that can't start stands in line again: serve each at most once a round. */
+  /**
+   * A turn may end without a start, and a lane that can't start stands in line again: serve each at most once a round. Whoever
+   * is left although there is room has another round soon, as nothing may end for long; but no round follows one that was idle.
+   */
   function serve(): void {
     if (serving) return;
     serving = true;
+    const before = starts;
     for (let turns = waiting; turns > 0 && waiting > 0 && fits(0) && inFlight < limits.inFlight; turns--) {
       if (lines[0]?.size === 0 && heldBack()) break;
       const turn = lines[nextLine()]?.shift();
@@ -91,6 +105,7 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
       turn();
     }
     serving = false;
+    if (waiting > 0 && starts > before && inFlight < limits.inFlight) schedule();
   }
 
   return {
@@ -107,8 +122,9 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
     wait(line, turn) {
       lines[LINES.indexOf(line)]?.push(turn);
       waiting++;
-      // With nothing under way no one would ever give a place back.
+      // With nothing under way no one would ever give a place back; with little, perhaps not for a minute.
       if (inFlight === 0) queueMicrotask(serve);
+      else if (inFlight < limits.inFlight) schedule();
     },
     get inFlight() {
       return inFlight;
