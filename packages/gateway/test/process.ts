@@ -103,7 +103,7 @@ function linesOf(text: string): Line[] {
 
 /** Waits until it takes requests. In production the key is in its file alone: `data` is where. */
 export async function ready(running: Running, data = ''): Promise<Ready> {
-  const told = (await running.line(({ kind }) => kind === 'ready')) as unknown as Ready;
+  const told = (await running.line(({ kind }) => kind === 'ready')) as unknown as Omit<Ready, 'key'> & { key?: string };
   const { address, curl, key = readFileSync(join(data, 'admin-key'), 'utf8').trim() } = told;
   return {
     address,
