@@ -1,5 +1,6 @@
 /** The gateway as a process of its own: started, listened to line by line, killed by its id. */
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { atEnd } from './clean-up.ts';
 
@@ -78,7 +79,7 @@ export function startGateway({ port, data, environment = {} }: StartOptions): Ga
     lines.push(line);
     if (lines.length > LINES_MAX) lines.shift();
     if (line.kind === 'ready') {
-      now = { address: String(line['address']), key: String(line['key']), afterMs: performance.now() - startedAt };
+      now = { address: String(line['address']), key: keyIn(data), afterMs: performance.now() - startedAt };
       ready.resolve(now);
     }
     for (const listener of listeners) listener(line);
@@ -117,6 +118,11 @@ export function startGateway({ port, data, environment = {} }: StartOptions): Ga
       }),
     signal: (name) => void child.kill(name),
   };
+}
+
+/** In production it is in its file alone. */
+function keyIn(data: string): string {
+  return readFileSync(join(data, 'admin-key'), 'utf8').trim();
 }
 
 function onLines(stream: NodeJS.ReadableStream, take: (line: string) => void): void {
