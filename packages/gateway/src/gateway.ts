@@ -146,13 +146,10 @@ export function createGateway({
 
   /** In a hurry a large call is taken in piece by piece. */
   async function acceptAll(request: Parameters<Gateway['publish']>[0]): Promise<(Entry | Problem)[]> {
-    accept.check(request);
-    const most = limits.hurriedEvents;
-    if (request.events.length <= most || !pace.isHurried) return accept.take(request);
     const accepted: (Entry | Problem)[] = [];
-    for (let at = 0; at < request.events.length; at += most) {
-      await pace.ownTurn();
-      accepted.push(...accept.take(request, at, at + most));
+    for (const piece of accept(request, pace.isHurried ? limits.hurriedEvents : undefined)) {
+      accepted.push(...piece);
+      if (accepted.length < request.events.length) await pace.ownTurn();
     }
     return accepted;
   }

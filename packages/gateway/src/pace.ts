@@ -13,18 +13,14 @@ export interface Pace {
   readonly isHurried: boolean;
   /** Calls `step` in the next turn of the event loop. */
   nextTurn(step: () => void): void;
-  /** Resolves in a turn of the event loop that is nobody else's who waits here: in the order of the calls. */
-  ownTurn(): Promise<void>;
+  readonly ownTurn: OwnTurn;
 }
+
+/** Resolves in a turn of the event loop that is nobody else's who waits here: in the order of the calls. */
+export type OwnTurn = () => Promise<void>;
 
 export function createPace({ clock, limits }: { readonly clock: Clock; readonly limits: Limits }): Pace {
   let lastMs = Number.NEGATIVE_INFINITY;
-  const waiting = createDeque<() => void>();
-
-  function nextInLine(): void {
-    waiting.shift()?.();
-    if (waiting.size > 0) clock.after(0, nextInLine);
-  }
 
   return {
     hurry: () => void (lastMs = clock.monotonic()),
@@ -32,9 +28,20 @@ export function createPace({ clock, limits }: { readonly clock: Clock; readonly 
       return clock.monotonic() - lastMs < limits.hurryMs;
     },
     nextTurn: (step) => void clock.after(0, step),
-    ownTurn() {
-      if (waiting.size === 0) clock.after(0, nextInLine);
-      return new Promise((resolve) => waiting.push(resolve));
-    },
+    ownTurn: createOwnTurns(clock),
+  };
+}
+
+export function createOwnTurns(clock: Clock): OwnTurn {
+  const waiting = createDeque<() => void>();
+
+  function nextInLine(): void {
+    waiting.shift()?.();
+    if (waiting.size > 0) clock.after(0, nextInLine);
+  }
+
+  return () => {
+    if (waiting.size === 0) clock.after(0, nextInLine);
+    return new Promise((resolve) => waiting.push(resolve));
   };
 }

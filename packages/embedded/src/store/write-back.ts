@@ -37,6 +37,8 @@ export function openWriteBack(db: DatabaseSync, path: string): WriteBack {
   const write = db.prepare('PRAGMA main.wal_checkpoint(PASSIVE)');
   let worker: Worker | undefined;
   let isWorking = false;
+  /** Not started again for every commit: only once the commit thread has done its work. */
+  let hasFailed = false;
   /** After a failure nothing is tried before the log is so long. */
   let notBefore = 0;
 
@@ -44,9 +46,12 @@ export function openWriteBack(db: DatabaseSync, path: string): WriteBack {
   function start(): Worker {
     const started = new Worker(WORKER, { workerData: path, name: 'millrace-write-back' });
     started.on('message', () => void (isWorking = false));
-    // It can be done without: then the log is written back by the commit thread when it is too long.
+    // It can be done without for a while: when the log is too long the commit thread writes it back, and then another is started.
     started.on('error', () => undefined);
-    started.on('exit', () => worker === started && (worker = undefined));
+    started.on('exit', () => {
+      if (worker === started) worker = undefined;
+      hasFailed = true;
+    });
     return started;
   }
 
@@ -54,6 +59,7 @@ export function openWriteBack(db: DatabaseSync, path: string): WriteBack {
     try {
       write.get();
       notBefore = 0;
+      if (hasFailed) hasFailed = isWorking = false;
     } catch (error) {
       // Most likely the disk is full. What is in the log is safe where it is.
       if (!isStorageError(error)) throw error;

@@ -15,10 +15,7 @@ function made(settings: Partial<Topic> = {}) {
   const topic = (environment: string, name: string): Topic | undefined =>
     environment === 'default' && name === 'orders.created' ? { ...TOPIC, ...settings } : undefined;
   const accept = createAccept({ topic, clock, limits: LIMITS });
-  const take = (request: Publish, from?: number, end?: number): (Entry | Problem)[] => {
-    accept.check(request);
-    return accept.take(request, from, end);
-  };
+  const take = (request: Publish): (Entry | Problem)[] => [...accept(request)].flat();
   const call = (draft: Partial<Draft>, request: Partial<Publish> = {}): Entry | Problem => {
     const [one] = take({ environment: 'default', app: 'shop', events: [{ type: 'orders.created', ...draft }], ...request });
     assert.ok(one !== undefined);
@@ -29,7 +26,7 @@ function made(settings: Partial<Topic> = {}) {
     assert.ok(!(one instanceof Problem), one instanceof Problem ? one.message : '');
     return one;
   };
-  return { take, clock, call, entry };
+  return { accept, take, clock, call, entry };
 }
 
 const json = (text: string): Buffer => Buffer.from(text);
@@ -93,8 +90,21 @@ test('a call is refused as a whole without an app, without events, and with too 
     assert.throws(() => take({ environment: 'default', ...request }), { code: 'invalid_request' });
   }
   assert.equal(take({ environment: 'default', app: 'shop', events: events.slice(1) }).length, 1_000);
-  const piece = take({ environment: 'default', app: 'shop', events: events.slice(1) }, 990, 1_010);
-  assert.equal(piece.length, 10);
+});
+
+test('in pieces a call is what it is as a whole, though a topic is declared between two of them', () => {
+  const clock = createHandClock();
+  let declared: Topic | undefined;
+  const accept = createAccept({ topic: () => declared, clock, limits: LIMITS });
+  const events = ['1', '2', '3', '4', '5'].map((id) => ({ type: 'orders.created', id }));
+  const sizes: number[] = [];
+  for (const piece of accept({ environment: 'default', app: 'shop', events }, 2)) {
+    sizes.push(piece.length);
+    declared = TOPIC;
+    for (const one of piece) assert.ok(one instanceof Problem && one.code === 'unknown_topic');
+  }
+  assert.deepEqual(sizes, [2, 2, 1]);
+  assert.ok(!([...accept({ environment: 'default', app: 'shop', events })].flat()[4] instanceof Problem));
 });
 
 test('an idempotency key has 1 to 255 bytes and is for one event', () => {

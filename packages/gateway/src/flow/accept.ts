@@ -18,10 +18,11 @@ import type { Entry } from '../ports/log.ts';
 import { checkHeadersAttribute, HEADERS_ATTRIBUTE } from '../webhook-headers.ts';
 
 export interface Accept {
-  /** Throws a Problem when the whole call is refused. */
-  check(request: Publish): void;
-  /** One per event of a call that was checked, in order: what goes to the log, or why it does not. Of those from `from` on, before `end`. */
-  take(request: Publish, from?: number, end?: number): (Entry | Problem)[];
+  /**
+   * One per event, in order: what goes to the log, or why it does not; in pieces of at most `most`, each made when it is asked
+   * for. Throws a Problem at once when the whole call is refused.
+   */
+  (request: Publish, most?: number): Iterable<readonly (Entry | Problem)[]>;
 }
 
 interface Needs {
@@ -60,9 +61,13 @@ export function createAccept({ topic, clock, limits }: Needs): Accept {
     return iso;
   }
 
-  function entryOf(draft: Draft, { environment, app, idempotencyKey }: Publish): Entry {
+  function entryOf(
+    draft: Draft,
+    { environment, app, idempotencyKey }: Publish,
+    topicOf: (name: string) => Topic | undefined,
+  ): Entry {
     checkTopic(draft.type, '/type');
-    const declared = topic(environment, draft.type);
+    const declared = topicOf(draft.type);
     if (declared === undefined) throw unknownTopic(draft.type);
     checkSize(draft, Math.min(declared.maxBytes, limits.payloadBytes));
     const event = complete(draft, app, declared);
@@ -125,17 +130,28 @@ export function createAccept({ topic, clock, limits }: Needs): Accept {
     if (request.idempotencyKey !== undefined) checkIdempotencyKey(request);
   }
 
-  return {
-    check,
-    take: (request, from, end) =>
-      request.events.slice(from, end).map((draft) => {
+  function* pieces(request: Publish, most: number): Generator<readonly (Entry | Problem)[]> {
+    const seen = new Map<string, Topic | undefined>();
+    // One look per topic: one that is declared between two pieces would let the end of a call in before its beginning.
+    const topicOf = (name: string): Topic | undefined => {
+      if (!seen.has(name)) seen.set(name, topic(request.environment, name));
+      return seen.get(name);
+    };
+    for (let at = 0; at < request.events.length; at += most) {
+      yield request.events.slice(at, at + most).map((draft) => {
         try {
-          return entryOf(draft, request);
+          return entryOf(draft, request, topicOf);
         } catch (error) {
           if (error instanceof Problem) return error;
           throw error;
         }
-      }),
+      });
+    }
+  }
+
+  return (request, most = request.events.length) => {
+    check(request);
+    return pieces(request, most);
   };
 }
 

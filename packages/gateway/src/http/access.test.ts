@@ -53,8 +53,9 @@ describe('an app', { timeout: 30_000 }, () => {
       const nothing = JSON.parse(JSON.stringify(ask).replace('crm-orders', 'nothing')) as object;
       const own = await world.ask(route.replace(/crm-orders|crm$/, 'nothing'), { ...nothing, key: shop });
       assert.equal(
-        own.json?.detail.replace('nothing', 'x'),
-        answer.json.detail.replace(/crm-orders|crm/, 'x'),
+        own.json?.detail.replace("'nothing'", 'x'),
+        // In quotes: an id of random letters may hold a crm as well.
+        answer.json.detail.replace(/'crm(-orders)?'/, 'x'),
         `${route} tells that it is there`,
       );
     }

@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { Problem } from '@millrace/core/problem';
 import type { Gateway } from '../api.ts';
 import { type Limits, LIMITS } from '../limits.ts';
-import { createPace } from '../pace.ts';
+import { createOwnTurns } from '../pace.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Directory, Scope } from '../ports/directory.ts';
 import type { Ledger } from '../ports/ledger.ts';
@@ -144,7 +144,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
   const publish = createPublish(all);
   await app.register(async (scope) => {
     takeAnyBody(scope);
-    eventRoutes(scope, { publish, pace: createPace(needs) });
+    eventRoutes(scope, { publish, ownTurn: createOwnTurns(needs.clock) });
   });
   await app.register(async (scope) => {
     takeJson(scope, limits);

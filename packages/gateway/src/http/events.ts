@@ -6,7 +6,7 @@ import { parseJson } from '@millrace/core/json-scan';
 import { Problem } from '@millrace/core/problem';
 import type { Published } from '../api.ts';
 import type { Limits } from '../limits.ts';
-import type { Pace } from '../pace.ts';
+import type { OwnTurn } from '../pace.ts';
 import { curlLine } from './curl.ts';
 import { isLines, publishLines, takeLines } from './lines.ts';
 import { EVENT_CALLS } from './openapi/events.ts';
@@ -18,10 +18,10 @@ const EMPTY = new Uint8Array(0);
 
 interface Needs {
   readonly publish: Publish;
-  readonly pace: Pace;
+  readonly ownTurn: OwnTurn;
 }
 
-export function eventRoutes(app: FastifyInstance, { publish, pace }: Needs): void {
+export function eventRoutes(app: FastifyInstance, { publish, ownTurn }: Needs): void {
   const config = { allow: ['publish'] } as const;
   takeLines(app);
 
@@ -30,7 +30,7 @@ export function eventRoutes(app: FastifyInstance, { publish, pace }: Needs): voi
   app.post('/v1/events', publishing, async (request, reply) => {
     refuseForms(request);
     if (isLines(request)) return publishLines(request, reply, publish);
-    if (bodyOf(request).length > ALONE_BYTES) await pace.ownTurn();
+    if (bodyOf(request).length > ALONE_BYTES) await ownTurn();
     const { batch, events } = decode(request, publish.limits);
     if (events.length === 0) throw new Problem('invalid_event', 'a batch has at least one event', { pointer: '' });
     const published = await publish(request.caller, events, idempotencyKeyOf(request));
