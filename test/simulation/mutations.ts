@@ -204,8 +204,14 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'the bound of the process is ignored',
     file: TURNS,
-    find: 'inFlight === 0 || (inFlight < limits.inFlight && ',
+    find: 'inFlight === 0 || (freePlaces(line) > 0 && ',
     replace: 'inFlight === 0 || (',
+  },
+  {
+    name: 'who steps aside for having its share is forgotten',
+    file: TURNS,
+    find: 'next = own.aside.shift()) standInLine(next);',
+    replace: 'next = own.aside.shift());',
   },
 
   // breaker

@@ -30,7 +30,7 @@ import { createRows, keptOf, rangeLetter } from '../lanes/rows.ts';
 import type { Steady } from '../lanes/steady.ts';
 import type { Place, Tail } from '../lanes/tail.ts';
 import type { Tape } from '../lanes/tape.ts';
-import type { Line, Turns } from '../lanes/turns.ts';
+import type { Line, Share } from '../lanes/turns.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Subscription } from '../ports/directory.ts';
@@ -113,7 +113,8 @@ interface Needs {
   readonly keys: Keys;
   readonly tail: Tail;
   readonly catchUp: CatchUp;
-  readonly turns: Turns;
+  /** Of the process's places. */
+  readonly share: Share;
   readonly deliver: Deliver;
   readonly recorder: Recorder;
   readonly restore: Restore;
@@ -131,7 +132,7 @@ interface Needs {
 const RETRY_MS = 500;
 
 export function createLane(needs: Needs): Lane {
-  const { name, shard, kind, endpoint, tape, keys, tail, turns, recorder, clock, limits, settings, onNotice } = needs;
+  const { name, shard, kind, endpoint, tape, keys, tail, share, recorder, clock, limits, settings, onNotice } = needs;
   const { environment, subscription } = needs;
   const { bounds } = endpoint;
   const { counts } = bounds;
@@ -276,7 +277,7 @@ export function createLane(needs: Needs): Lane {
 
   function startWhatMay(): void {
     for (let next = nextUp(); next !== undefined; next = nextUp()) {
-      if (!turns.take(needs.line(next.record as LogRecord), next.size)) return standInLine(next);
+      if (!share.take(needs.line(next.record as LogRecord), next.size)) return standInLine(next);
       begin(next, endpoint.breakerOpen);
     }
   }
@@ -302,11 +303,11 @@ export function createLane(needs: Needs): Lane {
 
   function standInLine(next: Delivery): void {
     inLine = true;
-    turns.wait(needs.line(next.record as LogRecord), () => {
+    share.wait(needs.line(next.record as LogRecord), next.size, () => {
       inLine = false;
       if (ended || retiring !== undefined) return;
       const now = nextUp();
-      if (now !== undefined && turns.takeTurn(needs.line(now.record as LogRecord), now.size)) begin(now, endpoint.breakerOpen);
+      if (now !== undefined && share.takeTurn(needs.line(now.record as LogRecord), now.size)) begin(now, endpoint.breakerOpen);
       pump();
     });
   }
@@ -325,7 +326,7 @@ export function createLane(needs: Needs): Lane {
     // No async function: of those there is one per delivery, and each await is another turn of the microtask queue.
     void needs.deliver(needs.target(), delivery.record as LogRecord, needs.asNew).then((outcome) => {
       if (!ended) finish(delivery, probe, outcome);
-      turns.giveBack(delivery.size);
+      share.giveBack(delivery.size);
       if (ended) endpoint.ended(delivery.size, delivery.row === 'parked', probe, { ...outcome, kind: 'aborted' }, '');
       needs.onFreed();
     });

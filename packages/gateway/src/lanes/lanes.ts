@@ -148,7 +148,7 @@ export function createLanes(needs: Needs): Lanes {
       keys: createKeys(),
       tail,
       catchUp: catchUps.get(shard) as CatchUp,
-      turns: needs.turns,
+      share: subscriber.share,
       deliver: needs.deliver,
       recorder,
       restore: createRestore({ shard, log, find: tail.find }),
@@ -242,6 +242,7 @@ export function createLanes(needs: Needs): Lanes {
   function enter(subscription: Versioned<Subscription>): Subscriber {
     const subscriber = createSubscriber({
       versioned: subscription,
+      share: needs.turns.share(),
       vault: needs.vault,
       clock,
       limits,

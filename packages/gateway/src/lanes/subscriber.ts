@@ -11,6 +11,7 @@ import { type Signer, simpleSigner, standardSigner } from '../signing.ts';
 import type { Vault } from '../vault.ts';
 import { createBounds, type Bounds } from './bounds.ts';
 import { createEndpoint, type Endpoint } from './endpoint.ts';
+import type { Share } from './turns.ts';
 
 /** What the match index holds: a subscription as it was configured, leading back to what runs it. */
 export interface Indexed extends Wanted {
@@ -24,6 +25,8 @@ export interface Subscriber {
   readonly slot: number;
   readonly bounds: Bounds;
   readonly endpoint: Endpoint;
+  /** Of the process's places; drills take theirs from it, too. */
+  readonly share: Share;
   /** The endpoint of a drill: its health is not the subscription's. */
   endpointAt(url: string): Endpoint;
   /** Present settings. */
@@ -44,6 +47,7 @@ export interface Subscriber {
 
 interface Needs {
   readonly versioned: Versioned<Subscription>;
+  readonly share: Share;
   readonly vault: Vault;
   readonly clock: Clock;
   readonly limits: Limits;
@@ -103,6 +107,7 @@ export function createSubscriber(needs: Needs): Subscriber {
     environment: first.environment,
     slot: slotOf(first.value.uid),
     bounds,
+    share: needs.share,
     endpoint: createEndpoint({
       ...shared,
       keepFailing: (kept) => needs.keepFailing(versioned, kept),

@@ -3,8 +3,14 @@
  * it is full, lanes stand in lines (interactive, standard, bulk, replay) and each start is one lane's turn. A line in
  * front goes first, but one that was passed over nine times is served: everybody has at least a tenth. In a hurry
  * (pace.ts) all but the interactive stand in line likewise once a few of them have started in this turn of the event loop.
+ *
+ * Nobody has all of it: what one subscription may have shrinks with the square of what is free, in places and in bytes. So n of
+ * them whose endpoints hang leave about one part in n + 1, and whoever comes new finds room at once. (A bound that follows what
+ * is free: Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998. There it is linear, as what is queued drains; what hangs
+ * does not, and a dozen one after the other would have it all.) Who has its share steps aside until that has changed. The last
+ * places are the interactive's.
  */
-import { createDeque } from '../deque.ts';
+import { createDeque, type Deque } from '../deque.ts';
 import type { Limits } from '../limits.ts';
 import type { Pace } from '../pace.ts';
 import type { LatencyClass } from '../ports/directory.ts';
@@ -12,39 +18,72 @@ import type { LatencyClass } from '../ports/directory.ts';
 export type Line = LatencyClass | 'replay';
 
 export interface Turns {
-  /** Takes a place for a body of `bytes`; false when there is none, or others stand in line for it. */
+  /** What one subscription has of it. */
+  share(): Share;
+  readonly inFlight: number;
+}
+
+export interface Share {
+  /** Takes a place for a body of `bytes`; false when there is none, others stand in line for it, or it has its share. */
   take(line: Line, bytes: number): boolean;
   /** Gives the place back and lets those in line have their turns. */
   giveBack(bytes: number): void;
-  /** Calls `turn` once when it is this caller's turn: it either uses `takeTurn` or leaves. */
-  wait(line: Line, turn: () => void): void;
+  /** Calls `turn` once when it is this caller's turn: it either uses `takeTurn` or leaves. `bytes` of what it wants to start. */
+  wait(line: Line, bytes: number, turn: () => void): void;
   /** As take, but without regard to those in line: only inside a turn. */
   takeTurn(line: Line, bytes: number): boolean;
-  readonly inFlight: number;
+}
+
+interface Waiting {
+  readonly line: Line;
+  readonly bytes: number;
+  readonly turn: () => void;
+}
+
+/** One subscription's, with its lanes that have stepped aside. */
+interface Own {
+  inFlight: number;
+  bytes: number;
+  readonly aside: Deque<Waiting>;
 }
 
 const LINES: readonly Line[] = ['interactive', 'standard', 'bulk', 'replay'];
 const PASSED_OVER_MAX = 9;
+/** One place in sixteen is for interactive topics: a handful of endpoints that hang must not be what they wait for. */
+const URGENT_PART = 16;
 
 export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): Turns {
   const lines = LINES.map(() => createDeque<() => void>());
   const passedOver = LINES.map(() => 0);
+  const aside = new Set<Own>();
+  const urgentPlaces = Math.floor(limits.inFlight / URGENT_PART);
   let inFlight = 0;
   let bytesInFlight = 0;
+  /** In the lines. */
   let waiting = 0;
   let serving = false;
   /** In a hurry, in this turn of the event loop: of others than the interactive, and of these. */
   let started = 0;
   let urgent = 0;
   let scheduled = false;
-  /** Ever. */
-  let starts = 0;
 
-  const fits = (bytes: number): boolean =>
-    inFlight === 0 || (inFlight < limits.inFlight && bytesInFlight + bytes <= limits.inFlightBytes);
+  const freePlaces = (line: Line): number => limits.inFlight - inFlight - (line === 'interactive' ? 0 : urgentPlaces);
+
+  const fits = (line: Line, bytes: number): boolean =>
+    inFlight === 0 || (freePlaces(line) > 0 && bytesInFlight + bytes <= limits.inFlightBytes);
+
+  const hasItsShare = (own: Own, line: Line, bytes: number): boolean =>
+    own.inFlight > 0 &&
+    (isShareOf(own.inFlight, freePlaces(line), limits.inFlight) ||
+      (own.bytes > 0 && isShareOf(own.bytes, limits.inFlightBytes - bytesInFlight - bytes, limits.inFlightBytes)));
 
   /** Where the interactive are many, the others may be as many: who is passed over too often has its turn. */
   const heldBack = (): boolean => started >= limits.hurriedStarts + urgent && pace.isHurried;
+
+  const isForUrgentAlone = (): boolean => !fits('standard', 0) || heldBack();
+
+  const mayStart = (own: Own, line: Line, bytes: number): boolean =>
+    fits(line, bytes) && !hasItsShare(own, line, bytes) && (line === 'interactive' || !heldBack());
 
   function note(line: Line): void {
     if (line === 'interactive') pace.hurry();
@@ -63,16 +102,21 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
     scheduled = false;
     started = 0;
     urgent = 0;
+    for (const own of aside) comeBack(own);
     if (waiting > 0) serve();
   }
 
-  function takeTurn(line: Line, bytes: number): boolean {
-    if (!fits(bytes) || (line !== 'interactive' && heldBack())) return false;
-    note(line);
-    starts++;
-    inFlight++;
-    bytesInFlight += bytes;
-    return true;
+  /** Into the lines, once it has less than its share. */
+  function comeBack(own: Own): void {
+    const first = own.aside.peek();
+    if (first !== undefined && hasItsShare(own, first.line, first.bytes)) return;
+    aside.delete(own);
+    for (let next = own.aside.shift(); next !== undefined; next = own.aside.shift()) standInLine(next);
+  }
+
+  function standInLine({ line, turn }: Waiting): void {
+    lines[LINES.indexOf(line)]?.push(turn);
+    waiting++;
   }
 
   function nextLine(): number {
@@ -89,45 +133,77 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
     return chosen;
   }
 
-  /**
-   * A turn may end without a start, and a lane that can't start stands in line again: serve each at most once a round. Whoever
-   * is left although there is room has another round soon, as nothing may end for long; but no round follows one that was idle.
-   */
+  /** A turn may end without a start, and a lane that can't start stands in line again: serve each at most once a round. */
   function serve(): void {
     if (serving) return;
     serving = true;
-    const before = starts;
-    for (let turns = waiting; turns > 0 && waiting > 0 && fits(0) && inFlight < limits.inFlight; turns--) {
-      if (lines[0]?.size === 0 && heldBack()) break;
-      const turn = lines[nextLine()]?.shift();
+    for (let turns = waiting; turns > 0 && waiting > 0 && fits('interactive', 0); turns--) {
+      const isUrgent = isForUrgentAlone();
+      if (isUrgent && lines[0]?.size === 0) break;
+      const turn = lines[isUrgent ? 0 : nextLine()]?.shift();
       if (turn === undefined) break;
       waiting--;
       turn();
     }
     serving = false;
-    if (waiting > 0 && starts > before && inFlight < limits.inFlight) schedule();
+  }
+
+  function takeTurn(own: Own, line: Line, bytes: number): boolean {
+    if (!mayStart(own, line, bytes)) return false;
+    note(line);
+    inFlight++;
+    bytesInFlight += bytes;
+    own.inFlight++;
+    own.bytes += bytes;
+    return true;
+  }
+
+  function take(own: Own, line: Line, bytes: number): boolean {
+    const isFirst = waiting === 0 || (line === 'interactive' && lines[0]?.size === 0 && isForUrgentAlone());
+    return isFirst && takeTurn(own, line, bytes);
+  }
+
+  function giveBack(own: Own, bytes: number): void {
+    inFlight--;
+    bytesInFlight -= bytes;
+    own.inFlight--;
+    own.bytes -= bytes;
+    if (own.aside.size > 0) comeBack(own);
+    // There is more room for all of them now; they are looked at together.
+    if (aside.size > 0) schedule();
+    if (waiting > 0) serve();
+  }
+
+  function wait(own: Own, one: Waiting): void {
+    if (hasItsShare(own, one.line, one.bytes)) {
+      own.aside.push(one);
+      aside.add(own);
+      return;
+    }
+    standInLine(one);
+    // Only others in line were before it: with little under way no one may give a place back for a minute. Who could not start
+    // anyway is served when that changes, and no round follows one that was idle.
+    if (inFlight === 0) queueMicrotask(serve);
+    else if (mayStart(own, one.line, one.bytes)) schedule();
   }
 
   return {
-    take(line, bytes) {
-      const isFirst = waiting === 0 || (line === 'interactive' && lines[0]?.size === 0 && heldBack());
-      return isFirst && takeTurn(line, bytes);
-    },
-    takeTurn,
-    giveBack(bytes) {
-      inFlight--;
-      bytesInFlight -= bytes;
-      if (waiting > 0) serve();
-    },
-    wait(line, turn) {
-      lines[LINES.indexOf(line)]?.push(turn);
-      waiting++;
-      // With nothing under way no one would ever give a place back; with little, perhaps not for a minute.
-      if (inFlight === 0) queueMicrotask(serve);
-      else if (inFlight < limits.inFlight) schedule();
+    share() {
+      const own: Own = { inFlight: 0, bytes: 0, aside: createDeque() };
+      return {
+        take: (line, bytes) => take(own, line, bytes),
+        takeTurn: (line, bytes) => takeTurn(own, line, bytes),
+        giveBack: (bytes) => giveBack(own, bytes),
+        wait: (line, bytes, turn) => wait(own, { line, bytes, turn }),
+      };
     },
     get inFlight() {
       return inFlight;
     },
   };
+}
+
+/** True where `own` is all that one may have of `all` while so much is `free`. */
+function isShareOf(own: number, free: number, all: number): boolean {
+  return free <= 0 || own * all >= free * free;
 }
