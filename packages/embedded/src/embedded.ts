@@ -20,7 +20,7 @@ export type { SetAside } from './messages.ts';
 export interface EmbeddedOptions {
   /** Made where it is missing. One process at a time. Must be on a local disk: network file systems lock and sync as they like. */
   readonly directory: string;
-  /** `fsync` (default): what was answered survives a power loss. `relaxed`: it survives a kill of the process; a power loss may take the last moments. */
+  /** `fsync` (default): what was answered survives a power loss. `relaxed`: it survives a kill of the process; a power loss may take the last moments, but nothing of the directory. */
   readonly durability?: 'fsync' | 'relaxed';
   /** Wall time, ms since 1970. Default Date.now. */
   readonly now?: () => number;

@@ -25,6 +25,11 @@ export function partOf(call: CallName): 'log' | 'ledger' {
   return LOG_CALLS.has(call) ? 'log' : 'ledger';
 }
 
+/** What a person has set. */
+export function isConfiguration(call: CallName): boolean {
+  return call === 'putResource' || call === 'deleteResource';
+}
+
 export function isWrite(call: CallName): boolean {
   return WRITES.has(call);
 }

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Problem } from '@millrace/core/problem';
 import { keyOf, makeKey } from './http/access.ts';
 import { ADMIN_KEY_FILE } from './options.ts';
@@ -105,11 +105,23 @@ function readIfThere(path: string): string | undefined {
   }
 }
 
-/** Whole or not at all, whenever the process ends. */
+/**
+ * Whole or not at all, whenever the process ends; and on the disk when this returns, its name included: after a power loss the
+ * file before it would not open what was sealed since.
+ */
 function writePrivate(path: string, text: string): void {
   const file = openSync(`${path}.new`, 'w', 0o600);
-  writeSync(file, `${text}\n`);
-  fsyncSync(file);
-  closeSync(file);
+  try {
+    writeSync(file, `${text}\n`);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
   renameSync(`${path}.new`, path);
+  const directory = openSync(dirname(path), 'r');
+  try {
+    fsyncSync(directory);
+  } finally {
+    closeSync(directory);
+  }
 }

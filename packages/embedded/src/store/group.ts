@@ -1,8 +1,12 @@
-/** Group commit: everything that arrived together is one transaction. */
+/**
+ * Group commit: everything that arrived together is one transaction. One with a change of the directory survives a power loss
+ * in either mode: what is configured is rare, and others act on it, such as who throws a former secret key away once nothing
+ * is sealed with it. Commits stand in one log: with it all that came before are safe, too.
+ */
 import { Problem } from '@millrace/core/problem';
 import { problemOf } from './faults.ts';
 import type { Answer, Question } from '../messages.ts';
-import { partOf } from '../parts.ts';
+import { isConfiguration, partOf } from '../parts.ts';
 import type { State } from './state.ts';
 
 export interface GroupContext {
@@ -26,7 +30,8 @@ export function commitGroup(questions: readonly Question[], context: GroupContex
 function commitTogether(questions: readonly Question[], { state, apply, mark }: GroupContext): Answer[] {
   const undo = mark();
   try {
-    return state.transaction(() => questions.map((question) => answer(question, apply)));
+    const commit = questions.some(({ call }) => isConfiguration(call)) ? state.durably : state.transaction;
+    return commit(() => questions.map((question) => answer(question, apply)));
   } catch (error) {
     undo();
     throw error;
