@@ -9,12 +9,15 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Problem } from '@millrace/core/problem';
+import { keepPrivate, makePrivate } from './private-file.ts';
 
 const BUSY = 5;
 
 /** Returns the release. Throws `data_directory_locked`. */
 export function lockDirectory(directory: string): () => void {
-  const lock = new DatabaseSync(join(directory, 'lock.db'));
+  const path = join(directory, 'lock.db');
+  makePrivate(path);
+  const lock = new DatabaseSync(path);
   const pidFile = join(directory, 'lock.pid');
   try {
     lock.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
@@ -26,7 +29,8 @@ export function lockDirectory(directory: string): () => void {
       cause: error,
     });
   }
-  writeFileSync(pidFile, `${process.pid}\n`);
+  writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 });
+  keepPrivate(pidFile);
   return () => lock.close();
 }
 

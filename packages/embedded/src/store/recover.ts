@@ -76,7 +76,7 @@ function clearUnlisted({ files, hots }: RecoverContext): SetAside[] {
 
 function moveAside({ directory }: FileList, name: string): void {
   const aside = join(directory, '..', 'set-aside');
-  mkdirSync(aside, { recursive: true });
+  mkdirSync(aside, { recursive: true, mode: 0o700 });
   rmSync(join(aside, name), { force: true, recursive: true });
   try {
     renameSync(join(directory, name), join(aside, name));

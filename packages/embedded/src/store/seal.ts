@@ -19,6 +19,7 @@ import type { Hot } from './hot.ts';
 import { createKeyFilter } from './key-filter.ts';
 import { encodeMarks } from './marks.ts';
 import type { Names } from './names.ts';
+import { makePrivate } from './private-file.ts';
 import { APPLICATION_ID, EVENTS_SCHEMA, KEYS_SCHEMA, PAGE_BYTES, SCHEMA_VERSION } from './schema.ts';
 import { joinExtents } from './shelf.ts';
 import type { Extent } from './shelf.ts';
@@ -130,6 +131,7 @@ async function build(
   const { state, files, reached } = context;
   const path = join(files.directory, `${name}${SEALING_SUFFIX}`);
   rmSync(path, { force: true });
+  makePrivate(path);
   state.db.prepare('ATTACH ? AS sealed').run(path);
   try {
     state.db.exec(preamble(schema));

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Problem } from '@millrace/core/problem';
 import { isDamage, isStorageError } from './faults.ts';
+import { keepPrivate, makePrivate } from './private-file.ts';
 import { APPLICATION_ID, PAGE_BYTES, SCHEMA_VERSION, STATE_SCHEMA } from './schema.ts';
 
 const CACHE_KIB = 32_768;
@@ -32,6 +33,9 @@ export interface State {
 export function openState(directory: string, { maxPageCount }: { readonly maxPageCount: number | undefined }): State {
   const path = join(directory, 'state.db');
   mustNotBeLost(directory, path);
+  makePrivate(path);
+  // Of a process that was killed: SQLite takes them as they are.
+  for (const beside of ['-wal', '-shm']) keepPrivate(path + beside);
   const db = openDatabase(path);
   if (maxPageCount !== undefined) db.exec(`PRAGMA max_page_count = ${maxPageCount}`);
   const begin = db.prepare('BEGIN IMMEDIATE');

@@ -18,6 +18,7 @@ import type { LogStore } from './log-store.ts';
 import type { Answer, CallName, Calls, PackedPage, Question, Setup, Told } from '../messages.ts';
 import type { RecordPack } from '../packing.ts';
 import { isWrite, partOf } from '../parts.ts';
+import { keepAllPrivate } from './private-file.ts';
 import { openState } from './state.ts';
 import type { State } from './state.ts';
 import { openWriteBack } from './write-back.ts';
@@ -48,6 +49,7 @@ function open({ directory, ...options }: Setup): Stores {
   makeDirectory(join(directory, 'segments'));
   const unlock = lockDirectory(directory);
   try {
+    keepAllPrivate(join(directory, 'segments'));
     const state = openState(directory, options);
     const log = openLogStore(state, { ...options, turn, took: (removedThrough) => tell({ removedThrough }) });
     const ledger = openLedgerStore(state, { turn });
