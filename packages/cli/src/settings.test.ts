@@ -46,6 +46,36 @@ describe('settings', () => {
       assert.equal(read(directory, { url })[1], 'mr_file');
   });
 
+  test('take no address from the directory that is not on this machine: it may be somebody else’s work', (t) => {
+    const environment = { MILLRACE_KEY: 'mr_environment' };
+    for (const address of [
+      'https://thief.example',
+      'http://127.0.0.1@thief.example',
+      'http://127.0.0.1.thief.example:4400',
+      'http://localhost.thief.example',
+      'http://10.0.0.7:4400',
+      'http://[::ffff:10.0.0.7]',
+      'ftp://127.0.0.1',
+      'nonsense',
+    ]) {
+      const directory = project(t, { address, 'admin-key': 'mr_file' });
+      assert.throws(
+        () => read(directory, {}, environment),
+        { message: /not on this machine/, advice: /--url or MILLRACE_URL/ },
+        address,
+      );
+      assert.throws(() => read(directory), /not on this machine/, address);
+      assert.deepEqual(read(directory, { url: 'https://mine.example' }, environment), ['https://mine.example', 'mr_environment']);
+      assert.deepEqual(
+        read(directory, {}, { MILLRACE_URL: address.startsWith('https') ? address : 'https://mine.example' })[1],
+        undefined,
+      );
+    }
+    assert.throws(() => read(project(t, { address: 'http://a\u001B[2J' })), { message: /names "http:\/\/a\?\[2J"/ });
+    for (const address of ['http://127.0.0.1:5555', 'http://localhost:5555', 'http://[::1]:5555'])
+      assert.deepEqual(read(project(t, { address }), {}, environment), [address, 'mr_environment']);
+  });
+
   test('may be in another directory', (t) => {
     const directory = project(t, {});
     const data = temporary(t);

@@ -27,19 +27,19 @@ export function settingsOf(
   { environment, directory }: Pick<World, 'environment' | 'directory'>,
 ): Settings {
   const data = resolve(directory, given(environment['MILLRACE_DATA']) ?? DEFAULT_DATA);
-  const kept = (): string | undefined => readIfThere(join(data, ADDRESS_FILE));
+  const file = join(data, ADDRESS_FILE);
+  const kept = (): string | undefined => loopbackOf(readIfThere(file), file);
   const named = url ?? given(environment['MILLRACE_URL']);
   const addressFrom =
-    url !== undefined ? '--url' : named !== undefined ? 'MILLRACE_URL' : kept() !== undefined ? 'file' : 'default';
+    url !== undefined ? '--url' : named !== undefined ? 'MILLRACE_URL' : readIfThere(file) !== undefined ? 'file' : 'default';
   const fixed = named === undefined ? undefined : addressOf(named, addressFrom);
   const address = (): string => fixed ?? kept() ?? `http://127.0.0.1:${DEFAULT_PORT}`;
   if (key !== undefined && !key.startsWith('mr_'))
     throw misused('--key is a key of the gateway and begins with mr_', 'The key of an event is --partition-key.');
   const chosen = key ?? given(environment['MILLRACE_KEY']);
-  const ours = (): boolean => isHere(address()) || address() === kept();
   return {
     address,
-    key: () => chosen ?? (ours() ? readIfThere(join(data, ADMIN_KEY_FILE)) : undefined),
+    key: () => chosen ?? (isHere(address()) ? readIfThere(join(data, ADMIN_KEY_FILE)) : undefined),
     addressFrom,
     data,
   };
@@ -55,6 +55,22 @@ function addressOf(text: string, from: string): string {
   if (url === null || !/^https?:$/.test(url.protocol) || url.username !== '' || url.search !== '')
     throw misused(`${from} "${text.slice(0, 80)}" is no address of a gateway`, 'Write it like http://127.0.0.1:4400.');
   return url.href.replace(/\/+$/, '');
+}
+
+/**
+ * The file comes with the directory, and that may be somebody else's work: a repository that was checked out could send the
+ * key of whoever runs a command in it anywhere. So it names this machine or nothing.
+ */
+function loopbackOf(text: string | undefined, file: string): string | undefined {
+  if (text === undefined) return undefined;
+  const url = URL.parse(text);
+  if (url !== null && /^https?:$/.test(url.protocol) && url.username === '' && isHere(url.href)) return url.origin;
+  // Nor may it write to the terminal what it likes.
+  const shown = text.slice(0, 80).replaceAll(/[^\x20-\x7E]/g, '?');
+  throw misused(
+    `${file} names "${shown}", which is not on this machine, and a key is sent only where you say so yourself`,
+    'If that is your gateway, name it: --url or MILLRACE_URL; if you do not know that file, remove it.',
+  );
 }
 
 /** The admin key of this directory is sent to nobody else's machine. */
