@@ -63,6 +63,40 @@ test('a job goes on after a crash', async (t) => {
   assert.equal((await world.gateway.health('default', 's')).deadLetters, 0);
 });
 
+test('a job for some topics touches no others, also after a crash', async (t) => {
+  const world = await handWorld(t, { limits: { jobPage: 4 }, topics: { 'orders.paid': {} } });
+  await world.subscribe('s', {
+    topics: ['orders.*'],
+    retry: { schedule: [] },
+    breaker: false,
+    bounds: { parked: 1 },
+    concurrency: 1,
+  });
+  world.sender.script = () => 500;
+  const draft = (type: string, id: string) => ({ type, id, source: '/s', data: Buffer.from('1') });
+  const events = [
+    draft('orders.paid', 'a'),
+    draft('orders.created', 'b'),
+    draft('orders.paid', 'c'),
+    draft('orders.created', 'd'),
+  ];
+  await world.gateway.publish({ environment: 'default', app: 'shop', events });
+  await world.clock.advance(1_000);
+  assert.equal((await world.gateway.health('default', 's')).deadLetters, 4);
+  world.fresh();
+  world.sender.script = () => undefined;
+  assert.equal(await world.gateway.jobs.count('default', 's', 'redrive', { topics: ['orders.created'] }), 2);
+  await world.gateway.jobs.begin('default', 's', 'redrive', { topics: ['orders.created'] });
+  await settle();
+  world.sender.script = () => 200;
+  await world.restart('abandon');
+  for (let seconds = 0; seconds < 10; seconds++) await world.clock.advance(1_000);
+  const { state, total } = await jobOf(world);
+  assert.deepEqual([state, total], ['done', 2]);
+  assert.deepEqual([...new Set(world.fresh())].toSorted(), ['b', 'd']);
+  assert.equal((await world.gateway.health('default', 's')).deadLetters, 2);
+});
+
 test('a cancelled job leaves the rest as it is', async (t) => {
   const world = await withLetters(t, 2);
   world.sender.script = () => undefined;

@@ -5,6 +5,7 @@
 import { allOf } from './all-of.ts';
 import { newId } from '@millrace/core/ids';
 import { Problem } from '@millrace/core/problem';
+import { compileTopics } from '@millrace/core/topic';
 import type { DeadLetterFilter, DeadLetters, Jobs } from './api.ts';
 import type { Limits } from './limits.ts';
 import type { LookUp } from './look-up.ts';
@@ -160,12 +161,21 @@ export function createJobs({ directory, ledger, lookUp, deadLetters, clock, limi
 /** A range has nothing to send. */
 function matcherOf(
   kind: Job['kind'],
-  { cause, topic, sinceMs = -Infinity, untilMs = Infinity, diedUntilMs = Infinity }: DeadLetterFilter & { diedUntilMs?: number },
+  {
+    cause,
+    topic,
+    topics,
+    sinceMs = -Infinity,
+    untilMs = Infinity,
+    diedUntilMs = Infinity,
+  }: DeadLetterFilter & { diedUntilMs?: number },
 ): (letter: DeadLetter) => boolean {
+  const isAllowed = topics === undefined ? () => true : compileTopics(topics);
   return (letter) =>
     (kind === 'discard' || letter.kept !== undefined) &&
-    (cause === undefined || letter.cause === cause) &&
+    (cause === undefined || [cause].flat().includes(letter.cause)) &&
     (topic === undefined || letter.topic === topic) &&
+    (letter.topic === '' || isAllowed(letter.topic)) &&
     letter.diedMs >= sinceMs &&
     letter.diedMs <= Math.min(untilMs, diedUntilMs);
 }

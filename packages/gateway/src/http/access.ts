@@ -110,6 +110,27 @@ export function maySee(caller: Caller, { app, topics }: Subscription): boolean {
   return mayActFor(caller, app) && topics.every((topic) => coversTopic(caller, topic));
 }
 
+/**
+ * Whether what became of an event of this topic is the caller's. Not by its subscription alone: that may have been for other
+ * topics when the event came. What stands for a range of events has no topic, and is its subscription's.
+ */
+export function maySeeTopic(caller: Caller, topic: string): boolean {
+  return topic === '' || coversTopic(caller, topic);
+}
+
+/** Told apart they say whether a name leads somewhere inside: whoever sets endpoints could map that network by them. */
+const OF_INSIDE: readonly string[] = ['unreachable', 'dns', 'blocked_address'];
+
+/** The cause of a failed attempt as the caller may know it. */
+export function causeFor({ admin }: Caller, cause: string): string {
+  return !admin && OF_INSIDE.includes(cause) ? 'unreachable' : cause;
+}
+
+/** What one means that asks for this cause: also to count by it is to tell them apart. */
+export function causesOf({ admin }: Caller, cause: string): readonly string[] {
+  return !admin && OF_INSIDE.includes(cause) ? OF_INSIDE : [cause];
+}
+
 function coversTopic({ topics: allowed }: Caller, topic: string): boolean {
   return allowed === undefined || allowed.some((pattern) => coversPattern(pattern, topic));
 }

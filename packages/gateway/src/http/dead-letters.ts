@@ -4,9 +4,10 @@ import { Problem } from '@millrace/core/problem';
 import type { DeadLetterFilter } from '../api.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { DeadLetter } from '../ports/ledger.ts';
-import type { Caller } from './access.ts';
+import { type Caller, causeFor, causesOf, maySeeTopic } from './access.ts';
 import { readTime, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
+import { HTTP_BOUNDS } from './bounds.ts';
 import { checkCause } from './causes.ts';
 import { createDeliveryAnswers } from './delivery-answers.ts';
 import { DEAD_LETTER_CALLS } from './openapi/dead-letters.ts';
@@ -25,7 +26,7 @@ interface ManyLetters {
 }
 
 export function deadLetterRoutes(app: FastifyInstance, needs: RouteNeeds): void {
-  const { gateway, ledger, access } = needs;
+  const { gateway, ledger, access, limits } = needs;
   const answers = createDeliveryAnswers(needs);
   const read = { allow: ['subscribe', 'manage'] } as const;
   const manage = { allow: ['manage'] } as const;
@@ -37,15 +38,13 @@ export function deadLetterRoutes(app: FastifyInstance, needs: RouteNeeds): void 
       const found = await subscriptionIn(access, caller, query);
       const limit = limitOf(query);
       const [after] = placeOf(query, ['string']) ?? [];
-      const letters = await ledger.deadLetters({
-        subscription: found.value.uid,
+      const { letters, next } = await pageFor(caller, found.value, {
         limit,
         ...(after === undefined ? {} : { after: String(after) }),
       });
-      const last = letters.at(-1);
       return {
         data: letters.map((letter) => show(caller, found.id, letter)),
-        next: last === undefined || letters.length < limit ? null : cursorTo([last.id]),
+        next: next === undefined ? null : cursorTo([next]),
       };
     },
   );
@@ -86,12 +85,38 @@ export function deadLetterRoutes(app: FastifyInstance, needs: RouteNeeds): void 
       { config: manage, schema: DEAD_LETTER_CALLS[`${kind}Many`] },
       async ({ caller, body }, reply) => {
         const { id } = await access.subscription(caller, body.subscription);
-        const filter = filterOf(body);
+        const filter = filterOf(caller, body);
         if (body.dryRun === true) return { count: await gateway.jobs.count(caller.environment, id, kind, filter) };
         const job = await gateway.jobs.begin(caller.environment, id, kind, filter);
         return reply.code(202).header('location', `/v1/operations/${job.id}`).send(showJob(job));
       },
     );
+  }
+
+  /** For a key of some topics those of others are walked over: a page may be short of its limit, and even empty, where there are many. */
+  async function pageFor(
+    caller: Caller,
+    { uid: subscription }: Subscription,
+    { limit, after }: { readonly limit: number; readonly after?: string },
+  ): Promise<{ readonly letters: readonly DeadLetter[]; readonly next?: string }> {
+    const letters: DeadLetter[] = [];
+    const pageRows = caller.topics === undefined ? limit : HTTP_BOUNDS.listMax;
+    let before = after;
+    for (let looked = 0; looked < limits.attemptsLookedAt;) {
+      const page = await ledger.deadLetters({
+        subscription,
+        limit: pageRows,
+        ...(before === undefined ? {} : { after: before }),
+      });
+      looked += page.length;
+      for (const letter of page) {
+        before = letter.id;
+        if (maySeeTopic(caller, letter.topic)) letters.push(letter);
+        if (letters.length === limit) return { letters, next: letter.id };
+      }
+      if (page.length < pageRows) return { letters };
+    }
+    return { letters, ...(before === undefined ? {} : { next: before }) };
   }
 
   async function known(
@@ -100,33 +125,35 @@ export function deadLetterRoutes(app: FastifyInstance, needs: RouteNeeds): void 
   ): Promise<{ readonly subscription: Versioned<Subscription>; readonly letter: DeadLetter }> {
     const letter = await ledger.deadLetter(id);
     const subscription = letter && access.subscriptionOf(caller, letter.lane.slice(0, letter.lane.indexOf('.')));
-    if (letter === undefined || subscription === undefined)
+    if (letter === undefined || subscription === undefined || !maySeeTopic(caller, letter.topic))
       throw new Problem('not_found', `there is no dead letter '${id.slice(0, 80)}'`);
     return { subscription, letter };
   }
 }
 
-function filterOf({ cause, topic, since, until }: ManyLetters): DeadLetterFilter {
+function filterOf(caller: Caller, { cause, topic, since, until }: ManyLetters): DeadLetterFilter {
+  const { topics } = caller;
   if (cause !== undefined) checkCause(cause, '/cause');
   return {
-    ...(cause === undefined ? {} : { cause }),
+    ...(cause === undefined ? {} : { cause: causesOf(caller, cause) }),
     ...(topic === undefined ? {} : { topic }),
+    ...(topics === undefined ? {} : { topics }),
     ...(since === undefined ? {} : { sinceMs: readTime(since, '/since') }),
     ...(until === undefined ? {} : { untilMs: readTime(until, '/until') }),
   };
 }
 
 function show(
-  { admin }: Caller,
+  caller: Caller,
   subscription: string,
   { id, cause, detail, attempts, eventId, topic, shard, position, timeMs, diedMs, kept, holdsKey, range }: DeadLetter,
 ): object {
   return {
     id,
     subscription,
-    cause,
+    cause: causeFor(caller, cause),
     // Of an event's letter it is what the endpoint answered.
-    ...(admin || range !== undefined ? { detail } : {}),
+    ...(caller.admin || range !== undefined ? { detail } : {}),
     attempts,
     ...(range === undefined
       ? { event: { id: eventId, type: topic } }

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { Problem } from '@millrace/core/problem';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { AttemptKey, AttemptRow, LanePosition } from '../ports/ledger.ts';
-import type { Caller } from './access.ts';
+import { type Caller, maySeeTopic } from './access.ts';
 import type { RouteNeeds } from './app.ts';
 import { createDeliveryAnswers } from './delivery-answers.ts';
 import { idOf, placeIn } from './delivery-ids.ts';
@@ -36,7 +36,7 @@ export function deliveryRoutes(app: FastifyInstance, needs: RouteNeeds): void {
   app.get<{ Querystring: PageQuery & SubscriptionQuery & Wanted }>('/v1/deliveries', list, async ({ caller, query }) => {
     const found = await subscriptionIn(access, caller, query);
     const place = placeOf(query, KEY_SHAPE);
-    const { rows, next } = await newest(found, { limit: limitOf(query), after: place && keyAt(place), wanted: query });
+    const { rows, next } = await newest(caller, found, { limit: limitOf(query), after: place && keyAt(place), wanted: query });
     const data = await Promise.all(
       rows.map(async (row) =>
         listed(caller, {
@@ -73,7 +73,8 @@ export function deliveryRoutes(app: FastifyInstance, needs: RouteNeeds): void {
     const { lane, shard, position } = place;
     const subscription = access.subscriptionOf(caller, lane.slice(0, Math.max(0, lane.indexOf('.'))));
     const attempts = subscription === undefined ? [] : await ledger.attemptsOf(lane, shard, position);
-    if (subscription === undefined || attempts.length === 0) throw noDelivery(id);
+    const last = attempts.at(-1);
+    if (subscription === undefined || last === undefined || !maySeeTopic(caller, last.topic)) throw noDelivery(id);
     return { subscription, place, attempts };
   }
 
@@ -83,6 +84,7 @@ export function deliveryRoutes(app: FastifyInstance, needs: RouteNeeds): void {
    * to be looked through: then `next` leads on.
    */
   async function newest(
+    caller: Caller,
     { environment, value: { uid: subscription } }: Versioned<Subscription>,
     {
       limit,
@@ -92,7 +94,8 @@ export function deliveryRoutes(app: FastifyInstance, needs: RouteNeeds): void {
   ): Promise<{ readonly rows: readonly AttemptRow[]; readonly next?: AttemptKey }> {
     const rows: AttemptRow[] = [];
     const seen = new Set<string>();
-    const pageRows = event === undefined && webhookId === undefined && outcome === undefined ? limit : HTTP_BOUNDS.listMax;
+    const isAll = event === undefined && webhookId === undefined && outcome === undefined && caller.topics === undefined;
+    const pageRows = isAll ? limit : HTTP_BOUNDS.listMax;
     let before = after;
     // The id of a webhook is made from the event: each costs a read of the log, as each row of a list does.
     for (let looked = 0, read = 0; looked < limits.attemptsLookedAt && read < HTTP_BOUNDS.listMax;) {
@@ -102,6 +105,7 @@ export function deliveryRoutes(app: FastifyInstance, needs: RouteNeeds): void {
         before = row;
         if (seen.has(idOf(row))) continue;
         seen.add(idOf(row));
+        if (!maySeeTopic(caller, row.topic)) continue;
         if (event !== undefined && row.eventId !== event) continue;
         if (outcome !== undefined && row.outcome !== outcome) continue;
         if (after !== undefined && !(await isLast(row))) continue;

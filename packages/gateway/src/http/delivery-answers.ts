@@ -1,6 +1,6 @@
 /** A delivery as it is answered: where it is listed or read, and where one is tried again. */
 import type { AttemptRow, DeadLetter, LanePosition } from '../ports/ledger.ts';
-import type { Caller } from './access.ts';
+import { type Caller, causeFor } from './access.ts';
 import { timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { idOf } from './delivery-ids.ts';
@@ -26,7 +26,8 @@ export interface DeliveryAnswers {
 }
 
 export function createDeliveryAnswers({ gateway, ledger }: Pick<RouteNeeds, 'gateway' | 'ledger'>): DeliveryAnswers {
-  async function show({ environment, admin }: Caller, { subscription, last, attempts }: Tried): Promise<object> {
+  async function show(caller: Caller, { subscription, last, attempts }: Tried): Promise<object> {
+    const { environment, admin } = caller;
     const webhookId = await gateway.deliveries.webhookIdOf(environment, last, last.eventId);
     const run = last.lane.slice(last.lane.indexOf('.') + 1);
     return {
@@ -43,7 +44,7 @@ export function createDeliveryAnswers({ gateway, ledger }: Pick<RouteNeeds, 'gat
         startedAt: timeOf(startedMs),
         durationMs,
         outcome,
-        cause,
+        cause: causeFor(caller, cause),
         status,
         // What an endpoint answers, and where its name leads, is for operators: who sets endpoints could read inside networks by it.
         ...(admin ? { snippet } : {}),

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { parseDurationMs } from '@millrace/core/duration';
 import { Problem } from '@millrace/core/problem';
 import { checkTopic } from '@millrace/core/topic';
-import { mayUseTopics } from './access.ts';
+import { causeFor, mayUseTopics } from './access.ts';
 import { checkMatch, etagOf, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
@@ -54,8 +54,9 @@ export function secretAndTestRoutes(app: FastifyInstance, { gateway, access, lim
       const bytes = Buffer.from(JSON.stringify(data));
       if (bytes.length > limits.payloadBytes)
         throw new Problem('payload_too_large', `the data has more than ${limits.payloadBytes} bytes`, { pointer: '/data' });
-      const { snippet, ...result } = await gateway.subscriptions.test(caller.environment, params.id, { topic, data: bytes });
-      return caller.admin ? { ...result, snippet } : result;
+      const result = await gateway.subscriptions.test(caller.environment, params.id, { topic, data: bytes });
+      const { snippet, ...told } = { ...result, cause: causeFor(caller, result.cause) };
+      return caller.admin ? { ...told, snippet } : told;
     },
   );
 }

@@ -5,7 +5,7 @@ import { Problem } from '@millrace/core/problem';
 import type { From, Health, SubscriptionSpec, SubscriptionState } from '../api.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { Caller } from './access.ts';
-import { mayActFor, mayUseTopics } from './access.ts';
+import { causeFor, mayActFor, mayUseTopics } from './access.ts';
 import { readTime, timeOf } from './answers.ts';
 
 /** As SubscriptionSpec, but with `from` as text, and `app` may be left out: it is the key's own then. */
@@ -78,20 +78,20 @@ export function showSubscription({ id, value }: Versioned<Subscription>): object
 }
 
 /** The state of a subscription's lanes, as a management page shows it. */
-export function showHealth({ state: _state, disabled: _disabled, outage, ...rest }: Health): object {
-  return { ...rest, ...showOutage(outage) };
+export function showHealth(caller: Caller, { state: _state, disabled: _disabled, outage, ...rest }: Health): object {
+  return { ...rest, ...showOutage(caller, outage) };
 }
 
 /** Of one in a list. None where the process has not heard of the subscription yet. */
-export function showState(state: SubscriptionState | undefined): { readonly health?: object } {
+export function showState(caller: Caller, state: SubscriptionState | undefined): { readonly health?: object } {
   if (state === undefined) return {};
   const { environment: _environment, id: _id, state: _state, outage, ...rest } = state;
-  return { health: { ...rest, ...showOutage(outage) } };
+  return { health: { ...rest, ...showOutage(caller, outage) } };
 }
 
-function showOutage(outage: Health['outage']): object {
+function showOutage(caller: Caller, outage: Health['outage']): object {
   if (outage === undefined) return {};
   const { cause, sinceMs, nextProbeMs } = outage;
   const next = nextProbeMs === undefined ? {} : { nextProbeAt: timeOf(nextProbeMs) };
-  return { outage: { cause, since: timeOf(sinceMs), ...next } };
+  return { outage: { cause: causeFor(caller, cause), since: timeOf(sinceMs), ...next } };
 }

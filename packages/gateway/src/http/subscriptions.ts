@@ -49,7 +49,7 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
 
   app.get<Named>('/v1/subscriptions/:id', { config: read, schema: SUBSCRIPTION_CALLS.get }, async ({ caller, params }, reply) => {
     const found = await access.subscription(caller, params.id);
-    const health = showHealth(await gateway.health(caller.environment, params.id));
+    const health = showHealth(caller, await gateway.health(caller.environment, params.id));
     return reply.header('etag', etagOf(found)).send({ ...showSubscription(found), health });
   });
 
@@ -122,10 +122,8 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
   secretAndTestRoutes(app, needs);
 
   /** For an app's key, those of other apps are walked over. */
-  async function pageOf(
-    { environment, ...caller }: Caller,
-    { limit, after }: { readonly limit: number; readonly after?: string },
-  ): Promise<object> {
+  async function pageOf(caller: Caller, { limit, after }: { readonly limit: number; readonly after?: string }): Promise<object> {
+    const { environment } = caller;
     const data: Versioned<Subscription>[] = [];
     for (let id = after; ;) {
       const page = await directory.list('subscription', {
@@ -133,13 +131,16 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
         limit: 1_000,
         ...(id === undefined ? {} : { after: { environment, id } }),
       });
-      data.push(...page.filter(({ value }) => maySee({ environment, ...caller }, value)));
+      data.push(...page.filter(({ value }) => maySee(caller, value)));
       id = page.at(-1)?.id;
       if (data.length > limit || page.length < 1_000) break;
     }
     const shown = data.slice(0, limit);
     const states = statesOf(environment);
-    const withHealth = (one: Versioned<Subscription>): object => ({ ...showSubscription(one), ...showState(states.get(one.id)) });
+    const withHealth = (one: Versioned<Subscription>): object => ({
+      ...showSubscription(one),
+      ...showState(caller, states.get(one.id)),
+    });
     return { data: shown.map(withHealth), next: data.length > limit ? cursorTo([shown.at(-1)?.id ?? '']) : null };
   }
 

@@ -87,8 +87,16 @@ export interface Job {
   readonly kind: 'redrive' | 'discard';
   readonly subscription: string;
   readonly subscriptionUid: string;
-  /** By when they died. */
-  readonly filter: { readonly cause?: string; readonly topic?: string; readonly sinceMs?: number; readonly untilMs?: number };
+  readonly filter: {
+    /** One, or any of several. */
+    readonly cause?: string | readonly string[];
+    readonly topic?: string;
+    /** Patterns of the topics it may touch, those of the key that began it; all without them. A range has no topic. */
+    readonly topics?: readonly string[];
+    /** When they died, both inclusive. */
+    readonly sinceMs?: number;
+    readonly untilMs?: number;
+  };
   readonly state: 'running' | 'done' | 'cancelled';
   /** When it began. */
   readonly total: number;

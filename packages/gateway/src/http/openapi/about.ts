@@ -146,6 +146,8 @@ const CAUSES = lines(
   '| `blocked_address` | its address is one this gateway does not send to |',
   '| `expired` | of dead letters: retention took the events before they were delivered |',
   '| `log_changed` | of dead letters: the log is another one; what was between is not known |',
+  '',
+  'To keys that are not admin keys `dns` and `blocked_address` read `unreachable`, also where they ask for one of the three: told apart they would say which names there are in networks behind the gateway.',
 );
 
 export const INFO = {

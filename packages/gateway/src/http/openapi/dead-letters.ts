@@ -107,7 +107,8 @@ export const DEAD_LETTER_CALLS = {
     operationId: 'listDeadLetters',
     tag: 'dead letters',
     summary: 'List the dead letters of a subscription',
-    description: 'In the order of their ids, which says nothing of when they died.',
+    description:
+      'In the order of their ids, which says nothing of when they died. Those of topics that the key is not for are left out: a page may be short then, and even empty, while `next` leads on.',
     querystring: queryOf({ subscription: OF_SUBSCRIPTION, ...LIST_QUERY }, ['subscription']),
     problems: ['not_found'],
     response: { 200: said('A page of dead letters.', pageOf(DEAD_LETTER)) },
@@ -137,13 +138,14 @@ export const DEAD_LETTER_CALLS = {
   redriveMany: {
     operationId: 'redriveDeadLetters',
     summary: 'Redrive many',
-    description: 'All of a subscription, or those that fit. What dies meanwhile is left to the next one.',
+    description:
+      'All of a subscription, or those that fit; of these, those of topics that the key is for. What dies meanwhile is left to the next one.',
     ...many,
   },
   discardMany: {
     operationId: 'discardDeadLetters',
     summary: 'Discard many',
-    description: 'All of a subscription, or those that fit.',
+    description: 'All of a subscription, or those that fit; of these, those of topics that the key is for.',
     ...many,
   },
 } as const satisfies Record<string, Call>;

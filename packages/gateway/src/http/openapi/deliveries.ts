@@ -88,7 +88,7 @@ export const DELIVERY_CALLS = {
     tag: 'deliveries',
     summary: 'List the deliveries of a subscription',
     description:
-      'Those that were tried at least once, the one tried last first. Attempts are kept for seven days. With `event`, `webhookId` or `outcome` a page may be short, and even empty, while `next` leads on: one call looks through a bounded number of attempts.',
+      'Those that were tried at least once, the one tried last first. Attempts are kept for seven days. Those of topics that the key is not for are left out. Then, and with `event`, `webhookId` or `outcome`, a page may be short, and even empty, while `next` leads on: one call looks through a bounded number of attempts.',
     querystring: queryOf(
       {
         subscription: OF_SUBSCRIPTION,
