@@ -7,7 +7,7 @@ import { test, type TestContext } from 'node:test';
 import { createMemoryDirectory } from '@millrace/memory/directory';
 import { addSecretKey, forgetFormerKeys, SECRET_KEY_FILE, secretKeysOf } from './key-files.ts';
 import type { Subscription } from './ports/directory.ts';
-import { reseal } from './reseal.ts';
+import { reseal, sealCredentials } from './reseal.ts';
 import { createVault, keyIdOf } from './vault.ts';
 
 function folder(t: TestContext): string {
@@ -17,7 +17,7 @@ function folder(t: TestContext): string {
 }
 
 const webhook = (...secrets: { sealed: string; untilMs?: number }[]) =>
-  ({ deliver: { webhook: { secrets } }, createdMs: 1 }) as unknown as Subscription;
+  ({ deliver: { webhook: { secrets, headers: {} } }, createdMs: 1 }) as unknown as Subscription;
 
 test('everything is sealed with the new key; done again it does nothing', async () => {
   const [older, newer] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
@@ -43,6 +43,37 @@ test('everything is sealed with the new key; done again it does nothing', async 
   );
   assert.equal(after.open((await directory.get('answer', 'e', 'b'))?.value.sealed ?? ''), 'three');
   assert.throws(() => before.open(secrets[0]?.sealed ?? ''), { code: 'invalid_secret' });
+});
+
+test('credentials in headers are sealed anew as secrets are, and those that an earlier version left readable are sealed', async () => {
+  const [older, newer] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
+  const directory = createMemoryDirectory();
+  const before = createVault(older);
+  const both = createVault(newer, older);
+  const headersOf = async () => {
+    const { headers, sealedHeaders } = (await directory.get('subscription', 'e', 'a'))?.value.deliver.webhook ?? {};
+    return { headers, sealedHeaders };
+  };
+  const own = { headers: { authorization: 'Bearer a', 'x-team': 'crm' }, sealedHeaders: { 'x-token': before.seal('b') } };
+  const value = webhook({ sealed: before.seal('one') });
+  await directory.put('subscription', 'e', 'a', { ...value, deliver: { webhook: { ...value.deliver.webhook, ...own } } });
+  assert.equal(await sealCredentials(directory, before), 1);
+  assert.equal(await sealCredentials(directory, before), 0);
+  assert.deepEqual((await headersOf()).headers, { 'x-team': 'crm' });
+  assert.equal(await reseal(directory, both), 1);
+  assert.equal(await reseal(directory, both), 0);
+  const { headers, sealedHeaders = {} } = await headersOf();
+  assert.deepEqual(headers, { 'x-team': 'crm' });
+  const after = createVault(newer);
+  assert.deepEqual(
+    Object.entries(sealedHeaders)
+      .map(([name, sealed]) => [name, after.open(sealed)])
+      .toSorted(),
+    [
+      ['authorization', 'Bearer a'],
+      ['x-token', 'b'],
+    ],
+  );
 });
 
 test('a new key stands before the former in the file of its owner, until that is forgotten', async (t) => {

@@ -8,9 +8,10 @@ import { checkPattern } from '@millrace/core/topic';
 import type { SubscriptionSpec } from './api.ts';
 import type { Subscription, SubscriptionBounds, Webhook } from './ports/directory.ts';
 import type { Vault } from './vault.ts';
-import { checkHeaders } from './webhook-headers.ts';
+import { checkHeaders, sealHeaders, showHeaders } from './webhook-headers.ts';
 
 const MB = 1024 * 1024;
+const HEADERS = '/deliver/webhook/headers';
 
 export const DEFAULT_BOUNDS: SubscriptionBounds = {
   parked: 100_000,
@@ -34,10 +35,19 @@ const DISABLE_AFTER_MS_MAX = 365 * 86_400_000;
 
 type Settings = Omit<Subscription, 'uid' | 'state' | 'disabled' | 'createdMs' | 'pass' | 'beginsMs' | 'beginsPass'>;
 
-/** Checks what a person wrote and fills in what was left out. `secret` is the clear text of the newest one. */
+interface SettingsNeeds extends Pick<Webhook, 'secrets'> {
+  /** The clear text of the newest one. */
+  readonly secret: string;
+  /** What it has by now, of one that is there. */
+  readonly present?: Pick<Webhook, 'headers' | 'sealedHeaders'>;
+  readonly vault: Vault;
+  readonly checkEndpoint: CheckEndpoint;
+}
+
+/** Checks what a person wrote and fills in what was left out. */
 export function settingsOf(
   spec: SubscriptionSpec,
-  { secrets, secret, checkEndpoint }: Pick<Webhook, 'secrets'> & { secret: string; checkEndpoint: CheckEndpoint },
+  { secrets, secret, present = { headers: {} }, vault, checkEndpoint }: SettingsNeeds,
 ): Settings {
   refuseWhatIsNotThereYet(spec);
   const { webhook } = spec.deliver;
@@ -61,7 +71,7 @@ export function settingsOf(
         }),
         body: oneOf(webhook.body ?? 'data', ['data', 'event'], '/deliver/webhook/body'),
         ...(webhook.json === undefined ? {} : { json: jsonOf(webhook.json, signature) }),
-        headers: checkHeaders(webhook.headers ?? {}, { pointer: '/deliver/webhook/headers' }),
+        ...sealHeaders(checkHeaders(webhook.headers ?? {}, { pointer: HEADERS }), { vault, present, pointer: HEADERS }),
       },
     },
     retry: compileSchedule(spec.retry ?? {}, '/retry'),
@@ -111,7 +121,8 @@ export function changed(
     }
   }
   const { webhook } = now.deliver;
-  const { secrets, ...shown } = webhook;
+  const { secrets, sealedHeaders: _sealed, ...rest } = webhook;
+  const shown = { ...rest, headers: showHeaders(webhook) };
   const given = change.deliver?.webhook;
   const secret = given?.secret;
   const spec: SubscriptionSpec = {
@@ -141,6 +152,8 @@ export function changed(
     ...settingsOf(spec, {
       secrets: keys,
       secret: secret ?? vault.open(keys[0]?.sealed ?? ''),
+      present: webhook,
+      vault,
       // What is there already may stay: the allow-list may have become shorter since.
       checkEndpoint: given?.url === undefined ? () => undefined : checkEndpoint,
     }),
@@ -149,7 +162,7 @@ export function changed(
 
 /** What belongs to `simple` goes with it. */
 function webhookOf(
-  { json, ...shown }: Omit<Webhook, 'secrets'>,
+  { json, ...shown }: Omit<Webhook, 'secrets' | 'sealedHeaders'>,
   given: Partial<SubscriptionSpec['deliver']['webhook']> = {},
 ): SubscriptionSpec['deliver']['webhook'] {
   const isSimple = (given.signature ?? shown.signature) === 'simple';

@@ -12,7 +12,7 @@ import type { StartOptions } from './options.ts';
 import type { Directory } from './ports/directory.ts';
 import type { Ledger } from './ports/ledger.ts';
 import type { Log } from './ports/log.ts';
-import { reseal } from './reseal.ts';
+import { reseal, sealCredentials } from './reseal.ts';
 import { createConnect } from './senders/connect.ts';
 import { createEgress } from './senders/egress.ts';
 import { createUndiciSender } from './senders/undici.ts';
@@ -153,7 +153,10 @@ export async function start(needs: StartNeeds): Promise<Running> {
   }
 }
 
-/** With a new key, everything is sealed with it before anything else happens; only then the former is forgotten. */
+/**
+ * With a new key, everything is sealed with it before anything else happens; only then the former is forgotten: what the
+ * directory has answered survives a power loss, also where the store is relaxed for the rest.
+ */
 async function openVault(data: string, directory: Directory): Promise<Vault> {
   const fromEnvironment = process.env[SECRET_KEY_VARIABLE];
   const keys = await secretKeysOf(data, directory, fromEnvironment);
@@ -163,6 +166,7 @@ async function openVault(data: string, directory: Directory): Promise<Vault> {
     // Keys of the environment are never written beside what they seal.
     if (fromEnvironment === undefined || fromEnvironment === '') forgetFormerKeys(data, keys);
   }
+  await sealCredentials(directory, vault);
   return vault;
 }
 

@@ -118,7 +118,7 @@ export function createSubscriptions({
       const secret = spec.deliver?.webhook?.secret ?? newSecret((count) => randomBytes(count));
       const createdMs = clock.now();
       const base = { uid: base32(randomBytes(17), 26), state: 'active', createdMs, pass: 0 } as const;
-      const settings = settingsOf(spec, { secrets: [{ sealed: vault.seal(secret) }], secret, checkEndpoint });
+      const settings = settingsOf(spec, { secrets: [{ sealed: vault.seal(secret) }], secret, vault, checkEndpoint });
       if (registry.app(environment, spec.app) === undefined)
         throw new Problem('not_found', `there is no app '${spec.app}'`, { pointer: '/app' });
       if (registry.subscription(environment, id) !== undefined)

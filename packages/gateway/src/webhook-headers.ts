@@ -1,5 +1,7 @@
 /** Headers that people add to deliveries: of a subscription, or of a single event by its publisher. */
 import { Problem } from '@millrace/core/problem';
+import type { Webhook } from './ports/directory.ts';
+import type { Vault } from './vault.ts';
 
 /** The extension attribute that carries an event's own headers, as a JSON object of texts; it is not sent on itself. */
 export const HEADERS_ATTRIBUTE = 'webhookheaders';
@@ -11,6 +13,10 @@ const VALUE = new RegExp(`^[\\t\\x20-\\x7e]{0,${VALUE_CHARS_MAX}}$`);
 /** What the gateway or the connection sets. */
 const OURS =
   /^(webhook-|x-signature$|x-idempotency-key$|millrace-|ce-|content-length$|content-type$|content-encoding$|host$|connection$|transfer-encoding$|te$|trailer$|upgrade$|keep-alive$|expect$|proxy-)/;
+/** What every object has by these names is in the way of a header: it would be lost without a word. */
+const OF_OBJECTS: ReadonlySet<string> = new Set(['constructor', '__proto__']);
+/** What lets somebody in, by its name. */
+const CREDENTIALS = /cookie|token|secret|key|auth|password/;
 /** What speaks for the subscription's owner: no publisher may set it. */
 const OWNERS = /^(authorization|cookie|forwarded|x-forwarded-.*|x-real-ip)$/;
 
@@ -25,13 +31,62 @@ export function checkHeaders(
   return Object.fromEntries(
     entries.map(([name, value]) => {
       const lower = name.toLowerCase();
-      if (!NAME.test(lower) || OURS.test(lower) || (byPublisher && OWNERS.test(lower)))
+      if (!NAME.test(lower) || OF_OBJECTS.has(lower) || OURS.test(lower) || (byPublisher && OWNERS.test(lower)))
         throw refused(`the header '${name.slice(0, 64)}' can not be set`);
       if (typeof value !== 'string' || !VALUE.test(value))
         throw refused(`the value of the header '${lower}' is not plain text of at most ${VALUE_CHARS_MAX} characters`);
       return [lower, value];
     }),
   );
+}
+
+/** How a value that is not shown reads; written back, it stays what it was. */
+export const HIDDEN = '***';
+
+type Headers = Pick<Webhook, 'headers' | 'sealedHeaders'>;
+
+/** Of headers that were checked. `present`: those of now. Throws `invalid_request` for a hidden value that is none of theirs. */
+export function sealHeaders(
+  given: Readonly<Record<string, string>>,
+  { vault, present, pointer }: { readonly vault: Vault; readonly present: Headers; readonly pointer: string },
+): Headers {
+  const headers: Record<string, string> = {};
+  const sealedHeaders: Record<string, string> = {};
+  for (const [name, value] of Object.entries(given)) {
+    if (!CREDENTIALS.test(name)) headers[name] = value;
+    else sealedHeaders[name] = value === HIDDEN ? keptOf(name, { vault, present, pointer }) : vault.seal(value);
+  }
+  return Object.keys(sealedHeaders).length === 0 ? { headers } : { headers, sealedHeaders };
+}
+
+function keptOf(
+  name: string,
+  { vault, present, pointer }: { readonly vault: Vault; readonly present: Headers; readonly pointer: string },
+): string {
+  const { headers, sealedHeaders = {} } = present;
+  if (sealedHeaders[name] !== undefined) return sealedHeaders[name];
+  if (headers[name] !== undefined) return vault.seal(headers[name]);
+  throw new Problem('invalid_request', `the header '${name}' has no value that ${HIDDEN} could stand for`, {
+    pointer,
+    advice: 'Write the value itself; it is shown to nobody.',
+  });
+}
+
+/** As they are sent. */
+export function openHeaders({ headers, sealedHeaders = {} }: Headers, vault: Vault): Readonly<Record<string, string>> {
+  const opened = Object.entries(sealedHeaders).map(([name, sealed]) => [name, vault.open(sealed)] as const);
+  return opened.length === 0 ? headers : { ...headers, ...Object.fromEntries(opened) };
+}
+
+/** As they are shown, also those of an earlier version, which stand among the others. */
+export function showHeaders({ headers, sealedHeaders = {} }: Headers): Readonly<Record<string, string>> {
+  const shown = Object.entries(headers).map(([name, value]) => [name, CREDENTIALS.test(name) ? HIDDEN : value] as const);
+  return Object.fromEntries([...shown, ...Object.keys(sealedHeaders).map((name) => [name, HIDDEN] as const)]);
+}
+
+/** Whether some credential among them is readable: an earlier version left it so. */
+export function haveReadable({ headers }: Headers): boolean {
+  return Object.keys(headers).some((name) => CREDENTIALS.test(name));
 }
 
 /** The attribute of an event that comes in: throws `invalid_event` unless it holds headers. */

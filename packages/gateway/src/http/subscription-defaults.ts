@@ -66,7 +66,7 @@ function nullsFilledIn(given: Members, defaults: Members): Members {
   return Object.fromEntries(
     Object.entries(given).map(([name, value]) => {
       if (isPart(name, value)) return [name, nullsFilledIn(value, (defaults[name] ?? {}) as Members)];
-      return [name, value === null && name in defaults ? defaults[name] : value];
+      return [name, value === null && Object.hasOwn(defaults, name) ? defaults[name] : value];
     }),
   );
 }

@@ -7,6 +7,7 @@ import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { Caller } from './access.ts';
 import { causeFor, mayActFor, mayUseTopics } from './access.ts';
 import { readTime, timeOf } from './answers.ts';
+import { showHeaders } from '../webhook-headers.ts';
 
 /** As SubscriptionSpec, but with `from` as text, and `app` may be left out: it is the key's own then. */
 export interface SubscriptionBody extends Omit<SubscriptionSpec, 'from' | 'app'> {
@@ -45,7 +46,7 @@ export function fromOf(from: string, pointer = '/from'): From {
   return from === 'latest' || from === 'earliest' ? from : { timeMs: readTime(from, pointer) };
 }
 
-/** Never with a secret. */
+/** Never with a secret, nor with a credential among its headers. */
 export function showSubscription({ id, value }: Versioned<Subscription>): object {
   const {
     uid: _uid,
@@ -62,13 +63,13 @@ export function showSubscription({ id, value }: Versioned<Subscription>): object
     disabled,
     ...rest
   } = value;
-  const { secrets: _secrets, ...webhook } = deliver.webhook;
+  const { secrets: _secrets, sealedHeaders: _sealed, ...webhook } = deliver.webhook;
   return {
     id,
     app,
     topics,
     ...(filter === undefined ? {} : { filter }),
-    deliver: { webhook },
+    deliver: { webhook: { ...webhook, headers: showHeaders(deliver.webhook) } },
     retry: { schedule: retry.scheduleMs.map(formatDuration), jitter: retry.jitter },
     ...rest,
     disableAfter: disableAfterMs === undefined ? false : formatDuration(disableAfterMs),

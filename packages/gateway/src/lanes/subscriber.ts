@@ -9,6 +9,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { DisabledCause, Failing, Subscription, Versioned, Webhook } from '../ports/directory.ts';
 import { type Signer, simpleSigner, standardSigner } from '../signing.ts';
 import type { Vault } from '../vault.ts';
+import { openHeaders } from '../webhook-headers.ts';
 import { createBounds, type Bounds } from './bounds.ts';
 import { createEndpoint, type Endpoint } from './endpoint.ts';
 import type { Share } from './turns.ts';
@@ -146,7 +147,8 @@ export function createSubscriber(needs: Needs): Subscriber {
 
 function targetOf({ id, value }: Versioned<Subscription>, vault: Vault): Target {
   const { webhook } = value.deliver;
-  const { url, headers, timeoutMs } = webhook;
+  const { url, timeoutMs } = webhook;
+  const headers = openHeaders(webhook, vault);
   return { uid: value.uid, id, url, headers, timeoutMs, form: formOf(webhook), signer: signerOf(webhook, vault) };
 }
 

@@ -182,6 +182,8 @@ export interface Webhook {
   /** Of `simple`: JSON as JSON.stringify writes it (default), or as it was sent. */
   readonly json?: 'canonical' | 'as-sent';
   readonly headers: Readonly<Record<string, string>>;
+  /** Values of headers that carry credentials, sealed as secrets are, by name: `headers` has those that anybody may read. */
+  readonly sealedHeaders?: Readonly<Record<string, string>>;
 }
 
 /** A replay: a bounded run beside the live lane. */

@@ -48,7 +48,8 @@ export function sendErrorOf(
   if (/^(ERR_SSL_|ERR_TLS_|CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_)/.test(text)) return 'tls';
   // undici says of an answer it can't read that the socket is bad.
   if (text === 'UND_ERR_SOCKET' && /^bad (response|upgrade)/.test(error.message)) return 'protocol';
-  const known = BY_CODE[text];
+  // Whatever a code is called: what every object has of itself is no kind of error.
+  const known = Object.hasOwn(BY_CODE, text) ? BY_CODE[text] : undefined;
   if (known === 'reset' && !started && secure) return 'tls';
   if (known !== undefined) return known;
   if (!started) return secure ? 'tls' : 'unreachable';

@@ -44,7 +44,8 @@ const WEBHOOK_SETTINGS = {
     type: 'object',
     additionalProperties: text,
     means: { type: 'object', additionalProperties: text, maxProperties: 32, default: {} },
-    description: 'Sent with every delivery. At most 32; those that the gateway sets itself are refused.',
+    description:
+      'Sent with every delivery. At most 32; those that the gateway sets itself are refused. What lets somebody in (a name with `auth`, `cookie`, `key`, `password`, `secret` or `token` in it) is sealed and reads `***` from then on; written back, `***` keeps it.',
     examples: [{ 'x-team': 'crm' }],
   },
   json: {

@@ -77,7 +77,7 @@ const WEBHOOK = {
     headers: {
       type: 'object',
       additionalProperties: { type: 'string' },
-      description: 'Sent with every delivery; names in lower case.',
+      description: 'Sent with every delivery; names in lower case, credentials as `***`.',
     },
   },
 } as const;
