@@ -24,6 +24,8 @@ export const ENVIRONMENT = 'default';
 export const DEFAULT_APP = 'default';
 /** Of its own, so that no subscription for somebody's events sees the sample. */
 export const SAMPLE_TOPIC = 'millrace.sample';
+/** For our own user alone: what is stored, and what lets somebody in, is nobody else's to read. */
+const PRIVATE_UMASK = 0o077;
 /** Ports tried after the default one. */
 const PORTS_TRIED = 20;
 
@@ -83,6 +85,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
   const stop = async (): Promise<void> => {
     for (let close = opened.pop(); close !== undefined; close = opened.pop()) await close();
   };
+  process.umask(PRIVATE_UMASK);
   // What was typed is looked at before anything is opened.
   const limits = limitsOf(options.limits);
   const egress = createEgress({ allow: [...(options.mode === 'dev' ? ['loopback'] : []), ...options.allowEgress] });

@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import net from 'node:net';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, test } from 'node:test';
 import { Webhook } from 'standardwebhooks';
 import { ready, startProcess, temporary } from './process.ts';
@@ -25,6 +26,29 @@ describe('millrace start', { timeout: 120_000 }, () => {
     assert.equal(readFileSync(join(data, 'admin-key'), 'utf8'), `${key}\n`);
     assert.equal(readFileSync(join(data, 'address'), 'utf8'), `${address}\n`);
     assert.equal(running.output.stdout.split(key).length, 2, 'the key is shown once');
+  });
+
+  test('whatever it makes in its data directory is for its user alone', async (t) => {
+    if (process.platform === 'win32') return t.skip('Windows knows no such modes');
+    const before = process.umask(0);
+    t.after(() => process.umask(before));
+    const data = join(temporary(t), 'data');
+    const running = startProcess(t, start(data));
+    await ready(running);
+    await running.line(({ kind }) => kind === 'delivered');
+    const modes = ['', ...readdirSync(data, { recursive: true, encoding: 'utf8' })].map((name) => {
+      const found = statSync(join(data, name));
+      return [name, (found.mode & 0o777).toString(8), found.isDirectory() ? '700' : '600'] as const;
+    });
+    for (const name of ['state.db', 'state.db-wal', 'address', '.gitignore', 'secret.key', 'segments'])
+      assert.ok(
+        modes.some(([found]) => found === name),
+        name,
+      );
+    assert.deepEqual(
+      modes.filter(([, mode, wanted]) => mode !== wanted),
+      [],
+    );
   });
 
   test('the curl line that people are shown works when pasted', async (t) => {
@@ -105,6 +129,39 @@ describe('millrace start', { timeout: 120_000 }, () => {
     assert.equal(headers['ce-type'], 'orders.created', 'the sample is none of its events');
     new Webhook(secret as string).verify(body.toString(), headers);
     assert.equal((await after.ask('GET /v1/apps/default/keys')).json.data.length, 1);
+  });
+
+  test('a start seals what an earlier version left readable among the headers of a subscription', async (t) => {
+    const data = temporary(t);
+    const first = startProcess(t, start(data));
+    const { ask } = await ready(first);
+    const webhook = { url: 'http://127.0.0.1:9', headers: { authorization: 'sealed once' } };
+    assert.equal((await ask('PUT /v1/subscriptions/crm', { topics: ['parcels.>'], deliver: { webhook } })).status, 201);
+    first.child.kill('SIGTERM');
+    await first.ended;
+    const inDatabase = <T>(use: (db: DatabaseSync) => T): T => {
+      const db = new DatabaseSync(join(data, 'state.db'));
+      try {
+        return use(db);
+      } finally {
+        db.close();
+      }
+    };
+    const stored = (db: DatabaseSync): string =>
+      String(db.prepare("SELECT value FROM directory WHERE kind = 'subscription' AND id = 'crm'").get()?.['value']);
+    inDatabase((db) => {
+      const value = JSON.parse(stored(db)) as { deliver: { webhook: { headers: object; sealedHeaders?: object } } };
+      delete value.deliver.webhook.sealedHeaders;
+      value.deliver.webhook.headers = { authorization: 'left readable' };
+      db.prepare("UPDATE directory SET value = ? WHERE kind = 'subscription' AND id = 'crm'").run(JSON.stringify(value));
+    });
+    const second = startProcess(t, start(data));
+    const { json } = await (await ready(second)).ask('GET /v1/subscriptions/crm');
+    assert.deepEqual(json.deliver.webhook.headers, { authorization: '***' });
+    second.child.kill('SIGTERM');
+    await second.ended;
+    const text = inDatabase(stored);
+    assert.ok(!text.includes('left readable') && text.includes('sealedHeaders'), text);
   });
 
   test('without the sample there is no built-in receiver, also where there was one', async (t) => {
