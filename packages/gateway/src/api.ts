@@ -138,7 +138,10 @@ export interface Subscriptions {
   pause(environment: string, id: string): Promise<Versioned<Subscription>>;
   /** Starts a paused or disabled one; also has an open breaker probe at once. */
   resume(environment: string, id: string): Promise<Versioned<Subscription>>;
-  /** Sends an event of its own, signed as any other, and records nothing. A good answer has an open breaker probe at once. */
+  /**
+   * Sends an event of its own, signed as any other, and records nothing. A good answer has an open breaker probe at once. Rejects
+   * with `too_many_requests` where one is under way already, or where no delivery could start for want of room or rate.
+   */
   test(environment: string, id: string, event: { readonly topic: string; readonly data: Uint8Array }): Promise<TestResult>;
   /**
    * A new secret, made or given. Those before count on for `overlapMs`: Standard Webhooks deliveries carry a signature of

@@ -91,13 +91,14 @@ export function createGateway({
     highWater: () => lanes.highWater(),
   });
 
+  const turns = createTurns({ limits, pace });
   const lanes = createLanes({
     log,
     ledger,
     clock,
     limits,
     vault,
-    turns: createTurns({ limits, pace }),
+    turns,
     deliver,
     recorder,
     match,
@@ -118,6 +119,7 @@ export function createGateway({
     registry,
     recorder,
     lanes,
+    turns,
     isOneShard: log.supports.shards === 'one',
     vault,
     deliver,

@@ -1,7 +1,7 @@
 /** The life of a subscription: made with its cursors fixed, checked as a whole, changed, forgotten. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ProblemCode } from '@millrace/core/problem';
+import type { Problem, ProblemCode } from '@millrace/core/problem';
 import { handWorld, settle, START_MS, SUBSCRIPTION } from '../test/clock.ts';
 import type { SubscriptionSpec } from './api.ts';
 
@@ -182,4 +182,68 @@ test('deleted, all of it is forgotten, and what is made anew under its name is a
   assert.deepEqual(world.fresh(), ['1', 'open']);
   const ids = world.sender.sent.filter(({ event }) => event === '1').map(({ headers }) => headers['webhook-id']);
   assert.equal(new Set(ids).size, 2);
+});
+
+const TEST = { topic: 'millrace.test', data: Buffer.from('1') };
+
+test('one test of a subscription is under way at a time, and it counts among its deliveries', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s', { concurrency: 1 });
+  await world.subscribe('other');
+  world.sender.script = () => undefined;
+  const first = world.gateway.subscriptions.test('default', 's', TEST);
+  await settle();
+  assert.equal((await world.gateway.health('default', 's')).inFlight, 1);
+  await assert.rejects(world.gateway.subscriptions.test('default', 's', TEST), (error: Problem) => {
+    assert.deepEqual([error.code, error.status, (error.retryAfterMs ?? 0) > 0], ['too_many_requests', 429, true]);
+    return true;
+  });
+  await world.publish('1');
+  await settle();
+  const of = (): string[] =>
+    world.sender.sent.map(({ headers, event }) => `${headers['millrace-subscription']} ${event.slice(0, 3)}`);
+  assert.deepEqual(of().toSorted(), ['other 1', 's evt'], 'a delivery waits for the test to end');
+  const second = world.gateway.subscriptions.test('default', 'other', TEST);
+  await settle();
+  for (const sent of world.sender.sent) if (!sent.answered) sent.answer(200);
+  assert.deepEqual([(await first).delivered, (await second).delivered], [true, true]);
+  await settle();
+  assert.ok(of().includes('s 1'), 'then it goes out');
+  await assert.rejects(world.gateway.subscriptions.test('default', 's', TEST), { code: 'too_many_requests' });
+  world.sender.sent.at(-1)?.answer(200);
+  await settle();
+  world.sender.script = () => 200;
+  assert.equal((await world.gateway.subscriptions.test('default', 's', TEST)).delivered, true);
+});
+
+test('tests stay within the rate of a subscription, and say when the next may be', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s', { ratePerSecond: 0.1 });
+  assert.equal((await world.gateway.subscriptions.test('default', 's', TEST)).delivered, true);
+  await assert.rejects(world.gateway.subscriptions.test('default', 's', TEST), {
+    code: 'too_many_requests',
+    retryAfterMs: 10_000,
+  });
+  await world.clock.advance(10_000);
+  assert.equal((await world.gateway.subscriptions.test('default', 's', TEST)).delivered, true);
+});
+
+test('tests stay within what the process may have under way, all subscriptions together', async (t) => {
+  const world = await handWorld(t, { limits: { inFlight: 2 } });
+  world.sender.script = () => undefined;
+  const all = ['a', 'b', 'c'];
+  for (const id of all) await world.subscribe(id);
+  const asked = all.map((id) => world.gateway.subscriptions.test('default', id, TEST));
+  const codes = asked.map((test) =>
+    test.then(
+      () => 'sent',
+      ({ code }: Problem) => code,
+    ),
+  );
+  await settle();
+  assert.equal(world.sender.sent.length, 2);
+  for (const sent of world.sender.sent) sent.answer(500);
+  assert.deepEqual(await Promise.all(codes), ['sent', 'sent', 'too_many_requests']);
+  world.sender.script = () => 200;
+  assert.equal((await world.gateway.subscriptions.test('default', 'c', TEST)).delivered, true);
 });

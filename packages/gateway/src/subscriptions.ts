@@ -9,6 +9,8 @@ import type { From, Subscriptions } from './api.ts';
 import type { Lanes } from './lanes/lanes.ts';
 import { noSubscription } from './look-up.ts';
 import { writePass } from './lanes/passes.ts';
+import type { Subscriber } from './lanes/subscriber.ts';
+import type { Turns } from './lanes/turns.ts';
 import type { Deliver } from './flow/deliver.ts';
 import type { Recorder } from './flow/record.ts';
 import { bytesFrom, type Clock } from './ports/clock.ts';
@@ -18,6 +20,8 @@ import type { Registry } from './registry.ts';
 import { changed, type CheckEndpoint, checkSecret, settingsOf } from './settings.ts';
 import type { Vault } from './vault.ts';
 
+/** Until a test may find a place: deliveries end every moment. */
+const PLACE_MS = 1_000;
 /** That count at once, as in Svix: each is one more signature in every delivery. */
 const SECRETS_MAX = 10;
 
@@ -26,6 +30,7 @@ interface Needs {
   readonly registry: Registry;
   readonly recorder: Recorder;
   readonly lanes: Lanes;
+  readonly turns: Turns;
   /** Whether the log keeps one order over all topics. */
   readonly isOneShard: boolean;
   readonly vault: Vault;
@@ -41,6 +46,7 @@ export function createSubscriptions({
   registry,
   recorder,
   lanes,
+  turns,
   isOneShard,
   vault,
   deliver,
@@ -48,6 +54,28 @@ export function createSubscriptions({
   clock,
   opening,
 }: Needs): Subscriptions {
+  /** Subscriptions (uid) with a test under way. */
+  const testing = new Set<string>();
+
+  /**
+   * A test has a place among the deliveries, or a loop of them would flood the endpoint, and take connections and memory that no
+   * bound knows of. It is refused rather than kept waiting: a person may ask again. What is returned gives the place back.
+   */
+  function beginTest({ uid, endpoint }: Subscriber, bytes: number): () => void {
+    const refused = (why: string, retryAfterMs = PLACE_MS): Problem => new Problem('too_many_requests', why, { retryAfterMs });
+    if (testing.has(uid)) throw refused('a test of this subscription is under way');
+    const waitMs = endpoint.testWaitMs();
+    if (waitMs > 0) throw refused('the subscription has as much under way as its concurrency and rate allow', waitMs);
+    if (!turns.take('standard', bytes)) throw refused('the process has as many deliveries under way as it may');
+    testing.add(uid);
+    endpoint.testStarted();
+    return () => {
+      testing.delete(uid);
+      endpoint.testEnded();
+      turns.giveBack(bytes);
+    };
+  }
+
   async function known(environment: string, id: string): Promise<Versioned<Subscription>> {
     const found = await directory.get('subscription', environment, id);
     if (found === undefined) throw noSubscription(environment, id);
@@ -154,7 +182,9 @@ export function createSubscriptions({
         data,
       };
       const record = { shard: '', position: '', timeMs: nowMs, environment, app: value.app, event, size: data.length };
-      const { webhookId, kind, status, cause, snippet, durationMs } = await deliver(subscriber.target, record);
+      const ended = beginTest(subscriber, data.length);
+      const outcome = await deliver(subscriber.target, record).finally(ended);
+      const { webhookId, kind, status, cause, snippet, durationMs } = outcome;
       if (kind === 'delivered') subscriber.endpoint.probeNow();
       return { webhookId, delivered: kind === 'delivered', status, cause, snippet, durationMs };
     },

@@ -117,6 +117,19 @@ describe('a test request', { timeout: 30_000 }, () => {
   });
 });
 
+describe('test requests in a loop', { timeout: 30_000 }, () => {
+  test('reach the endpoint at the rate of its subscription, and are told when to come again', async (t) => {
+    const made = await subscribed(t, { ratePerSecond: 0.01 });
+    assert.equal((await made.ask('POST /v1/subscriptions/s/test')).json.delivered, true);
+    for (let times = 0; times < 20; times++) {
+      const { status, json, headers } = await made.ask('POST /v1/subscriptions/s/test');
+      assert.deepEqual([status, json.code], [429, 'too_many_requests']);
+      assert.match(String(headers['retry-after']), /^\d+$/);
+    }
+    assert.equal(made.endpoint.requests.length, 1);
+  });
+});
+
 describe('an endpoint that answers 410', { timeout: 30_000 }, () => {
   test('disables its subscription, whose cursor stays: resumed, it goes on where it was', async (t) => {
     const made = await subscribed(t, {

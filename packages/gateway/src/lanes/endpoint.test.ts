@@ -299,3 +299,30 @@ test('an outage tells why, since when, and when the next probe goes out', async 
   );
   assert.equal(made().endpoint.outage, undefined);
 });
+
+test('a request outside of any lane counts for concurrency and rate as others do, paused or with an open breaker too', () => {
+  const { endpoint, settings, start, wakes } = made({ concurrency: 2 });
+  assert.equal(start(1), 1);
+  assert.equal(endpoint.testWaitMs(), 0);
+  endpoint.testStarted();
+  assert.equal(endpoint.inFlight, 2);
+  assert.equal(start(), 0);
+  assert.ok(endpoint.testWaitMs() > 0);
+  const before = wakes();
+  endpoint.testEnded();
+  assert.equal(wakes(), before + 1, 'who waited for its place is told');
+  settings.state = 'paused';
+  assert.equal(endpoint.testWaitMs(), 0);
+  assert.equal(down().endpoint.testWaitMs(), 0);
+});
+
+test('a request outside of any lane waits for the rate, and deliveries for it', async () => {
+  const { endpoint, clock, start } = made({ ratePerSecond: 1 });
+  endpoint.testStarted();
+  assert.equal(endpoint.testWaitMs(), 1_000);
+  assert.equal(start(), 0);
+  endpoint.testEnded();
+  await clock.advance(1_000);
+  assert.equal(start(), 1);
+  assert.equal(endpoint.testWaitMs(), 1_000);
+});

@@ -35,6 +35,14 @@ export interface Endpoint {
   ended(size: number, isParked: boolean, probe: boolean, outcome: Outcome, event: string): boolean;
   /** The next probe goes out at once. */
   probeNow(): void;
+  /**
+   * For a request outside of any lane, sent to see whether the endpoint works: ms until one may go out, 0 where it may now. Neither
+   * a pause nor an open breaker is in its way; what is under way, the rate, and a slowness that was asked for are.
+   */
+  testWaitMs(): number;
+  /** Counts one as under way; what comes of it is nothing to the endpoint's health. */
+  testStarted(): void;
+  testEnded(): void;
   stop(): void;
 }
 
@@ -59,6 +67,9 @@ interface Needs {
   /** The endpoint is gone (410), or has failed for as long as the subscription allows. */
   readonly onDisable: (cause: DisabledCause) => void;
 }
+
+/** Until a place may be free again: when one is, only the end of a delivery tells. */
+const PLACE_MS = 1_000;
 
 /** A burst of a tenth of a second's worth: enough to be smooth, too little to flood. */
 const BURST_SHARE = 0.1;
@@ -233,6 +244,15 @@ export function createEndpoint(needs: Needs): Endpoint {
       breaker.restart();
       probeTimer?.cancel();
       probeDue = true;
+      wake();
+    },
+    testWaitMs: () => (inFlight >= endpoint.allowed ? PLACE_MS : Math.max(0, waitMs())),
+    testStarted() {
+      inFlight++;
+      tokens--;
+    },
+    testEnded() {
+      inFlight--;
       wake();
     },
     stop() {

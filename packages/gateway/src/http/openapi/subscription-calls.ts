@@ -200,7 +200,8 @@ export const SUBSCRIPTION_CALLS = {
   test: {
     operationId: 'testSubscription',
     summary: 'Send a test request now',
-    description: 'Signed as any other. The answer comes when the endpoint has answered. The body may be empty.',
+    description:
+      'Signed as any other. The answer comes when the endpoint has answered. The body may be empty. One at a time, and within `concurrency` and `ratePerSecond`: else `too_many_requests`, with Retry-After.',
     ...ofOne,
     body: TEST,
     problems: ['invalid_topic'],
