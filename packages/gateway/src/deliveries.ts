@@ -26,6 +26,8 @@ interface Needs {
   readonly clock: Clock;
 }
 
+/** What the names of replays begin with; those of passes never do. */
+const RUN = 'run_';
 const sha256 = (bytes: Uint8Array): Uint8Array => hash('sha256', bytes, 'buffer');
 
 export function createDeliveries({ log, ledger, lookUp, lanes, deadLetters, again, run, clock }: Needs): Deliveries {
@@ -49,10 +51,17 @@ export function createDeliveries({ log, ledger, lookUp, lanes, deadLetters, agai
     subscriber.pump();
   }
 
+  /** Where it went, and under which id, nobody knows any more. */
+  function isForgotten(environment: string, name: string): boolean {
+    return name.startsWith(RUN) && run(environment, name) === undefined;
+  }
+
   async function retry(environment: string, id: string, place: LanePosition): Promise<void> {
     const subscriber = lookUp(environment, id);
     const { lane, shard, position } = place;
     if (uidOf(lane) !== subscriber.uid) throw noDelivery();
+    if (isForgotten(environment, lane.slice(subscriber.uid.length + 1)))
+      throw new Problem('not_redrivable', 'the replay of this delivery is forgotten: nobody knows where it was to go');
     if (lanes.isEnding(lane)) throw inFlight('its subscription is being set back, or its replay cancelled, just now');
     const row = await ledger.parked(lane, shard, position);
     if (row === undefined) return sendAgain(environment, subscriber, place);
@@ -79,6 +88,7 @@ export function createDeliveries({ log, ledger, lookUp, lanes, deadLetters, agai
       if (record === undefined || record.event.id !== eventId) return undefined;
       const subscription = uidOf(lane);
       const name = lane.slice(subscription.length + 1);
+      if (isForgotten(environment, name)) return undefined;
       const identity = { subscription, publisher: record.app, source: record.event.source, id: eventId };
       return webhookId(run(environment, name)?.ids === 'as-new' ? { ...identity, run: name } : identity, sha256);
     },

@@ -13,6 +13,7 @@ import { createDeadLetters } from './dead-letters.ts';
 import { createDeliveries } from './deliveries.ts';
 import { createDisabling } from './disabling.ts';
 import { createEvents } from './events.ts';
+import { createForgetRuns } from './forget-runs.ts';
 import { createAccept } from './flow/accept.ts';
 import { createAppend } from './flow/append.ts';
 import { createDeliver } from './flow/deliver.ts';
@@ -127,7 +128,20 @@ export function createGateway({
     clock,
     opening,
   });
-  const replays = createReplays({ log, directory, registry, lanes, lookUp, recorder, match, checkEndpoint, clock, limits });
+  const forgetRuns = createForgetRuns({ directory, ledger, registry, lanes, clock, limits });
+  const replays = createReplays({
+    log,
+    directory,
+    registry,
+    lanes,
+    lookUp,
+    recorder,
+    match,
+    checkEndpoint,
+    clock,
+    limits,
+    onStart: forgetOldRuns,
+  });
   const again = createAgain({ recorder, lanes });
   const deadLetters = createDeadLetters({ ledger, lookUp, lanes, recorder, clock, again });
   const deliveries = createDeliveries({ log, ledger, lookUp, lanes, deadLetters, again, run: registry.run, clock });
@@ -203,6 +217,11 @@ export function createGateway({
     }
   }
 
+  /** Beside all else: nobody waits for it. */
+  function forgetOldRuns(): void {
+    void forgetRuns().catch((error: unknown) => state === 'running' && reportLog(error));
+  }
+
   function reportLedger(code: string | undefined): void {
     if (code !== undefined) onNotice({ kind: 'ledger_failing', code });
   }
@@ -215,6 +234,7 @@ export function createGateway({
     await disabling.restore();
     await jobs.start();
     state = 'running';
+    forgetOldRuns();
   }
 
   async function health(environment: string, id: string): Promise<Health> {

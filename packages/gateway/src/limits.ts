@@ -170,7 +170,19 @@ export const LIMIT_TABLE = {
   jobs: limit(16, 0, 1_000, 'Jobs on dead letters at once.'),
   jobPage: limit(256, 1, 500, 'Dead letters of one step of a job.'),
   jobRetryMs: limit(1_000, 10, 600_000, 'The pause of a job where the subscription may park no more, ms.'),
-  jobKeptMs: limit(7 * DAY_MS, 0, 365 * DAY_MS, 'How long ended jobs are shown, ms.'),
+  jobKeptMs: limit(7 * DAY_MS, 0, 365 * DAY_MS, 'How long ended jobs and replays are shown, ms.'),
+  replays: limit(
+    128,
+    0,
+    10_000,
+    'Replays under way at once: each reads the log beside what is delivered now, and they share the room that leaves.',
+  ),
+  subscriptionReplays: limit(
+    4,
+    0,
+    1_000,
+    'Replays of one subscription under way at once: they share its concurrency, more of them would only be slower.',
+  ),
 } as const;
 
 export type LimitName = keyof typeof LIMIT_TABLE;

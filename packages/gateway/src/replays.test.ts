@@ -1,6 +1,7 @@
 /** Replays and rewinds: what was sent is sent again, beside the live lane or by it. */
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import type { Problem } from '@millrace/core/problem';
 import { handWorld, settle, START_MS } from '../test/clock.ts';
 
 async function withHistory(t: TestContext) {
@@ -219,4 +220,119 @@ test('a replay that can not be is refused before it is stored', async (t) => {
   const ids = { from: 'earliest', ids: 'other' as 'same' } as const;
   await assert.rejects(start('default', 's', ids), { code: 'invalid_request', pointer: '/ids' });
   assert.deepEqual(await world.directory.list('run', { limit: 10 }), []);
+});
+
+const WEEK_MS = 7 * 86_400_000;
+
+test('only so many replays are under way, of one subscription and in all; who ends makes room', async (t) => {
+  const world = await handWorld(t, { limits: { replays: 3, subscriptionReplays: 2 } });
+  for (const id of ['a', 'b', 'c']) await world.subscribe(id);
+  await world.publish('1');
+  world.sender.script = () => undefined;
+  const start = (id: string) => world.gateway.replays.start('default', id, { from: 'earliest' });
+  const refused = (error: Problem): boolean => error.code === 'too_many_requests' && (error.retryAfterMs ?? 0) > 0;
+  const [first, second] = await Promise.allSettled([start('a'), start('a'), start('a')]);
+  assert.deepEqual([first?.status, second?.status], ['fulfilled', 'fulfilled']);
+  await assert.rejects(start('a'), refused);
+  const third = await start('b');
+  await assert.rejects(start('c'), refused);
+  assert.equal((await world.directory.list('run', { limit: 10 })).length, 3);
+  await world.gateway.replays.cancel('default', third.id);
+  await start('c');
+  await assert.rejects(start('b'), refused);
+  // One whose subscription is gone has nothing under way.
+  await world.gateway.subscriptions.delete('default', 'a');
+  await start('b');
+  assert.equal(await world.gateway.replays.count('default', 'b', { from: 'earliest' }), 1, 'to count takes no place');
+});
+
+test('ended replays are forgotten after as long as jobs are, at a start and when another one begins', async (t) => {
+  const world = await withHistory(t);
+  const replay = async () => {
+    const run = await world.gateway.replays.start('default', 's', { from: 'earliest' });
+    await world.clock.advance(3_000);
+    return run.id;
+  };
+  const kept = async () => (await world.directory.list('run', { limit: 10 })).map(({ id }) => id);
+  const first = await replay();
+  await world.clock.advance(WEEK_MS - 2 * 3_600_000);
+  const second = await replay();
+  assert.deepEqual(await kept(), [first, second], 'a week is not over yet');
+  await world.clock.advance(4 * 3_600_000);
+  const third = await replay();
+  assert.deepEqual(await kept(), [second, third]);
+  world.clock.jump(WEEK_MS + 60_000);
+  await world.restart('stop');
+  await settle();
+  assert.deepEqual(await kept(), []);
+  await replay();
+  assert.equal((await kept()).length, 1);
+});
+
+test('a replay of a subscription that was deleted is forgotten like one that ended when it began', async (t) => {
+  const world = await withHistory(t);
+  world.sender.script = () => undefined;
+  await world.gateway.replays.start('default', 's', { from: 'earliest' });
+  await world.gateway.subscriptions.delete('default', 's');
+  await settle();
+  assert.equal((await world.directory.list('run', { limit: 10 })).length, 1);
+  world.clock.jump(WEEK_MS + 60_000);
+  await world.restart('abandon');
+  await settle();
+  assert.deepEqual(await world.directory.list('run', { limit: 10 }), []);
+});
+
+test('a replay is kept as long as something of it may be sent: its address and its ids are needed for that', async (t) => {
+  const world = await withHistory(t);
+  await world.gateway.subscriptions.update('default', 's', { retry: { schedule: [] }, breaker: false });
+  world.sender.script = () => 500;
+  const drill = { from: { timeMs: START_MS + 1 }, to: { url: 'https://drill.example/' } };
+  for (let count = 0; count < 2; count++) {
+    await world.gateway.replays.start('default', 's', drill);
+    await world.clock.advance(10_000);
+  }
+  const redriveOne = async () => {
+    const [letter] = await world.gateway.deadLetters.list('default', 's', { limit: 10 });
+    await world.gateway.deadLetters.redrive('default', 's', letter?.id ?? '');
+  };
+  // Of one run a dead letter is left, of the other one a delivery that waits.
+  await world.gateway.subscriptions.update('default', 's', { retry: { schedule: ['20d'], jitter: 0 } });
+  await redriveOne();
+  await world.clock.advance(10_000);
+  const kept = async () => (await world.directory.list('run', { limit: 10 })).length;
+  const states = (await world.directory.list('run', { limit: 10 })).map(({ value }) => value.state);
+  assert.deepEqual(states, ['done', 'done']);
+  world.clock.jump(WEEK_MS + 60_000);
+  await world.restart('abandon');
+  await settle();
+  assert.equal(await kept(), 2);
+  world.sender.script = () => 200;
+  const before = world.sender.sent.length;
+  await redriveOne();
+  await world.clock.advance(14 * 86_400_000);
+  assert.deepEqual(
+    world.sender.sent.slice(before).map(({ url }) => url),
+    ['https://drill.example/', 'https://drill.example/'],
+  );
+  await world.restart('abandon');
+  await settle();
+  assert.equal(await kept(), 0);
+});
+
+test('a delivery of a forgotten replay is not sent again: nobody knows where it was to go', async (t) => {
+  const world = await withHistory(t);
+  const drill = { from: { timeMs: START_MS + 1 }, to: { url: 'https://drill.example/' } };
+  const run = await world.gateway.replays.start('default', 's', drill);
+  await world.clock.advance(3_000);
+  const uid = (await world.directory.get('subscription', 'default', 's'))?.value.uid ?? '';
+  const attempts = await world.ledger.attempts({ subscription: uid, limit: 10 });
+  const place = attempts.find(({ lane }) => lane === `${uid}.${run.id}`);
+  assert.ok(place !== undefined);
+  await world.gateway.deliveries.retry('default', 's', place);
+  await world.clock.advance(3_000);
+  assert.equal(world.sender.sent.at(-1)?.url, 'https://drill.example/');
+  await world.directory.delete('run', 'default', run.id);
+  await settle();
+  await assert.rejects(world.gateway.deliveries.retry('default', 's', place), { code: 'not_redrivable' });
+  assert.equal(await world.gateway.deliveries.webhookIdOf('default', place, place.eventId), undefined);
 });

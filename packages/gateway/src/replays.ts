@@ -16,6 +16,9 @@ import type { Registry } from './registry.ts';
 import { type CheckEndpoint, endpointOf } from './settings.ts';
 import { beginning, owedFrom } from './subscriptions.ts';
 
+/** Until it is worth asking for a place again: replays take seconds or days. */
+const PLACE_MS = 10_000;
+
 interface Needs {
   readonly log: Log;
   readonly directory: Directory;
@@ -27,6 +30,8 @@ interface Needs {
   readonly checkEndpoint: CheckEndpoint;
   readonly clock: Clock;
   readonly limits: Limits;
+  /** Another one begins: others may be old enough to be forgotten. */
+  readonly onStart: () => void;
 }
 
 export interface ReplaysAndEnd extends Replays {
@@ -35,9 +40,29 @@ export interface ReplaysAndEnd extends Replays {
 }
 
 export function createReplays(needs: Needs): ReplaysAndEnd {
-  const { log, directory, registry, lanes, recorder, lookUp, match, checkEndpoint, clock, limits } = needs;
+  const { log, directory, registry, lanes, recorder, lookUp, match, checkEndpoint, clock, limits, onStart } = needs;
   /** Subscriptions (uid) that are being set back: two at once would write the same rows. */
   const rewinding = new Set<string>();
+  /** Subscriptions (uid) of replays that are being started, one for each. */
+  const starting: string[] = [];
+
+  /** Unless there is no room: then it throws `too_many_requests`. */
+  async function inItsPlace<T>(uid: string, start: () => Promise<T>): Promise<T> {
+    const underWay = [...registry.runs()]
+      .filter(({ value }) => value.state === 'running')
+      .map(({ value }) => value.subscriptionUid);
+    // Of one whose subscription was deleted nothing is under way, whatever its state says.
+    const taken = [...underWay.filter((one) => lanes.subscriber(one) !== undefined), ...starting];
+    if (taken.filter((one) => one === uid).length >= limits.subscriptionReplays)
+      throw noPlace(`${limits.subscriptionReplays} replays of this subscription are under way already`);
+    if (taken.length >= limits.replays) throw noPlace(`${limits.replays} replays are under way already`);
+    starting.push(uid);
+    try {
+      return await start();
+    } finally {
+      starting.splice(starting.indexOf(uid), 1);
+    }
+  }
 
   async function spansOf({ from, untilMs }: ReplaySpec): Promise<Pick<Run, 'spans' | 'fromMs' | 'throughMs'>> {
     if (untilMs !== undefined && !(Number.isFinite(untilMs) && untilMs >= 0))
@@ -123,20 +148,23 @@ export function createReplays(needs: Needs): ReplaysAndEnd {
       const to = spec.to && { url: endpointOf(spec.to.url, checkEndpoint, '/to/url') };
       if (ids !== 'same' && ids !== 'as-new')
         throw new Problem('invalid_request', "ids is 'same' or 'as-new'", { pointer: '/ids' });
-      const run = newId('run', clock.now(), bytesFrom(clock));
-      const value: Run = {
-        subscription: id,
-        subscriptionUid: subscriber.uid,
-        log: log.identity,
-        ...(await spansOf(spec)),
-        ids,
-        ...(to === undefined ? {} : { to }),
-        state: 'running',
-        createdMs: clock.now(),
-      };
-      const now = await directory.put('run', environment, run, value, 'absent');
-      registry.tell({ kind: 'run', environment, id: run, now });
-      return now;
+      return inItsPlace(subscriber.uid, async () => {
+        onStart();
+        const run = newId('run', clock.now(), bytesFrom(clock));
+        const value: Run = {
+          subscription: id,
+          subscriptionUid: subscriber.uid,
+          log: log.identity,
+          ...(await spansOf(spec)),
+          ids,
+          ...(to === undefined ? {} : { to }),
+          state: 'running',
+          createdMs: clock.now(),
+        };
+        const now = await directory.put('run', environment, run, value, 'absent');
+        registry.tell({ kind: 'run', environment, id: run, now });
+        return now;
+      });
     },
     async cancel(environment, id) {
       const found = await directory.get('run', environment, id);
@@ -169,4 +197,11 @@ export function createReplays(needs: Needs): ReplaysAndEnd {
       if (run?.value.state === 'running') await store(run, { ...run.value, state: 'done', endedMs: clock.now() });
     },
   };
+}
+
+function noPlace(why: string): Problem {
+  return new Problem('too_many_requests', why, {
+    retryAfterMs: PLACE_MS,
+    advice: 'Wait for one of them, or cancel it: GET /v1/operations.',
+  });
 }
