@@ -12,7 +12,7 @@ import { openState } from './state.ts';
 const NORMAL = 1;
 const FULL = 2;
 
-const question = (call: Question['call']): Question => ({ number: 1, call, nowMs: 1, value: null }) as Question;
+const question = (call: Question['call']): Question => ({ number: 1, call, nowMs: 1, value: null });
 
 test('in relaxed mode a change of the directory is on the disk before it is answered, and what came before it with it', (context) => {
   const directory = temporaryDirectory();

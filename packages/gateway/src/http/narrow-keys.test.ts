@@ -35,9 +35,8 @@ async function scene(t: TestContext): Promise<Scene> {
     async pages(route, by) {
       const ids: string[] = [];
       for (let cursor = ''; cursor !== null;) {
-        const { json } = await made.ask(`GET ${route}&limit=2${cursor === '' ? '' : `&cursor=${cursor}`}`, {
-          ...(by === undefined ? {} : { key }),
-        });
+        const place = cursor === '' ? '' : `&cursor=${cursor}`;
+        const { json } = await made.ask(`GET ${route}&limit=2${place}`, by === undefined ? {} : { key });
         ids.push(...json.data.map(({ event }: Json) => event.id));
         cursor = json.next;
       }
