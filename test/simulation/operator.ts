@@ -45,6 +45,7 @@ const EXPECTED = new Set([
   'ledger_unavailable',
   'shutting_down',
   'overloaded',
+  'too_many_requests',
 ]);
 
 export function createOperator({ world, scenario, invariants, situations, gateway }: Needs): Operator {

@@ -92,14 +92,13 @@ export function createGateway({
     highWater: () => lanes.highWater(),
   });
 
-  const turns = createTurns({ limits, pace });
   const lanes = createLanes({
     log,
     ledger,
     clock,
     limits,
     vault,
-    turns,
+    turns: createTurns({ limits, pace }),
     deliver,
     recorder,
     match,
@@ -120,7 +119,6 @@ export function createGateway({
     registry,
     recorder,
     lanes,
-    turns,
     isOneShard: log.supports.shards === 'one',
     vault,
     deliver,

@@ -54,7 +54,11 @@ test('credentials in headers are sealed anew as secrets are, and those that an e
     const { headers, sealedHeaders } = (await directory.get('subscription', 'e', 'a'))?.value.deliver.webhook ?? {};
     return { headers, sealedHeaders };
   };
-  const own = { headers: { authorization: 'Bearer a', 'x-team': 'crm' }, sealedHeaders: { 'x-token': before.seal('b') } };
+  const own = {
+    url: 'https://crm.example/',
+    headers: { authorization: 'Bearer a', 'x-team': 'crm' },
+    sealedHeaders: { 'x-token': before.seal('b') },
+  };
   const value = webhook({ sealed: before.seal('one') });
   await directory.put('subscription', 'e', 'a', { ...value, deliver: { webhook: { ...value.deliver.webhook, ...own } } });
   assert.equal(await sealCredentials(directory, before), 1);

@@ -48,7 +48,7 @@ export async function sealCredentials(directory: Directory, vault: Vault): Promi
     const { webhook } = value.deliver;
     if (!haveReadable(webhook)) continue;
     const { sealedHeaders: _before, ...rest } = webhook;
-    const sealed = sealHeaders(showHeaders(webhook), { vault, present: webhook, pointer: '' });
+    const sealed = sealHeaders(showHeaders(webhook), { url: webhook.url, vault, present: webhook, pointer: '' });
     await directory.put('subscription', environment, id, { ...value, deliver: { webhook: { ...rest, ...sealed } } }, version);
     count++;
   }

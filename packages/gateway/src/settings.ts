@@ -39,29 +39,27 @@ interface SettingsNeeds extends Pick<Webhook, 'secrets'> {
   /** The clear text of the newest one. */
   readonly secret: string;
   /** What it has by now, of one that is there. */
-  readonly present?: Pick<Webhook, 'headers' | 'sealedHeaders'>;
+  readonly present?: Pick<Webhook, 'url' | 'headers' | 'sealedHeaders'>;
   readonly vault: Vault;
   readonly checkEndpoint: CheckEndpoint;
 }
 
 /** Checks what a person wrote and fills in what was left out. */
-export function settingsOf(
-  spec: SubscriptionSpec,
-  { secrets, secret, present = { headers: {} }, vault, checkEndpoint }: SettingsNeeds,
-): Settings {
+export function settingsOf(spec: SubscriptionSpec, { secrets, secret, present, vault, checkEndpoint }: SettingsNeeds): Settings {
   refuseWhatIsNotThereYet(spec);
   const { webhook } = spec.deliver;
   const topics = topicsOf(spec.topics);
   if (spec.filter !== undefined) compileFilter(spec.filter);
   const signature = webhook.signature ?? 'standard';
   checkSecret(signature, secret);
+  const url = endpointOf(webhook.url, checkEndpoint, '/deliver/webhook/url');
   return {
     app: spec.app,
     topics,
     ...(spec.filter === undefined ? {} : { filter: spec.filter }),
     deliver: {
       webhook: {
-        url: endpointOf(webhook.url, checkEndpoint, '/deliver/webhook/url'),
+        url,
         signature,
         secrets,
         timeoutMs: inRange(webhook.timeoutMs ?? DEFAULT_TIMEOUT_MS, {
@@ -71,7 +69,7 @@ export function settingsOf(
         }),
         body: oneOf(webhook.body ?? 'data', ['data', 'event'], '/deliver/webhook/body'),
         ...(webhook.json === undefined ? {} : { json: jsonOf(webhook.json, signature) }),
-        ...sealHeaders(checkHeaders(webhook.headers ?? {}, { pointer: HEADERS }), { vault, present, pointer: HEADERS }),
+        ...sealHeaders(checkHeaders(webhook.headers ?? {}, { pointer: HEADERS }), { url, vault, present, pointer: HEADERS }),
       },
     },
     retry: compileSchedule(spec.retry ?? {}, '/retry'),

@@ -10,7 +10,6 @@ import type { Lanes } from './lanes/lanes.ts';
 import { noSubscription } from './look-up.ts';
 import { writePass } from './lanes/passes.ts';
 import type { Subscriber } from './lanes/subscriber.ts';
-import type { Turns } from './lanes/turns.ts';
 import type { Deliver } from './flow/deliver.ts';
 import type { Recorder } from './flow/record.ts';
 import { bytesFrom, type Clock } from './ports/clock.ts';
@@ -30,7 +29,6 @@ interface Needs {
   readonly registry: Registry;
   readonly recorder: Recorder;
   readonly lanes: Lanes;
-  readonly turns: Turns;
   /** Whether the log keeps one order over all topics. */
   readonly isOneShard: boolean;
   readonly vault: Vault;
@@ -46,7 +44,6 @@ export function createSubscriptions({
   registry,
   recorder,
   lanes,
-  turns,
   isOneShard,
   vault,
   deliver,
@@ -61,18 +58,18 @@ export function createSubscriptions({
    * A test has a place among the deliveries, or a loop of them would flood the endpoint, and take connections and memory that no
    * bound knows of. It is refused rather than kept waiting: a person may ask again. What is returned gives the place back.
    */
-  function beginTest({ uid, endpoint }: Subscriber, bytes: number): () => void {
+  function beginTest({ uid, endpoint, share }: Subscriber, bytes: number): () => void {
     const refused = (why: string, retryAfterMs = PLACE_MS): Problem => new Problem('too_many_requests', why, { retryAfterMs });
     if (testing.has(uid)) throw refused('a test of this subscription is under way');
     const waitMs = endpoint.testWaitMs();
     if (waitMs > 0) throw refused('the subscription has as much under way as its concurrency and rate allow', waitMs);
-    if (!turns.take('standard', bytes)) throw refused('the process has as many deliveries under way as it may');
+    if (!share.take('standard', bytes)) throw refused('the process has as many deliveries under way as it may');
     testing.add(uid);
     endpoint.testStarted();
     return () => {
       testing.delete(uid);
       endpoint.testEnded();
-      turns.giveBack(bytes);
+      share.giveBack(bytes);
     };
   }
 

@@ -45,25 +45,34 @@ export const HIDDEN = '***';
 
 type Headers = Pick<Webhook, 'headers' | 'sealedHeaders'>;
 
-/** Of headers that were checked. `present`: those of now. Throws `invalid_request` for a hidden value that is none of theirs. */
-export function sealHeaders(
-  given: Readonly<Record<string, string>>,
-  { vault, present, pointer }: { readonly vault: Vault; readonly present: Headers; readonly pointer: string },
-): Headers {
+interface SealNeeds {
+  /** Where they are to go. */
+  readonly url: string;
+  /** The endpoint of now, if there is one. */
+  readonly present: (Headers & Pick<Webhook, 'url'>) | undefined;
+  readonly vault: Vault;
+  readonly pointer: string;
+}
+
+/** Of headers that were checked. Throws `invalid_request` for a hidden value that stands for none, or for one of another origin. */
+export function sealHeaders(given: Readonly<Record<string, string>>, needs: SealNeeds): Headers {
   const headers: Record<string, string> = {};
   const sealedHeaders: Record<string, string> = {};
   for (const [name, value] of Object.entries(given)) {
     if (!CREDENTIALS.test(name)) headers[name] = value;
-    else sealedHeaders[name] = value === HIDDEN ? keptOf(name, { vault, present, pointer }) : vault.seal(value);
+    else sealedHeaders[name] = value === HIDDEN ? keptOf(name, needs) : needs.vault.seal(value);
   }
   return Object.keys(sealedHeaders).length === 0 ? { headers } : { headers, sealedHeaders };
 }
 
-function keptOf(
-  name: string,
-  { vault, present, pointer }: { readonly vault: Vault; readonly present: Headers; readonly pointer: string },
-): string {
-  const { headers, sealedHeaders = {} } = present;
+function keptOf(name: string, { url, vault, present, pointer }: SealNeeds): string {
+  const { headers = {}, sealedHeaders = {} } = present ?? {};
+  // Else whoever may change the address could have it sent to himself.
+  if (present !== undefined && !isSameOrigin(url, present.url))
+    throw new Problem('invalid_request', `the value of the header '${name}' is for ${new URL(present.url).origin}`, {
+      pointer,
+      advice: 'For another origin write it anew, or leave the header out.',
+    });
   if (sealedHeaders[name] !== undefined) return sealedHeaders[name];
   if (headers[name] !== undefined) return vault.seal(headers[name]);
   throw new Problem('invalid_request', `the header '${name}' has no value that ${HIDDEN} could stand for`, {
@@ -77,6 +86,18 @@ export function openHeaders({ headers, sealedHeaders = {} }: Headers, vault: Vau
   const opened = Object.entries(sealedHeaders).map(([name, sealed]) => [name, vault.open(sealed)] as const);
   return opened.length === 0 ? headers : { ...headers, ...Object.fromEntries(opened) };
 }
+
+/** What of them may go to another address than the subscription's own: no credentials to another origin. */
+export function headersAt(
+  url: string,
+  webhook: Webhook,
+  opened: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> {
+  if (isSameOrigin(url, webhook.url)) return opened;
+  return Object.fromEntries(Object.entries(webhook.headers).filter(([name]) => !CREDENTIALS.test(name)));
+}
+
+const isSameOrigin = (one: string, other: string): boolean => new URL(one).origin === new URL(other).origin;
 
 /** As they are shown, also those of an earlier version, which stand among the others. */
 export function showHeaders({ headers, sealedHeaders = {} }: Headers): Readonly<Record<string, string>> {

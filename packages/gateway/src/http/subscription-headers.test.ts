@@ -81,6 +81,24 @@ describe('headers that carry credentials', { timeout: 30_000 }, () => {
     assert.equal((await sent())['authorization'], undefined);
   });
 
+  test('do not follow to another origin, be it by a change of the address or by a replay that goes elsewhere', async (t) => {
+    const { ask, patch, sent, endpoint } = await scene(t);
+    const other = await receiver(t);
+    const moved = await patch({ url: other.url });
+    assert.deepEqual([moved.status, moved.json.pointer], [400, '/deliver/webhook/headers']);
+    assert.match(moved.json.detail, /is for http:\/\/127\.0\.0\.1/);
+    await sent();
+    const json = { from: 'earliest', asNew: true, to: { url: other.url } };
+    assert.equal((await ask('POST /v1/subscriptions/s/replay', { json })).status, 202);
+    const elsewhere = (await other.request(1)).headers;
+    assert.deepEqual([elsewhere['authorization'], elsewhere['cookie'], elsewhere['x-team']], [undefined, undefined, 'crm']);
+    await ask('POST /v1/subscriptions/s/replay', { json: { ...json, to: { url: `${endpoint.url}/drill` } } });
+    assert.equal((await endpoint.request(2)).headers['authorization'], TOKEN);
+    assert.equal((await patch({ url: other.url, headers: { authorization: 'Bearer new' } })).status, 200);
+    await ask('POST /v1/events', { json: { type: 'orders.created' } });
+    assert.equal((await other.request(2)).headers['authorization'], 'Bearer new');
+  });
+
   test('are refused as *** where there is none to keep', async (t) => {
     const { ask, patch } = await scene(t, { 'x-team': 'crm' });
     const refusals = [

@@ -9,7 +9,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { DisabledCause, Failing, Subscription, Versioned, Webhook } from '../ports/directory.ts';
 import { type Signer, simpleSigner, standardSigner } from '../signing.ts';
 import type { Vault } from '../vault.ts';
-import { openHeaders } from '../webhook-headers.ts';
+import { headersAt, openHeaders } from '../webhook-headers.ts';
 import { createBounds, type Bounds } from './bounds.ts';
 import { createEndpoint, type Endpoint } from './endpoint.ts';
 import type { Share } from './turns.ts';
@@ -134,7 +134,7 @@ export function createSubscriber(needs: Needs): Subscriber {
       target = targetOf(next, vault);
       indexed = index();
     },
-    targetAt: (url) => ({ ...target, url }),
+    targetAt: (url) => ({ ...target, url, headers: headersAt(url, settings().deliver.webhook, target.headers) }),
     pump,
     stop() {
       subscriber.endpoint.stop();
