@@ -4,6 +4,7 @@ import { type Named, pick, randomJson, refusal, seeded, vectors } from '../test/
 import type { AttributeValue, Event } from './event.ts';
 import type { Problem } from './problem.ts';
 import { compileFilter, readPath, valuesAt } from './filter.ts';
+import { parseText } from './json-parse.ts';
 import { oracleMatches } from '../test/filter-oracle.ts';
 
 type Attributes = { id: string; source: string; type: string } & Record<string, AttributeValue>;
@@ -33,7 +34,7 @@ function dataOf({ data, dataText }: { data?: unknown; dataText?: string }): () =
   if (dataText === undefined) return () => data;
   return () => {
     try {
-      return JSON.parse(dataText);
+      return parseText(dataText);
     } catch {
       return undefined;
     }

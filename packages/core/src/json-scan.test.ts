@@ -63,6 +63,15 @@ test('a span ends with its value, white space around it left out', () => {
   assert.equal(membersAt(bytes('{"a":1,"a":2}'), 0).length, 2);
 });
 
+test('names are read alike in the text and in its value, also where they are written with a backslash', () => {
+  for (let round = 0; round < 100; round++) {
+    for (const text of [String.raw`{"h":[],"\\":0}`, String.raw`{"h":1,"\"":2}`, String.raw`{"\u0022":1,"\u0061":2}`]) {
+      const names = membersAt(bytes(text), 0).map(({ name }) => name);
+      assert.deepEqual(Object.keys(parseJson(bytes(text)) as object), names, text);
+    }
+  }
+});
+
 test('what is no JSON is refused with its reason', () => {
   for (const text of ['', ' ', '{', '{"a":1,}', "{'a':1}", '01', 'NaN', '"\n"', '[1]x', '\ufeff{}'])
     refusal(() => parseJson(bytes(text)), 'invalid_json');

@@ -1,7 +1,8 @@
 /**
  * Where things stand in a JSON text, in bytes: so that a payload inside an envelope can be cut out as it was sent, with
- * its numbers beyond 2^53, order of keys and spacing. Parsing alone is left to JSON.parse.
+ * its numbers beyond 2^53, order of keys and spacing. Parsing alone is left to json-parse.ts.
  */
+import { parseText } from './json-parse.ts';
 import { Problem } from './problem.ts';
 
 /** Of arrays and objects within each other. */
@@ -26,7 +27,7 @@ export function parseJson(bytes: Uint8Array, depthMax: number = JSON_DEPTH_MAX):
   // First, because some engines parse by recursion.
   if (depthOf(bytes) > depthMax) throw new Problem('invalid_json', `the JSON is nested deeper than ${depthMax}`);
   try {
-    return JSON.parse(decoder.decode(bytes));
+    return parseText(decoder.decode(bytes));
   } catch (cause) {
     const message =
       cause instanceof SyntaxError ? `the body is not valid JSON: ${cause.message.slice(0, 200)}` : 'the body is not valid UTF-8';

@@ -3,6 +3,8 @@
  * `JSON.stringify(request.body)` instead of the bytes they got.
  */
 
+import { hasEscapedName } from './json-parse.ts';
+
 /** A string, a number, or the colon behind a member's name. Strings first, so that nothing inside them is taken for one. */
 const TOKENS = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|:/g;
 const DECODER = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -10,7 +12,8 @@ const ENCODER = new TextEncoder();
 
 /**
  * The bytes in that form. Undefined where it would change a value, so that they must go out as they are: a number that a
- * double can't hold exactly as written, a member that is there twice; or where they are no JSON at all.
+ * double can't hold exactly as written, a member that is there twice; where a name is written with a backslash, which
+ * parsers misread (json-parse.ts), here or there; or where they are no JSON at all.
  */
 export function stringified(bytes: Uint8Array): Uint8Array | undefined {
   let text: string;
@@ -21,6 +24,7 @@ export function stringified(bytes: Uint8Array): Uint8Array | undefined {
   } catch {
     return undefined; // not JSON: the caller sends what it has
   }
+  if (hasEscapedName(text)) return undefined;
   const form = JSON.stringify(value);
   if (form === text) return bytes;
   return keepsValues(text, value) ? ENCODER.encode(form) : undefined;

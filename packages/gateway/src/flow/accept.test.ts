@@ -166,6 +166,16 @@ test("a topic's key path gives the key, where the publisher sets none", () => {
   assert.equal(keyOf({}), undefined);
 });
 
+test('the key stands where the payload has its name, also where that is written with a backslash', () => {
+  const [quote, backslash] = [made({ keyPath: `$['"']` }), made({ keyPath: String.raw`$['\\']` })];
+  for (let round = 0; round < 100; round++) {
+    const keysOf = (text: string) =>
+      [quote, backslash].map(({ entry }) => entry({ data: json(text) }).event.extensions['partitionkey']);
+    assert.deepEqual(keysOf(String.raw`{"h":[],"\\":"b"}`), [undefined, 'b']);
+    assert.deepEqual(keysOf(String.raw`{"h":1,"\"":"q"}`), ['q', undefined]);
+  }
+});
+
 test('the header dedupes before the id does, and without both nothing does', () => {
   const { entry } = made();
   assert.equal(entry({ id: 'i' }, { idempotencyKey: 'k' }).dedupe?.key, 'key:k');

@@ -7,6 +7,7 @@ import { encodeEvent } from '@millrace/core/event-bytes';
 import type { Event } from '@millrace/core/event';
 import { hasJsonData } from '@millrace/core/event';
 import { newId } from '@millrace/core/ids';
+import { parseText } from '@millrace/core/json-parse';
 import { compileKeyPath } from '@millrace/core/key-path';
 import { Problem } from '@millrace/core/problem';
 import { checkTopic } from '@millrace/core/topic';
@@ -195,7 +196,7 @@ function checkText(value: unknown, pointer: string, bytesMax: number): void {
 
 function parseOrUndefined(data: Uint8Array): unknown {
   try {
-    return JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString());
+    return parseText(Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString());
   } catch {
     return undefined; // not JSON after all: such an event has no key
   }
