@@ -11,6 +11,8 @@ const CORE = new Set(['id', 'source', 'type', 'subject', 'time', 'datacontenttyp
 /** RFC 9110, section 8.3.1, without folding. */
 const MEDIA_TYPE =
   /^[!#$%&'*+.^_`|~\w-]+\/[!#$%&'*+.^_`|~\w-]+(?:[ \t]*;[ \t]*[!#$%&'*+.^_`|~\w-]+=(?:[!#$%&'*+.^_`|~\w-]+|"[ !#-[\]-~]*"))*[ \t]*;?$/;
+/** As much as all attributes of an event may take in the headers of brokers: what is longer is not looked at. */
+export const ATTRIBUTE_CHARS_MAX = 16_384;
 /** What the type String leaves out: control characters and noncharacters. Lone surrogates are tested apart. */
 const FORBIDDEN = /[\p{Cc}\p{Noncharacter_Code_Point}]/u;
 
@@ -24,6 +26,7 @@ export function startDraft(pointerOf: (name: string) => string): DraftWriter {
       if (!NAME.test(name) || TAKEN.has(name)) {
         throw refused(name, `'${name.slice(0, 40)}' is no attribute name: 1 to 20 lower-case letters and digits`);
       }
+      if (typeof value === 'string' && value.length > ATTRIBUTE_CHARS_MAX) throw tooLong(value.length, pointerOf(name));
       const fault = faultOf(name, value);
       if (fault !== undefined) throw refused(name, `the attribute '${name}' ${fault}`);
       if (CORE.has(name)) core[name] = value as string;
@@ -41,9 +44,15 @@ export function startDraft(pointerOf: (name: string) => string): DraftWriter {
 }
 
 export interface DraftWriter {
-  /** Throws `invalid_event` with a pointer where name or value is none. */
+  /** Throws `invalid_event` with a pointer where name or value is none, `payload_too_large` where the value is too long. */
   set(name: string, value: unknown): void;
   end(data: Uint8Array | undefined): EventDraft;
+}
+
+function tooLong(chars: number, pointer: string): Problem {
+  return new Problem('payload_too_large', `an attribute has at most ${ATTRIBUTE_CHARS_MAX} characters, this one ${chars}`, {
+    pointer,
+  });
 }
 
 /** What is wrong with a value, as the rest of a sentence that begins with the attribute. */

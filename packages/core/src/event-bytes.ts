@@ -56,7 +56,8 @@ export function decodeEvent(bytes: Uint8Array): Event {
   const event: Record<string, unknown> = {};
   for (const name in attributes) {
     if (CORE.has(name)) event[name] = attributes[name];
-    else extensions[name] = attributes[name] as AttributeValue;
+    // A native client may write it: assigned, it would become what all names are looked up in.
+    else if (name !== '__proto__') extensions[name] = attributes[name] as AttributeValue;
   }
   event['extensions'] = extensions;
   if (bytes[1] === 1) event['data'] = bytes.subarray(attributesEnd);

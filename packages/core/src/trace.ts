@@ -39,7 +39,7 @@ function parseState(text: string): TraceContext['state'] {
   const members: (readonly [string, string])[] = [];
   const keys = new Set<string>();
   for (const item of text.split(',')) {
-    const member = item.replace(/^[ \t]+|[ \t]+$/g, '');
+    const member = trimmed(item);
     if (member === '') continue;
     const equals = member.indexOf('=');
     const [key, value] = [member.slice(0, equals), member.slice(equals + 1)];
@@ -48,6 +48,20 @@ function parseState(text: string): TraceContext['state'] {
     members.push([key, value]);
   }
   return members.length > STATE_MEMBERS_MAX ? [] : members;
+}
+
+/** No / +$/: on spaces with a sign behind them it begins anew at each of them, a square of their number. */
+function trimmed(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (isBlank(text.charCodeAt(start))) start += 1;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1;
+  return text.slice(start, end);
+}
+
+/** A space or a tab: no other white space, which `trim` takes too. */
+function isBlank(unit: number): boolean {
+  return unit === 0x20 || unit === 0x09;
 }
 
 /** The value of `traceparent`, always as version 00. */
