@@ -15,6 +15,7 @@
 import type { Event } from './event.ts';
 import { compileTerms } from './filter/match.ts';
 import { readRule, type Term } from './filter/rule.ts';
+import { EXHAUSTED, spend, STEPS_MAX, type Work } from './filter/work.ts';
 import { isScalar, memberOf, readPath, type Scalar } from './json-values.ts';
 
 export { readPath, type Scalar } from './json-values.ts';
@@ -22,9 +23,10 @@ export { readPath, type Scalar } from './json-values.ts';
 export interface CompiledFilter {
   /**
    * `data` gives the parsed payload, undefined where it is no JSON. It is called at most once, and only when the
-   * attributes alone do not decide.
+   * attributes alone do not decide. TOO_COSTLY where there would be no answer within the steps that filter/work.ts
+   * allows, each time again for this filter and this event: whether they match is not known then.
    */
-  matches(event: Event, data: () => unknown): boolean;
+  matches(event: Event, data: () => unknown): Verdict;
   /** Equal for filters that differ only in order, repetition or spelling of numbers: such are evaluated once. */
   readonly canonical: string;
   /** Fields that must equal one of the values in every event that matches: necessary, not sufficient. For an index. */
@@ -32,6 +34,10 @@ export interface CompiledFilter {
   /** Whether `data` may be called at all. */
   readonly needsData: boolean;
 }
+
+/** Truthy like a match: who does not look closer takes the event rather than lose it. */
+export const TOO_COSTLY = 'too_costly';
+export type Verdict = boolean | typeof TOO_COSTLY;
 
 export interface Equality {
   /** `['type']`, `['data', 'customer', 'country']`. */
@@ -67,9 +73,9 @@ export function valuesAt(event: Event, data: () => unknown, path: readonly strin
 }
 
 interface Combination {
-  attributes(event: Event): boolean;
+  attributes(event: Event, work: Work): boolean;
   /** Undefined where the combination asks nothing of the payload. */
-  readonly data: ((value: unknown) => boolean) | undefined;
+  readonly data: ((value: unknown, work: Work) => boolean) | undefined;
 }
 
 function compileCombination(terms: readonly Term[]): Combination {
@@ -81,8 +87,9 @@ function compileCombination(terms: readonly Term[]): Combination {
     ),
   ].map(([name, group]) => [name, compileTerms(group, 1)] as const);
   return {
-    attributes(event) {
-      for (const [name, matches] of ofAttributes) if (!matches(attribute(event, name))) return false;
+    attributes(event, work) {
+      spend(work, 1);
+      for (const [name, matches] of ofAttributes) if (!matches(attribute(event, name), work)) return false;
       return true;
     },
     data: ofData.length === 0 ? undefined : compileTerms(ofData, 1),
@@ -94,16 +101,22 @@ const UNREAD = Symbol('unread');
 function evaluate(shared: Combination | undefined, combinations: readonly Combination[]): CompiledFilter['matches'] {
   const all = shared === undefined ? combinations : [shared, ...combinations];
   return (event, data) => {
+    const work: Work = { left: STEPS_MAX };
     let value: unknown = UNREAD;
-    for (const one of all) {
-      let holds = one.attributes(event);
-      if (holds && one.data !== undefined) {
-        if (value === UNREAD) value = data();
-        holds = one.data(value);
+    try {
+      for (const one of all) {
+        let holds = one.attributes(event, work);
+        if (holds && one.data !== undefined) {
+          if (value === UNREAD) value = data();
+          holds = one.data(value, work);
+        }
+        if (holds !== (one === shared)) return holds;
       }
-      if (holds !== (one === shared)) return holds;
+      return false;
+    } catch (error) {
+      if (error === EXHAUSTED) return TOO_COSTLY;
+      throw error;
     }
-    return false;
   };
 }
 

@@ -1,5 +1,8 @@
 /** Address blocks: `10.0.0.0/8`, `2001:db8::/32`. IPv4 and IPv6 never match each other, not even as `::ffff:10.0.0.1`. */
 
+/** Above the longest writing of one. */
+export const ADDRESS_CHARS_MAX = 64;
+
 export interface Block {
   readonly network: Uint8Array;
   readonly bits: number;
@@ -23,7 +26,7 @@ export function blockHolds({ network, bits }: Block, address: Uint8Array): boole
 
 /** 4 or 16 bytes; undefined where `text` is no address. No zone ids, no leading zeros (some read them as octal). */
 export function parseAddress(text: string): Uint8Array | undefined {
-  if (text.length > 64) return undefined;
+  if (text.length > ADDRESS_CHARS_MAX) return undefined;
   const bytes = text.includes(':') ? parseV6(text) : parseV4(text);
   return bytes === undefined ? undefined : Uint8Array.from(bytes);
 }

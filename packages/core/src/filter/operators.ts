@@ -5,9 +5,12 @@
  */
 import { isScalar, type Scalar } from '../json-values.ts';
 import { pointerTo } from '../json-pointer.ts';
-import { blockHolds, parseAddress, parseBlock } from './cidr.ts';
+import { parseBlock } from './cidr.ts';
 import type { Reading } from './reading.ts';
-import { foldCase, matchesWildcard, wildcardParts } from './text.ts';
+import { foldCase, wildcardParts } from './text.ts';
+import { anyOfTexts, type TextTest } from './texts.ts';
+import { compileWildcard } from './wildcard.ts';
+import type { Work } from './work.ts';
 
 /** Names that may not be fields inside `$or`: there, `{"$or": [{"prefix": …}]}` is a slip, never a field. */
 export const RESERVED = new Set(
@@ -18,8 +21,10 @@ export const RESERVED = new Set(
 export type Operator =
   | { readonly kind: 'literal'; readonly value: Scalar; readonly canonical: string }
   | { readonly kind: 'test'; readonly test: Test; readonly canonical: string }
+  | { readonly kind: 'text'; readonly text: TextTest; readonly canonical: string }
   | { readonly kind: 'absent'; readonly canonical: string };
-export type Test = (value: Scalar) => boolean;
+/** Spends what it takes beyond the one step of being asked at all. */
+export type Test = (value: Scalar, work: Work) => boolean;
 
 /** Those that docs/api.md tells of: `exactly` is taken as well, and says no more than a plain value. */
 const OPERATORS =
@@ -35,7 +40,19 @@ export function readOperator(name: string, value: unknown, pointer: string, read
   if (name === 'anything-but') return anythingBut(value, at, reading);
   const text = textTest(name, value, at, reading);
   if (text === undefined) throw reading.refused(`there is no operator '${name.slice(0, 40)}'`, at, OPERATORS);
-  return test({ [name]: text.value }, (scalar) => typeof scalar === 'string' && text.test(scalar));
+  return { kind: 'text', text: text.test, canonical: JSON.stringify({ [name]: text.value }) };
+}
+
+/** The tests of a list: those of texts are one. */
+export function testsOf(operators: readonly Operator[]): Test[] {
+  const texts = operators.flatMap((operator) => (operator.kind === 'text' ? [operator.text] : []));
+  const tests = operators.flatMap((operator) => (operator.kind === 'test' ? [operator.test] : []));
+  return texts.length === 0 ? tests : [...tests, ofTexts(texts)];
+}
+
+function ofTexts(texts: readonly TextTest[]): Test {
+  const holds = anyOfTexts(texts);
+  return (scalar, work) => typeof scalar === 'string' && holds(scalar, work);
 }
 
 export function literal(value: Scalar): Operator {
@@ -51,40 +68,36 @@ function existence(value: unknown, at: string, reading: Reading): Operator {
   return value ? test({ exists: true }, () => true) : { kind: 'absent', canonical: '{"exists":false}' };
 }
 
-interface TextTest {
+interface Written {
   /** What was written, checked. */
   readonly value: unknown;
-  readonly test: (text: string) => boolean;
+  readonly test: TextTest;
 }
 
 /** The four that test strings; undefined for another name. */
-function textTest(name: string, value: unknown, at: string, reading: Reading): TextTest | undefined {
-  if (name === 'prefix') return affix(value, at, reading, (text, part) => text.startsWith(part));
-  if (name === 'suffix') return affix(value, at, reading, (text, part) => text.endsWith(part));
+function textTest(name: string, value: unknown, at: string, reading: Reading): Written | undefined {
+  if (name === 'prefix' || name === 'suffix') return affix(name, value, at, reading);
   if (name === 'equals-ignore-case') {
-    const folded = foldCase(reading.text(value, at));
-    return { value: folded, test: (text) => foldCase(text) === folded };
+    const part = foldCase(reading.text(value, at));
+    return { value: part, test: { kind: 'folded', part } };
   }
   return name === 'wildcard' ? wildcard(value, at, reading) : undefined;
 }
 
 /** A prefix or suffix: a string, or `{"equals-ignore-case": string}`. */
-function affix(value: unknown, at: string, reading: Reading, holds: (text: string, part: string) => boolean): TextTest {
-  if (typeof value === 'string') {
-    const part = reading.text(value, at);
-    return { value, test: (text) => holds(text, part) };
-  }
+function affix(kind: 'prefix' | 'suffix', value: unknown, at: string, reading: Reading): Written {
+  if (typeof value === 'string') return { value, test: { kind, part: reading.text(value, at) } };
   const [name, inner] = reading.onlyMember(value, at);
   if (name !== 'equals-ignore-case') throw reading.refused("this takes a string or {'equals-ignore-case': string}", at);
-  const folded = foldCase(reading.text(inner, pointerTo(at, name)));
-  return { value: { [name]: folded }, test: (text) => holds(foldCase(text), folded) };
+  const part = foldCase(reading.text(inner, pointerTo(at, name)));
+  return { value: { [name]: part }, test: { kind: `folded-${kind}`, part } };
 }
 
-function wildcard(value: unknown, at: string, reading: Reading): TextTest {
+function wildcard(value: unknown, at: string, reading: Reading): Written {
   const pattern = reading.text(value, at);
   const parts = wildcardParts(pattern);
   if (parts === undefined) throw reading.refused('a wildcard has no ** and escapes only \\* and \\\\', at);
-  return { value: pattern, test: (text) => matchesWildcard(parts, text) };
+  return { value: pattern, test: { kind: 'wildcard', holds: compileWildcard(parts) } };
 }
 
 const COMPARE: Readonly<Record<string, (value: number, bound: number) => boolean>> = {
@@ -120,10 +133,7 @@ function cidr(value: unknown, at: string, reading: Reading): Operator {
   const text = reading.text(value, at);
   const block = parseBlock(text);
   if (block === undefined) throw reading.refused('cidr takes an address block such as 10.0.0.0/8 or 2001:db8::/32', at);
-  return test({ cidr: text }, (scalar) => {
-    const address = typeof scalar === 'string' ? parseAddress(scalar) : undefined;
-    return address !== undefined && blockHolds(block, address);
-  });
+  return { kind: 'text', text: { kind: 'cidr', block }, canonical: JSON.stringify({ cidr: text }) };
 }
 
 /** Holds for every leaf that is not among those named, also for one of another kind; a missing field has no leaf. */
@@ -138,7 +148,8 @@ function anythingBut(value: unknown, at: string, reading: Reading): Operator {
     return text;
   });
   const meaning = { 'anything-but': { [name]: distinct(list.map((text) => String(text.value))) } };
-  return test(meaning, (scalar) => typeof scalar !== 'string' || !list.some((text) => text.test(scalar)));
+  const holds = anyOfTexts(list.map((text) => text.test));
+  return test(meaning, (scalar, work) => typeof scalar !== 'string' || !holds(scalar, work));
 }
 
 function anythingButValues(value: unknown, at: string, reading: Reading): Operator {

@@ -6,12 +6,12 @@
  */
 import { isObject, isScalar, type Scalar } from '../json-values.ts';
 import { pointerTo } from '../json-pointer.ts';
-import { literal, readOperator, RESERVED, type Test } from './operators.ts';
+import { literal, readOperator, RESERVED, type Test, testsOf } from './operators.ts';
 import { type Reading, startReading } from './reading.ts';
 
 export const DEPTH_MAX = 16;
 export const COMBINATIONS_MAX = 1000;
-/** Terms of all combinations together: what matching one event may cost. */
+/** Terms of all combinations together. What they may cost on one event is bounded apart from it (work.ts). */
 export const TERMS_MAX = 10_000;
 
 /** A field with its list. At least one of the list must hold. */
@@ -141,7 +141,7 @@ function readList(list: readonly unknown[], { path, pointer }: Place, reading: R
   const term: Term = {
     path,
     literals: operators.flatMap((operator) => (operator.kind === 'literal' ? [operator.value] : [])),
-    tests: operators.flatMap((operator) => (operator.kind === 'test' ? [operator.test] : [])),
+    tests: testsOf(operators),
     mayBeAbsent: operators.some((operator) => operator.kind === 'absent'),
   };
   return {

@@ -169,6 +169,19 @@ test('simple writes the whole event likewise', async () => {
   assert.deepEqual([headers['content-type'], JSON.stringify(JSON.parse(text))], ['application/json', text]);
 });
 
+test('headers go out whatever their name: those that every object has are no exception', async () => {
+  const own = '{"constructor":"event","__proto__":"p","valueof":"v"}';
+  const { headers } = await sentBy(
+    { headers: { constructor: 'subscription' } },
+    withEvent({ extensions: { webhookheaders: own } }),
+  );
+  const sent = new Map(Object.entries(headers));
+  assert.deepEqual(
+    ['constructor', '__proto__', 'valueof'].map((name) => sent.get(name)),
+    ['subscription', 'p', 'v'],
+  );
+});
+
 test("an event's own headers go out, behind what is ours and the subscription's", async () => {
   const own = JSON.stringify({ 'X-Tenant': 'a', 'X-Both': 'event' });
   const record = withEvent({ extensions: { webhookheaders: own } });

@@ -13,10 +13,13 @@ import type { Sender, SendError, SendResult } from '../ports/sender.ts';
 import type { Sign, Signer } from '../signing.ts';
 import { HEADERS_ATTRIBUTE, webhookHeadersOf } from '../webhook-headers.ts';
 import type { Evidence } from '../lanes/breaker.ts';
+import { FILTER_TOO_COSTLY } from '../lanes/delivery.ts';
 
 export interface Deliver {
   /** Never rejects. */
   (target: Target, record: LogRecord, run?: string): Promise<Outcome>;
+  /** The outcome of one that is not made: the filter has no answer, so whether the subscription wants the event is not known. */
+  unsent(target: Target, record: LogRecord, run?: string): Outcome;
 }
 
 /** Where deliveries of a subscription go, compiled from its present settings. */
@@ -76,12 +79,10 @@ export function createDeliver({ sender, clock }: { sender: Sender; clock: Clock 
   }
 
   // No async function: one promise fewer per delivery.
-  return (target, record, run) => {
+  const deliver = ((target, record, run) => {
     const startedMs = clock.now();
     const message = messageOf(record, target.form);
-    const { app: publisher, event } = record;
-    const identity = { subscription: target.uid, publisher, source: event.source, id: event.id };
-    const id = webhookId(run === undefined ? identity : { ...identity, run }, sha256);
+    const id = idOf(target, record, run);
     const signing = { ...message, id, startedMs };
     return send(target, { ...signing, sign: target.signer.sign }).then((result) => {
       const other = mayBeOtherSecret(result) ? target.signer.other(Math.floor(startedMs / 1_000)) : undefined;
@@ -92,7 +93,24 @@ export function createDeliver({ sender, clock }: { sender: Sender; clock: Clock 
         return outcomeOf(second, id, startedMs);
       });
     });
-  };
+  }) as Deliver;
+  deliver.unsent = (target, record, run) => ({
+    webhookId: idOf(target, record, run),
+    kind: 'failed',
+    cause: FILTER_TOO_COSTLY,
+    status: 0,
+    evidence: 'refusal',
+    slowDown: false,
+    snippet: 'the filter takes too many steps on this event: whether it matches is not known, so it was not sent',
+    startedMs: clock.now(),
+    durationMs: 0,
+  });
+  return deliver;
+}
+
+function idOf(target: Target, { app: publisher, event }: LogRecord, run?: string): string {
+  const identity = { subscription: target.uid, publisher, source: event.source, id: event.id };
+  return webhookId(run === undefined ? identity : { ...identity, run }, sha256);
 }
 
 /** What receivers answer where a signature does not fit: also 500, as code written in a hurry throws. */
@@ -130,14 +148,24 @@ interface Signing extends Message {
 function signed(target: Target, { id, startedMs, headers: of, own, body, sign }: Signing): Record<string, string> {
   // One copy, then member by member: each further spread cost as much as the first.
   const headers: Record<string, string> = { ...of };
-  for (const name in target.headers) headers[name] ??= target.headers[name] as string;
+  addTo(headers, target.headers);
   // Of two that set one, the subscription's owner goes before the event's publisher.
-  if (own !== undefined) for (const name in own) headers[name] ??= own[name] as string;
+  if (own !== undefined) addTo(headers, own);
   const signature = sign(id, Math.floor(startedMs / 1_000), body);
   for (const name in signature) headers[name] = signature[name] as string;
   headers['x-idempotency-key'] = id;
   headers['millrace-subscription'] = target.id;
   return headers;
+}
+
+/** Those that are not there yet. By own names: `constructor` is there in every object, and is a header like others. */
+function addTo(headers: Record<string, string>, more: Readonly<Record<string, string>>): void {
+  for (const name in more) {
+    if (Object.hasOwn(headers, name)) continue;
+    const value = more[name] as string;
+    if (name !== '__proto__') headers[name] = value;
+    else Object.defineProperty(headers, name, { value, enumerable: true, writable: true, configurable: true });
+  }
 }
 
 /** Messages of records, the last one kept: an event for many subscriptions goes out to one after the other. */

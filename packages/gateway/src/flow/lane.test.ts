@@ -1,7 +1,7 @@
 /** Lanes through the gateway: order by key under failure, pausing, bounds that stop, retention, slow requests. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { failure, handWorld, settle } from '../../test/clock.ts';
+import { draftOf, failure, type HandWorld, handWorld, settle } from '../../test/clock.ts';
 
 const KEYED = { ordering: 'key', breaker: false, retry: { schedule: ['10s'], jitter: 0 } } as const;
 
@@ -197,4 +197,116 @@ test('breaker off: every event walks its own schedule to its dead letter', async
   await world.publish('1', '2', '3', '4', '5');
   await world.clock.advance(10_000);
   assert.equal((await world.gateway.health('default', 's')).deadLetters, 5);
+});
+
+/** Has no answer for a long list without a y. */
+const COSTLY = { data: { list: ['y', ...Array.from({ length: 900 }, (_, at) => ({ prefix: `p${at}` }))] } };
+const LONG = Array.from({ length: 10_000 }, () => 'x');
+
+/** Those whose id ends with ! are what the filter above has no answer for; the others match. */
+async function publishLists(world: HandWorld, ...ids: readonly string[]): Promise<void> {
+  const dataOf = (id: string): Uint8Array => Buffer.from(JSON.stringify({ list: id.endsWith('!') ? LONG : ['y'] }));
+  const events = ids.map((id) => ({ ...draftOf(id), data: dataOf(id) }));
+  for (const { status } of await world.gateway.publish({ environment: 'default', app: 'shop', events }))
+    assert.equal(status, 'appended');
+  await settle();
+}
+
+const lettersOf = (world: HandWorld) => world.gateway.deadLetters.list('default', 's', { limit: 10 });
+
+test('an event for which the filter has no answer is a dead letter, never sent, and holds up nothing', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s', { filter: COSTLY });
+  await publishLists(world, '1', '2!', '3');
+  assert.deepEqual(world.fresh(), ['1', '3']);
+  const [letter, ...more] = await lettersOf(world);
+  assert.ok(letter !== undefined && more.length === 0);
+  assert.deepEqual([letter.cause, letter.eventId, letter.attempts], ['filter_too_costly', '2!', 0]);
+  assert.deepEqual(await world.ledger.attemptsOf(letter.lane, letter.shard, letter.position), []);
+  const [notice] = world.notices.filter(({ kind }) => kind === 'dead');
+  assert.ok(notice !== undefined && 'cause' in notice && 'n' in notice);
+  assert.deepEqual([notice.cause, notice.n], ['filter_too_costly', 0]);
+  assert.equal((await world.gateway.health('default', 's')).deadLetters, 1);
+  await world.restart('abandon');
+  await publishLists(world, '4');
+  assert.deepEqual([world.fresh(), (await lettersOf(world)).length], [['4'], 1]);
+});
+
+test('redriven, it is asked again: it dies again of the same filter, and goes out when the filter is another one', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s', { filter: COSTLY });
+  await publishLists(world, '1!');
+  for (let round = 0; round < 2; round++) {
+    const [letter] = await lettersOf(world);
+    assert.deepEqual([letter?.cause, letter?.attempts], ['filter_too_costly', 0]);
+    await world.gateway.deadLetters.redrive('default', 's', letter?.id ?? '');
+    await settle();
+    assert.deepEqual(world.fresh(), []);
+  }
+  await world.gateway.subscriptions.update('default', 's', { filter: { data: { list: [{ exists: true }] } } });
+  const [letter] = await lettersOf(world);
+  await world.gateway.deadLetters.redrive('default', 's', letter?.id ?? '');
+  await settle();
+  assert.deepEqual([world.fresh(), await lettersOf(world)], [['1!'], []]);
+  assert.equal((await world.gateway.health('default', 's')).parked, 0);
+});
+
+test('with keys it dies when its turn comes, also after a crash, and holds its key where dead letters do', async (t) => {
+  const world = await handWorld(t, { limits: { openMs: 1_000 } });
+  await world.subscribe('s', { ...KEYED, onDead: 'hold', filter: COSTLY });
+  world.sender.script = ({ event }) => (event === 'a/1' && world.sender.sent.length === 1 ? 500 : 200);
+  await publishLists(world, 'a/1', 'a/2!', 'a/3', 'b/1!', 'b/2');
+  assert.deepEqual(world.fresh(), ['a/1']);
+  assert.deepEqual(
+    (await lettersOf(world)).map(({ eventId }) => eventId),
+    ['b/1!'],
+  );
+  // The held ones have their rows by now.
+  await world.clock.advance(5_000);
+  await world.restart('abandon');
+  await world.clock.advance(5_000);
+  assert.deepEqual(world.fresh(), ['a/1']);
+  const letters = await lettersOf(world);
+  assert.deepEqual(letters.map(({ eventId, holdsKey }) => `${eventId} ${holdsKey}`).toSorted(), ['a/2! a', 'b/1! b']);
+  for (const { id } of letters) await world.gateway.deadLetters.discard('default', 's', id);
+  await settle();
+  assert.deepEqual(world.fresh().toSorted(), ['a/3', 'b/2']);
+});
+
+test('with keys that dead letters do not hold, its successors go on', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s', { ...KEYED, filter: COSTLY });
+  await publishLists(world, 'a/1!', 'a/2', 'a/3!', 'a/4');
+  assert.deepEqual(world.fresh(), ['a/2', 'a/4']);
+  assert.equal((await lettersOf(world)).length, 2);
+});
+
+test('at the bound of dead letters such events wait like others, and the lane goes on when there is room', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s', { filter: COSTLY, bounds: { deadLetters: 2 } });
+  await publishLists(world, '1!', '2!', '3!', '4');
+  assert.deepEqual([world.fresh(), (await lettersOf(world)).length], [[], 2]);
+  assert.equal((await world.gateway.health('default', 's')).stoppedBy, 'deadLetters');
+  for (const { id } of await lettersOf(world)) await world.gateway.deadLetters.discard('default', 's', id);
+  await settle();
+  assert.deepEqual(world.fresh(), ['4']);
+  assert.deepEqual(
+    (await lettersOf(world)).map(({ eventId }) => eventId),
+    ['3!'],
+  );
+});
+
+test('behind an open breaker it costs no probe, and does not close it', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s', { filter: COSTLY, breaker: { failures: 1, events: 1 } });
+  world.sender.script = () => failure('refused');
+  await publishLists(world, '1', '2!', '3!', '4');
+  await world.clock.advance(3_600_000);
+  world.sender.script = () => 200;
+  await world.clock.advance(86_400_000);
+  assert.deepEqual([...new Set(world.fresh())].toSorted(), ['1', '4']);
+  assert.deepEqual((await lettersOf(world)).map(({ eventId, cause }) => `${eventId} ${cause}`).toSorted(), [
+    '2! filter_too_costly',
+    '3! filter_too_costly',
+  ]);
 });

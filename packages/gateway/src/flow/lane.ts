@@ -20,7 +20,7 @@ import type { Notice } from '../api.ts';
 import { createDeque } from '../deque.ts';
 import type { CatchUp } from '../lanes/catch-up.ts';
 import { cursorAt } from '../lanes/cursor.ts';
-import { type Delivery, deliveryOf, heldDelivery, type LaneKind, type LostRange } from '../lanes/delivery.ts';
+import { type Delivery, deliveryOf, FILTER_TOO_COSTLY, heldDelivery, type LaneKind, type LostRange } from '../lanes/delivery.ts';
 import type { Endpoint } from '../lanes/endpoint.ts';
 import type { Keys } from '../lanes/keys.ts';
 import { createParked } from '../lanes/parked.ts';
@@ -103,6 +103,8 @@ interface Needs {
   readonly subscription: string;
   readonly log: string;
   readonly wants: (record: LogRecord) => boolean;
+  /** Of what it wants: the filter has no answer, so it must not be sent. */
+  readonly isTooCostly: (record: LogRecord) => boolean;
   readonly topics: () => readonly string[];
   readonly target: () => Target;
   readonly line: (record: LogRecord) => Line;
@@ -199,6 +201,8 @@ export function createLane(needs: Needs): Lane {
     const behind = key !== undefined && keys.isBusy(key);
     if (behind && counts.held >= settings().bounds.held) return false;
     const delivery = deliveryOf(record, { before, key, isHeld: behind, nowMs: clock.monotonic() });
+    // Kept there over a restart; buried when its turn comes, so that keys keep their order and bounds their room.
+    if (needs.isTooCostly(record)) delivery.cause = FILTER_TOO_COSTLY;
     tape.push(delivery);
     if (behind) {
       rows.countHeld(1);
@@ -277,6 +281,10 @@ export function createLane(needs: Needs): Lane {
 
   function startWhatMay(): void {
     for (let next = nextUp(); next !== undefined; next = nextUp()) {
+      if (isUnanswered(next)) {
+        buryUnsent(next);
+        continue;
+      }
       if (!share.take(needs.line(next.record as LogRecord), next.size)) return standInLine(next);
       begin(next, endpoint.breakerOpen);
     }
@@ -307,18 +315,33 @@ export function createLane(needs: Needs): Lane {
       inLine = false;
       if (ended || retiring !== undefined) return;
       const now = nextUp();
-      if (now !== undefined && share.takeTurn(needs.line(now.record as LogRecord), now.size)) begin(now, endpoint.breakerOpen);
+      if (now !== undefined && !isUnanswered(now) && share.takeTurn(needs.line(now.record as LogRecord), now.size))
+        begin(now, endpoint.breakerOpen);
       pump();
     });
   }
 
-  function begin(delivery: Delivery, probe: boolean): void {
+  /** Asked again where it was marked: a person redrives it when the filter is another one, and then it goes out. */
+  function isUnanswered({ cause, record }: Delivery): boolean {
+    return cause === FILTER_TOO_COSTLY && needs.wants(record as LogRecord) && needs.isTooCostly(record as LogRecord);
+  }
+
+  function buryUnsent(delivery: Delivery): void {
+    shift(delivery);
+    die(delivery, needs.deliver.unsent(needs.target(), delivery.record as LogRecord, needs.asNew), false);
+  }
+
+  function shift(delivery: Delivery): void {
     if (due.peek() === delivery) due.shift();
     else if (freed.peek() === delivery) freed.shift();
     else {
       ready.shift();
       readyBytes -= delivery.size;
     }
+  }
+
+  function begin(delivery: Delivery, probe: boolean): void {
+    shift(delivery);
     delivery.state = 'sending';
     delivery.startedMs = clock.now();
     inFlight++;
@@ -373,7 +396,7 @@ export function createLane(needs: Needs): Lane {
     const delayMs = nextDelayMs(
       outcome.retryAfterMs === undefined ? question : { ...question, retryAfterMs: outcome.retryAfterMs },
     );
-    if (delayMs === undefined) return died(delivery, outcome);
+    if (delayMs === undefined) return die(delivery, outcome, true);
     const attempt = rows.attempt(delivery, outcome, 'retry');
     const dueMs = needs.steady.now() + delayMs;
     delivery.attempts++;
@@ -392,12 +415,16 @@ export function createLane(needs: Needs): Lane {
     if (delivery.key !== undefined) keys.setHead(delivery.key, undefined);
   }
 
-  function died(delivery: Delivery, outcome: Outcome): void {
-    const attempt = rows.attempt(delivery, outcome, 'dead');
+  function die(delivery: Delivery, outcome: Outcome, wasSent: boolean): void {
     const holdsKey = settings().onDead === 'hold' ? delivery.key : undefined;
+    const letter = rows.letter(delivery, outcome, holdsKey);
+    const { attempts } = delivery;
+    const change = wasSent ? { attempt: rows.attempt(delivery, outcome, 'dead') } : {};
     // The key goes on only when the dead letter is durable: else a crash would bring the event back after its successor.
-    bury(rows.letter(delivery, outcome, holdsKey), { attempt, ...rows.remove(delivery) }, () => {
+    bury(wasSent ? letter : { ...letter, attempts }, { ...change, ...rows.remove(delivery) }, () => {
       parked.leave(delivery.position);
+      // Nothing has ended that would have other lanes of the subscription look again.
+      if (!wasSent) needs.onFreed();
       if (delivery.key === undefined || ended) return;
       if (holdsKey !== undefined) keys.setHead(delivery.key, undefined);
       else release(delivery.key);
@@ -421,7 +448,8 @@ export function createLane(needs: Needs): Lane {
     nextMs?: number,
   ): void {
     const { id, type } = (delivery.record as LogRecord).event;
-    const n = kind === 'retry' ? delivery.attempts : delivery.attempts + 1;
+    const isCounted = kind === 'retry' || cause === FILTER_TOO_COSTLY;
+    const n = isCounted ? delivery.attempts : delivery.attempts + 1;
     const notice = { kind, environment, subscription, webhookId, eventId: id, topic: type, cause, status, n, durationMs };
     onNotice(nextMs === undefined ? notice : { ...notice, nextMs });
   }
@@ -458,6 +486,7 @@ export function createLane(needs: Needs): Lane {
     delivery.timeMs = row?.timeMs ?? 0;
     delivery.size = row?.size ?? 0;
     delivery.kept = row?.kept;
+    delivery.cause = row?.cause ?? '';
   }
 
   // ── what a restart needs ───────────────────────────────────────────────────────────────────────────────────────

@@ -177,6 +177,55 @@ test('equal filters are evaluated once for all their subscriptions, and one that
   assert.equal(evaluations, 2);
 });
 
+const MANY = Array.from({ length: 1_000 }, (_, at) => ({ prefix: `p${at}` }));
+const COSTLY = { data: { list: MANY } };
+const LONG = { list: Array.from({ length: 10_000 }, () => 'x') };
+
+test('where a filter has no answer, the event counts as wanted and as too costly, for all with that filter', () => {
+  const match = createMatch<Wanted>();
+  const [one, other] = [wanted('one', { filter: COSTLY }), wanted('other', { filter: { data: { list: [...MANY].reverse() } } })];
+  const plain = wanted('plain', { filter: { data: { list: ['x'] } } });
+  for (const each of [one, other, plain, wanted('none')]) match.add(each);
+  const event = record({ data: LONG });
+  assert.deepEqual(uids(match(event)), ['none', 'one', 'other', 'plain']);
+  assert.deepEqual(
+    [one, other, plain].map((each) => match.isTooCostly(each, event)),
+    [true, true, false],
+  );
+  const small = record({ data: { list: ['x'] } });
+  assert.deepEqual(uids(match(small)), ['none', 'plain']);
+  assert.ok(!match.isTooCostly(one, small));
+});
+
+test('what has no answer is not asked again for the same record, by neither way', () => {
+  const match = createMatch<Wanted>();
+  let evaluations = 0;
+  const compiled = compileFilter(COSTLY);
+  const counted = {
+    ...compiled,
+    matches: ((...asked) => (evaluations++, compiled.matches(...asked))) as CompiledFilter['matches'],
+  };
+  const one = { ...wanted('one'), filter: counted };
+  match.add(one);
+  const event = record({ data: LONG });
+  for (let round = 0; round < 3; round++)
+    assert.ok(match.one(one, event) && match(event).length === 1 && match.isTooCostly(one, event));
+  assert.equal(evaluations, 1);
+  // Another filter has an answer of its own.
+  const cheap = { ...one, filter: compileFilter({ data: { list: ['y'] } }) };
+  assert.ok(!match.one(cheap, event) && !match.isTooCostly(cheap, event));
+});
+
+test('a field whose name is written with a backslash is matched as that field', () => {
+  const match = createMatch<Wanted>();
+  match.add(wanted('quote', { filter: { data: { '"': [2] } } }));
+  match.add(wanted('backslash', { filter: { data: { '\\': [2] } } }));
+  for (let round = 0; round < 100; round++) {
+    assert.deepEqual(uids(match(record({ text: '{"h":[],"\\\\":2}' }))), ['backslash']);
+    assert.deepEqual(uids(match(record({ text: '{"h":1,"\\"":2}' }))), ['quote']);
+  }
+});
+
 test('removing one of several subscriptions with equal filters leaves the others', () => {
   const match = createMatch<Wanted>();
   const [one, other] = [wanted('one', { filter: { data: { a: [1] } } }), wanted('other', { filter: { data: { a: [1, 1] } } })];

@@ -8,7 +8,8 @@
  */
 import { audienceOf, hasJsonData } from '@millrace/core/event';
 import type { CompiledFilter } from '@millrace/core/filter';
-import { valuesAt } from '@millrace/core/filter';
+import { TOO_COSTLY, valuesAt } from '@millrace/core/filter';
+import { parseText } from '@millrace/core/json-parse';
 import type { LogRecord } from '../ports/log.ts';
 
 /** What matching needs of a subscription, compiled. */
@@ -20,11 +21,17 @@ export interface Wanted {
   readonly filter?: CompiledFilter;
 }
 
+/**
+ * Where a filter has no answer within its steps, the record counts as wanted, lest it be lost: `isTooCostly` tells it from
+ * one that is, and whoever takes it must not send it.
+ */
 export interface Match<W extends Wanted> {
   /** All that want the record, in no order. */
   (record: LogRecord): W[];
   /** Whether this one does. Same answer, for lanes that read by themselves. */
   one(wanted: W, record: LogRecord): boolean;
+  /** Of a record that was found to be wanted just now: whether only for want of an answer. */
+  isTooCostly(wanted: W, record: LogRecord): boolean;
   add(wanted: W): void;
   remove(wanted: W): void;
 }
@@ -54,6 +61,16 @@ export function createMatch<W extends Wanted>(): Match<W> {
   const all = new Set<W>();
   const plans = new Map<string, Plan<W>>();
   let round = 0;
+  /** By record, the canonical texts of filters that have no answer for it: they are not asked again. */
+  const costly = new WeakMap<LogRecord, Set<string>>();
+
+  function holds(filter: CompiledFilter, record: LogRecord, data: () => unknown): boolean {
+    if (costly.get(record)?.has(filter.canonical)) return true;
+    const verdict = filter.matches(record.event, data);
+    if (verdict !== TOO_COSTLY) return verdict;
+    costly.getOrInsertComputed(record, () => new Set()).add(filter.canonical);
+    return true;
+  }
 
   function planOf(record: LogRecord): Plan<W> {
     const audience = audienceOf(record.event);
@@ -77,7 +94,7 @@ export function createMatch<W extends Wanted>(): Match<W> {
     const look = (group: Group<W>): void => {
       if (group.seen === round) return;
       group.seen = round;
-      if (group.filter.matches(record.event, data)) found.push(...group.members);
+      if (holds(group.filter, record, data)) found.push(...group.members);
     };
     for (const { path, byValue } of plan.indexed.values()) {
       for (const value of valuesAt(record.event, data, path)) byValue.get(value)?.forEach(look);
@@ -93,9 +110,10 @@ export function createMatch<W extends Wanted>(): Match<W> {
       wanted.environment === record.environment &&
       (audience === undefined || audience === wanted.app) &&
       wanted.topics(record.event.type) &&
-      (wanted.filter === undefined || wanted.filter.matches(record.event, lazyData(record)))
+      (wanted.filter === undefined || holds(wanted.filter, record, lazyData(record)))
     );
   };
+  match.isTooCostly = ({ filter }, record) => filter !== undefined && costly.get(record)?.has(filter.canonical) === true;
   match.add = (wanted) => {
     all.add(wanted);
     for (const plan of plans.values()) if (concerns(plan, wanted)) enter(plan, wanted);
@@ -192,7 +210,7 @@ function lazyData({ event }: LogRecord): () => unknown {
     done = true;
     if (event.data === undefined || !hasJsonData(event)) return undefined;
     try {
-      parsed = JSON.parse(decoder.decode(event.data));
+      parsed = parseText(decoder.decode(event.data));
     } catch {
       parsed = undefined; // a native client may write anything: no data rule matches it
     }

@@ -3,7 +3,7 @@ import { Problem } from '@millrace/core/problem';
 import type { SendError } from '../ports/sender.ts';
 
 /** By name, so that the types find the next one missing. What was `aborted` is put back and never dies of it. */
-const NAMED: Readonly<Record<Exclude<SendError, 'aborted'> | 'expired' | 'log_changed', true>> = {
+const NAMED: Readonly<Record<Exclude<SendError, 'aborted'> | 'expired' | 'log_changed' | 'filter_too_costly', true>> = {
   dns: true,
   refused: true,
   unreachable: true,
@@ -15,6 +15,7 @@ const NAMED: Readonly<Record<Exclude<SendError, 'aborted'> | 'expired' | 'log_ch
   blocked_address: true,
   expired: true,
   log_changed: true,
+  filter_too_costly: true,
 };
 
 export const NAMED_CAUSES = Object.keys(NAMED);

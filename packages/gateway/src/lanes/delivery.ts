@@ -13,6 +13,9 @@ export type LaneKind =
   /** Only what is parked under a name that is no longer read for: former passes, runs that ended. */
   | 'drain';
 
+/** The cause of what is never sent, because the filter has no answer for it. A delivery has it before its first attempt. */
+export const FILTER_TOO_COSTLY = 'filter_too_costly';
+
 /** Events that a lane will never see. */
 export interface LostRange {
   readonly cause: 'expired' | 'log_changed';

@@ -138,6 +138,7 @@ export function createLanes(needs: Needs): Lanes {
       subscription: subscriber.id,
       log: log.identity,
       wants: (record) => match.one(subscriber.indexed, record),
+      isTooCostly: (record) => match.isTooCostly(subscriber.indexed, record),
       topics: () => subscriber.versioned.value.topics,
       target: () => (to === undefined ? subscriber.target : subscriber.targetAt(to)),
       line: ({ environment, event }) =>

@@ -80,6 +80,8 @@ const FILTERS = lines(
   '| `{"cidr": "10.0.0.0/8"}` | IP addresses in the block |',
   '| `{"exists": true}`, `{"exists": false}` | fields that are there, or not |',
   '| `{"anything-but": ["DE", "FR"]}` | anything else; also of `prefix`, `suffix`, `equals-ignore-case`, `wildcard` |',
+  '',
+  'A filter takes up to three million steps on one event, a look at one value each: enough for a thousand combinations of `$or` over a small event, or a handful of entries over ten thousand elements. An event that would take more is a dead letter with the cause `filter_too_costly`.',
 );
 
 const RECEIVING = lines(
@@ -146,6 +148,7 @@ const CAUSES = lines(
   '| `blocked_address` | its address is one this gateway does not send to |',
   '| `expired` | of dead letters: retention took the events before they were delivered |',
   '| `log_changed` | of dead letters: the log is another one; what was between is not known |',
+  '| `filter_too_costly` | of dead letters: the filter would have taken too long on this event, so it was not sent; simplify the filter, then redrive |',
   '',
   'To keys that are not admin keys `dns` and `blocked_address` read `unreachable`, also where they ask for one of the three: told apart they would say which names there are in networks behind the gateway.',
 );
