@@ -1,4 +1,5 @@
 /** The Directory port over the store thread. Changes are told here: this process is the only one that makes any. */
+import { parseText } from '@millrace/core/json-parse';
 import type { Change, Directory, Kind, Kinds, Versioned } from '@millrace/gateway/ports/directory';
 import type { StoredResource } from './messages.ts';
 import type { StoreThread } from './thread.ts';
@@ -45,5 +46,5 @@ export function createDirectory({ ask }: Pick<StoreThread, 'ask'>): Directory {
 }
 
 function read<K extends Kind>({ environment, id, version, value }: StoredResource): Versioned<Kinds[K]> {
-  return { environment, id, version, value: JSON.parse(value) as Kinds[K] };
+  return { environment, id, version, value: parseText(value) as Kinds[K] };
 }

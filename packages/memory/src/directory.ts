@@ -1,5 +1,6 @@
 /** The Directory in memory: a real driver that forgets at exit. Values are kept as JSON text, as every driver keeps them. */
 import type { Change, Directory, Kind, Kinds, Versioned } from '@millrace/gateway/ports/directory';
+import { parseText } from '@millrace/core/json-parse';
 import { Problem } from '@millrace/core/problem';
 
 interface Row {
@@ -68,7 +69,7 @@ function mustBe(expect: 'absent' | number | undefined, present: Row | undefined,
 }
 
 function read<K extends Kind>({ environment, id, version, json }: Row): Versioned<Kinds[K]> {
-  return { environment, id, version, value: JSON.parse(json) as Kinds[K] };
+  return { environment, id, version, value: parseText(json) as Kinds[K] };
 }
 
 function keyOf(...parts: readonly [kind: Kind, environment: string, id: string]): string {

@@ -212,6 +212,16 @@ export const values: Behaviours<OpenedStores> = {
     assert.equal(JSON.stringify(got), JSON.stringify(filter));
   },
 
+  'keeps names that JSON writes with a backslash, whatever was read before (core/json-parse.ts says why)': async ({
+    directory,
+  }) => {
+    for (const name of ['\\', '"', '\n', 'a"b']) {
+      const filter = { data: { h: [1], [name]: [2] } };
+      await directory.put('subscription', 'default', 'x', { ...subscription, filter });
+      assert.deepEqual((await directory.get('subscription', 'default', 'x'))?.value.filter, filter);
+    }
+  },
+
   'keeps a value of a quarter of a megabyte': async ({ directory }) => {
     const value = app('é'.repeat(128 * 1024));
     await directory.put('app', 'default', 'shop', value);

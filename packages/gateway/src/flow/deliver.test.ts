@@ -169,16 +169,16 @@ test('simple writes the whole event likewise', async () => {
   assert.deepEqual([headers['content-type'], JSON.stringify(JSON.parse(text))], ['application/json', text]);
 });
 
-test('headers go out whatever their name: those that every object has are no exception', async () => {
-  const own = '{"constructor":"event","__proto__":"p","valueof":"v"}';
+test('headers named as what every object has go out: such as are refused at the door by now may be there from before', async () => {
+  const own = '{"valueof":"v"}';
   const { headers } = await sentBy(
     { headers: { constructor: 'subscription' } },
     withEvent({ extensions: { webhookheaders: own } }),
   );
   const sent = new Map(Object.entries(headers));
   assert.deepEqual(
-    ['constructor', '__proto__', 'valueof'].map((name) => sent.get(name)),
-    ['subscription', 'p', 'v'],
+    ['constructor', 'valueof'].map((name) => sent.get(name)),
+    ['subscription', 'v'],
   );
 });
 

@@ -58,7 +58,15 @@ export interface Outcome {
 
 const NOTHING = new Uint8Array(0);
 const NO_DATA = new TextEncoder().encode('{}');
-const UNREACHABLE: ReadonlySet<SendError> = new Set(['dns', 'refused', 'unreachable', 'connect_timeout', 'tls']);
+/** Also what may not be reached: told apart, by when the breaker opens, it would say which names lead inside. */
+const UNREACHABLE: ReadonlySet<SendError> = new Set([
+  'dns',
+  'blocked_address',
+  'refused',
+  'unreachable',
+  'connect_timeout',
+  'tls',
+]);
 const SLOW_DOWN: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 const OTHER_SECRET: ReadonlySet<number> = new Set([401, 403, 500]);
 const SHA256_BYTES = 32;
