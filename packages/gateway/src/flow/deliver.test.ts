@@ -283,8 +283,8 @@ const ERRORS: Readonly<Record<SendError, Outcome['evidence'] | 'aborted'>> = {
   unreachable: 'unreachable',
   connect_timeout: 'unreachable',
   tls: 'unreachable',
-  // Our own policy: no reason to think that this machine's network is down.
-  blocked_address: 'failing',
+  // Not `failing`: when a breaker opens would tell whether a name leads inside.
+  blocked_address: 'unreachable',
   reset: 'failing',
   timeout: 'failing',
   protocol: 'failing',
