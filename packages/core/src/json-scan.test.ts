@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pick, randomJson, refusal, seeded } from '../test/vectors.ts';
-import { isJson, itemsAt, membersAt, objectsAt, parseJson } from './json-scan.ts';
+import { hasMoreItems, isJson, itemsAt, membersAt, objectsAt, parseJson } from './json-scan.ts';
 
 const bytes = (text: string) => Buffer.from(text);
 
@@ -86,4 +86,17 @@ test('depth is bounded before the text is parsed', () => {
   refusal(() => parseJson(bytes(`${'['.repeat(129)}${']'.repeat(129)}`)), 'invalid_json');
   assert.ok(isJson(bytes(`${'['.repeat(5000)}${']'.repeat(5000)}`)));
   assert.ok(!isJson(bytes('{')));
+});
+
+test('a list is known to be too long before it is parsed', () => {
+  const random = seeded(53);
+  for (let round = 0; round < 2000; round += 1) {
+    const items = Array.from({ length: Math.floor(random() * 6) }, () => randomJson(random, 4));
+    const text = bytes(` ${JSON.stringify(items, null, pick(random, [0, 2]))}`);
+    assert.ok(!hasMoreItems(text, items.length), String(text));
+    if (items.length > 0) assert.ok(hasMoreItems(text, items.length - 1), String(text));
+  }
+  assert.ok(hasMoreItems(bytes(`[${'{},'.repeat(1_000)}`), 1_000));
+  for (const text of ['', '{"a":[1,2,3]}', '"[1,2"', '[', '[ ]', '[[1,2],"1,2"', '["\\",1', '1,2,3'])
+    assert.ok(!hasMoreItems(bytes(text), 2), text);
 });

@@ -89,6 +89,23 @@ export function itemsAt(bytes: Uint8Array, start: number): Span[] {
   return items;
 }
 
+/** Whether the bytes are a list of more than `most` items, before anything is made of them. Of any bytes; a list that is none may count. */
+export function hasMoreItems(bytes: Uint8Array, most: number): boolean {
+  const start = afterSpace(bytes, 0);
+  if (bytes[start] !== OPEN_BRACKET) return false;
+  let depth = 1;
+  let items = bytes[afterSpace(bytes, start + 1)] === CLOSE_BRACKET ? 0 : 1;
+  for (let at = start + 1; at < bytes.length && depth > 0 && items <= most; at += 1) {
+    const byte = bytes[at] as number;
+    const sign = SIGNS[byte];
+    if (sign === QUOTED) at = stringEnd(bytes, at) - 1;
+    else if (sign === OPENS) depth += 1;
+    else if (sign === CLOSES) depth -= 1;
+    else if (byte === COMMA && depth === 1) items += 1;
+  }
+  return items > most;
+}
+
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;

@@ -4,6 +4,7 @@ import { describe, test, type TestContext } from 'node:test';
 import { Webhook } from 'standardwebhooks';
 import { type Received, type Receiver, receiver } from '../../test/receivers.ts';
 import { type Ask, type World, world } from '../../test/world.ts';
+import { LIMITS } from '../limits.ts';
 
 const JSON_TYPE = { 'content-type': 'application/json' };
 
@@ -124,6 +125,22 @@ describe('POST /v1/events', { timeout: 30_000 }, () => {
     const third = await ask(2);
     assert.equal(third.status, 422);
     assert.equal(third.json.code, 'idempotency_key_reused');
+  });
+
+  test('a batch of too many events is refused before anything is made of it', async (t) => {
+    const { ask } = await world(t);
+    // Nobody who parsed it would get as far as to count.
+    const body = `[${'{},'.repeat(LIMITS.batchEvents)}{`;
+    for (const type of ['application/json', 'application/json; charset=utf-8', 'application/cloudevents-batch+json']) {
+      const answer = await ask('POST /v1/events', { body, headers: { 'content-type': type } });
+      assert.deepEqual([answer.status, answer.json.code], [413, 'payload_too_large'], type);
+    }
+    const list = JSON.stringify(Array.from({ length: LIMITS.batchEvents + 1 }, () => ({})));
+    const binary = { 'ce-specversion': '1.0', 'ce-type': 'orders.created', 'ce-id': '1', 'ce-source': '/s' };
+    const payload = await ask('POST /v1/events', { body: list, headers: { ...binary, 'content-type': 'application/json' } });
+    assert.equal(payload.status, 202, payload.text);
+    const data = { 'content-type': 'application/json' };
+    assert.equal((await ask('POST /v1/topics/orders.created/events', { body: list, headers: data })).status, 202);
   });
 
   test('an idempotency key with a batch is refused', async (t) => {

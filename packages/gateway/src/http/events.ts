@@ -1,8 +1,8 @@
 /** `POST /v1/events` and `POST /v1/topics/{topic}/events`: events come in. */
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } from 'fastify';
-import { type Decoded, decodeHttp } from '@millrace/core/cloud-events-http';
+import { BATCH_TYPE, type Decoded, decodeHttp } from '@millrace/core/cloud-events-http';
 import { isJsonType } from '@millrace/core/attributes';
-import { parseJson } from '@millrace/core/json-scan';
+import { hasMoreItems, parseJson } from '@millrace/core/json-scan';
 import { Problem } from '@millrace/core/problem';
 import type { Published } from '../api.ts';
 import type { Limits } from '../limits.ts';
@@ -64,6 +64,8 @@ function decode(request: FastifyRequest, { batchEvents }: Limits): Decoded {
   const body = bodyOf(request);
   const headers = pairsOf(request);
   if (body.length === 0 && !headers.some(([name]) => /^ce-/i.test(name))) throw nothing();
+  // Before anything is made of it: millions of empty objects fit into a body.
+  if (mayBeList(request, headers) && hasMoreItems(body, batchEvents)) throw tooMany(batchEvents);
   try {
     const decoded = decodeHttp({ headers, body }, batchEvents);
     const [first] = decoded.events;
@@ -73,6 +75,12 @@ function decode(request: FastifyRequest, { batchEvents }: Limits): Decoded {
   } catch (error) {
     throw error instanceof Problem && error.code === 'payload_too_large' ? tooMany(batchEvents) : error;
   }
+}
+
+/** In binary mode a list is the payload of one event. */
+function mayBeList({ headers }: FastifyRequest, said: readonly [string, string][]): boolean {
+  const type = headers['content-type']?.split(';')[0]?.trim().toLowerCase();
+  return type === BATCH_TYPE || !said.some(([name]) => /^ce-/i.test(name));
 }
 
 const isCalledJson = (type: string | undefined): boolean => type !== undefined && isJsonType(type);
