@@ -33,6 +33,24 @@ export const LIMIT_TABLE = {
     64 * MB,
     'Body of one publish call, bytes: larger than the largest event many times over, small enough to be held by many at once.',
   ),
+  bodiesBytes: limit(
+    128 * MB,
+    1 * MB,
+    8_192 * MB,
+    'Bodies of all requests that are being read or worked on, bytes: past it, `overloaded`; one alone is always taken.',
+  ),
+  discardedBytes: limit(
+    65_536,
+    0,
+    8 * MB,
+    'What still comes of a body that was refused, bytes: so much is thrown away to keep the connection; where more comes it is closed.',
+  ),
+  closeMs: limit(
+    2_000,
+    10,
+    60_000,
+    'How long a connection with such a rest stays for its client to read the answer, ms: cut off at once, the answer is lost.',
+  ),
   lineBytes: limit(
     1 * MB,
     65_536,
@@ -54,7 +72,19 @@ export const LIMIT_TABLE = {
   headerBytes: limit(16_384, 4_096, 262_144, "Headers of one request with its address, bytes: Node's own default, said aloud."),
   headersMs: limit(20_000, 100, 600_000, 'Until the headers of a request must have arrived, ms: against senders that trickle.'),
   requestMs: limit(60_000, 100, 600_000, 'Until the body of a request must have arrived, ms: likewise.'),
-  lateCheckMs: limit(5_000, 10, 60_000, 'How often it is looked for requests that are late, ms.'),
+  answerMs: limit(
+    60_000,
+    100,
+    600_000,
+    'How long nothing may move on an answer that its client does not read, ms: then the connection is cut, and what it held is free.',
+  ),
+  answersBytes: limit(
+    256 * MB,
+    1 * MB,
+    8_192 * MB,
+    'Large answers that are being read by their clients, bytes: past it, `overloaded` for who asks for another; one alone is always given.',
+  ),
+  lateCheckMs: limit(5_000, 10, 60_000, 'How often it is looked for requests that are late and answers that are not read, ms.'),
   keepAliveMs: limit(72_000, 1_000, 600_000, 'An idle connection of a client, ms: above the 60 s that most proxies keep theirs.'),
   connections: limit(10_000, 1, 100_000, 'Connections of clients at once: each costs a descriptor and some 20 KB.'),
   topicsOnTheFly: limit(
@@ -71,6 +101,9 @@ export const LIMIT_TABLE = {
   ),
   repeatMs: limit(DAY_MS, 1_000, 7 * DAY_MS, 'How long the answer to a configuring POST with an idempotency key is kept, ms.'),
   repeatsKept: limit(10_000, 0, 1_000_000, 'How many of these answers are kept.'),
+  repeatsBytes: limit(64 * MB, 0, 4_096 * MB, 'Bytes of these answers, sealed: past it no further one is promised.'),
+  repeatsOfApp: limit(1_000, 0, 1_000_000, 'How many of them are those of one app: it must not use up the places of all.'),
+  repeatsOfAppBytes: limit(8 * MB, 0, 4_096 * MB, 'Bytes of those of one app: likewise.'),
   // the log
   appendQueueBytes: limit(
     64 * MB,

@@ -14,6 +14,8 @@ import { type Followed, follow } from './followed.ts';
 export const SCOPES: readonly Scope[] = ['admin', 'publish', 'subscribe', 'manage'];
 
 export interface Caller {
+  /** The id of the key that asks. */
+  readonly key: string;
   readonly environment: string;
   readonly app: string;
   readonly scopes: readonly Scope[];
@@ -77,7 +79,7 @@ export async function createAccess({
         );
       }
       noteUse(found);
-      const caller = { environment: found.environment, app, scopes, admin };
+      const caller = { key: found.id, environment: found.environment, app, scopes, admin };
       return topics === undefined ? caller : { ...caller, topics };
     },
     async subscription(caller, id) {

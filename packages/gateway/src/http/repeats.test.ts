@@ -7,7 +7,7 @@ import { describe, test } from 'node:test';
 import { createHandClock } from '../../test/clock.ts';
 import { receiver } from '../../test/receivers.ts';
 import { type Answer, world } from '../../test/world.ts';
-import { LIMITS } from '../limits.ts';
+import { LIMITS, limitsOf } from '../limits.ts';
 
 const SUBSCRIPTION = { topics: ['orders.*'], deliver: { webhook: { url: 'http://127.0.0.1:9/' } } };
 
@@ -94,5 +94,56 @@ describe('the same POST again', { timeout: 30_000 }, () => {
       (await ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers: { 'idempotency-key': 'x'.repeat(256) } })).status,
       400,
     );
+  });
+
+  test('with another key of the same app does not get an answer that was for the first', async (t) => {
+    const { ask, key } = await world(t);
+    const [one, other] = [await key('shop', ['manage']), await key('shop', ['manage', 'publish'])];
+    const headers = { 'idempotency-key': 'one' };
+    const first = await ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers, key: one });
+    const second = await ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers, key: other });
+    assert.deepEqual([second.status, second.json.code], [422, 'idempotency_key_reused']);
+    assert.ok(!second.text.includes('whsec_'));
+    assert.equal((await ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers, key: one })).text, first.text);
+  });
+
+  for (const [what, limits] of [
+    ['places', { repeatsOfApp: 2 }],
+    ['bytes', { repeatsOfAppBytes: 1 }],
+  ] as const)
+    test(`finds the ${what} of its app used up, and those of others not`, async (t) => {
+      const { ask, key, directory } = await world(t, { limits: limitsOf(limits) });
+      const shop = await key('shop', ['manage']);
+      const send = (n: number, of?: string): Promise<Answer> =>
+        ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers: { 'idempotency-key': `key ${n}` }, key: of });
+      const most = what === 'places' ? 2 : 1;
+      for (let n = 0; n < most; n++) assert.equal((await send(n, shop)).status, 201);
+      const refused = await send(most, shop);
+      assert.deepEqual([refused.status, refused.json.code], [429, 'too_many_requests']);
+      assert.match(refused.json.detail, /'shop'/);
+      assert.equal((await send(0, shop)).headers['idempotency-replayed'], 'true');
+      assert.equal((await send(0)).status, 201);
+      assert.equal((await directory.list('answer', { limit: 10 })).length, most + 1);
+    });
+
+  test('counts what others keep, also what was kept before a restart', async (t) => {
+    const { ask, key, directory } = await world(t, { limits: limitsOf({ repeatsBytes: 100 }) });
+    const kept = { digest: '', status: 201, headers: {}, sealed: 'x'.repeat(100), createdMs: Date.now() };
+    await directory.put('answer', 'default', 'crm/x', kept);
+    const headers = { 'idempotency-key': 'one' };
+    const refused = await ask('POST /v1/subscriptions', { json: SUBSCRIPTION, headers, key: await key('shop', ['manage']) });
+    assert.equal(refused.json.code, 'too_many_requests');
+    assert.equal((await ask('POST /v1/subscriptions', { json: SUBSCRIPTION })).status, 201);
+  });
+
+  test('is kept nowhere where doing it twice is as doing it once', async (t) => {
+    const { ask, directory } = await world(t);
+    await ask('PUT /v1/subscriptions/s', { json: SUBSCRIPTION });
+    const headers = { 'idempotency-key': 'one' };
+    for (const verb of ['pause', 'pause', 'resume', 'resume']) {
+      const answer = await ask(`POST /v1/subscriptions/s/${verb}`, { headers });
+      assert.deepEqual([answer.status, answer.headers['idempotency-replayed']], [200, undefined], verb);
+    }
+    assert.deepEqual(await directory.list('answer', { limit: 10 }), []);
   });
 });

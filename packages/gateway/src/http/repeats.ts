@@ -4,7 +4,7 @@
  * log's transaction (flow/accept.ts); this is for everything else.
  *
  * The answer is kept when it is given: a crash between the change and that leaves nothing to repeat, and a further request
- * is a new one.
+ * is a new one. It is for the key that got it alone: a secret may be in it that another key of the same app may not see.
  */
 import { allOf } from '../all-of.ts';
 import { hash } from 'node:crypto';
@@ -30,13 +30,23 @@ declare module 'fastify' {
   }
 }
 
+/** Done twice they are as done once: nothing is kept of them. Matches the address of a route, and as the document writes it. */
+export const IDEMPOTENT = /^\/v1\/subscriptions\/[^/]+\/(pause|resume)$/;
+
+interface Kept {
+  count: number;
+  bytes: number;
+}
+
 const REPLAYED = 'idempotency-replayed';
 const KEPT_HEADERS = ['content-type', 'location', 'etag', 'cache-control'] as const;
 
 export function answerRepeats(app: FastifyInstance, { directory, vault, clock, limits }: Needs): void {
   /** Being worked on in this process. */
   const underWay = new Set<string>();
-  let kept = 0;
+  let all: Kept = { count: 0, bytes: 0 };
+  /** By environment and app. */
+  let byApp = new Map<string, Kept>();
   let prunedMs = -Infinity;
 
   async function find(environment: string, id: string): Promise<Answer | undefined> {
@@ -55,34 +65,46 @@ export function answerRepeats(app: FastifyInstance, { directory, vault, clock, l
   /** What is older than it counts; while it is at it, it counts the rest. */
   async function prune(): Promise<void> {
     prunedMs = clock.monotonic();
-    let left = 0;
+    const old: [string, string][] = [];
+    const [left, leftByApp] = [{ count: 0, bytes: 0 }, new Map<string, Kept>()];
     for await (const { environment, id, value } of allOf(directory, 'answer')) {
-      if (value.createdMs > clock.now() - limits.repeatMs) left++;
-      else await directory.delete('answer', environment, id);
+      if (value.createdMs > clock.now() - limits.repeatMs)
+        for (const share of [left, shareOf(leftByApp, environment, appIn(id))]) add(share, value);
+      else old.push([environment, id]);
     }
-    kept = left;
+    [all, byApp] = [left, leftByApp];
+    for (const [environment, id] of old) await directory.delete('answer', environment, id);
+  }
+
+  /** Throws where one more may not be kept. How large it will be is not known before it is done. */
+  function checkRoom(environment: string, app: string): void {
+    const own = shareOf(byApp, environment, app);
+    const isFull = all.count >= limits.repeatsKept || all.bytes >= limits.repeatsBytes;
+    if (!isFull && own.count < limits.repeatsOfApp && own.bytes < limits.repeatsOfAppBytes) return;
+    const whose = isFull ? '' : ` of the app '${app}'`;
+    const { count } = isFull ? all : own;
+    throw new Problem('too_many_requests', `as many answers${whose} as may be are kept already: ${count}`, {
+      retryAfterMs: HTTP_BOUNDS.repeatPruneMs,
+      advice: 'Send it without an idempotency key, or later.',
+    });
   }
 
   app.addHook('preHandler', async (request, reply) => {
     const key = keyOf(request);
     if (key === undefined) return;
     const { environment, app: caller } = request.caller;
-    const id = digestOf([caller, request.method, request.url, key]);
+    const id = `${caller}/${digestOf([caller, request.method, request.url, key])}`;
     if (underWay.has(id)) throw new Problem('in_flight', 'a request with this key is being worked on', { retryAfterMs: 1_000 });
     underWay.add(id);
-    request.keyed = { id, digest: digestOf([request.body]), isNew: false };
+    request.keyed = { id, digest: digestOf([request.caller.key, request.body]), isNew: false };
     if (clock.monotonic() - prunedMs > HTTP_BOUNDS.repeatPruneMs) await prune();
     const before = await find(environment, id);
     if (before !== undefined && before.digest !== request.keyed.digest)
-      throw new Problem('idempotency_key_reused', 'the key was used before for another request', {
-        advice: 'Use a new key for a new request.',
+      throw new Problem('idempotency_key_reused', 'the key was used before, for another request or with another credential', {
+        advice: 'Use a new key for a new request; repeat one with the credential that sent it first.',
       });
     if (before !== undefined) return replay(reply, before);
-    if (kept >= limits.repeatsKept)
-      throw new Problem('too_many_requests', `the answers of ${limits.repeatsKept} keys are kept already`, {
-        retryAfterMs: HTTP_BOUNDS.repeatPruneMs,
-        advice: 'Send it without an idempotency key, or later.',
-      });
+    checkRoom(environment, caller);
     request.keyed.isNew = true;
     return undefined;
   });
@@ -108,18 +130,35 @@ export function answerRepeats(app: FastifyInstance, { directory, vault, clock, l
     // A secret may be in it.
     const sealed = vault.seal(typeof payload === 'string' ? payload : '');
     const answer: Answer = { digest: keyed.digest, status: reply.statusCode, headers, sealed, createdMs: clock.now() };
-    await directory.put('answer', request.caller.environment, keyed.id, answer);
-    kept++;
+    const { environment, app } = request.caller;
+    await directory.put('answer', environment, keyed.id, answer);
+    for (const share of [all, shareOf(byApp, environment, app)]) add(share, answer);
   }
 }
 
-function keyOf({ method, headers, caller }: FastifyRequest): string | undefined {
+function keyOf({ method, headers, caller, routeOptions }: FastifyRequest): string | undefined {
   const key = headers['idempotency-key'];
   // Where nobody is asked for a key, nothing is changed either.
   if (method !== 'POST' || key === undefined || (caller as unknown) === undefined) return undefined;
+  if (IDEMPOTENT.test(routeOptions.url ?? '')) return undefined;
   if (typeof key === 'string' && key !== '' && key.length <= HTTP_BOUNDS.idempotencyKeyChars) return key;
   throw new Problem('invalid_request', `an idempotency key has 1 to ${HTTP_BOUNDS.idempotencyKeyChars} characters`);
 }
+
+function shareOf(shares: Map<string, Kept>, environment: string, app: string): Kept {
+  const place = `${environment}\n${app}`;
+  const share = shares.get(place) ?? { count: 0, bytes: 0 };
+  shares.set(place, share);
+  return share;
+}
+
+function add(share: Kept, { sealed }: Answer): void {
+  share.count++;
+  share.bytes += sealed.length;
+}
+
+/** The id of an app has no slash, a digest neither. */
+const appIn = (id: string): string => id.slice(0, Math.max(0, id.indexOf('/')));
 
 function digestOf(parts: readonly unknown[]): string {
   return hash('sha256', JSON.stringify(parts), 'base64url');
