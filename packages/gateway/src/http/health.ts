@@ -41,8 +41,9 @@ function frontOf(version: string): string {
   ].join('\n');
 }
 
-/** A proxy on this machine speaks for somebody else. */
+/** What proxies add, on this machine too: they speak for somebody else, whatever it says. */
+const FORWARDED = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip', 'via'];
+
 function isFromHere({ ip, headers }: FastifyRequest): boolean {
-  const isForwarded = headers['x-forwarded-for'] !== undefined || headers['forwarded'] !== undefined;
-  return !isForwarded && /^(127\.|::1$|::ffff:127\.)/.test(ip);
+  return FORWARDED.every((name) => headers[name] === undefined) && /^(127\.|::1$|::ffff:127\.)/.test(ip);
 }
