@@ -27,13 +27,17 @@ export function cursorTo(place: Place): string {
   return Buffer.from(JSON.stringify(place)).toString('base64url');
 }
 
-/** The place in a cursor of `shape`: one type per part. Throws for what no answer of ours held. */
+/** The place in a cursor of `shape`: one type per part, numbers whole and from 0 on. Throws for what no answer of ours held. */
 export function placeOf({ cursor }: PageQuery, shape: readonly ('string' | 'number')[]): Place | undefined {
   if (cursor === undefined) return undefined;
   const parts = parsed(cursor);
-  if (!Array.isArray(parts) || parts.length !== shape.length || !shape.every((type, at) => typeof parts[at] === type))
+  if (!Array.isArray(parts) || parts.length !== shape.length || !shape.every((type, at) => isOf(type, parts[at])))
     throw new Problem('invalid_request', "this cursor is not one of this list's", { pointer: '/query/cursor' });
   return parts;
+}
+
+function isOf(type: 'string' | 'number', part: unknown): boolean {
+  return typeof part === type && (type === 'string' || (Number.isSafeInteger(part) && (part as number) >= 0));
 }
 
 function parsed(text: string): unknown {

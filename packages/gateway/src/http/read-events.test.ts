@@ -70,6 +70,10 @@ describe('reading events', { timeout: 30_000 }, () => {
       ['waitMs=soon', '/query/waitMs'],
       ['limit=0', '/query/limit'],
       ['cursor=abc', '/query/cursor'],
+      // Taken for a time they would go into the next cursor, which nobody could read then.
+      ...['["other",1e999,""]', '["other",-1,""]', '["other",1.5,""]'].map(
+        (text) => [`cursor=${Buffer.from(text).toString('base64url')}`, '/query/cursor'] as const,
+      ),
       ['from=yesterday', '/query/from'],
     ] as const) {
       const { status, json, text } = await ask(`GET /v1/events?${query}`);
