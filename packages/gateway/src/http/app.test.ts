@@ -69,6 +69,28 @@ describe('topics', { timeout: 30_000 }, () => {
     }
   });
 
+  test('do not take null for a member, and neither do apps and keys: what is left out has its default', async (t) => {
+    const { ask, errors } = await world(t);
+    const cases: [string, object][] = [];
+    for (const name of ['owner', 'retention', 'latency', 'keyPath', 'maxBytes'])
+      cases.push(['PUT /v1/topics/a.b', { [name]: null }]);
+    cases.push(['PUT /v1/apps/a', { name: null }]);
+    for (const name of ['scopes', 'topics', 'expiresAt', 'environment'])
+      cases.push(['POST /v1/apps/shop/keys', { scopes: ['publish'], [name]: null }]);
+    for (const list of ['scopes', 'topics']) cases.push(['POST /v1/apps/shop/keys', { scopes: ['publish'], [list]: [null] }]);
+    for (const [route, json] of cases) {
+      const answer = await ask(route, { json });
+      const [name = ''] = Object.keys(json).slice(-1);
+      assert.deepEqual([answer.status, answer.json.code], [400, 'invalid_request'], `${route} ${JSON.stringify(json)}`);
+      assert.ok(answer.json.pointer.startsWith(`/${name}`), answer.text);
+    }
+    for (const route of ['PUT /v1/topics/a.b', 'PUT /v1/apps/a', 'POST /v1/apps/shop/keys']) {
+      const answer = await ask(route, { body: 'null', headers: { 'content-type': 'application/json' } });
+      assert.deepEqual([answer.status, answer.json.code], [400, 'invalid_request'], route);
+    }
+    assert.deepEqual(errors, []);
+  });
+
   test('as configuration are refused above 256 KB, and as anything but JSON', async (t) => {
     const { ask } = await world(t);
     assert.equal((await ask('PUT /v1/topics/a.b', { json: { owner: 'x'.repeat(300_000) } })).status, 413);
@@ -208,6 +230,8 @@ describe('/metrics', { timeout: 30_000 }, () => {
     assert.deepEqual((await closed.ask('GET /metrics', { key: '' })).text, 'up 1\n');
     const forwarded = { key: '', headers: { 'x-forwarded-for': '1.2.3.4' } };
     assert.equal((await closed.ask('GET /metrics', forwarded)).status, 403);
+    for (const name of ['forwarded', 'x-real-ip', 'via', 'x-forwarded-host', 'x-forwarded-proto'])
+      assert.equal((await closed.ask('GET /metrics', { key: '', headers: { [name]: 'x' } })).status, 403, name);
     const elsewhere = await closed.app.inject({ url: '/metrics', remoteAddress: '10.0.0.1' });
     assert.equal(elsewhere.statusCode, 403);
     const open = await world(t, shown(true));

@@ -16,6 +16,7 @@ import { type Access, type Caller, createAccess } from './access.ts';
 import { appRoutes } from './apps.ts';
 import { refuseCompressed, takeAnyBody, takeJson } from './bodies.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
+import { answerAndClose, answerSocket, type Closing, isBodyComing } from './closing.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
 import { deliveryRoutes } from './deliveries.ts';
 import { eventRoutes } from './events.ts';
@@ -26,13 +27,16 @@ import { keepLocal } from './local.ts';
 import { operationRoutes } from './operations.ts';
 import { cutLateBodies } from './late.ts';
 import { refuseOtherMethods, watchRoutes } from './methods.ts';
+import { takeOneAtATime } from './one-at-a-time.ts';
 import { documentRoute } from './openapi/route.ts';
-import { answerSocket, problemOf, problemOfConnection } from './problems.ts';
+import { problemOf, problemOfConnection } from './problems.ts';
 import { createPublish, type Undeclared } from './publish.ts';
 import { readEventRoutes } from './read-events.ts';
 import { answerRepeats } from './repeats.ts';
+import { createRoom } from './room.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
 import { topicRoutes } from './topics.ts';
+import { answerInPieces, cutUnread } from './unread.ts';
 
 export interface HttpNeeds {
   readonly gateway: Gateway;
@@ -104,8 +108,9 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       },
     },
     schemaErrorFormatter: problemOfFindings,
-    clientErrorHandler: (error, socket) => answerConnection(error, socket, limits),
-    frameworkErrors: (error, _request, reply) => answerProblem(reply as FastifyReply, problemOf(error) ?? unexpected(error)),
+    clientErrorHandler: (error, socket) => answerConnection(error, socket, needs),
+    frameworkErrors: (error, _request, reply) =>
+      answerProblem(reply as FastifyReply, problemOf(error) ?? unexpected(error), needs),
   });
   app.server.maxConnections = limits.connections;
   // Schemas of answers are for the document and its tests: they must not drop what they do not know.
@@ -116,39 +121,39 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
     return new Problem('internal_error', 'something unexpected happened; it was logged');
   }
 
-  app.setErrorHandler((error, request, reply) =>
-    answerProblem(reply, problemOf(error, request.routeOptions.bodyLimit) ?? unexpected(error)),
-  );
-  app.setNotFoundHandler((request, reply) =>
-    answerProblem(
-      reply,
-      new Problem('not_found', `there is nothing at ${request.url.slice(0, 200)}`, {
-        advice: 'The resources are under /v1: events, topics, apps, subscriptions, deliveries, dead-letters (see the README).',
-      }),
-    ),
-  );
+  app.setErrorHandler((error, _request, reply) => answerProblem(reply, problemOf(error) ?? unexpected(error), needs));
+  app.setNotFoundHandler(({ url }, reply) => answerProblem(reply, nothingAt(url), needs));
+  takeOneAtATime(app);
+  cutLateBodies(app, needs);
+  cutUnread(app, needs);
   if (needs.isLocal === true) keepLocal(app);
+  // Whatever can be refused is refused here, before anything of a body is read.
   app.addHook('onRequest', (request, _reply, done) => {
+    if (request.is404) throw nothingAt(request.url);
     const { allow } = request.routeOptions.config;
     if (allow !== undefined) request.caller = access.check(request.headers.authorization, allow);
     done();
   });
   refuseCompressed(app);
-  cutLateBodies(app, needs);
   app.addHook('onClose', () => access.stop());
+  // Who asks first is told to go on when its body is going to be read (bodies.ts), and not before a refusal.
+  app.server.on('checkContinue', (request, response) => app.routing(request, response));
   const routes = watchRoutes(app);
-  // Also where there is nothing: a body that can't be read must not stand before saying so.
-  takeAnyBody(app);
+  app.removeAllContentTypeParsers();
 
   const all: RouteNeeds = { ...needs, access };
   const publish = createPublish(all);
+  const room = createRoom(limits.bodiesBytes);
+  const answers = createRoom(limits.answersBytes);
   await app.register(async (scope) => {
-    takeAnyBody(scope);
+    takeAnyBody(scope, room);
+    answerInPieces(scope, answers);
     eventRoutes(scope, { publish, ownTurn: createOwnTurns(needs.clock) });
   });
   await app.register(async (scope) => {
-    takeJson(scope, limits);
+    takeJson(scope, { limits, room });
     answerRepeats(scope, needs);
+    answerInPieces(scope, answers);
     for (const add of [
       readEventRoutes,
       topicRoutes,
@@ -167,15 +172,25 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
   return app;
 }
 
-function answerProblem(reply: FastifyReply, problem: Problem): void {
+function answerProblem(reply: FastifyReply, problem: Problem, closing: Closing): void {
   if (problem.retryAfterMs !== undefined) void reply.header('retry-after', String(Math.ceil(problem.retryAfterMs / 1_000)));
   if (problem.code === 'unauthorized') void reply.header('www-authenticate', 'Bearer realm="millrace"');
+  if (isBodyComing(reply.request, closing.limits)) return answerAndClose(reply, problem, closing);
+  // Set by Fastify where a body was refused. What little comes of it is thrown away.
+  void reply.removeHeader('connection');
   void reply.code(problem.status).type('application/problem+json').send(JSON.stringify(problem));
 }
 
 /** There is no request yet, or no reply any more. */
-function answerConnection(error: Error, socket: Socket, limits: Limits): void {
-  const problem = problemOfConnection(error, limits);
-  if (problem === undefined) socket.destroy();
-  else answerSocket(socket, problem);
+function answerConnection(error: Error, socket: Socket, closing: Closing): void {
+  const problem = problemOfConnection(error, closing.limits);
+  if (problem === undefined) return void socket.destroy();
+  // What still comes is of no use to anybody.
+  if (answerSocket(socket, problem, closing)) socket.destroySoon();
+}
+
+function nothingAt(url: string): Problem {
+  return new Problem('not_found', `there is nothing at ${url.slice(0, 200)}`, {
+    advice: 'The resources are under /v1: events, topics, apps, subscriptions, deliveries, dead-letters (see the README).',
+  });
 }

@@ -1,32 +1,35 @@
-/** Which bodies the door takes, and how they reach the routes. */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+/** Which bodies the door takes, how they are read, and how they reach the routes. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { parseJson } from '@millrace/core/json-scan';
 import { Problem } from '@millrace/core/problem';
 import type { Limits } from '../limits.ts';
+import { type Hold, type Room, noRoom } from './room.ts';
 
 /** Bytes as they came: a payload is stored as it was sent. */
-export function takeAnyBody(app: FastifyInstance): void {
+export function takeAnyBody(app: FastifyInstance, room: Room): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  app.addContentTypeParser('*', (request, _payload, done) => readBody(request, done));
+  holdWhileAnswered(app, room);
 }
 
-export function takeJson(app: FastifyInstance, { configurationBytes }: Limits): void {
-  app.addHook('onRoute', (route) => void (route.bodyLimit ??= configurationBytes));
+export function takeJson(app: FastifyInstance, { limits, room }: { readonly limits: Limits; readonly room: Room }): void {
+  app.addHook('onRoute', (route) => void (route.bodyLimit ??= limits.configurationBytes));
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(
-    ['application/json', 'application/merge-patch+json'],
-    { parseAs: 'buffer' },
-    (_request, body, done) => {
+  app.addContentTypeParser(['application/json', 'application/merge-patch+json'], (request, _payload, done) =>
+    readBody(request, (problem, body) => {
+      if (problem !== null) return done(problem);
       try {
-        done(null, body.length === 0 ? undefined : parseJson(body as Buffer));
+        done(null, body === undefined || body.length === 0 ? undefined : parseJson(body));
       } catch (error) {
         done(error as Problem);
       }
-    },
+    }),
   );
+  holdWhileAnswered(app, room);
   // A call without a body is a call with an empty one: what it must hold, its schema says.
   app.addHook('preValidation', (request, _reply, done) => {
-    request.body ??= {};
+    // One that says null is none of these.
+    if (request.body === undefined) request.body = {};
     done();
   });
 }
@@ -36,6 +39,67 @@ export function hasBody({ headers }: FastifyRequest): boolean {
   const { 'content-length': length, 'transfer-encoding': encoding } = headers;
   return (length !== undefined && length !== '0') || encoding !== undefined;
 }
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Of a request that has a body: its part of the room for all bodies. */
+    hold?: Hold;
+  }
+}
+
+/** A body is let go when its request is answered: until then the request holds it, whatever became of its bytes. */
+function holdWhileAnswered(app: FastifyInstance, room: Room): void {
+  app.addHook('preParsing', (request, reply: FastifyReply, payload, done) => {
+    if (hasBody(request)) {
+      const hold = room.hold();
+      request.hold = hold;
+      // An answer that is cut off never finishes, one of a test never closes.
+      reply.raw.once('finish', hold.end).once('close', hold.end);
+      if (request.headers.expect !== undefined) reply.raw.writeContinue();
+    }
+    done(null, payload);
+  });
+}
+
+/**
+ * Not left to Fastify, which knows no bound for all bodies together. What is refused here is still coming: whoever answers
+ * sees to the rest (closing.ts).
+ */
+function readBody({ raw, routeOptions, hold }: FastifyRequest, done: (problem: Problem | null, body?: Buffer) => void): void {
+  const most = routeOptions.bodyLimit ?? Infinity;
+  const length = Number(raw.headers['content-length'] ?? Number.NaN);
+  if (length > most) return done(tooLarge(most));
+  if (length > 0 && hold?.hasRoomFor(length) === false) return done(noRoom());
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+
+  function end(problem: Problem | null): void {
+    raw.off('data', take).off('end', finish).off('error', leave);
+    // Nobody is told of it any more, and it is no fault of ours.
+    raw.on('error', () => undefined);
+    if (problem !== null) return done(problem);
+    done(null, Buffer.concat(chunks, bytes));
+  }
+  function take(chunk: Buffer): void {
+    bytes += chunk.length;
+    if (bytes > most) return end(tooLarge(most));
+    if (hold?.add(chunk.length) === false) return end(noRoom());
+    chunks.push(chunk);
+  }
+  function finish(): void {
+    end(bytes === length || Number.isNaN(length) ? null : tooShort());
+  }
+  function leave(): void {
+    end(tooShort());
+  }
+  raw.on('data', take).on('end', finish).on('error', leave);
+}
+
+const tooLarge = (most: number): Problem =>
+  new Problem('payload_too_large', `the body has more than the ${most.toLocaleString('en')} bytes that are taken here`);
+
+/** Also of a client that left: it does not hear it. */
+const tooShort = (): Problem => new Problem('invalid_request', 'the body is not as long as its Content-Length says');
 
 /** Payloads are kept as they were sent: what was compressed would be delivered so, or be taken for broken JSON. */
 export function refuseCompressed(app: FastifyInstance): void {

@@ -20,4 +20,6 @@ export const HTTP_BOUNDS = {
   retentionMsMax: 3_650 * 86_400_000,
   /** An owner, a name: text that people read. */
   textChars: 255,
+  /** Of one write of an answer: how far a reader is, is known after each. */
+  answerPieceBytes: 65_536,
 } as const;

@@ -1,6 +1,7 @@
 /**
  * `POST /v1/events` as NDJSON: events line by line, for as long as the publisher has some. Each line is answered by one, in
- * order, when its event is durable. Nothing is read on while the answers are not read: what is held is one chunk of lines.
+ * order, when its event is durable. Nothing is read on while the answers are not read: what is held is one chunk of lines, and
+ * the beginning of the next one.
  */
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -10,6 +11,7 @@ import type { Draft, Published } from '../api.ts';
 import type { Limits } from '../limits.ts';
 import type { Caller } from './access.ts';
 import type { Publish } from './publish.ts';
+import { type Hold, noRoom } from './room.ts';
 
 export const LINES_TYPES = ['application/x-ndjson', 'application/ndjson'];
 
@@ -30,7 +32,7 @@ export function publishLines(request: FastifyRequest, reply: FastifyReply, publi
     });
   // Neither a line nor an answer taken for so long: the other side is gone, or was never there.
   request.raw.socket.setTimeout(publish.limits.linesIdleMs);
-  const answers = answersTo(request.raw as AsyncIterable<Buffer>, request.caller, publish);
+  const answers = answersTo(request, publish);
   return reply.type('application/x-ndjson').send(Readable.from(answers, { objectMode: true, highWaterMark: 1 }));
 }
 
@@ -41,15 +43,24 @@ interface Line {
 
 const COUNTED = { appended: 0, duplicate: 0, refused: 0 };
 
-async function* answersTo(chunks: AsyncIterable<Buffer>, caller: Caller, publish: Publish): AsyncGenerator<string> {
+async function* answersTo({ raw, caller, hold }: FastifyRequest, publish: Publish): AsyncGenerator<string> {
   const counts = { lines: 0, ...COUNTED };
-  for await (const lines of linesOf(chunks, publish.limits)) {
+  for await (const lines of linesOf(chunksOf(raw), publish.limits, hold)) {
     const published = await publishAll(lines, caller, publish);
     counts.lines = lines.at(-1)?.number ?? counts.lines;
     for (const { status } of published) counts[status]++;
     yield published.map((one, at) => `${answerTo(lines[at] as Line, one)}\n`).join('');
   }
   yield `${JSON.stringify({ done: counts })}\n`;
+}
+
+/** Ends where the publisher has gone in the middle of it: nobody is there who could be told. */
+async function* chunksOf(raw: AsyncIterable<Buffer> & { readonly aborted: boolean }): AsyncGenerator<Buffer> {
+  try {
+    yield* raw;
+  } catch (error) {
+    if (!raw.aborted) throw error;
+  }
 }
 
 /** What refuses the whole call is the answer to each of its lines. */
@@ -86,46 +97,69 @@ function answerTo({ number }: Line, published: Published): string {
   return JSON.stringify({ line: number, id, status, shard, position });
 }
 
-/** Lines with what they hold, empty ones left out; as many at a time as one chunk brought, at most `most`. */
+/**
+ * Lines with what they hold, empty ones left out; as many at a time as one chunk brought, at most `most`. A line for which there
+ * is no room is answered so, like one that is too long.
+ */
 async function* linesOf(
   chunks: AsyncIterable<Buffer>,
   { batchEvents: most, lineBytes }: Limits,
+  hold: Hold | undefined,
 ): AsyncGenerator<readonly Line[]> {
   let rest: Buffer[] = [];
   let restBytes = 0;
   let number = 0;
-  let skipping = false;
+  let skipping: Problem | undefined;
   let lines: Line[] = [];
 
   function endLine(last: Buffer): void {
     number++;
-    const isTooLong = skipping || restBytes + last.length > lineBytes;
-    const text = isTooLong ? undefined : Buffer.concat([...rest, last]);
+    if (restBytes + last.length > lineBytes) skipping ??= tooLong(lineBytes);
+    const text = skipping === undefined ? Buffer.concat([...rest, last]) : EMPTY;
+    if (skipping !== undefined) lines.push({ number, draft: skipping });
+    else if (!isBlank(text)) lines.push({ number, draft: draftOf(text) });
+    skipping = undefined;
+    dropRest();
+  }
+
+  function dropRest(): void {
+    if (rest.length > 0) hold?.remove(restBytes);
     rest = [];
     restBytes = 0;
-    skipping = false;
-    if (text === undefined) lines.push({ number, draft: tooLong(lineBytes) });
-    else if (!isBlank(text)) lines.push({ number, draft: draftOf(text) });
+  }
+
+  function keep(left: Buffer): void {
+    if (skipping === undefined && restBytes + left.length > lineBytes) skip(tooLong(lineBytes));
+    if (skipping === undefined && left.length > 0 && hold?.add(left.length) === false) skip(noRoom());
+    if (skipping !== undefined || left.length === 0) return;
+    rest.push(left);
+    restBytes += left.length;
+  }
+
+  function skip(problem: Problem): void {
+    dropRest();
+    skipping = problem;
   }
 
   for await (const chunk of chunks) {
+    // Held until its lines are answered. Where there is no room, they all are refused.
+    const isHeld = hold?.add(chunk.length) !== false;
+    if (!isHeld) skip(noRoom());
     let at = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, at)) {
       endLine(chunk.subarray(at, end));
       at = end + 1;
+      if (!isHeld && at < chunk.length) skipping = noRoom();
       if (lines.length < most) continue;
       yield lines;
       lines = [];
     }
-    const left = chunk.subarray(at);
-    restBytes += left.length;
-    if (restBytes > lineBytes) skipping = true;
-    if (skipping) rest = [];
-    else if (left.length > 0) rest.push(left);
+    keep(chunk.subarray(at));
     if (lines.length > 0) yield lines;
     lines = [];
+    if (isHeld) hold?.remove(chunk.length);
   }
-  if (restBytes > 0) endLine(EMPTY);
+  if (restBytes > 0 || skipping !== undefined) endLine(EMPTY);
   if (lines.length > 0) yield lines;
 }
 

@@ -1,24 +1,16 @@
 /** Everything that can go wrong at the door, as a Problem: the one place that knows Fastify's and Node's errors. */
-import type { Socket } from 'node:net';
-import { Problem, PROBLEMS } from '@millrace/core/problem';
+import { Problem } from '@millrace/core/problem';
 import type { Limits } from '../limits.ts';
 
-/** Undefined for what nobody expected: that is logged and answered without detail. `bodyBytes`: what the route takes at most. */
-export function problemOf(error: unknown, bodyBytes?: number): Problem | undefined {
+/** Undefined for what nobody expected: that is logged and answered without detail. */
+export function problemOf(error: unknown): Problem | undefined {
   if (error instanceof Problem) return error;
   switch ((error as { readonly code?: unknown } | null)?.code) {
-    case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new Problem(
-        'payload_too_large',
-        `the body has more than the ${bodyBytes?.toLocaleString('en')} bytes that are taken here`,
-      );
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
     case 'FST_ERR_CTP_INVALID_TYPE':
       return new Problem('unsupported_media_type', 'the body must be JSON', {
         advice: 'Send it with the header "Content-Type: application/json".',
       });
-    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
-      return new Problem('invalid_request', 'the body is not as long as its Content-Length says');
     case 'FST_ERR_BAD_URL':
       return new Problem('invalid_request', 'the address is not valid percent-encoding');
     case 'FST_ERR_MAX_PARAM_LENGTH':
@@ -40,16 +32,4 @@ export function problemOfConnection(error: Error, limits: Limits): Problem | und
     default:
       return new Problem('invalid_request', 'this is not HTTP/1.1');
   }
-}
-
-/** Where there is no reply to answer with: written by hand, and the end of the connection. */
-export function answerSocket(socket: Socket, problem: Problem): void {
-  if (!socket.writable) return void socket.destroy();
-  const body = JSON.stringify(problem);
-  const head = `HTTP/1.1 ${problem.status} ${PROBLEMS[problem.code][1]}`;
-  socket.end(
-    `${head}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-    // What still comes is of no use to anybody.
-    () => socket.destroy(),
-  );
 }

@@ -1,6 +1,7 @@
 /** Which problems a call may be answered with. */
 import { type ProblemCode, PROBLEMS } from '@millrace/core/problem';
 import type { Scope } from '../../ports/directory.ts';
+import { IDEMPOTENT } from '../repeats.ts';
 import type { Call } from './types.ts';
 
 export interface Asked {
@@ -14,8 +15,8 @@ export interface Asked {
 const WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 
 /** A POST that configures: its answer is kept under an Idempotency-Key (repeats.ts). */
-export function isRepeatable({ method, allow, call }: Asked): boolean {
-  return method === 'POST' && allow !== undefined && call.takes === undefined;
+export function isRepeatable({ method, path, allow, call }: Asked): boolean {
+  return method === 'POST' && allow !== undefined && call.takes === undefined && !IDEMPOTENT.test(path);
 }
 
 /** Its own ones, and those that every call of its kind has. */
@@ -29,6 +30,8 @@ export function codesOf(asked: Asked): ProblemCode[] {
   add(allow !== undefined, 'unauthorized');
   add(path.includes('{'), 'not_found');
   add(WITH_BODY.has(method), 'invalid_json', 'payload_too_large', 'unsupported_media_type', 'request_timeout');
+  // Of bodies being read and of answers being taken there are only so many.
+  add(WITH_BODY.has(method) || (method === 'GET' && allow !== undefined), 'overloaded');
   add(configures, 'ledger_unavailable');
   add(configures && method !== 'GET', 'ledger_full', 'version_mismatch');
   add(isRepeatable(asked), 'in_flight', 'idempotency_key_reused', 'too_many_requests');

@@ -8,9 +8,10 @@ export function documentRoute(
   app: FastifyInstance,
   needs: { readonly version: string; readonly routes: readonly RouteOptions[] },
 ): void {
-  let text: string | undefined;
+  // The same bytes for everybody: anybody may ask, and take as long to read it as is given.
+  let bytes: Buffer | undefined;
   app.get('/openapi.json', { schema: HEALTH_CALLS.document }, async (_request, reply) => {
-    text ??= JSON.stringify(documentOf(needs));
-    return reply.type('application/json').send(text);
+    bytes ??= Buffer.from(JSON.stringify(documentOf(needs)));
+    return reply.type('application/json').send(bytes);
   });
 }
