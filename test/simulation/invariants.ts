@@ -24,7 +24,7 @@ import { createRequests } from './oracle/requests.ts';
 import type { Request } from './oracle/requests.ts';
 import { createRetention } from './oracle/retention.ts';
 import { createSubscriptions } from './oracle/subscriptions.ts';
-import type { Subscriptions } from './oracle/subscriptions.ts';
+import type { SubscriptionFact, Subscriptions } from './oracle/subscriptions.ts';
 import { createVerdict } from './oracle/verdict.ts';
 import type { Broken, PromiseName } from './oracle/verdict.ts';
 import type { Situations } from './situations.ts';
@@ -60,12 +60,14 @@ export interface Invariants {
   answered(exchange: Exchange): void;
   stepped(): void;
   crashed(durable: Durable): Promise<void>;
+  /** The gateway has let these slots go: what it knew of their endpoints is forgotten, and what is under way is nobody's. */
+  left(slots: ReadonlySet<number>): void;
   /** The gateway is up again: nobody acts on settings of before. */
   recovered(): void;
   logChanged(survives: (fact: Fact) => boolean): void;
   ledgerRestored(commits: number): void;
   /** What is still open; empty when all is delivered or accounted for. */
-  left(): readonly Left[];
+  stillOpen(): readonly Left[];
 }
 
 export interface InvariantOptions {
@@ -93,6 +95,9 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
   const attempts = createAttempts({ ...common, requests, setBackMs: world.setBackMs });
   const bounds = createBounds(common);
   const breakers = createBreakers({ ...common, requests, wallMs: () => world.now() });
+  const underWay = new Set<Request>();
+  /** Under way when their slot was let go. */
+  const nobodys = new Set<Request>();
   let journal: Commit[] = [];
   /** The number of the newest life that sent anything. */
   let life = 0;
@@ -197,6 +202,7 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
       const request = requests.sent(exchange);
       if (request === undefined) return;
       life = exchange.life.number;
+      underWay.add(request);
       checkMatch(request);
       breakers.sent(request);
       bounds.sent(request);
@@ -210,6 +216,8 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
         for (const lane of request.lanes) lanes.delivery(lane, request.fact).accepted = true;
       }
       order.answered(request);
+      underWay.delete(request);
+      if (nobodys.delete(request) && exchange.life.alive) return bounds.ended();
       if (!exchange.life.alive) {
         situations.count('crashInFlight');
         if (exchange.accepted) situations.count('answerLost');
@@ -228,11 +236,20 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
         for (const delivery of lane.deliveries.values())
           if (delivery.heardIn === life && !delivery.delivered) situations.count('crashAnswered');
       }
+      underWay.clear();
+      nobodys.clear();
       subscriptions.crashed();
       order.crashed();
       bounds.crashed();
       breakers.crashed();
       await publishing.checkDurable(durable);
+    },
+    left(slots) {
+      const isGone = ({ uid }: SubscriptionFact): boolean => slots.has(slotOf(uid));
+      for (const request of underWay) if (isGone(request.subscription)) nobodys.add(request);
+      order.left(isGone);
+      bounds.left(isGone);
+      breakers.left(isGone);
     },
     recovered: () => subscriptions.settled(now()),
     logChanged(survives) {
@@ -246,6 +263,6 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
       for (const commit of journal) owed.repeated(mirror.apply(commit));
       subscriptions.ledgerRestored();
     },
-    left: () => owed.left(),
+    stillOpen: () => owed.left(),
   };
 }

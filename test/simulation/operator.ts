@@ -46,6 +46,7 @@ const EXPECTED = new Set([
   'shutting_down',
   'overloaded',
   'too_many_requests',
+  'moving',
 ]);
 
 export function createOperator({ world, scenario, invariants, situations, gateway }: Needs): Operator {

@@ -10,7 +10,7 @@ import { createDurable } from './durable.ts';
 import { createEndpoints } from './endpoints.ts';
 import { createInvariants } from './invariants.ts';
 import { createOperator } from './operator.ts';
-import { slotOf } from './oracle/slots.ts';
+import { slotOf, SLOTS } from './oracle/slots.ts';
 import type { Broken } from './oracle/verdict.ts';
 import { createProcess } from './process.ts';
 import type { Process } from './process.ts';
@@ -80,6 +80,7 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
   const workload = createWorkload({ world, scenario, invariants, gateway, dedupeWindowMs: limits.dedupeWindowMs });
   /** What happens just before something else: of its own, so that all else stays as it is. */
   const hurried = world.random.fork('hurried');
+  const moves = world.random.fork('moves');
   const operator = createOperator({ world, scenario, invariants, situations, gateway });
 
   function launch(): void {
@@ -252,11 +253,32 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
       world.at(random.gap(3_000), 'trouble', trouble);
     };
     world.at(random.gap(3_000), 'trouble', trouble);
+    const move = (): void => {
+      const target = gateway();
+      if (healing || target === undefined) return void (healing || world.at(moves.gap(2_000), 'move', move));
+      void moveSlots(target).finally(() => world.at(moves.gap(2_000), 'move', move));
+    };
+    if (moves.chance(0.5)) world.at(moves.gap(2_000), 'move', move);
     const trim = (): void => {
       void durable.log().trim();
       if (!healing) world.at(random.gap(700), 'trim', trim);
     };
     world.at(random.gap(700), 'trim', trim);
+  }
+
+  /** As in a cluster: some slots go, and come back. Whoever crashed meanwhile has them all again from its start. */
+  async function moveSlots(target: Gateway): Promise<void> {
+    const slots = new Set(Array.from({ length: SLOTS }, (_, slot) => slot).filter(() => moves.chance(0.5)));
+    world.trace.note(`leaves ${slots.size} slots`);
+    await target.slots.leave(slots);
+    if (target !== gateway()) return;
+    invariants.left(slots);
+    const pauseMs = moves.chance(0.5) ? 0 : moves.between(0, 1_500);
+    await new Promise<void>((resolve) => world.at(pauseMs, 'slots are free', resolve));
+    if (target !== gateway()) return;
+    world.trace.note(`takes ${slots.size} slots`);
+    await target.slots.take(slots);
+    if (target === gateway()) situations.count('slotsMoved');
   }
 
   async function trouble(): Promise<void> {
@@ -289,7 +311,7 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
       invariants.stepped();
       const late = world.steps() > untilStep || world.monotonic() > untilMs;
       if (!late && (world.steps() % 40 !== 0 || !up)) continue;
-      const left = invariants.left();
+      const left = invariants.stillOpen();
       if (left.length === 0 && endpoints.inFlight() === 0) return;
       if (!late) continue;
       const first = left.slice(0, 3).map(({ delivery, state }) => `${delivery}: ${state}`);

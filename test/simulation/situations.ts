@@ -47,6 +47,7 @@ export const SITUATIONS = {
   keyReused: 'an idempotency key comes with other content',
   audience: 'an event has an audience',
   earliest: 'a subscription begins at the earliest event',
+  slotsMoved: 'slots are left and taken again while the process runs',
   keptBytes: 'a delivery is made from kept bytes, its event gone from the log',
 } as const;
 

@@ -36,6 +36,7 @@ export const PROBLEMS = {
   log_unavailable: [503, 'The log can not be reached now'],
   ledger_unavailable: [503, 'The ledger can not be reached now'],
   shutting_down: [503, 'The gateway is shutting down'],
+  moving: [503, 'It is being moved to another node'],
   overloaded: [503, 'The gateway has as much work as it can hold'],
   log_full: [507, 'There is no space left for events'],
   ledger_full: [507, 'There is no space left for the record of deliveries'],

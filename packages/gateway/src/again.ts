@@ -21,6 +21,9 @@ export function createAgain({ recorder, lanes }: { readonly recorder: Recorder; 
     bounds.reserve(row.size, false);
     await new Promise<void>((resolve) => recorder.add({ ...with_, park: row }, resolve));
     bounds.release(row.size, false);
+    // Lost meanwhile, it may not have been written.
+    if (lanes.subscriber(uid) === undefined)
+      throw new Problem('moving', 'the subscription was moved to another node, or deleted, just now', { retryAfterMs: 1_000 });
     lanes.drain(uid, row.lane, row.shard)?.redriven(row);
   };
 }

@@ -22,12 +22,25 @@ export interface Gateway {
   readonly events: Events;
   /** State of a subscription's lanes as a management page shows it. */
   health(environment: string, id: string): Promise<Health>;
-  /** Of all subscriptions, what can be said without asking anybody. */
+  /** Of all subscriptions that are worked here, what can be said without asking anybody. */
   states(): Iterable<SubscriptionState>;
+  readonly slots: Slots;
   /** Stops reading, waits for what is in flight (at most limits.drainMs), commits, stops. Leaves the ports open. */
   stop(): Promise<void>;
   /** Stops at once, as a crash would: nothing is committed or sent any more. For tests and for fatal errors. */
   abandon(): void;
+}
+
+/** Which subscriptions are worked here: all, or in a cluster those of the slots that the node was given. */
+export interface Slots {
+  /** Whether the subscription with this uid is worked here. */
+  owns(uid: string): boolean;
+  /** Resolves when what they hold is being worked. */
+  take(slots: ReadonlySet<number>): Promise<void>;
+  /** What is under way ends, within limits.drainMs, and is written down. Resolves when another node may take them. */
+  leave(slots: ReadonlySet<number>): Promise<void>;
+  /** They are another's already: nothing of them is sent or written any more. */
+  lose(slots: ReadonlySet<number>): void;
 }
 
 export interface Publish {

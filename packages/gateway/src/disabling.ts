@@ -9,7 +9,7 @@ import type { Registry } from './registry.ts';
 
 export interface Disabling {
   /** Gives the endpoints what was known of their failing before the restart. To be called when the lanes are there. */
-  restore(): Promise<void>;
+  restore(isOurs: (uid: string) => boolean): Promise<void>;
   keepFailing(subscription: Versioned<Subscription>, kept: Failing | undefined): void;
   disable(subscription: Versioned<Subscription>, cause: DisabledCause): void;
 }
@@ -37,8 +37,9 @@ export function createDisabling({ directory, registry, lanes, clock, onNotice, o
   }
 
   return {
-    async restore() {
+    async restore(isOurs) {
       for await (const { environment, id, value } of allOf(directory, 'failing')) {
+        if (!isOurs(id)) continue;
         const subscriber = lanes().subscriber(id);
         // Of a subscription that is no more.
         if (subscriber === undefined) await directory.delete('failing', environment, id);

@@ -20,9 +20,9 @@ import { createDeliver } from './flow/deliver.ts';
 import { createMatch } from './flow/match.ts';
 import { createRecorder } from './flow/record.ts';
 import { createJobs } from './jobs.ts';
-import { createLanes } from './lanes/lanes.ts';
+import { createLanes, type Known } from './lanes/lanes.ts';
 import { storePass } from './lanes/passes.ts';
-import { type Indexed, liveName, type Subscriber } from './lanes/subscriber.ts';
+import { type Indexed, liveName, SLOTS, slotOf, type Subscriber } from './lanes/subscriber.ts';
 import { createTurns } from './lanes/turns.ts';
 import { oldestWaiting } from './lanes/waiting.ts';
 import { LIMITS, type Limits } from './limits.ts';
@@ -53,6 +53,8 @@ export interface GatewayPorts {
 export interface GatewayOptions {
   readonly ports: GatewayPorts;
   readonly limits?: Partial<Limits>;
+  /** A node of a cluster: it works no subscription before it is given their slots. */
+  readonly withoutSlots?: boolean;
   /** Why nothing would be sent to this address; undefined where nothing speaks against it. Default: nothing does. */
   readonly checkEndpoint?: (url: URL) => string | undefined;
   /** Told of everything an operator may want to see. Must not throw. */
@@ -62,6 +64,7 @@ export interface GatewayOptions {
 export function createGateway({
   ports,
   limits: given = {},
+  withoutSlots = false,
   checkEndpoint = () => undefined,
   onNotice = () => undefined,
 }: GatewayOptions): Gateway {
@@ -113,7 +116,8 @@ export function createGateway({
     onDisable: (subscription, cause) => disabling.disable(subscription, cause),
   });
   const disabling = createDisabling({ directory, registry, lanes: () => lanes, clock, onNotice, onTrouble: reportLog });
-  const lookUp = createLookUp({ registry, lanes });
+  const isOurs = (uid: string): boolean => owned.has(slotOf(uid));
+  const lookUp = createLookUp({ registry, lanes, isOurs });
   const subscriptions = createSubscriptions({
     directory,
     registry,
@@ -125,6 +129,7 @@ export function createGateway({
     checkEndpoint,
     clock,
     opening,
+    isOurs,
   });
   const forgetRuns = createForgetRuns({ directory, ledger, registry, lanes, clock, limits });
   const replays = createReplays({
@@ -145,6 +150,7 @@ export function createGateway({
   const deliveries = createDeliveries({ log, ledger, lookUp, lanes, deadLetters, again, run: registry.run, clock });
   const jobs = createJobs({ directory, ledger, lookUp, deadLetters, clock, limits, onTrouble: reportLog });
   const events = createEvents({ log, clock, limits });
+  const owned = new Set<number>(withoutSlots ? [] : Array.from({ length: SLOTS }, (_, slot) => slot));
   let state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
 
   async function publish(request: Parameters<Gateway['publish']>[0]): Promise<readonly Published[]> {
@@ -178,8 +184,14 @@ export function createGateway({
   function followSubscription(now: Versioned<Subscription> | undefined, before: Versioned<Subscription> | undefined): void {
     if (before !== undefined && before.value.uid !== now?.value.uid) lanes.close(before.value.uid);
     if (now === undefined) return;
-    const cursors = opening.get(now.value.uid);
+    const { uid } = now.value;
+    const cursors = opening.get(uid);
+    const slot = slotOf(uid);
+    if (!owned.has(slot)) return;
     if (cursors !== undefined) lanes.open(now, cursors);
+    // Another node made it, and has lost the slot since.
+    else if (withoutSlots && lanes.subscriber(uid) === undefined && !lanes.isComing(uid))
+      void lanes.take(new Set([slot]), { subscriptions: [now], runs: [] });
     // A new pass is begun by whoever rewinds: it knows the cursors.
     else if (before?.value.pass === now.value.pass) lanes.change(now);
   }
@@ -224,15 +236,37 @@ export function createGateway({
     if (code !== undefined) onNotice({ kind: 'ledger_failing', code });
   }
 
+  const known = (): Known => ({ subscriptions: [...registry.subscriptions()], runs: [...registry.runs()] });
+
   async function start(): Promise<void> {
     await registry.start();
     for (const { environment, id, value } of registry.topics())
       await log.declareTopic({ environment, topic: id, retentionMs: value.retentionMs });
-    await lanes.start({ subscriptions: [...registry.subscriptions()], runs: [...registry.runs()] });
-    await disabling.restore();
-    await jobs.start();
+    await lanes.start(withoutSlots ? { subscriptions: [], runs: [] } : known());
+    if (!withoutSlots) await goOnWith(() => true);
     state = 'running';
     forgetOldRuns();
+  }
+
+  /** What else goes on beside lanes. */
+  async function goOnWith(isOurs: (uid: string) => boolean): Promise<void> {
+    await disabling.restore(isOurs);
+    await jobs.start(isOurs);
+  }
+
+  async function take(slots: ReadonlySet<number>): Promise<void> {
+    // What nobody here has heard of yet would be taken for deleted.
+    await registry.refresh();
+    if (state !== 'running') return;
+    for (const slot of slots) owned.add(slot);
+    await lanes.take(slots, known());
+    if (state !== 'running') return;
+    await goOnWith((uid) => slots.has(slotOf(uid)) && isOurs(uid));
+  }
+
+  function disown(slots: ReadonlySet<number>): void {
+    for (const slot of slots) owned.delete(slot);
+    jobs.leave((uid) => slots.has(slotOf(uid)));
   }
 
   async function health(environment: string, id: string): Promise<Health> {
@@ -252,6 +286,18 @@ export function createGateway({
     events,
     health,
     states: () => [...lanes.subscribers()].map(stateOf),
+    slots: {
+      owns: isOurs,
+      take,
+      leave(slots) {
+        disown(slots);
+        return lanes.leave(slots);
+      },
+      lose(slots) {
+        disown(slots);
+        lanes.lose(slots);
+      },
+    },
     async stop() {
       if (state === 'stopped') return;
       state = 'stopping';

@@ -14,8 +14,10 @@ import type { Directory, Job, Versioned } from './ports/directory.ts';
 import type { DeadLetter, Ledger } from './ports/ledger.ts';
 
 export interface JobsAndEnds extends Jobs {
-  /** Goes on with those that were running. */
-  start(): Promise<void>;
+  /** Goes on with those of these subscriptions (by uid) that were running. */
+  start(isOurs: (uid: string) => boolean): Promise<void>;
+  /** Those of these subscriptions are another's to go on with. */
+  leave(isTheirs: (uid: string) => boolean): void;
   /** They go on after the next start. */
   stop(): void;
 }
@@ -147,12 +149,16 @@ export function createJobs({ directory, ledger, lookUp, deadLetters, clock, limi
       if (found === undefined) throw new Problem('not_found', `there is no operation '${id.slice(0, 80)}'`);
       return found.value.state === 'running' ? end(running.get(id) ?? found, 'cancelled') : found;
     },
-    async start() {
+    async start(isOurs) {
       const nowMs = clock.now();
       for await (const job of allOf(directory, 'job')) {
+        if (!isOurs(job.value.subscriptionUid)) continue;
         if (job.value.state === 'running') run(job);
         else if ((job.value.endedMs ?? 0) < nowMs - limits.jobKeptMs) await directory.delete('job', job.environment, job.id);
       }
+    },
+    leave(isTheirs) {
+      for (const [id, { value }] of running) if (isTheirs(value.subscriptionUid)) running.delete(id);
     },
     stop: () => void (stopped = true),
   };

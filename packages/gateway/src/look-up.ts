@@ -5,19 +5,31 @@ import type { Subscriber } from './lanes/subscriber.ts';
 import type { Registry } from './registry.ts';
 
 const ID_CHARS_SHOWN = 80;
+const MOVING_MS = 1_000;
 
 export const noSubscription = (environment: string, id: string): Problem =>
   new Problem('not_found', `there is no subscription '${id.slice(0, ID_CHARS_SHOWN)}' in the environment '${environment}'`);
 
-/** Its lanes, as this process runs them. Throws `not_found`. */
+/** Its lanes, as this process runs them. Throws `not_found`, or `moving` where another node works it. */
 export interface LookUp {
   (environment: string, id: string): Subscriber;
 }
 
-export function createLookUp({ registry, lanes }: { registry: Registry; lanes: Lanes }): LookUp {
+interface Needs {
+  readonly registry: Registry;
+  readonly lanes: Lanes;
+  /** Whether a subscription with this uid is worked here. */
+  readonly isOurs: (uid: string) => boolean;
+}
+
+export function createLookUp({ registry, lanes, isOurs }: Needs): LookUp {
   return (environment, id) => {
     const uid = registry.subscription(environment, id)?.value.uid;
     const subscriber = uid === undefined ? undefined : lanes.subscriber(uid);
+    if (uid !== undefined && subscriber === undefined && (!isOurs(uid) || lanes.isComing(uid)))
+      throw new Problem('moving', `the subscription '${id}' is worked by another node, or will be worked here in a moment`, {
+        retryAfterMs: MOVING_MS,
+      });
     if (subscriber === undefined) throw noSubscription(environment, id);
     return subscriber;
   };

@@ -8,6 +8,8 @@ import type { App, Change, Directory, Run, Subscription, Topic, Versioned } from
 export interface Registry {
   /** Reads the directory and follows it from then on. */
   start(): Promise<void>;
+  /** Reads it once more: afterwards everything is known that was stored before, also by others. */
+  refresh(): Promise<void>;
   stop(): void;
   app(environment: string, id: string): App | undefined;
   topic(environment: string, name: string): Topic | undefined;
@@ -35,6 +37,7 @@ export function createRegistry({ directory, onChange }: { directory: Directory; 
   };
   let unwatch = (): void => undefined;
   let started = false;
+  let reading = 0;
   /** Deletions seen while the lists are read, so that an older page does not bring a resource back. */
   const deletedWhileReading = new Set<string>();
 
@@ -71,7 +74,7 @@ export function createRegistry({ directory, onChange }: { directory: Directory; 
     const map = known[change.kind];
     const before = map.get(name);
     if (change.now === undefined) {
-      if (!started) deletedWhileReading.add(`${change.kind}\n${name}`);
+      if (reading > 0) deletedWhileReading.add(`${change.kind}\n${name}`);
       if (!map.delete(name)) return;
     } else if (before !== undefined && before.version >= change.now.version && sameOrigin(before.value, change.now.value)) return;
     else map.set(name, change.now);
@@ -83,17 +86,27 @@ export function createRegistry({ directory, onChange }: { directory: Directory; 
       const name = nameOf(item.environment, item.id);
       const seen = known[kind].get(name);
       if (deletedWhileReading.has(`${kind}\n${name}`) || (seen !== undefined && seen.version >= item.version)) continue;
-      known[kind].set(name, item);
+      if (started) take({ kind, environment: item.environment, id: item.id, now: item } as Change);
+      else known[kind].set(name, item);
+    }
+  }
+
+  async function refresh(): Promise<void> {
+    reading++;
+    try {
+      for (const kind of FOLLOWED) await readAll(kind);
+    } finally {
+      if (--reading === 0) deletedWhileReading.clear();
     }
   }
 
   return {
     async start() {
       unwatch = directory.watch(hear);
-      for (const kind of FOLLOWED) await readAll(kind);
-      deletedWhileReading.clear();
+      await refresh();
       started = true;
     },
+    refresh,
     stop: () => unwatch(),
     app: (environment, id) => known.app.get(nameOf(environment, id))?.value as App | undefined,
     topic: (environment, name) => known.topic.get(nameOf(environment, name))?.value as Topic | undefined,

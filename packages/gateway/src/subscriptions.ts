@@ -23,6 +23,8 @@ import type { Vault } from './vault.ts';
 const PLACE_MS = 1_000;
 /** That count at once, as in Svix: each is one more signature in every delivery. */
 const SECRETS_MAX = 10;
+/** With one slot of 128, all of these miss it once in a million times. */
+const UID_TRIES = 1_800;
 
 interface Needs {
   readonly directory: Directory;
@@ -35,6 +37,8 @@ interface Needs {
   readonly deliver: Deliver;
   readonly checkEndpoint: CheckEndpoint;
   readonly clock: Clock;
+  /** Whether a subscription with this uid is worked here. */
+  readonly isOurs: (uid: string) => boolean;
   /** Cursors of subscriptions that are being created, until the directory tells of them. */
   readonly opening: Map<string, ReadonlyMap<string, Cursor>>;
 }
@@ -49,6 +53,7 @@ export function createSubscriptions({
   deliver,
   checkEndpoint,
   clock,
+  isOurs,
   opening,
 }: Needs): Subscriptions {
   /** Subscriptions (uid) with a test under way. */
@@ -134,6 +139,15 @@ export function createSubscriptions({
     }
   }
 
+  /** One that is worked here: whichever node is asked, its lanes begin where the cursors were fixed. */
+  function newUid(): string {
+    for (let tries = UID_TRIES; tries > 0; tries--) {
+      const uid = base32(randomBytes(17), 26);
+      if (isOurs(uid)) return uid;
+    }
+    throw new Problem('moving', 'this node works no subscriptions just now', { retryAfterMs: 1_000 });
+  }
+
   const warnings = ({ environment, value }: Versioned<Subscription>): string[] =>
     warningsOf(environment, value, { registry, isOneShard });
 
@@ -142,7 +156,7 @@ export function createSubscriptions({
       checkId(id);
       const secret = spec.deliver?.webhook?.secret ?? newSecret((count) => randomBytes(count));
       const createdMs = clock.now();
-      const base = { uid: base32(randomBytes(17), 26), state: 'active', createdMs, pass: 0 } as const;
+      const base = { uid: newUid(), state: 'active', createdMs, pass: 0 } as const;
       const settings = settingsOf(spec, { secrets: [{ sealed: vault.seal(secret) }], secret, vault, checkEndpoint });
       if (registry.app(environment, spec.app) === undefined)
         throw new Problem('not_found', `there is no app '${spec.app}'`, { pointer: '/app' });

@@ -17,6 +17,10 @@ export interface Bounds {
   /** Requests under way at a subscription's own endpoint. */
   inFlight(uid: string): number;
   crashed(): void;
+  /** As a crash, for these: what is still under way counts for the process alone, until it has ended. */
+  left(isGone: (subscription: SubscriptionFact) => boolean): void;
+  /** Such a one has. */
+  ended(): void;
 }
 
 interface Needs {
@@ -30,6 +34,7 @@ interface Needs {
 
 /** Of a subscription at one endpoint: its own, or the target of a run. */
 interface Load {
+  readonly subscription: SubscriptionFact;
   inFlight: number;
   tokens: number;
   atMs: number;
@@ -47,6 +52,7 @@ export function createBounds({ limits, subscriptions, mirror, verdict, situation
 
   const loadOf = ({ subscription, elsewhere, exchange }: Request): Load =>
     loads.getOrInsertComputed(elsewhere ? exchange.host : subscription.uid, () => ({
+      subscription,
       inFlight: 0,
       tokens: Number.POSITIVE_INFINITY,
       atMs: now(),
@@ -166,5 +172,9 @@ export function createBounds({ limits, subscriptions, mirror, verdict, situation
       loads.clear();
       inFlight = 0;
     },
+    left(isGone) {
+      for (const [name, { subscription }] of loads) if (isGone(subscription)) loads.delete(name);
+    },
+    ended: () => void (inFlight -= 1),
   };
 }

@@ -15,6 +15,8 @@ export interface Breakers {
   stepped(): void;
   committed(touched: Touched): void;
   crashed(): void;
+  /** As a crash, for these. */
+  left(isGone: (subscription: SubscriptionFact) => boolean): void;
 }
 
 interface Breaker {
@@ -174,6 +176,11 @@ export function createBreakers({ subscriptions, requests, verdict, situations, l
       breakers.clear();
       lastAnswered.clear();
       suspects.clear();
+    },
+    left(isGone) {
+      for (const [name, { subscription }] of breakers) if (isGone(subscription)) breakers.delete(name);
+      for (const subscription of lastAnswered.keys()) if (isGone(subscription)) lastAnswered.delete(subscription);
+      for (const breaker of suspects) if (isGone(breaker.subscription)) suspects.delete(breaker);
     },
   };
 }

@@ -9,7 +9,7 @@ import type { Touched } from './mirror.ts';
 import type { Owed } from './owed.ts';
 import type { Request } from './requests.ts';
 import type { Retention } from './retention.ts';
-import type { Subscriptions } from './subscriptions.ts';
+import type { SubscriptionFact, Subscriptions } from './subscriptions.ts';
 import type { Verdict } from './verdict.ts';
 
 export interface Order {
@@ -17,6 +17,8 @@ export interface Order {
   answered(request: Request): void;
   committed(touched: Touched): void;
   crashed(): void;
+  /** As a crash, for these. */
+  left(isGone: (subscription: SubscriptionFact) => boolean): void;
 }
 
 interface Needs {
@@ -111,5 +113,8 @@ export function createOrder({ facts, subscriptions, owed, retention, verdict, si
       for (const { row } of parked) if (row.state === 'held') situations.count('heldBehindParked');
     },
     crashed: () => under.clear(),
+    left(isGone) {
+      for (const [place, { subscription }] of under) if (isGone(subscription)) under.delete(place);
+    },
   };
 }

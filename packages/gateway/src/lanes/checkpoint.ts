@@ -21,6 +21,7 @@ export interface Checkpoint {
    * the ledger, is not there yet.
    */
   holdSlots<T>(work: () => Promise<T>): Promise<T>;
+  isHolding(): boolean;
   /** Where a tail begins at an event that is gone, no exact time is known: that place is no high water. */
   doubtful(shard: string, place: Place): void;
   /** Where the tails stand, where that changed since the last call: goes with every commit. */
@@ -105,6 +106,7 @@ export function createCheckpoint({ clock, limits, recorder, log, subscribers, ta
         touch();
       }
     },
+    isHolding: () => holding > 0,
     doubtful: (shard, { position }) => void highWaters.set(shard, position),
     highWater() {
       const rows: SlotRow[] = [];

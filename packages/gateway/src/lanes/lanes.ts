@@ -20,6 +20,7 @@ import { cursorAt } from './cursor.ts';
 import { createKeys } from './keys.ts';
 import { recover, type Recovery } from './recovery.ts';
 import { passOf } from './passes.ts';
+import { createMoving } from './moving.ts';
 import { createRestore } from './restore.ts';
 import { createRetention } from './retention.ts';
 import { rangeLetter } from './rows.ts';
@@ -32,7 +33,15 @@ import type { Turns } from './turns.ts';
 
 export interface Lanes {
   /** Brings back what the ledger knows; then the tails run. */
-  start(known: { subscriptions: readonly Versioned<Subscription>[]; runs: readonly Versioned<Run>[] }): Promise<void>;
+  start(known: Known): Promise<void>;
+  /** Takes these slots over while it runs; what they hold is worked from where the ledger says. */
+  take(slots: ReadonlySet<number>, known: Known): Promise<void>;
+  /** Lets them go: what is under way ends, within limits.drainMs, and is written down. Resolves when another may take them. */
+  leave(slots: ReadonlySet<number>): Promise<void>;
+  /** They are another's already: nothing of them is sent or written any more. */
+  lose(slots: ReadonlySet<number>): void;
+  /** It is being taken, and not worked yet. */
+  isComing(uid: string): boolean;
   subscriber(uid: string): Subscriber | undefined;
   subscribers(): Iterable<Subscriber>;
   /** A subscription that is new; its cursors are durable already. To be called inside `beginning`. */
@@ -61,6 +70,12 @@ export interface Lanes {
   highWater(): SlotRow[];
   stop(): Promise<void>;
   abandon(): void;
+}
+
+/** What the directory knows: all of it, whosever it is to work. */
+export interface Known {
+  readonly subscriptions: readonly Versioned<Subscription>[];
+  readonly runs: readonly Versioned<Run>[];
 }
 
 interface Needs {
@@ -105,6 +120,8 @@ export function createLanes(needs: Needs): Lanes {
   const cancelling = new Set<string>();
   /** Up to here a record may have been worked before the restart. */
   const gapEnds = new Map<string, string>();
+  /** Called once at the next page of any tail. */
+  const waitingForPages: (() => void)[] = [];
   let egressFailing = false;
   let discovering: Promise<void> | undefined;
   let stopped = false;
@@ -195,25 +212,21 @@ export function createLanes(needs: Needs): Lanes {
     });
   }
 
-  /** On shards that were discovered since the cursors were fixed it is owed events from its beginning. */
-  async function withOtherShards(
-    { value }: Versioned<Subscription>,
-    cursors: ReadonlyMap<string, Cursor>,
-  ): Promise<Map<string, Cursor>> {
-    const all = new Map(cursors);
-    for (const shard of tails.keys()) {
-      if (all.has(shard)) continue;
+  /** On shards that were discovered since its cursors were fixed a subscription is owed events from its beginning. */
+  async function owedOn(shards: readonly string[], { value }: Versioned<Subscription>): Promise<Map<string, Cursor>> {
+    const cursors = new Map<string, Cursor>();
+    for (const shard of shards) {
       const cursor = await untilItWorks(() => cursorOfTime(log, shard, value.beginsMs));
-      if (cursor !== undefined) all.set(shard, cursor);
+      if (cursor !== undefined) cursors.set(shard, cursor);
     }
-    return all;
+    return cursors;
   }
 
-  /** A shard that was discovered while the subscription was being created. */
-  async function enterNewcomers(subscriber: Subscriber, cursors: ReadonlyMap<string, Cursor>): Promise<void> {
-    if ([...tails.keys()].every((shard) => cursors.has(shard))) return;
-    const all = await holdSlots(() => withOtherShards(subscriber.versioned, cursors));
-    for (const shard of cursors.keys()) all.delete(shard);
+  /** A shard that was discovered while the subscription was being created or taken over. */
+  async function enterNewcomers(subscriber: Subscriber, known: ReadonlySet<string>): Promise<void> {
+    const others = [...tails.keys()].filter((shard) => !known.has(shard));
+    if (others.length === 0) return;
+    const all = await holdSlots(() => owedOn(others, subscriber.versioned));
     const name = subscriber.liveName;
     for (const [shard, cursor] of all) {
       // The tail may have made one that begins with its own first record.
@@ -241,7 +254,13 @@ export function createLanes(needs: Needs): Lanes {
   }
 
   function enter(subscription: Versioned<Subscription>): Subscriber {
-    const subscriber = createSubscriber({
+    const subscriber = subscriberOf(subscription);
+    subscribers.set(subscriber.uid, subscriber);
+    return subscriber;
+  }
+
+  function subscriberOf(subscription: Versioned<Subscription>): Subscriber {
+    return createSubscriber({
       versioned: subscription,
       share: needs.turns.share(),
       vault: needs.vault,
@@ -251,8 +270,6 @@ export function createLanes(needs: Needs): Lanes {
       isEgressFailing: () => egressFailing,
       onDisable: needs.onDisable,
     });
-    subscribers.set(subscriber.uid, subscriber);
-    return subscriber;
   }
 
   // ── tails ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -276,6 +293,7 @@ export function createLanes(needs: Needs): Lanes {
         onPage() {
           touch();
           pumpRuns(shard);
+          for (const look of waitingForPages.splice(0)) look();
         },
         onExpired: () => fallBehind(shard),
         onTrouble,
@@ -385,7 +403,7 @@ export function createLanes(needs: Needs): Lanes {
 
   // ── life cycle ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async function begin({ places, lanes, counts, lostRuns }: Recovery): Promise<void> {
+  async function begin({ lanes, counts, lostRuns }: Pick<Recovery, 'lanes' | 'counts' | 'lostRuns'>): Promise<void> {
     for (const run of lostRuns) {
       runs.delete(run.id);
       needs.onRunLost(run);
@@ -393,11 +411,6 @@ export function createLanes(needs: Needs): Lanes {
     for (const { subscriber, parked, parkedBytes, held, deadLetters } of counts) {
       Object.assign(subscriber.bounds.counts, { parked, parkedBytes, held, deadLetters });
       tellBound(subscriber);
-    }
-    for (const [shard, { from, end, isExact }] of places) {
-      if (!isExact) checkpoint.doubtful(shard, from);
-      makeTail(shard, from);
-      gapEnds.set(shard, end);
     }
     await Promise.all(
       lanes.map(({ subscriber, name, shard, kind, cursor, hasRow, open }) =>
@@ -415,15 +428,31 @@ export function createLanes(needs: Needs): Lanes {
     return rangeLetter({ lane: name, shard }, range, clock.now());
   };
 
-  async function start(known: Parameters<Lanes['start']>[0]): Promise<void> {
+  /** What the ledger knows of these; repeated until it answers. */
+  function recovered(
+    which: Pick<Parameters<typeof recover>[0], 'slots' | 'subscribers' | 'runs'>,
+  ): Promise<Recovery | undefined> {
+    const moved = new Set<string>();
+    const { run, onLogChanged } = needs;
+    // One that was not discovered yet is entered when it is.
+    const exists = (uid: string): boolean => subscribers.has(uid) || moving.isComing(uid);
+    const shards = (): readonly string[] => (which.slots === undefined ? log.shards() : [...tails.keys()]);
+    return untilItWorks(() =>
+      recover({ log, ledger, recorder, shards: shards(), exists, run, moved, lostRange, onLogChanged, ...which }),
+    );
+  }
+
+  async function start(known: Known): Promise<void> {
     for (const run of known.runs) if (run.value.state === 'running') runs.set(run.id, run);
     for (const subscription of known.subscriptions) enter(subscription);
-    const moved = new Set<string>();
-    const recovery = await untilItWorks(() =>
-      recover({ log, ledger, recorder, subscribers, runs, run: needs.run, moved, lostRange, onLogChanged: needs.onLogChanged }),
-    );
+    const recovery = await recovered({ subscribers, runs });
     if (recovery === undefined || stopped) return;
     for (const subscriber of subscribers.values()) match.add(subscriber.indexed);
+    for (const [shard, { from, end, isExact }] of recovery.places) {
+      if (!isExact) checkpoint.doubtful(shard, from);
+      makeTail(shard, from);
+      gapEnds.set(shard, end);
+    }
     await begin(recovery);
     for (const tail of tails.values()) void tail.start();
     retention.start();
@@ -444,11 +473,39 @@ export function createLanes(needs: Needs): Lanes {
     return names;
   }
 
+  /** Resolves when the tails have read what is in the log by now. */
+  async function reachEnds(): Promise<void> {
+    for (const tail of tails.values()) {
+      const bounds = await untilItWorks(() => log.bounds(tail.shard));
+      if (bounds === undefined) return;
+      while (!stopped && tail.end.position < bounds.end) await new Promise<void>((resolve) => waitingForPages.push(resolve));
+    }
+  }
+
+  const moving = createMoving({
+    subscribers,
+    runs,
+    tails,
+    match,
+    recorder,
+    clock,
+    limits,
+    log: log.identity,
+    checkpoint,
+    subscriberOf,
+    reachEnds,
+    recovered,
+    begin,
+    enterNewcomers,
+    isStopped: () => stopped,
+  });
+
   function isEnding(name: string): boolean {
     return cancelling.has(name) || (passOf({ lane: name }) !== undefined && turning.has(uidOf(name)));
   }
 
   function close(uid: string): void {
+    if (moving.forget(uid)) return void recorder.add({ dropSubscription: uid });
     const subscriber = subscribers.get(uid);
     if (subscriber === undefined) return;
     subscribers.delete(uid);
@@ -469,9 +526,10 @@ export function createLanes(needs: Needs): Lanes {
       const subscriber = enter(subscription);
       match.add(subscriber.indexed);
       beginAt(subscriber, cursors);
-      void enterNewcomers(subscriber, cursors);
+      void enterNewcomers(subscriber, new Set(cursors.keys()));
     },
     change(subscription) {
+      if (moving.note(subscription)) return;
       const subscriber = subscribers.get(subscription.value.uid);
       if (subscriber === undefined) return;
       // While it is set back, the new pass begins with what it was changed to meanwhile.
@@ -485,6 +543,10 @@ export function createLanes(needs: Needs): Lanes {
       subscriber.pump();
     },
     close,
+    take: moving.take,
+    leave: moving.leave,
+    lose: moving.lose,
+    isComing: moving.isComing,
     beginning: holdSlots,
     async rewind(subscription, cursors) {
       const subscriber = subscribers.get(subscription.value.uid);
@@ -492,16 +554,19 @@ export function createLanes(needs: Needs): Lanes {
       turning.set(subscriber.uid, undefined);
       match.remove(subscriber.indexed);
       const names = await endPasses(subscriber);
-      const all = await withOtherShards(subscription, cursors);
+      const others = await owedOn(
+        [...tails.keys()].filter((shard) => !cursors.has(shard)),
+        subscription,
+      );
       const newest = turning.get(subscriber.uid) ?? subscription;
       turning.delete(subscriber.uid);
       if (stopped || subscribers.get(subscriber.uid) !== subscriber) return;
       subscriber.configure(newest);
       const lane = liveName(newest.value);
-      for (const [shard, cursor] of all) if (!cursors.has(shard)) recorder.add({ lane: { lane, shard, cursor } });
+      for (const [shard, cursor] of others) recorder.add({ lane: { lane, shard, cursor } });
       for (const name of names) recorder.add({ dropLane: name });
       match.add(subscriber.indexed);
-      beginAt(subscriber, all);
+      beginAt(subscriber, new Map([...cursors, ...others]));
     },
     startRun(run) {
       const subscriber = subscribers.get(run.value.subscriptionUid);
@@ -578,6 +643,7 @@ export function createLanes(needs: Needs): Lanes {
 
   function stopAll(): void {
     stopped = true;
+    for (const look of waitingForPages.splice(0)) look();
     checkpoint.stop();
     retention.stop();
     for (const tail of tails.values()) tail.stop();

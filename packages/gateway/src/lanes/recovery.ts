@@ -12,7 +12,7 @@ import type { Run, Subscription, Versioned } from '../ports/directory.ts';
 import type { Cursor, DeadLetter, LaneRow, Ledger, OpenLane, SlotRow } from '../ports/ledger.ts';
 import type { Log, Position } from '../ports/log.ts';
 import { addPass, knownPasses, passOf, writePass } from './passes.ts';
-import { laneKey, liveName, runName, type Subscriber, uidOf } from './subscriber.ts';
+import { laneKey, liveName, runName, slotOf, type Subscriber, uidOf } from './subscriber.ts';
 import type { Place } from './tail.ts';
 import { changedShards, cursorOfTime, HIGH_WATER, isSame } from './trust.ts';
 
@@ -20,6 +20,8 @@ export interface Recovery {
   /** Per shard: where the tail begins, and the end at the time of the recovery. */
   readonly places: ReadonlyMap<string, Beginning>;
   readonly lanes: readonly RecoveredLane[];
+  /** With `slots`: subscriptions for which their slot's row speaks, and how far. They need a lane only for what came since. */
+  readonly standing: readonly Standing[];
   /** Replays over a log that is not there any more: their spans mean other events now, so they can't go on. */
   readonly lostRuns: readonly Versioned<Run>[];
   /** What the subscriptions have in the ledger, all lanes together. */
@@ -30,6 +32,12 @@ export interface Recovery {
     readonly held: number;
     readonly deadLetters: number;
   }[];
+}
+
+export interface Standing {
+  readonly subscriber: Subscriber;
+  readonly shard: string;
+  readonly cursor: Cursor;
 }
 
 interface Beginning {
@@ -53,6 +61,11 @@ interface Needs {
   readonly log: Log;
   readonly ledger: Ledger;
   readonly recorder: Recorder;
+  /** Slots that are taken over while the tails run: of all others nothing is looked at. Without it, all, and the tails begin here. */
+  readonly slots?: ReadonlySet<number>;
+  readonly shards: readonly string[];
+  /** Whether there is a subscription with this uid, be it among those that are recovered or not. */
+  readonly exists: (uid: string) => boolean;
   readonly subscribers: ReadonlyMap<string, Subscriber>;
   /** Those that are running. */
   readonly runs: ReadonlyMap<string, Versioned<Run>>;
@@ -82,7 +95,8 @@ export async function recover(needs: Needs): Promise<Recovery> {
     else if (!knows(known, subscriber)) await beginAgain(needs, known, subscriber, add);
   }
   const places = new Map<string, Beginning>();
-  for (const shard of known.shards) places.set(shard, await recoverShard(needs, known, shard, add));
+  const standing: Standing[] = [];
+  for (const shard of known.shards) places.set(shard, await recoverShard(needs, known, { shard, add, standing }));
   const lostRuns = [...runs.values()].filter(
     ({ value }) => value.log !== log.identity || Object.keys(value.spans).some((shard) => known.changed.has(shard)),
   );
@@ -95,7 +109,13 @@ export async function recover(needs: Needs): Promise<Recovery> {
     if (subscriber !== undefined) add({ subscriber, name, shard, kind: 'drain', cursor, hasRow: false });
   }
   forgetFormer(needs, known);
-  return { places, lanes: [...lanes.values()], counts: countsOf(needs, known, await ledger.deadLetterCounts()), lostRuns };
+  return {
+    places,
+    standing,
+    lanes: [...lanes.values()],
+    counts: countsOf(needs, known, await ledger.deadLetterCounts()),
+    lostRuns,
+  };
 }
 
 interface Known {
@@ -114,13 +134,13 @@ interface Known {
 type Add = (lane: Omit<RecoveredLane, 'open'>) => void;
 
 async function whatIsKnown(needs: Needs): Promise<Known> {
-  const { log, ledger } = needs;
-  const shards = log.shards();
+  const { log, ledger, shards } = needs;
+  const isMeant = (uid: string): boolean => needs.slots?.has(slotOf(uid)) ?? true;
   const [rows, slots, open, dead] = await Promise.all([
-    ledger.lanes(),
+    ledger.lanes().then((all) => all.filter(({ lane }) => isMeant(uidOf(lane)))),
     ledger.slots(),
-    ledger.openLanes(),
-    ledger.deadLetterCounts(),
+    ledger.openLanes().then((all) => all.filter(({ lane }) => isMeant(uidOf(lane)))),
+    ledger.deadLetterCounts().then((all) => all.filter(({ subscription }) => isMeant(subscription))),
   ]);
   const passes = knownPasses(rows);
   const dropped = new Set([
@@ -162,9 +182,9 @@ function cancelled({ subscribers, run }: Needs, rows: readonly LaneRow[]): strin
 }
 
 /** Subscriptions that were deleted while we were not there to forget them. */
-function dropOrphans({ recorder, subscribers }: Needs, { rows, open, dead }: Known): void {
+function dropOrphans({ recorder, exists }: Needs, { rows, open, dead }: Known): void {
   const uids = [...rows.values(), ...open.values()].map(({ lane }) => uidOf(lane));
-  for (const uid of new Set([...uids, ...dead.keys()])) if (!subscribers.has(uid)) recorder.add({ dropSubscription: uid });
+  for (const uid of new Set([...uids, ...dead.keys()])) if (!exists(uid)) recorder.add({ dropSubscription: uid });
 }
 
 /** Rows of passes that are over: the present one is durable by now. */
@@ -212,7 +232,11 @@ async function beginAgain({ log, recorder }: Needs, known: Known, subscriber: Su
   for (const [shard, cursor] of cursors) add({ subscriber, name, shard, kind: 'live', cursor, hasRow: true });
 }
 
-async function recoverShard(needs: Needs, known: Known, shard: string, add: Add): Promise<Beginning> {
+async function recoverShard(
+  needs: Needs,
+  known: Known,
+  { shard, add, standing }: { readonly shard: string; readonly add: Add; readonly standing: Standing[] },
+): Promise<Beginning> {
   const { log, subscribers } = needs;
   const { last, end } = await log.bounds(shard);
   const record = last?.position === end ? await log.fetch(shard, end) : undefined;
@@ -228,7 +252,8 @@ async function recoverShard(needs: Needs, known: Known, shard: string, add: Add)
     const mayHold = value.ordering === 'key' && known.dead.has(value.uid);
     if (stored?.by === 'slot' && !mayHold && !known.open.has(laneKey(name, shard))) {
       // Stands with all the others of its slot: the tail reads on from there, and the lane is made when it is needed.
-      if (stored.cursor.position < from.position) from = stored.cursor;
+      if (needs.slots !== undefined) standing.push({ subscriber, shard, cursor: stored.cursor });
+      else if (stored.cursor.position < from.position) from = stored.cursor;
       continue;
     }
     const cursor = stored?.cursor ?? (await owedCursor(log, known, subscriber, shard));
