@@ -269,8 +269,10 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
   /** As in a cluster: some slots go, and come back. Whoever crashed meanwhile has them all again from its start. */
   async function moveSlots(target: Gateway): Promise<void> {
     const slots = new Set(Array.from({ length: SLOTS }, (_, slot) => slot).filter(() => moves.chance(0.5)));
-    world.trace.note(`leaves ${slots.size} slots`);
-    await target.slots.leave(slots);
+    const isLost = moves.chance(0.3);
+    world.trace.note(`${isLost ? 'loses' : 'leaves'} ${slots.size} slots`);
+    if (isLost) target.slots.lose(slots);
+    else await target.slots.leave(slots);
     if (target !== gateway()) return;
     invariants.left(slots);
     const pauseMs = moves.chance(0.5) ? 0 : moves.between(0, 1_500);

@@ -505,7 +505,7 @@ export function createLanes(needs: Needs): Lanes {
   }
 
   function close(uid: string): void {
-    if (moving.forget(uid)) return void recorder.add({ dropSubscription: uid });
+    if (moving.forget(uid)) return recorder.add({ dropSubscription: uid });
     const subscriber = subscribers.get(uid);
     if (subscriber === undefined) return;
     subscribers.delete(uid);

@@ -75,6 +75,8 @@ export function createMoving(needs: Needs): Moving {
       }
       const its = new Map(known.runs.flatMap((run) => (isGoingOn(run, taken) ? [[run.id, run]] : [])));
       for (const [id, run] of its) runs.set(id, run);
+      // What was added for them here before, by lanes that were lost, counts as well.
+      await recorder.settled();
       await needs.reachEnds();
       const recovery = await needs.recovered({ slots, subscribers: taken, runs: its });
       if (recovery === undefined || needs.isStopped()) return;
