@@ -120,6 +120,8 @@ export function createLanes(needs: Needs): Lanes {
   const cancelling = new Set<string>();
   /** Up to here a record may have been worked before the restart. */
   const gapEnds = new Map<string, string>();
+  /** Where the slots stood then, which is not the same for all: some may have been another's for a while. */
+  const stood = new Map<string, Place>();
   /** Called once at the next page of any tail. */
   const waitingForPages: (() => void)[] = [];
   let egressFailing = false;
@@ -315,13 +317,19 @@ export function createLanes(needs: Needs): Lanes {
       const name = subscriber.liveName;
       const lane = subscriber.lanes.get(laneKey(name, shard));
       if (lane !== undefined) lane.dispatch(record, before);
-      else if (record.position <= (gapEnds.get(shard) ?? '')) void openInGap(subscriber, name, shard, before);
+      else if (record.position <= (gapEnds.get(shard) ?? '')) dispatchInGap(subscriber, name, record, before);
       else {
         const fresh = make(subscriber, name, shard, 'live');
         fresh.start();
         fresh.dispatch(record, before);
       }
     }
+  }
+
+  /** What its slot's row has passed was nothing for it, or is settled. */
+  function dispatchInGap(subscriber: Subscriber, name: string, { shard, position }: LogRecord, before: Place): void {
+    const place = stood.get(`${subscriber.slot}\n${shard}`) ?? before;
+    if (position > place.position) void openInGap(subscriber, name, shard, place.position > before.position ? place : before);
   }
 
   /** A subscription without a row meets an event of the time before the restart: the ledger knows whether it was worked. */
@@ -453,6 +461,7 @@ export function createLanes(needs: Needs): Lanes {
       makeTail(shard, from);
       gapEnds.set(shard, end);
     }
+    for (const { subscriber, shard, cursor } of recovery.standing) stood.set(`${subscriber.slot}\n${shard}`, cursor);
     await begin(recovery);
     for (const tail of tails.values()) void tail.start();
     retention.start();

@@ -20,7 +20,7 @@ export interface Recovery {
   /** Per shard: where the tail begins, and the end at the time of the recovery. */
   readonly places: ReadonlyMap<string, Beginning>;
   readonly lanes: readonly RecoveredLane[];
-  /** With `slots`: subscriptions for which their slot's row speaks, and how far. They need a lane only for what came since. */
+  /** Subscriptions for which their slot's row speaks, and how far. They need a lane only for what came since. */
   readonly standing: readonly Standing[];
   /** Replays over a log that is not there any more: their spans mean other events now, so they can't go on. */
   readonly lostRuns: readonly Versioned<Run>[];
@@ -252,8 +252,8 @@ async function recoverShard(
     const mayHold = value.ordering === 'key' && known.dead.has(value.uid);
     if (stored?.by === 'slot' && !mayHold && !known.open.has(laneKey(name, shard))) {
       // Stands with all the others of its slot: the tail reads on from there, and the lane is made when it is needed.
-      if (needs.slots !== undefined) standing.push({ subscriber, shard, cursor: stored.cursor });
-      else if (stored.cursor.position < from.position) from = stored.cursor;
+      standing.push({ subscriber, shard, cursor: stored.cursor });
+      if (needs.slots === undefined && stored.cursor.position < from.position) from = stored.cursor;
       continue;
     }
     const cursor = stored?.cursor ?? (await owedCursor(log, known, subscriber, shard));
