@@ -242,7 +242,7 @@ export function createGateway({
     await registry.start();
     for (const { environment, id, value } of registry.topics())
       await log.declareTopic({ environment, topic: id, retentionMs: value.retentionMs });
-    await lanes.start(withoutSlots ? { subscriptions: [], runs: [] } : known());
+    await lanes.start(withoutSlots ? undefined : known());
     if (!withoutSlots) await goOnWith(() => true);
     state = 'running';
     forgetOldRuns();

@@ -32,8 +32,8 @@ import { cursorOfTime } from './trust.ts';
 import type { Turns } from './turns.ts';
 
 export interface Lanes {
-  /** Brings back what the ledger knows; then the tails run. */
-  start(known: Known): Promise<void>;
+  /** Brings back what the ledger knows; then the tails run. Without anything known they begin at the ends, and slots are to be taken. */
+  start(known?: Known): Promise<void>;
   /** Takes these slots over while it runs; what they hold is worked from where the ledger says. */
   take(slots: ReadonlySet<number>, known: Known): Promise<void>;
   /** Lets them go: what is under way ends, within limits.drainMs, and is written down. Resolves when another may take them. */
@@ -450,7 +450,12 @@ export function createLanes(needs: Needs): Lanes {
     );
   }
 
-  async function start(known: Known): Promise<void> {
+  async function start(known?: Known): Promise<void> {
+    if (known === undefined) {
+      await untilItWorks(discover);
+      if (!stopped) retention.start();
+      return;
+    }
     for (const run of known.runs) if (run.value.state === 'running') runs.set(run.id, run);
     for (const subscription of known.subscriptions) enter(subscription);
     const recovery = await recovered({ subscribers, runs });

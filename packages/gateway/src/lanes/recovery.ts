@@ -14,7 +14,7 @@ import type { Log, Position } from '../ports/log.ts';
 import { addPass, knownPasses, passOf, writePass } from './passes.ts';
 import { laneKey, liveName, runName, slotOf, type Subscriber, uidOf } from './subscriber.ts';
 import type { Place } from './tail.ts';
-import { changedShards, cursorOfTime, HIGH_WATER, isSame } from './trust.ts';
+import { changedShards, cursorOfTime, HIGH_WATER, highWaterOf, isSame } from './trust.ts';
 
 export interface Recovery {
   /** Per shard: where the tail begins, and the end at the time of the recovery. */
@@ -138,7 +138,7 @@ async function whatIsKnown(needs: Needs): Promise<Known> {
   const isMeant = (uid: string): boolean => needs.slots?.has(slotOf(uid)) ?? true;
   const [rows, slots, open, dead] = await Promise.all([
     ledger.lanes().then((all) => all.filter(({ lane }) => isMeant(uidOf(lane)))),
-    ledger.slots(),
+    ledger.slots().then((all) => (needs.slots === undefined ? all : slotRowsOf(needs.slots, all))),
     ledger.openLanes().then((all) => all.filter(({ lane }) => isMeant(uidOf(lane)))),
     ledger.deadLetterCounts().then((all) => all.filter(({ subscription }) => isMeant(subscription))),
   ]);
@@ -157,6 +157,15 @@ async function whatIsKnown(needs: Needs): Promise<Known> {
     dead: new Map(dead.map(({ subscription, count }) => [subscription, count])),
     changed: await changedShards({ log, shards, rows, slots }),
   };
+}
+
+/** Of these slots, with what was noted of each as the high water. */
+function slotRowsOf(slots: ReadonlySet<number>, rows: readonly SlotRow[]): SlotRow[] {
+  const waters = new Set([...slots].map(highWaterOf));
+  return rows.flatMap((row) => {
+    if (waters.has(row.slot)) return [{ ...row, slot: HIGH_WATER }];
+    return slots.has(row.slot) ? [row] : [];
+  });
 }
 
 /**

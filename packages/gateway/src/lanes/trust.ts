@@ -13,6 +13,8 @@ import { NO_SHARD } from './passes.ts';
  * positions may mean other events than those that were worked there.
  */
 export const HIGH_WATER = 128;
+/** In a cluster, where nodes read at their own pace, it is noted for each slot by itself. */
+export const highWaterOf = (slot: number): number => HIGH_WATER + 1 + slot;
 
 export async function cursorOfTime(log: Log, shard: string, timeMs: number): Promise<Cursor> {
   return { log: log.identity, position: await log.positionAt(shard, timeMs), timeMs, idHash: '' };

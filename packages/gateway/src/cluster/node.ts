@@ -1,0 +1,207 @@
+/**
+ * A node of a cluster: renews its lease, takes its part of the slots, gives back what is too much, and lets go at once of what it
+ * may not count on any more. Every node does the same by the same table; nobody leads.
+ *
+ * The lease is counted from before it was asked for, on the monotonic clock: when it is over and was not renewed, nothing is sent any
+ * more, whoever is right about the time. What was owned is not given up by that: when the lease is renewed and nobody made use of
+ * the time in between, the node goes on with it, so a minute without the store moves nothing.
+ */
+import { Problem } from '@millrace/core/problem';
+import type { Slots } from '../api.ts';
+import { SLOTS } from '../lanes/subscriber.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import type { Fence, Leases, NodeRow, SlotOwner } from '../ports/leases.ts';
+
+export interface Node {
+  /** Resolves after the first round: the node has a lease, and what slots were free. */
+  start(): Promise<void>;
+  /** Finds out at once what this node still has, and lets go of the rest. Rejects when that can't be told. */
+  renew(): Promise<void>;
+  /** Where the owner of a slot is reached; undefined where nobody works it now. */
+  addressOf(slot: number): string | undefined;
+  /** Lets everything end, writes it down and gives it back. */
+  stop(): Promise<void>;
+  /** Ends as a crash would. */
+  abandon(): void;
+}
+
+export type NodeNotice =
+  /** It can't renew (a code), or could again. */
+  | { readonly kind: 'lease_failing'; readonly code: string | undefined }
+  /** The lease ended: nothing is sent until it is renewed. */
+  | { readonly kind: 'lease_over' }
+  | { readonly kind: 'slots_taken' | 'slots_left' | 'slots_lost'; readonly count: number; readonly now: number };
+
+interface Needs {
+  readonly node: string;
+  readonly leases: Leases;
+  /** Filled here, for whoever fences commits. */
+  readonly held: Map<number, Fence>;
+  readonly slots: Slots;
+  readonly clock: Clock;
+  readonly leaseMs: number;
+  /** How much there is to do: what nodes are compared by. */
+  readonly load: () => number;
+  /** Before slots are worked that were another's. */
+  readonly onTaken: (slots: Iterable<number>) => void;
+  readonly onNotice: (notice: NodeNotice) => void;
+}
+
+/** Renewals of one lease: two may fail. */
+const ROUNDS_PER_LEASE = 3;
+
+export function createNode({ node, leases, held, slots, clock, leaseMs, load, onTaken, onNotice }: Needs): Node {
+  /** Slots that are worked now: what is held, but while the lease is over. */
+  const worked = new Set<number>();
+  let addresses = new Map<number, string>();
+  let timer: Timer | undefined;
+  let end: Timer | undefined;
+  let failing: string | undefined;
+  let state: 'running' | 'stopping' | 'ended' = 'running';
+  let round = Promise.resolve();
+  let renewing: Promise<void> | undefined;
+
+  function lose(gone: readonly number[]): void {
+    if (gone.length === 0) return;
+    for (const slot of gone) {
+      held.delete(slot);
+      worked.delete(slot);
+    }
+    slots.lose(new Set(gone));
+    onNotice({ kind: 'slots_lost', count: gone.length, now: held.size });
+  }
+
+  /** Nobody may count on this node any more. What it holds it may still have when it is back. */
+  function leaseOver(): void {
+    slots.lose(new Set(worked));
+    worked.clear();
+    onNotice({ kind: 'lease_over' });
+  }
+
+  async function renewOnce(): Promise<void> {
+    const askedMs = clock.monotonic();
+    const fences = new Map((await leases.renew(load())).map((fence) => [fence.slot, fence]));
+    if (state === 'ended') return;
+    end?.cancel();
+    end = clock.after(Math.max(0, askedMs + leaseMs - clock.monotonic()), leaseOver);
+    lose([...held].flatMap(([slot, { token }]) => (fences.get(slot)?.token === token ? [] : [slot])));
+  }
+
+  /** One at a time: whoever asks while it is asked has the same answer. */
+  function renew(): Promise<void> {
+    return (renewing ??= renewOnce().finally(() => (renewing = undefined)));
+  }
+
+  async function work(taken: readonly number[]): Promise<void> {
+    const fresh = taken.filter((slot) => !worked.has(slot));
+    if (fresh.length === 0) return;
+    for (const slot of fresh) worked.add(slot);
+    onTaken(fresh);
+    await slots.take(new Set(fresh));
+    onNotice({ kind: 'slots_taken', count: fresh.length, now: held.size });
+  }
+
+  async function take(wanted: readonly number[]): Promise<void> {
+    if (wanted.length === 0) return;
+    for (const fence of await leases.take(wanted)) held.set(fence.slot, fence);
+  }
+
+  async function giveBack(surplus: readonly number[]): Promise<void> {
+    if (surplus.length === 0) return;
+    for (const slot of surplus) worked.delete(slot);
+    await slots.leave(new Set(surplus));
+    for (const slot of surplus) held.delete(slot);
+    await leases.release(surplus);
+    onNotice({ kind: 'slots_left', count: surplus.length, now: held.size });
+  }
+
+  async function turn(): Promise<void> {
+    await renew();
+    const [nodes, owners] = await Promise.all([leases.nodes(), leases.slots()]);
+    addresses = addressesOf(nodes, owners);
+    if (state !== 'running') return;
+    const part = partOf(node, nodes);
+    await giveBack([...held.keys()].slice(part));
+    await take(freeSlots(owners, held).slice(0, Math.max(0, part - held.size)));
+    await work([...held.keys()]);
+  }
+
+  async function tried(): Promise<void> {
+    try {
+      await turn();
+      if (failing !== undefined) onNotice({ kind: 'lease_failing', code: undefined });
+      failing = undefined;
+    } catch (error) {
+      const code = error instanceof Problem ? error.code : String(error);
+      if (code !== failing) onNotice({ kind: 'lease_failing', code });
+      failing = code;
+    }
+  }
+
+  function again(): void {
+    if (state !== 'running') return;
+    timer = clock.after(leaseMs / ROUNDS_PER_LEASE, () => {
+      // A round that moves slots may take longer than a lease, which is renewed beside it.
+      if (isMoving)
+        void renew()
+          .catch(() => undefined)
+          .finally(again);
+      else go();
+    });
+  }
+
+  let isMoving = false;
+  function go(): void {
+    isMoving = true;
+    round = tried().finally(() => (isMoving = false));
+    again();
+  }
+
+  function ended(): void {
+    state = 'ended';
+    timer?.cancel();
+    end?.cancel();
+  }
+
+  return {
+    async start() {
+      await turn();
+      again();
+    },
+    renew,
+    addressOf: (slot) => addresses.get(slot),
+    async stop() {
+      if (state !== 'running') return;
+      state = 'stopping';
+      await round;
+      await slots.leave(new Set(worked));
+      await leases.leave().catch(() => undefined); // then others wait for the end of the lease
+      ended();
+    },
+    abandon: ended,
+  };
+}
+
+/** How many slots are this node's part: 128 shared by the nodes whose lease runs, what is over going to the first by name. */
+function partOf(node: string, nodes: readonly NodeRow[]): number {
+  const names = nodes.filter(({ leftMs }) => leftMs > 0).map((one) => one.node);
+  if (!names.includes(node)) names.push(node);
+  const at = names.toSorted().indexOf(node);
+  return Math.floor(SLOTS / names.length) + (at < SLOTS % names.length ? 1 : 0);
+}
+
+/** Each node looks from another place, so that two that look at once rarely ask for the same. */
+function freeSlots(owners: readonly SlotOwner[], held: ReadonlyMap<number, Fence>): number[] {
+  const covered = new Set(owners.filter((one) => one.covered).map(({ slot }) => slot));
+  return Array.from({ length: SLOTS }, (_, slot) => slot).filter((slot) => !covered.has(slot) && !held.has(slot));
+}
+
+function addressesOf(nodes: readonly NodeRow[], owners: readonly SlotOwner[]): Map<number, string> {
+  const running = new Map(nodes.flatMap(({ node, address, leftMs }) => (leftMs > 0 ? [[node, address]] : [])));
+  return new Map(
+    owners.flatMap(({ slot, owner = '', covered }) => {
+      const address = running.get(owner);
+      return covered && address !== undefined ? [[slot, address]] : [];
+    }),
+  );
+}
