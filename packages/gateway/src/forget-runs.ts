@@ -18,6 +18,8 @@ interface Needs {
   readonly ledger: Ledger;
   readonly registry: Registry;
   readonly lanes: Lanes;
+  /** Whether a subscription with this uid is worked here: what becomes of its replays others can't tell. */
+  readonly isOurs: (uid: string) => boolean;
   readonly clock: Clock;
   readonly limits: Limits;
 }
@@ -27,12 +29,13 @@ export interface ForgetRuns {
   (): Promise<void>;
 }
 
-export function createForgetRuns({ directory, ledger, registry, lanes, clock, limits }: Needs): ForgetRuns {
+export function createForgetRuns({ directory, ledger, registry, lanes, isOurs, clock, limits }: Needs): ForgetRuns {
   let lookedMs = -Infinity;
 
   /** One whose subscription was deleted never ends by itself. */
   function isOld({ value: { subscriptionUid, state, createdMs, endedMs = createdMs } }: Versioned<Run>): boolean {
-    const isOver = state !== 'running' || lanes.subscriber(subscriptionUid) === undefined;
+    const isGone = lanes.subscriber(subscriptionUid) === undefined && !lanes.isComing(subscriptionUid);
+    const isOver = state !== 'running' || isGone;
     return isOver && endedMs < clock.now() - limits.jobKeptMs;
   }
 
@@ -58,7 +61,7 @@ export function createForgetRuns({ directory, ledger, registry, lanes, clock, li
   return async () => {
     if (clock.monotonic() - lookedMs < FORGET_MS) return;
     lookedMs = clock.monotonic();
-    const old = [...registry.runs()].filter(isOld);
+    const old = [...registry.runs()].filter((run) => isOurs(run.value.subscriptionUid) && isOld(run));
     if (old.length === 0) return;
     // Dead letters first: what is redriven meanwhile is found among these, or parked.
     const needed = await deadIn(new Set(old.map(({ value }) => value.subscriptionUid)));

@@ -131,7 +131,7 @@ export function createGateway({
     opening,
     isOurs,
   });
-  const forgetRuns = createForgetRuns({ directory, ledger, registry, lanes, clock, limits });
+  const forgetRuns = createForgetRuns({ directory, ledger, registry, lanes, isOurs, clock, limits });
   const replays = createReplays({
     log,
     directory,

@@ -57,6 +57,9 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, load, on
   let timer: Timer | undefined;
   let end: Timer | undefined;
   let failing: string | undefined;
+  let isOver = false;
+  /** Until then nothing of others is taken. */
+  let patientUntilMs = -Infinity;
   let state: 'running' | 'stopping' | 'ended' = 'running';
   let round = Promise.resolve();
   let renewing: Promise<void> | undefined;
@@ -73,6 +76,7 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, load, on
 
   /** Nobody may count on this node any more. What it holds it may still have when it is back. */
   function leaseOver(): void {
+    isOver = true;
     slots.lose(new Set(worked));
     worked.clear();
     onNotice({ kind: 'lease_over' });
@@ -82,6 +86,9 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, load, on
     const askedMs = clock.monotonic();
     const fences = new Map((await leases.renew(load())).map((fence) => [fence.slot, fence]));
     if (state === 'ended') return;
+    // Whoever is the first to reach the store again finds that all others' leases are over: they come back as well.
+    if (isOver) patientUntilMs = clock.monotonic() + leaseMs;
+    isOver = false;
     end?.cancel();
     end = clock.after(Math.max(0, askedMs + leaseMs - clock.monotonic()), leaseOver);
     lose([...held].flatMap(([slot, { token }]) => (fences.get(slot)?.token === token ? [] : [slot])));
@@ -97,7 +104,13 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, load, on
     if (fresh.length === 0) return;
     for (const slot of fresh) worked.add(slot);
     onTaken(fresh);
-    await slots.take(new Set(fresh));
+    try {
+      await slots.take(new Set(fresh));
+    } catch (error) {
+      // The directory can't be read now: the next round tries again.
+      for (const slot of fresh) worked.delete(slot);
+      throw error;
+    }
     onNotice({ kind: 'slots_taken', count: fresh.length, now: held.size });
   }
 
@@ -120,9 +133,11 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, load, on
     const [nodes, owners] = await Promise.all([leases.nodes(), leases.slots()]);
     addresses = addressesOf(nodes, owners);
     if (state !== 'running') return;
-    const part = partOf(node, nodes);
-    await giveBack([...held.keys()].slice(part));
-    await take(freeSlots(owners, held).slice(0, Math.max(0, part - held.size)));
+    if (clock.monotonic() >= patientUntilMs) {
+      const part = partOf(node, nodes);
+      await giveBack([...held.keys()].slice(part));
+      await take(freeSlots(owners, held).slice(0, Math.max(0, part - held.size)));
+    }
     await work([...held.keys()]);
   }
 
