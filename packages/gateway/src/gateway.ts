@@ -123,6 +123,7 @@ export function createGateway({
     registry,
     recorder,
     lanes,
+    lookUp,
     isOneShard: log.supports.shards === 'one',
     vault,
     deliver,
@@ -148,7 +149,7 @@ export function createGateway({
   const again = createAgain({ recorder, lanes });
   const deadLetters = createDeadLetters({ ledger, lookUp, lanes, recorder, clock, again });
   const deliveries = createDeliveries({ log, ledger, lookUp, lanes, deadLetters, again, run: registry.run, clock });
-  const jobs = createJobs({ directory, ledger, lookUp, deadLetters, clock, limits, onTrouble: reportLog });
+  const jobs = createJobs({ directory, ledger, lookUp, isOurs, deadLetters, clock, limits, onTrouble: reportLog });
   const events = createEvents({ log, clock, limits });
   const owned = new Set<number>(withoutSlots ? [] : Array.from({ length: SLOTS }, (_, slot) => slot));
   let state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';

@@ -8,7 +8,7 @@ import { Problem } from '@millrace/core/problem';
 import { compileTopics } from '@millrace/core/topic';
 import type { DeadLetterFilter, DeadLetters, Jobs } from './api.ts';
 import type { Limits } from './limits.ts';
-import type { LookUp } from './look-up.ts';
+import { Elsewhere, type LookUp } from './look-up.ts';
 import { bytesFrom, type Clock } from './ports/clock.ts';
 import type { Directory, Job, Versioned } from './ports/directory.ts';
 import type { DeadLetter, Ledger } from './ports/ledger.ts';
@@ -26,13 +26,15 @@ interface Needs {
   readonly directory: Directory;
   readonly ledger: Ledger;
   readonly lookUp: LookUp;
+  /** Whether a subscription with this uid is worked here. */
+  readonly isOurs: (uid: string) => boolean;
   readonly deadLetters: DeadLetters;
   readonly clock: Clock;
   readonly limits: Limits;
   readonly onTrouble: (error: unknown) => void;
 }
 
-export function createJobs({ directory, ledger, lookUp, deadLetters, clock, limits, onTrouble }: Needs): JobsAndEnds {
+export function createJobs({ directory, ledger, lookUp, isOurs, deadLetters, clock, limits, onTrouble }: Needs): JobsAndEnds {
   /** Running here, with what they have done by now. */
   const running = new Map<string, Versioned<Job>>();
   let stopped = false;
@@ -147,6 +149,7 @@ export function createJobs({ directory, ledger, lookUp, deadLetters, clock, limi
     async cancel(environment, id) {
       const found = await directory.get('job', environment, id);
       if (found === undefined) throw new Problem('not_found', `there is no operation '${id.slice(0, 80)}'`);
+      if (!isOurs(found.value.subscriptionUid)) throw new Elsewhere(found.value.subscription, found.value.subscriptionUid);
       return found.value.state === 'running' ? end(running.get(id) ?? found, 'cancelled') : found;
     },
     async start(isOurs) {

@@ -7,7 +7,7 @@ import { newSecret } from '@millrace/core/signatures';
 import { compileTopics, isPattern } from '@millrace/core/topic';
 import type { From, Subscriptions } from './api.ts';
 import type { Lanes } from './lanes/lanes.ts';
-import { noSubscription } from './look-up.ts';
+import { type LookUp, noSubscription } from './look-up.ts';
 import { writePass } from './lanes/passes.ts';
 import type { Subscriber } from './lanes/subscriber.ts';
 import type { Deliver } from './flow/deliver.ts';
@@ -31,6 +31,7 @@ interface Needs {
   readonly registry: Registry;
   readonly recorder: Recorder;
   readonly lanes: Lanes;
+  readonly lookUp: LookUp;
   /** Whether the log keeps one order over all topics. */
   readonly isOneShard: boolean;
   readonly vault: Vault;
@@ -48,6 +49,7 @@ export function createSubscriptions({
   registry,
   recorder,
   lanes,
+  lookUp,
   isOneShard,
   vault,
   deliver,
@@ -179,8 +181,7 @@ export function createSubscriptions({
     },
     async test(environment, id, { topic, data }) {
       const { value } = await known(environment, id);
-      const subscriber = lanes.subscriber(value.uid);
-      if (subscriber === undefined) throw noSubscription(environment, id);
+      const subscriber = lookUp(environment, id);
       const nowMs = clock.now();
       const event = {
         id: newId('evt', nowMs, bytesFrom(clock)),

@@ -11,6 +11,7 @@ import { createOwnTurns } from '../pace.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Directory, Scope } from '../ports/directory.ts';
 import type { Ledger } from '../ports/ledger.ts';
+import { Elsewhere } from '../look-up.ts';
 import type { Vault } from '../vault.ts';
 import { type Access, type Caller, createAccess } from './access.ts';
 import { appRoutes } from './apps.ts';
@@ -21,6 +22,7 @@ import { deadLetterRoutes } from './dead-letters.ts';
 import { deliveryRoutes } from './deliveries.ts';
 import { eventRoutes } from './events.ts';
 import { problemOfFindings } from './findings.ts';
+import { createForward } from './forward.ts';
 import { healthRoutes } from './health.ts';
 import { keyRoutes } from './keys.ts';
 import { keepLocal } from './local.ts';
@@ -54,6 +56,8 @@ export interface HttpNeeds {
   readonly isLocal?: boolean;
   /** Without it there is no /metrics. */
   readonly metrics?: { readonly contentType: string; readonly text: () => Promise<string>; readonly isPublic: boolean };
+  /** In a cluster: where the subscription with this uid is worked; undefined where nobody knows now. */
+  readonly addressOf?: (uid: string) => string | undefined;
   /** Told of errors nobody expected; their askers get `internal_error`. */
   readonly onError?: (error: unknown) => void;
 }
@@ -121,7 +125,12 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
     return new Problem('internal_error', 'something unexpected happened; it was logged');
   }
 
-  app.setErrorHandler((error, _request, reply) => answerProblem(reply, problemOf(error) ?? unexpected(error), needs));
+  const forward = createForward(needs);
+  app.setErrorHandler(async (error, request, reply) => {
+    if (error instanceof Elsewhere && (await forward(error, request, reply))) return reply;
+    answerProblem(reply, problemOf(error) ?? unexpected(error), needs);
+    return reply;
+  });
   app.setNotFoundHandler(({ url }, reply) => answerProblem(reply, nothingAt(url), needs));
   takeOneAtATime(app);
   cutLateBodies(app, needs);

@@ -1,0 +1,119 @@
+/** Two nodes over one directory, log and ledger: what one can't answer it asks the other. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { test, type TestContext } from 'node:test';
+import type { FastifyInstance } from 'fastify';
+import { createMemoryDirectory } from '@millrace/memory/directory';
+import { createMemoryLedger } from '@millrace/memory/ledger';
+import { createMemoryLog } from '@millrace/memory/log';
+import { receiver } from '../../test/receivers.ts';
+import { createGateway } from '../gateway.ts';
+import { LIMITS } from '../limits.ts';
+import { createConnect } from '../senders/connect.ts';
+import { createEgress } from '../senders/egress.ts';
+import { createUndiciSender } from '../senders/undici.ts';
+import { systemClock } from '../system-clock.ts';
+import { createVault } from '../vault.ts';
+import { makeKey } from './access.ts';
+import { createApp } from './app.ts';
+import { FORWARDED } from './forward.ts';
+import { topicOf } from './topic-settings.ts';
+
+interface Two {
+  /** Works all slots. */
+  readonly owner: FastifyInstance;
+  /** Works none. */
+  readonly other: FastifyInstance;
+  ask(
+    app: FastifyInstance,
+    route: string,
+    json?: object,
+    headers?: Record<string, string>,
+  ): Promise<{ status: number; json: any }>; // oxlint-disable-line typescript/no-explicit-any -- answers of every shape
+}
+
+async function two(t: TestContext): Promise<Two> {
+  const [directory, ledger, log] = [createMemoryDirectory(), createMemoryLedger(), createMemoryLog()];
+  const clock = systemClock;
+  const vault = createVault(randomBytes(32));
+  const key = makeKey({ app: 'default', scopes: ['admin'], nowMs: clock.now() });
+  await directory.put('app', 'default', 'default', { name: 'default', createdMs: 0 });
+  await directory.put('key', 'default', key.id, key.value);
+  await directory.put(
+    'topic',
+    'default',
+    'orders.created',
+    topicOf({}, { owner: 'default', nowMs: clock.now(), limits: LIMITS }),
+  );
+
+  async function node(owner?: string): Promise<FastifyInstance> {
+    const withoutSlots = owner !== undefined;
+    const sender = createUndiciSender({ clock, connect: createConnect({ egress: createEgress({ allow: ['loopback'] }) }) });
+    const gateway = createGateway({ ports: { log, directory, ledger, sender, clock, vault }, withoutSlots });
+    await gateway.start();
+    const app = await createApp({
+      gateway,
+      directory,
+      ledger,
+      vault,
+      clock,
+      version: '1',
+      isReady: () => true,
+      ...(withoutSlots ? { addressOf: () => owner } : {}),
+    });
+    t.after(async () => {
+      await app.close();
+      await gateway.stop();
+      await sender.close();
+    });
+    return app;
+  }
+
+  const owner = await node();
+  const address = await owner.listen({ host: '127.0.0.1', port: 0 });
+  return {
+    owner,
+    other: await node(address),
+    async ask(app, route, json, headers = {}) {
+      const [method = '', url = ''] = route.split(' ');
+      const answer = await app.inject({
+        method: method as 'GET',
+        url,
+        headers: { authorization: `Bearer ${key.text}`, ...headers },
+        ...(json === undefined ? {} : { payload: json }),
+      });
+      return { status: answer.statusCode, json: answer.body === '' ? undefined : JSON.parse(answer.body) };
+    },
+  };
+}
+
+test('health, a test request and a replay are answered by the node that works the subscription, whichever is asked', async (t) => {
+  const { owner, other, ask } = await two(t);
+  const endpoint = await receiver(t);
+  const spec = { topics: ['orders.*'], deliver: { webhook: { url: endpoint.url } } };
+  assert.equal((await ask(owner, 'PUT /v1/subscriptions/s', spec)).status, 201);
+  assert.equal((await ask(other, 'POST /v1/events', { type: 'orders.created', data: { id: 1 } })).status, 202);
+  await endpoint.request(1);
+  const shown = await ask(other, 'GET /v1/subscriptions/s');
+  assert.deepEqual([shown.status, shown.json.health.breaker], [200, 'closed']);
+  const tested = await ask(other, 'POST /v1/subscriptions/s/test', {});
+  assert.deepEqual([tested.status, tested.json.delivered], [200, true]);
+  const counted = await ask(other, 'POST /v1/subscriptions/s/replay', { from: 'earliest', dryRun: true });
+  assert.deepEqual([counted.status, counted.json.count], [200, 1]);
+  const paused = await ask(other, 'POST /v1/subscriptions/s/pause');
+  assert.deepEqual([paused.status, paused.json.state], [200, 'paused']);
+  assert.equal((await ask(owner, 'GET /v1/subscriptions/s')).json.state, 'paused');
+  const wrong = await ask(other, 'POST /v1/subscriptions/s/replay', { from: 'never' });
+  assert.deepEqual([wrong.status, wrong.json.code, wrong.json.pointer], [400, 'invalid_request', '/from']);
+});
+
+test('what was forwarded once is not forwarded again, and without anybody to ask the caller is told to ask again', async (t) => {
+  const { owner, other, ask } = await two(t);
+  const spec = { topics: ['orders.*'], deliver: { webhook: { url: 'http://127.0.0.1:9' } } };
+  await ask(owner, 'PUT /v1/subscriptions/s', spec);
+  const again = await ask(other, 'GET /v1/subscriptions/s', undefined, { [FORWARDED]: '1' });
+  assert.deepEqual([again.status, again.json.code], [503, 'moving']);
+  await owner.close();
+  const gone = await ask(other, 'GET /v1/subscriptions/s');
+  assert.deepEqual([gone.status, gone.json.code], [503, 'moving']);
+});
