@@ -1,0 +1,288 @@
+/**
+ * A commit as the steps of one transaction: at most a dozen statements, whatever the number of rows, each with its rows as
+ * columns (columns.ts). Rows are written in the order of their keys, so that two commits wait for one another and never each
+ * for the other.
+ */
+import type {
+  AttemptRow,
+  Commit,
+  Cursor,
+  DeadLetter,
+  KeptEvent,
+  LanePosition,
+  LaneRow,
+  ParkedRow,
+  SlotRow,
+} from '@millrace/gateway/ports/ledger';
+import { blobs, integers, texts } from './columns.ts';
+import type { Statement, Step } from './database.ts';
+import { OUTCOMES, restOf } from './ledger-rows.ts';
+
+type LaneKey = { readonly lane: string; readonly shard: string };
+
+/** Lanes of a commit by their place in a list, that each statement brings along and turns into numbers of the ledger. */
+interface Lanes {
+  readonly columns: readonly [Buffer, Buffer];
+  placesOf(rows: readonly LaneKey[]): Buffer;
+}
+
+export function commitSteps(sql: CommitStatements, commit: Commit): Step[] {
+  const { attempts = [], park = [], unpark = [], bury = [], unbury = [], lanes = [], idle = [], slots = [] } = commit;
+  const { dropLanes = [], dropSubscriptions = [] } = commit;
+  const added = inOrder([...attempts, ...park, ...bury, ...lanes], keyOfLane);
+  const removed = lanesOf([...unpark, ...idle]);
+  const known = lanesOf(added);
+  const some = (rows: readonly unknown[], step: () => Step): Step[] => (rows.length === 0 ? [] : [step()]);
+  return [
+    [sql.plan],
+    ...some(dropLanes, () => [sql.dropCursors, texts(dropLanes)]),
+    ...some(dropLanes, () => [sql.dropParked, texts(dropLanes)]),
+    ...some(dropSubscriptions, () => [sql.dropSubscriptions, texts(dropSubscriptions)]),
+    ...some(unpark, () => unparkStep(sql.unpark, removed, unpark)),
+    ...some(unbury, () => [sql.unbury, texts(unbury)]),
+    ...some(idle, () => [sql.idle, ...removed.columns, removed.placesOf(idle)]),
+    ...some(added, () => addLanesStep(sql.addLanes, added)),
+    ...some(attempts, () => attemptsStep(sql.attempts, known, attempts)),
+    ...some(park, () => parkStep(sql.park, known, inOrder(park, keyOfPlace))),
+    ...some(bury, () =>
+      buryStep(
+        sql.bury,
+        known,
+        inOrder(bury, ({ id }) => id),
+      ),
+    ),
+    ...some(lanes, () => lanesStep(sql.lanes, known, inOrder(lanes, keyOfLane))),
+    ...some(slots, () =>
+      slotsStep(
+        sql.slots,
+        inOrder(slots, ({ slot, shard }) => `${slot}\n${shard}`),
+      ),
+    ),
+  ];
+}
+
+function unparkStep(statement: Statement, lanes: Lanes, rows: readonly LanePosition[]): Step {
+  return [statement, ...lanes.columns, lanes.placesOf(rows), texts(rows.map(({ position }) => position))];
+}
+
+function addLanesStep(statement: Statement, rows: readonly LaneKey[]): Step {
+  const names = rows.map(({ lane }) => lane);
+  return [statement, texts(names), texts(rows.map(({ shard }) => shard)), texts(names.map(subscriptionOf))];
+}
+
+function attemptsStep(statement: Statement, lanes: Lanes, rows: readonly AttemptRow[]): Step {
+  return [
+    statement,
+    ...lanes.columns,
+    lanes.placesOf(rows),
+    texts(rows.map(({ position }) => position)),
+    integers(rows.map(({ n }) => n)),
+    integers(rows.map(({ startedMs }) => startedMs)),
+    integers(rows.map(({ outcome }) => OUTCOMES.indexOf(outcome))),
+    texts(rows.map(restOf)),
+  ];
+}
+
+function parkStep(statement: Statement, lanes: Lanes, rows: readonly ParkedRow[]): Step {
+  return [
+    statement,
+    ...lanes.columns,
+    lanes.placesOf(rows),
+    texts(rows.map(({ position }) => position)),
+    integers(rows.map(({ state }) => (state === 'held' ? 1 : 0))),
+    integers(rows.map(({ dueMs }) => dueMs)),
+    integers(rows.map(({ attempts }) => attempts)),
+    integers(rows.map(({ attemptsBefore }) => attemptsBefore)),
+    texts(rows.map(({ key }) => key ?? null)),
+    texts(rows.map(({ cause }) => cause)),
+    integers(rows.map(({ size }) => size)),
+    integers(rows.map(({ timeMs }) => timeMs)),
+    texts(rows.map(({ idHash }) => idHash)),
+    ...keptColumns(rows),
+  ];
+}
+
+function buryStep(statement: Statement, lanes: Lanes, rows: readonly DeadLetter[]): Step {
+  return [
+    statement,
+    ...lanes.columns,
+    lanes.placesOf(rows),
+    texts(rows.map(({ id }) => id)),
+    texts(rows.map(({ lane }) => subscriptionOf(lane))),
+    texts(rows.map(({ position }) => position)),
+    texts(rows.map(({ cause }) => cause)),
+    texts(rows.map(({ detail }) => detail)),
+    integers(rows.map(({ attempts }) => attempts)),
+    texts(rows.map(({ eventId }) => eventId)),
+    texts(rows.map(({ topic }) => topic)),
+    integers(rows.map(({ timeMs }) => timeMs)),
+    integers(rows.map(({ diedMs }) => diedMs)),
+    texts(rows.map(({ holdsKey }) => holdsKey ?? null)),
+    ...keptColumns(rows),
+    texts(rows.map(({ range }) => range?.through ?? null)),
+    integers(rows.map(({ range }) => range?.throughTimeMs ?? null)),
+    integers(rows.map(({ range }) => range?.count ?? null)),
+  ];
+}
+
+function keptColumns(rows: readonly { readonly kept?: KeptEvent }[]): readonly [Buffer, Buffer, Buffer] {
+  return [
+    texts(rows.map(({ kept }) => kept?.environment ?? null)),
+    texts(rows.map(({ kept }) => kept?.app ?? null)),
+    blobs(rows.map(({ kept }) => kept?.bytes ?? null)),
+  ];
+}
+
+function lanesStep(statement: Statement, lanes: Lanes, rows: readonly LaneRow[]): Step {
+  return [statement, ...lanes.columns, lanes.placesOf(rows), ...cursorColumns(rows)];
+}
+
+function slotsStep(statement: Statement, rows: readonly SlotRow[]): Step {
+  return [statement, integers(rows.map(({ slot }) => slot)), texts(rows.map(({ shard }) => shard)), ...cursorColumns(rows)];
+}
+
+function cursorColumns(rows: readonly { readonly cursor: Cursor }[]): readonly Buffer[] {
+  return [
+    texts(rows.map(({ cursor }) => cursor.log)),
+    texts(rows.map(({ cursor }) => cursor.position)),
+    integers(rows.map(({ cursor }) => cursor.timeMs)),
+    texts(rows.map(({ cursor }) => cursor.idHash)),
+  ];
+}
+
+function lanesOf(rows: readonly LaneKey[]): Lanes {
+  const places = new Map<string, number>();
+  const names: LaneKey[] = [];
+  for (const row of rows) {
+    const key = keyOfLane(row);
+    if (places.has(key)) continue;
+    names.push(row);
+    places.set(key, names.length);
+  }
+  return {
+    columns: [texts(names.map(({ lane }) => lane)), texts(names.map(({ shard }) => shard))],
+    placesOf: (rows) => integers(rows.map((row) => places.get(keyOfLane(row))!)),
+  };
+}
+
+/** Each key once, the last row of it: an upsert refuses to meet a row twice. */
+function inOrder<Row>(rows: readonly Row[], keyOf: (row: Row) => string): Row[] {
+  const byKey = new Map(rows.map((row) => [keyOf(row), row]));
+  return [...byKey.keys()].sort().map((key) => byKey.get(key)!);
+}
+
+function keyOfLane({ lane, shard }: LaneKey): string {
+  return `${lane}\n${shard}`;
+}
+
+function keyOfPlace({ lane, shard, position }: LanePosition): string {
+  return `${lane}\n${shard}\n${position}`;
+}
+
+function subscriptionOf(lane: string): string {
+  return lane.split('.', 1)[0]!;
+}
+
+export type CommitStatements = ReturnType<typeof commitStatements>;
+
+export function commitStatements(schema: string) {
+  // A lane that was forgotten in between has no number: then the commit fails as a whole (a number may not be null) and is repeated.
+  const known = `(
+    SELECT array_agg(l.id ORDER BY u.place) AS ids
+    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (lane, shard, place)
+    LEFT JOIN ${schema}.lanes l ON l.lane = u.lane AND l.shard = u.shard
+  ) AS known`;
+  const rows = (columns: string, ...types: readonly string[]) =>
+    `${known}, unnest(${types.map((type, i) => `$${i + 3}::${type}[]`).join(', ')}) AS r (${columns})`;
+  const cursor = 'log, position, time_ms, id_hash';
+  const cursorTypes = ['text', 'text', 'int8', 'text'] as const;
+  const kept = 'environment, app, bytes';
+  const replaced = (columns: string) =>
+    columns
+      .split(',')
+      .map((column) => `${column.trim()} = excluded.${column.trim()}`)
+      .join(', ');
+  const parked = `due_ms, attempts, attempts_before, key, cause, size, time_ms, id_hash, ${kept}`;
+  const buried = `subscription, position, cause, detail, attempts, event_id, topic, time_ms, died_ms, holds_key, ${kept}, through, through_ms, range_count`;
+
+  return {
+    // Row by row over an index costs as much as there are rows, whatever the tables hold. What else the planner thinks of, it
+    // thinks of with a guess of how many rows there are, and keeps for later commits.
+    plan: {
+      name: 'plan',
+      text: `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`,
+    },
+    dropCursors: {
+      name: 'drop cursors',
+      text: `DELETE FROM ${schema}.lane_cursors c USING ${schema}.lanes l WHERE l.lane = ANY ($1::text[]) AND c.lane_id = l.id`,
+    },
+    dropParked: {
+      name: 'drop parked',
+      text: `DELETE FROM ${schema}.parked p USING ${schema}.lanes l WHERE l.lane = ANY ($1::text[]) AND p.lane_id = l.id`,
+    },
+    dropSubscriptions: {
+      name: 'drop subscriptions',
+      text: `WITH gone AS (DELETE FROM ${schema}.lanes WHERE subscription = ANY ($1::text[]) RETURNING id),
+        cursors AS (DELETE FROM ${schema}.lane_cursors c USING gone WHERE c.lane_id = gone.id)
+        INSERT INTO ${schema}.forgotten (lane_id) SELECT id FROM gone`,
+    },
+    unpark: {
+      name: 'unpark',
+      text: `DELETE FROM ${schema}.parked p USING ${rows('lane, position', 'int8', 'text')}
+        WHERE p.lane_id = known.ids[r.lane] AND p.position = r.position`,
+    },
+    unbury: { name: 'unbury', text: `DELETE FROM ${schema}.dead_letters WHERE id = ANY ($1::text[])` },
+    idle: {
+      name: 'idle',
+      text: `DELETE FROM ${schema}.lane_cursors c USING ${known}, unnest($3::int8[]) AS r (lane) WHERE c.lane_id = known.ids[r.lane]`,
+    },
+    addLanes: {
+      name: 'add lanes',
+      text: `INSERT INTO ${schema}.lanes (lane, shard, subscription)
+        SELECT u.lane, u.shard, u.subscription FROM unnest($1::text[], $2::text[], $3::text[]) AS u (lane, shard, subscription)
+        WHERE NOT EXISTS (SELECT FROM ${schema}.lanes l WHERE l.lane = u.lane AND l.shard = u.shard)
+        ON CONFLICT DO NOTHING`,
+    },
+    attempts: {
+      name: 'add attempts',
+      text: `INSERT INTO ${schema}.attempts (lane_id, position, n, started_ms, outcome, rest)
+        SELECT known.ids[r.lane], r.position, r.n, r.started_ms, r.outcome, r.rest
+        FROM ${rows('lane, position, n, started_ms, outcome, rest', 'int8', 'text', 'int8', 'int8', 'int8', 'text')}
+        ON CONFLICT DO NOTHING`,
+    },
+    park: {
+      name: 'park',
+      text: `INSERT INTO ${schema}.parked (lane_id, position, held, ${parked})
+        SELECT known.ids[r.lane], r.position, r.held = 1, ${parked}
+        FROM ${rows(
+          `lane, position, held, ${parked}`,
+          ...['int8', 'text', 'int8', 'int8', 'int8', 'int8', 'text', 'text', 'int8', 'int8', 'text', 'text', 'text', 'bytea'],
+        )}
+        ON CONFLICT (lane_id, position) DO UPDATE SET ${replaced(`held, ${parked}`)}`,
+    },
+    bury: {
+      name: 'bury',
+      text: `INSERT INTO ${schema}.dead_letters (lane_id, id, ${buried})
+        SELECT known.ids[r.lane], r.id, ${buried}
+        FROM ${rows(
+          `lane, id, ${buried}`,
+          ...['int8', 'text', 'text', 'text', 'text', 'text', 'int8', 'text', 'text', 'int8', 'int8', 'text'],
+          ...['text', 'text', 'bytea', 'text', 'int8', 'int8'],
+        )}
+        ON CONFLICT (id) DO UPDATE SET ${replaced(`lane_id, ${buried}`)}`,
+    },
+    lanes: {
+      name: 'set lanes',
+      text: `INSERT INTO ${schema}.lane_cursors (lane_id, ${cursor})
+        SELECT known.ids[r.lane], ${cursor} FROM ${rows(`lane, ${cursor}`, 'int8', ...cursorTypes)}
+        ON CONFLICT (lane_id) DO UPDATE SET ${replaced(cursor)}`,
+    },
+    slots: {
+      name: 'set slots',
+      text: `INSERT INTO ${schema}.slot_cursors (slot, shard, ${cursor})
+        SELECT slot, shard, ${cursor}
+        FROM unnest($1::int8[], $2::text[], $3::text[], $4::text[], $5::int8[], $6::text[]) AS r (slot, shard, ${cursor})
+        ON CONFLICT (slot, shard) DO UPDATE SET ${replaced(cursor)}`,
+    },
+  };
+}
