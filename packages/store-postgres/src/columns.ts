@@ -12,13 +12,18 @@ const TEXT = 25;
 const BYTEA = 17;
 const HEAD_BYTES = 20;
 const NULL = -1;
+const TWO_TO_32 = 2 ** 32;
 
 export function integers(values: readonly (number | null)[]): Buffer {
   const buffer = Buffer.allocUnsafe(HEAD_BYTES + values.length * 12);
   let at = head(buffer, INT8, values);
   for (const value of values) {
     at = buffer.writeInt32BE(value === null ? NULL : 8, at);
-    if (value !== null) at = buffer.writeBigInt64BE(BigInt(value), at);
+    // In halves: BigInt costs ten times as much, and there are tens of thousands.
+    if (value === null) continue;
+    const high = Math.floor(value / TWO_TO_32);
+    buffer.writeInt32BE(high, at);
+    at = buffer.writeUInt32BE(value - high * TWO_TO_32, at + 4);
   }
   return buffer.subarray(0, at);
 }

@@ -22,16 +22,17 @@ type LaneKey = { readonly lane: string; readonly shard: string };
 
 /** Lanes of a commit by their place in a list, that each statement brings along and turns into numbers of the ledger. */
 interface Lanes {
+  readonly names: readonly LaneKey[];
   readonly columns: readonly [Buffer, Buffer];
   placesOf(rows: readonly LaneKey[]): Buffer;
 }
 
-export function commitSteps(sql: CommitStatements, commit: Commit): Step[] {
+/** `repeated`: some of its attempts are there already. */
+export function commitSteps(sql: CommitStatements, commit: Commit, repeated: boolean): Step[] {
   const { attempts = [], park = [], unpark = [], bury = [], unbury = [], lanes = [], idle = [], slots = [] } = commit;
   const { dropLanes = [], dropSubscriptions = [] } = commit;
-  const added = inOrder([...attempts, ...park, ...bury, ...lanes], keyOfLane);
-  const removed = lanesOf([...unpark, ...idle]);
-  const known = lanesOf(added);
+  const known = lanesOf([attempts, park, bury, lanes]);
+  const removed = lanesOf([unpark, idle]);
   const some = (rows: readonly unknown[], step: () => Step): Step[] => (rows.length === 0 ? [] : [step()]);
   return [
     [sql.plan],
@@ -41,8 +42,8 @@ export function commitSteps(sql: CommitStatements, commit: Commit): Step[] {
     ...some(unpark, () => unparkStep(sql.unpark, removed, unpark)),
     ...some(unbury, () => [sql.unbury, texts(unbury)]),
     ...some(idle, () => [sql.idle, ...removed.columns, removed.placesOf(idle)]),
-    ...some(added, () => addLanesStep(sql.addLanes, added)),
-    ...some(attempts, () => attemptsStep(sql.attempts, known, attempts)),
+    ...some(known.names, () => addLanesStep(sql.addLanes, inOrder(known.names, keyOfLane))),
+    ...some(attempts, () => attemptsStep(repeated ? sql.attemptsAgain : sql.attempts, known, attempts)),
     ...some(park, () => parkStep(sql.park, known, inOrder(park, keyOfPlace))),
     ...some(bury, () =>
       buryStep(
@@ -150,16 +151,17 @@ function cursorColumns(rows: readonly { readonly cursor: Cursor }[]): readonly B
   ];
 }
 
-function lanesOf(rows: readonly LaneKey[]): Lanes {
+function lanesOf(parts: readonly (readonly LaneKey[])[]): Lanes {
   const places = new Map<string, number>();
   const names: LaneKey[] = [];
-  for (const row of rows) {
-    const key = keyOfLane(row);
-    if (places.has(key)) continue;
-    names.push(row);
-    places.set(key, names.length);
+  for (const part of parts) {
+    for (const row of part) {
+      const key = keyOfLane(row);
+      if (!places.has(key)) places.set(key, names.push(row));
+    }
   }
   return {
+    names,
     columns: [texts(names.map(({ lane }) => lane)), texts(names.map(({ shard }) => shard))],
     placesOf: (rows) => integers(rows.map((row) => places.get(keyOfLane(row))!)),
   };
@@ -204,6 +206,9 @@ export function commitStatements(schema: string) {
       .join(', ');
   const parked = `due_ms, attempts, attempts_before, key, cause, size, time_ms, id_hash, ${kept}`;
   const buried = `subscription, position, cause, detail, attempts, event_id, topic, time_ms, died_ms, holds_key, ${kept}, through, through_ms, range_count`;
+  const attempts = `INSERT INTO ${schema}.attempts (lane_id, position, n, started_ms, outcome, rest)
+    SELECT known.ids[r.lane], r.position, r.n, r.started_ms, r.outcome, r.rest
+    FROM ${rows('lane, position, n, started_ms, outcome, rest', 'int8', 'text', 'int8', 'int8', 'int8', 'text')}`;
 
   return {
     // Row by row over an index costs as much as there are rows, whatever the tables hold. What else the planner thinks of, it
@@ -243,13 +248,8 @@ export function commitStatements(schema: string) {
         WHERE NOT EXISTS (SELECT FROM ${schema}.lanes l WHERE l.lane = u.lane AND l.shard = u.shard)
         ON CONFLICT DO NOTHING`,
     },
-    attempts: {
-      name: 'add attempts',
-      text: `INSERT INTO ${schema}.attempts (lane_id, position, n, started_ms, outcome, rest)
-        SELECT known.ids[r.lane], r.position, r.n, r.started_ms, r.outcome, r.rest
-        FROM ${rows('lane, position, n, started_ms, outcome, rest', 'int8', 'text', 'int8', 'int8', 'int8', 'text')}
-        ON CONFLICT DO NOTHING`,
-    },
+    attempts: { name: 'add attempts', text: attempts },
+    attemptsAgain: { name: 'add attempts again', text: `${attempts} ON CONFLICT DO NOTHING` },
     park: {
       name: 'park',
       text: `INSERT INTO ${schema}.parked (lane_id, position, held, ${parked})

@@ -7,6 +7,7 @@ const DISK_FULL = '53100';
 export const STALE_EPOCH = 'MR001';
 export const NO_PARTITION = '23514';
 export const LANE_FORGOTTEN = '23502';
+export const THERE_ALREADY = '23505';
 /**
  * What goes by, or what somebody has to mend outside: connections (08), transactions that were in each other's way (40, 55),
  * no room for one more (53), ended by an operator, a failover or a timeout (57), read-only after a failover (25006), the

@@ -4,12 +4,12 @@ import { Problem } from '@millrace/core/problem';
 import { commitStatements, commitSteps } from './commit.ts';
 import type { Database, Step } from './database.ts';
 import type { Days } from './days.ts';
-import { LANE_FORGOTTEN, NO_PARTITION, sqlStateOf } from './faults.ts';
+import { LANE_FORGOTTEN, NO_PARTITION, sqlStateOf, THERE_ALREADY } from './faults.ts';
 import { attemptOf, cursorOf, CURSOR, DEAD_LETTER, deadLetterOf, PARKED, parkedOf } from './ledger-rows.ts';
 import type { StoredAttempt, StoredDeadLetter, StoredParked } from './ledger-rows.ts';
 
-/** For a day that has no partition, and a subscription that another node dropped in between: each may come up once, or twice with bad luck. */
-const TRIES = 4;
+/** For attempts that are there already, a day that has no partition, a subscription that another node dropped in between: each may come up, and one twice with bad luck. */
+const TRIES = 5;
 
 export interface LedgerNeeds {
   readonly database: Database;
@@ -22,19 +22,23 @@ export type CommitWith = (commit: Commit, before?: readonly Step[]) => Promise<v
 export function createCommit({ database, days }: LedgerNeeds): CommitWith {
   const sql = commitStatements(database.schema);
   return async (commit, before = []) => {
-    const steps = [...before, ...commitSteps(sql, commit)];
+    // To look first whether an attempt is there costs a third of the commit, and only a commit that is repeated finds one.
+    let repeated = false;
     for (let tries = 1; ; tries++) {
       try {
-        await database.transaction(steps);
+        await database.transaction([...before, ...commitSteps(sql, commit, repeated)]);
         return;
       } catch (error) {
         const state = sqlStateOf((error as Error).cause);
-        if (tries === TRIES || (state !== NO_PARTITION && state !== LANE_FORGOTTEN)) throw error;
+        if (tries === TRIES || !REPEATED.has(state)) throw error;
         if (state === NO_PARTITION) await days.makeFor(commit.attempts ?? []);
+        repeated ||= state === THERE_ALREADY;
       }
     }
   };
 }
+
+const REPEATED = new Set([NO_PARTITION, LANE_FORGOTTEN, THERE_ALREADY]);
 
 interface Needs extends LedgerNeeds {
   readonly commit: CommitWith;
