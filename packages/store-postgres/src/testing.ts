@@ -1,9 +1,12 @@
 /** What the tests of this package share: a server of their own, and a schema for each test. */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import type { TestContext } from 'node:test';
+import type { Change, Directory } from '@millrace/gateway/ports/directory';
 import type { AttemptRow } from '@millrace/gateway/ports/ledger';
 import pg from 'pg';
 import { BrokerUnavailable } from '../../../scripts/brokers/broker.ts';
@@ -26,6 +29,8 @@ export interface TestServer {
   /** A store in a schema of its own, closed after the test. */
   open(context: TestContext, options?: Partial<PostgresOptions>): Promise<Postgres>;
   stop(): Promise<void>;
+  /** As by a kill of all its processes: what it had not written is lost. */
+  crash(): Promise<void>;
   /** On the same port, with the same data. */
   start(): Promise<void>;
 }
@@ -71,6 +76,10 @@ export async function testServer(): Promise<TestServer> {
       return store;
     },
     stop: () => server!.stop(),
+    async crash() {
+      process.kill(server!.pid, 'SIGQUIT');
+      await server!.stop();
+    },
     async start() {
       server = await begin(port);
     },
@@ -96,7 +105,101 @@ export function hasCode(code: string): (error: unknown) => boolean {
   return (error) => (error as { readonly code?: unknown }).code === code;
 }
 
-export interface Signal<T> {
-  readonly promise: Promise<T>;
-  resolve(value: T): void;
+/** Between a store and the server, so that a test can say what the network does. */
+export interface Proxy {
+  readonly url: string;
+  /** Breaks all connections and refuses new ones. */
+  cut(): void;
+  /** Takes what is sent, passes on nothing. */
+  freeze(): void;
+  /** As at first. What was frozen stays broken. */
+  restore(): void;
+  /** Breaks the connection whose answer holds this, before the answer is through. Resolves when that has happened. */
+  breakAt(answer: string): Promise<void>;
+}
+
+export async function testProxy(context: TestContext, url: string): Promise<Proxy> {
+  const { hostname, port } = new URL(url);
+  const sockets = new Set<Socket>();
+  let mode: 'open' | 'cut' | 'frozen' = 'open';
+  let breaking: { readonly answer: string; readonly done: () => void } | undefined;
+
+  const proxy = createServer((client) => {
+    if (mode === 'cut') return client.destroy();
+    const server = connect(Number(port), hostname);
+    const both = [client, server];
+    const end = () => both.forEach((socket) => socket.destroy());
+    for (const socket of both) {
+      sockets.add(socket);
+      socket.on('error', end).on('close', () => {
+        sockets.delete(socket);
+        end();
+      });
+    }
+    client.on('data', (data) => mode === 'frozen' || server.write(data));
+    server.on('data', (data) => {
+      if (mode === 'frozen') return;
+      if (breaking === undefined || !data.includes(breaking.answer)) return client.write(data);
+      breaking.done();
+      breaking = undefined;
+      end();
+    });
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const cut = () => sockets.forEach((socket) => socket.destroy());
+  context.after(() => {
+    proxy.close();
+    cut();
+  });
+  const through = new URL(url);
+  through.port = String((proxy.address() as AddressInfo).port);
+
+  return {
+    url: String(through),
+    cut() {
+      mode = 'cut';
+      cut();
+    },
+    freeze() {
+      mode = 'frozen';
+    },
+    restore() {
+      if (mode === 'frozen') cut();
+      mode = 'open';
+    },
+    breakAt: (answer) => new Promise((done) => (breaking = { answer, done })),
+  };
+}
+
+/** Everything a watcher is told; `until` resolves when it has been told something that `isLast`. */
+export function listen(directory: Directory) {
+  const changes: Change[] = [];
+  let check = () => {};
+  directory.watch((change) => {
+    changes.push(change);
+    check();
+  });
+  return {
+    changes,
+    until(isLast: (change: Change) => boolean): Promise<readonly Change[]> {
+      return new Promise((resolve) => {
+        check = () => void (changes.some(isLast) && resolve(changes));
+        check();
+      });
+    },
+  };
+}
+
+/** As the recorder does: the same commit until it holds. */
+export async function untilItHolds(work: () => Promise<void>): Promise<number> {
+  for (let failures = 0; ; failures++) {
+    try {
+      await work();
+      return failures;
+    } catch (error) {
+      if (!hasCode('ledger_unavailable')(error)) throw error;
+      // real time: a server that starts again takes some
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
 }
