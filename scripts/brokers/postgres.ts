@@ -68,20 +68,20 @@ function startArguments(data: string, port: number, log: string): string[] {
 }
 
 function started({ bin, data, port, user }: { bin: string; data: string; port: number; user: User | undefined }): StartedBroker {
-  const pid = Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n', 1)[0]);
-  return {
-    url: `postgres://millrace@127.0.0.1:${port}/postgres`,
-    port,
-    pid,
-    /** Fast shutdown, SIGINT: on SIGTERM the server would wait until its last client has left. */
-    async stop() {
-      if (!existsSync(join(data, 'postmaster.pid'))) return;
-      const stopping = run(join(bin, 'pg_ctl'), ['stop', '-D', data, '-m', 'fast', '-w', '-t', String(STOP_S)], user);
-      await stopping.catch(() => {
-        if (existsSync(join(data, 'postmaster.pid'))) kill(pid);
-      });
-    },
-  };
+  const pidFile = join(data, 'postmaster.pid');
+  const pid = Number(readFileSync(pidFile, 'utf8').split('\n', 1)[0]);
+  let stopping: Promise<void> | undefined;
+
+  /** Fast shutdown, SIGINT: on SIGTERM the server would wait until its last client has left. */
+  async function stop(): Promise<void> {
+    // Also of a server whose data was removed under it, which its own tool does not find any more.
+    if (!existsSync(pidFile)) return kill(pid);
+    await run(join(bin, 'pg_ctl'), ['stop', '-D', data, '-m', 'fast', '-w', '-t', String(STOP_S)], user).catch(() => {
+      if (existsSync(pidFile)) kill(pid);
+    });
+  }
+
+  return { url: `postgres://millrace@127.0.0.1:${port}/postgres`, port, pid, stop: () => (stopping ??= stop()) };
 }
 
 function kill(pid: number): void {

@@ -79,7 +79,17 @@ export function openDatabase({ url, schema = 'millrace', poolMax = POOL_MAX, ...
   const pool = new pg.Pool({ ...settings, max: poolMax, idleTimeoutMillis: IDLE_MS });
   // An idle connection that breaks is replaced; whoever calls next sees whether there is a server.
   pool.on('error', ignore);
+  const underWay = new Set<Promise<unknown>>();
   let closing: Promise<void> | undefined;
+
+  /** The pool would leave unanswered who waits for a connection while it is closed. */
+  function call<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    if (closing !== undefined) return Promise.reject(new Problem('ledger_unavailable', 'The store on Postgres is closed'));
+    const answer = connected(work).catch(refuse);
+    const settled = answer.catch(ignore).finally(() => underWay.delete(settled));
+    underWay.add(settled);
+    return answer;
+  }
 
   async function connected<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     if (pool.waitingCount >= WAITING_MAX)
@@ -100,8 +110,8 @@ export function openDatabase({ url, schema = 'millrace', poolMax = POOL_MAX, ...
 
   return {
     schema,
-    query: <R>(...step: Step) => connected((client) => ask<R>(client, step)).catch(refuse),
-    transaction: (steps) => connected((client) => together(client, steps)).catch(refuse),
+    query: <R>(...step: Step) => call((client) => ask<R>(client, step)),
+    transaction: (steps) => call((client) => together(client, steps)),
     async connect(watch) {
       const client = new pg.Client(settings);
       client.on('error', ignore);
@@ -113,7 +123,7 @@ export function openDatabase({ url, schema = 'millrace', poolMax = POOL_MAX, ...
         close: () => void client.end().catch(ignore),
       };
     },
-    close: () => (closing ??= pool.end()),
+    close: () => (closing ??= Promise.all(underWay).then(() => pool.end())),
   };
 }
 

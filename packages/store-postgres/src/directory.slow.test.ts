@@ -183,3 +183,14 @@ test('changes that were pruned before a node has seen them are a failure of this
   proxy.restore();
   assert.match((await failed.promise).message, /gone before this node has seen them/);
 });
+
+test('a notification from somebody else that means nothing does no harm', { skip }, async (context) => {
+  const schema = server.schema();
+  const { directory } = await server.open(context, { schema, onFailure: (error) => assert.fail(error) });
+  const near = await server.open(context, { schema });
+  const watcher = listen(directory);
+  for (const payload of ['', 'x', '-1', '999999 x', 'NaN'])
+    await server.query(`SELECT pg_notify('millrace_${schema}_changes', $1)`, [payload]);
+  const put = await near.directory.put('app', 'default', 'shop', app('1'));
+  assert.deepEqual((await watcher.until(() => true))[0]?.now, put);
+});

@@ -90,6 +90,8 @@ export function createDirectory({ database, feed, origin }: Needs): Directory {
   async function refuse(group: readonly Write[], error: unknown): Promise<void> {
     if ((error as Problem).code !== 'internal_error' || group.length === 1) {
       for (const { reject } of group) reject(error);
+      // It may have been done, and only the answer was lost: watchers are told then.
+      feed.look(database.query).catch(() => {});
       return;
     }
     for (const request of group) await writeGroup([request]);

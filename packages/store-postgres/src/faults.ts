@@ -32,8 +32,9 @@ interface PostgresError extends Error {
 
 /** Empty for what did not come from the server. */
 export function sqlStateOf(error: unknown): string {
+  if (!(error instanceof Error) || !('severity' in error)) return '';
   const { code } = error as PostgresError;
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && 'severity' in (error as object) ? code : '';
+  return typeof code === 'string' ? code : '';
 }
 
 /** Whether the connection it came from is of no more use: gone, or one to a server that is no primary any more. */

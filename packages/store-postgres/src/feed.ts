@@ -83,20 +83,17 @@ export async function openFeed({ schema, query, onFailure }: Needs): Promise<Fee
     for (const watcher of watchers) queueMicrotask(() => watchers.has(watcher) && watcher.listener(changeOf(stored)));
   }
 
-  /** One reads for all; whoever comes meanwhile may need a page more than what is under way. */
+  /** One reads for all; whoever comes meanwhile may need a page more than what is under way. Ends where nothing follows the last one. */
   async function reach(seq: number): Promise<void> {
-    while (last.seq < seq && !isBroken) await (reached ??= readPage().finally(() => (reached = undefined)));
+    while (last.seq < seq && !isBroken) {
+      const before = last;
+      await (reached ??= readPage().finally(() => (reached = undefined)));
+      if (last === before) return;
+    }
   }
 
   async function readPage(): Promise<void> {
-    const before = last.seq;
-    const page = await query<StoredChange>(reading, before);
-    const oldest = page[0]?.seq;
-    if (oldest === undefined || oldest > before + 1) {
-      if (last.seq === before) fail('Changes of the directory in Postgres are gone before this node has seen them');
-      return;
-    }
-    page.forEach(take);
+    (await query<StoredChange>(reading, last.seq)).forEach(take);
   }
 
   function fail(reason: string): void {
@@ -131,6 +128,9 @@ export async function openFeed({ schema, query, onFailure }: Needs): Promise<Fee
         return fail(
           'The directory in Postgres went back to an earlier state, as after a failover to a standby that lagged behind',
         );
+      const follows = seen.oldest !== null && seen.oldest <= before.seq + 1;
+      if (seen.seq > before.seq && !follows && last === before)
+        return fail('Changes of the directory in Postgres are gone before this node has seen them');
       await reach(seen.seq);
     },
   };
