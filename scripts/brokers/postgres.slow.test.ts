@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import pg from 'pg';
+import { Client } from 'pg';
 import { BrokerUnavailable } from './broker.ts';
 import type { StartedBroker } from './broker.ts';
 import { postgres } from './postgres.ts';
@@ -40,8 +40,8 @@ function remove(directory: string): void {
   rmSync(directory, { recursive: true, force: true });
 }
 
-async function connect({ url }: StartedBroker): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: url });
+async function connect({ url }: StartedBroker): Promise<Client> {
+  const client = new Client({ connectionString: url });
   client.on('error', () => {});
   await client.connect();
   return client;

@@ -15,6 +15,7 @@ import type {
   SlotRow,
 } from '@millrace/gateway/ports/ledger';
 import { blobs, integers, texts } from './columns.ts';
+import type { CommitStatements } from './commit-statements.ts';
 import type { Statement, Step } from './database.ts';
 import { OUTCOMES, restOf } from './ledger-rows.ts';
 
@@ -183,106 +184,4 @@ function keyOfPlace({ lane, shard, position }: LanePosition): string {
 
 function subscriptionOf(lane: string): string {
   return lane.split('.', 1)[0]!;
-}
-
-export type CommitStatements = ReturnType<typeof commitStatements>;
-
-export function commitStatements(schema: string) {
-  // A lane that was forgotten in between has no number: then the commit fails as a whole (a number may not be null) and is repeated.
-  const known = `(
-    SELECT array_agg(l.id ORDER BY u.place) AS ids
-    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (lane, shard, place)
-    LEFT JOIN ${schema}.lanes l ON l.lane = u.lane AND l.shard = u.shard
-  ) AS known`;
-  const rows = (columns: string, ...types: readonly string[]) =>
-    `${known}, unnest(${types.map((type, i) => `$${i + 3}::${type}[]`).join(', ')}) AS r (${columns})`;
-  const cursor = 'log, position, time_ms, id_hash';
-  const cursorTypes = ['text', 'text', 'int8', 'text'] as const;
-  const kept = 'environment, app, bytes';
-  const replaced = (columns: string) =>
-    columns
-      .split(',')
-      .map((column) => `${column.trim()} = excluded.${column.trim()}`)
-      .join(', ');
-  const parked = `due_ms, attempts, attempts_before, key, cause, size, time_ms, id_hash, ${kept}`;
-  const buried = `subscription, position, cause, detail, attempts, event_id, topic, time_ms, died_ms, holds_key, ${kept}, through, through_ms, range_count`;
-  const attempts = `INSERT INTO ${schema}.attempts (lane_id, position, n, started_ms, outcome, rest)
-    SELECT known.ids[r.lane], r.position, r.n, r.started_ms, r.outcome, r.rest
-    FROM ${rows('lane, position, n, started_ms, outcome, rest', 'int8', 'text', 'int8', 'int8', 'int8', 'text')}`;
-
-  return {
-    // Row by row over an index costs as much as there are rows, whatever the tables hold. What else the planner thinks of, it
-    // thinks of with a guess of how many rows there are, and keeps for later commits.
-    plan: {
-      name: 'plan',
-      text: `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`,
-    },
-    dropCursors: {
-      name: 'drop cursors',
-      text: `DELETE FROM ${schema}.lane_cursors c USING ${schema}.lanes l WHERE l.lane = ANY ($1::text[]) AND c.lane_id = l.id`,
-    },
-    dropParked: {
-      name: 'drop parked',
-      text: `DELETE FROM ${schema}.parked p USING ${schema}.lanes l WHERE l.lane = ANY ($1::text[]) AND p.lane_id = l.id`,
-    },
-    dropSubscriptions: {
-      name: 'drop subscriptions',
-      text: `WITH gone AS (DELETE FROM ${schema}.lanes WHERE subscription = ANY ($1::text[]) RETURNING id),
-        cursors AS (DELETE FROM ${schema}.lane_cursors c USING gone WHERE c.lane_id = gone.id)
-        INSERT INTO ${schema}.forgotten (lane_id) SELECT id FROM gone`,
-    },
-    unpark: {
-      name: 'unpark',
-      text: `DELETE FROM ${schema}.parked p USING ${rows('lane, position', 'int8', 'text')}
-        WHERE p.lane_id = known.ids[r.lane] AND p.position = r.position`,
-    },
-    unbury: { name: 'unbury', text: `DELETE FROM ${schema}.dead_letters WHERE id = ANY ($1::text[])` },
-    idle: {
-      name: 'idle',
-      text: `DELETE FROM ${schema}.lane_cursors c USING ${known}, unnest($3::int8[]) AS r (lane) WHERE c.lane_id = known.ids[r.lane]`,
-    },
-    addLanes: {
-      name: 'add lanes',
-      text: `INSERT INTO ${schema}.lanes (lane, shard, subscription)
-        SELECT u.lane, u.shard, u.subscription FROM unnest($1::text[], $2::text[], $3::text[]) AS u (lane, shard, subscription)
-        WHERE NOT EXISTS (SELECT FROM ${schema}.lanes l WHERE l.lane = u.lane AND l.shard = u.shard)
-        ON CONFLICT DO NOTHING`,
-    },
-    attempts: { name: 'add attempts', text: attempts },
-    attemptsAgain: { name: 'add attempts again', text: `${attempts} ON CONFLICT DO NOTHING` },
-    park: {
-      name: 'park',
-      text: `INSERT INTO ${schema}.parked (lane_id, position, held, ${parked})
-        SELECT known.ids[r.lane], r.position, r.held = 1, ${parked}
-        FROM ${rows(
-          `lane, position, held, ${parked}`,
-          ...['int8', 'text', 'int8', 'int8', 'int8', 'int8', 'text', 'text', 'int8', 'int8', 'text', 'text', 'text', 'bytea'],
-        )}
-        ON CONFLICT (lane_id, position) DO UPDATE SET ${replaced(`held, ${parked}`)}`,
-    },
-    bury: {
-      name: 'bury',
-      text: `INSERT INTO ${schema}.dead_letters (lane_id, id, ${buried})
-        SELECT known.ids[r.lane], r.id, ${buried}
-        FROM ${rows(
-          `lane, id, ${buried}`,
-          ...['int8', 'text', 'text', 'text', 'text', 'text', 'int8', 'text', 'text', 'int8', 'int8', 'text'],
-          ...['text', 'text', 'bytea', 'text', 'int8', 'int8'],
-        )}
-        ON CONFLICT (id) DO UPDATE SET ${replaced(`lane_id, ${buried}`)}`,
-    },
-    lanes: {
-      name: 'set lanes',
-      text: `INSERT INTO ${schema}.lane_cursors (lane_id, ${cursor})
-        SELECT known.ids[r.lane], ${cursor} FROM ${rows(`lane, ${cursor}`, 'int8', ...cursorTypes)}
-        ON CONFLICT (lane_id) DO UPDATE SET ${replaced(cursor)}`,
-    },
-    slots: {
-      name: 'set slots',
-      text: `INSERT INTO ${schema}.slot_cursors (slot, shard, ${cursor})
-        SELECT slot, shard, ${cursor}
-        FROM unnest($1::int8[], $2::text[], $3::text[], $4::text[], $5::int8[], $6::text[]) AS r (slot, shard, ${cursor})
-        ON CONFLICT (slot, shard) DO UPDATE SET ${replaced(cursor)}`,
-    },
-  };
 }

@@ -1,7 +1,8 @@
 /** Connections to Postgres: bounded in number, every call bounded in time, failures as Problems. */
+import { Socket } from 'node:net';
 import { Problem } from '@millrace/core/problem';
-import pg from 'pg';
-import type { Notification, PoolClient } from 'pg';
+import { Client, Pool, types } from 'pg';
+import type { ClientBase, ClientConfig, Notification, PoolClient, QueryResultRow } from 'pg';
 import { isConnectionLost, problemOf } from './faults.ts';
 import { decodeText, encodeText } from './text.ts';
 
@@ -75,12 +76,28 @@ export interface Connection {
 export function openDatabase({ url, schema = 'millrace', poolMax = POOL_MAX, ...rest }: DatabaseOptions): Database {
   if (!/^[a-z_][a-z0-9_]{0,39}$/.test(schema))
     throw new Problem('invalid_request', `${JSON.stringify(schema)} is no name of a schema: lower-case letters, digits, _`);
-  const settings = settingsOf({ url, ...rest });
-  const pool = new pg.Pool({ ...settings, max: poolMax, idleTimeoutMillis: IDLE_MS });
+  const sockets = new Set<Socket>();
+  const settings = { ...settingsOf({ url, ...rest }), stream: openSocket };
+  const pool = new Pool({ ...settings, max: poolMax, idleTimeoutMillis: IDLE_MS });
   // An idle connection that breaks is replaced; whoever calls next sees whether there is a server.
   pool.on('error', ignore);
   const underWay = new Set<Promise<unknown>>();
   let closing: Promise<void> | undefined;
+
+  /** Ours, so that they can be let go though the server says nothing any more. */
+  function openSocket(): Socket {
+    const socket = new Socket();
+    sockets.add(socket);
+    return socket.once('close', () => sockets.delete(socket));
+  }
+
+  /** Says goodbye and does not wait for the answer. */
+  async function end(): Promise<void> {
+    await Promise.all(underWay);
+    const ended = pool.end();
+    for (const socket of sockets) socket.destroySoon();
+    await ended;
+  }
 
   /** The pool would leave unanswered who waits for a connection while it is closed. */
   function call<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
@@ -113,21 +130,25 @@ export function openDatabase({ url, schema = 'millrace', poolMax = POOL_MAX, ...
     query: <R>(...step: Step) => call((client) => ask<R>(client, step)),
     transaction: (steps) => call((client) => together(client, steps)),
     async connect(watch) {
-      const client = new pg.Client(settings);
+      let socket: Socket | undefined;
+      const client = new Client({ ...settings, stream: () => (socket = openSocket()) });
       client.on('error', ignore);
       client.on('notification', ({ payload }: Notification) => watch?.onNotice(payload ?? ''));
       await client.connect().catch(refuse);
       client.once('end', () => watch?.onLost());
       return {
         query: <R>(...step: Step) => ask<R>(client, step).catch(refuse),
-        close: () => void client.end().catch(ignore),
+        close() {
+          client.end().catch(ignore);
+          socket?.destroySoon();
+        },
       };
     },
-    close: () => (closing ??= Promise.all(underWay).then(() => pool.end())),
+    close: () => (closing ??= end()),
   };
 }
 
-function settingsOf({ url, applicationName = 'millrace', times }: Omit<DatabaseOptions, 'schema' | 'poolMax'>): pg.ClientConfig {
+function settingsOf({ url, applicationName = 'millrace', times }: Omit<DatabaseOptions, 'schema' | 'poolMax'>): ClientConfig {
   const { connectMs, statementMs, answerMs } = { ...TIMES, ...times };
   return {
     connectionString: url,
@@ -148,13 +169,13 @@ function settingsOf({ url, applicationName = 'millrace', times }: Omit<DatabaseO
 function parserOf(type: number, format?: 'text' | 'binary') {
   if (type === INT8) return Number;
   if (type === TEXT) return decodeText;
-  return pg.types.getTypeParser(type, format as 'text');
+  return types.getTypeParser(type, format);
 }
 
-async function ask<R>(client: pg.ClientBase, [statement, ...values]: Step): Promise<R[]> {
+async function ask<R>(client: ClientBase, [statement, ...values]: Step): Promise<R[]> {
   const given = values.map((value) => (typeof value === 'string' ? encodeText(value) : value));
   // Without values it may be several statements, as migrations are.
-  const { rows } = await client.query<R & pg.QueryResultRow>({ ...statement, ...(given.length === 0 ? {} : { values: given }) });
+  const { rows } = await client.query<R & QueryResultRow>({ ...statement, ...(given.length === 0 ? {} : { values: given }) });
   return rows;
 }
 
@@ -162,7 +183,7 @@ const BEGIN: Step = [{ text: 'BEGIN' }];
 const COMMIT: Step = [{ text: 'COMMIT' }];
 
 /** After a step that failed Postgres refuses the others, and the COMMIT then rolls back: the first failure is the reason. */
-async function together(client: pg.ClientBase, steps: readonly Step[]): Promise<Row[][]> {
+async function together(client: ClientBase, steps: readonly Step[]): Promise<Row[][]> {
   const asked = [BEGIN, ...steps, COMMIT].map((step) => ask<Row>(client, step));
   const answers = await Promise.allSettled(asked);
   return answers

@@ -5,7 +5,7 @@
  * This node's own changes are told before its call is answered: who has put a subscription finds it in every index that is
  * kept by watching.
  */
-import type { Change, Kind } from '@millrace/gateway/ports/directory';
+import type { Change } from '@millrace/gateway/ports/directory';
 import { Problem } from '@millrace/core/problem';
 import type { Step } from './database.ts';
 
@@ -137,6 +137,6 @@ export async function openFeed({ schema, query, onFailure }: Needs): Promise<Fee
 }
 
 function changeOf({ kind, environment, id, version, value }: StoredChange): Change {
-  const place = { kind: kind as Kind, environment, id };
+  const place = { kind, environment, id };
   return (value === null ? place : { ...place, now: { environment, id, version, value: JSON.parse(value) } }) as Change;
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import pg from 'pg';
+import { Client } from 'pg';
 import { openLeases } from './leases.ts';
 import type { Fence, Leases } from './leases.ts';
 import { attempt, hasCode, testServer } from './testing.ts';
@@ -149,7 +149,7 @@ test(
     await Promise.all([a.renew(0), b.renew(0)]);
     const held = await a.take([1]);
     // A commit waits in front of the check, as of a process that stopped there; meanwhile its slot is taken.
-    const holder = new pg.Client({ connectionString: server.url });
+    const holder = new Client({ connectionString: server.url });
     await holder.connect();
     context.after(() => holder.end());
     await holder.query('BEGIN');
@@ -168,7 +168,7 @@ test('a slot is not taken while a commit of its owner is under way', { skip }, a
   const [a, b] = [node('a'), node('b')];
   await Promise.all([a.renew(0), b.renew(0)]);
   const held = await a.take([1]);
-  const holder = new pg.Client({ connectionString: server.url });
+  const holder = new Client({ connectionString: server.url });
   await holder.connect();
   context.after(() => holder.end());
   await holder.query('BEGIN');

@@ -44,10 +44,10 @@ export const PARKED = `position, held, due_ms AS "dueMs", attempts, attempts_bef
   time_ms AS "timeMs", id_hash AS "idHash", environment, app, bytes`;
 
 export function parkedOf(lane: string, shard: string, stored: StoredParked): ParkedRow {
-  const { position, held, dueMs, attempts, attemptsBefore, key, cause, size, timeMs, idHash, ...kept } = stored;
+  const { position, held, dueMs, attempts, attemptsBefore, key, cause, size, timeMs, idHash } = stored;
   const state = held ? 'held' : 'parked';
   const row = { lane, shard, position, state, dueMs, attempts, attemptsBefore, cause, size, timeMs, idHash } as const;
-  return { ...row, ...(key === null ? {} : { key }), ...keptOf(kept) };
+  return { ...row, ...(key === null ? {} : { key }), ...keptOf(stored) };
 }
 
 export interface StoredDeadLetter extends StoredKept, Omit<DeadLetter, 'holdsKey' | 'kept' | 'range'> {

@@ -84,7 +84,7 @@ test('commits that touch the same rows in other orders do not stop each other', 
       ),
     );
   }
-  assert.equal((await nodes[0]!.ledger.lanes()).length, 50);
+  assert.equal((await nodes[0].ledger.lanes()).length, 50);
 });
 
 test(

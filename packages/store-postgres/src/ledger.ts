@@ -1,7 +1,8 @@
 /** The Ledger port. Reads are one statement each, so each sees the ledger as it was between two commits. */
 import type { Commit, KeyedRow, LaneRow, Ledger, OpenLane, SlotRow } from '@millrace/gateway/ports/ledger';
 import { Problem } from '@millrace/core/problem';
-import { commitStatements, commitSteps } from './commit.ts';
+import { commitStatements } from './commit-statements.ts';
+import { commitSteps } from './commit.ts';
 import type { Database, Step } from './database.ts';
 import type { Days } from './days.ts';
 import { LANE_FORGOTTEN, NO_PARTITION, sqlStateOf, THERE_ALREADY } from './faults.ts';
@@ -70,9 +71,7 @@ export function createLedger({ database, days, commit, keepHouse }: Needs): Ledg
       const found = await query<StoredParked & { nextDueMs: number | null }>(sql.due, lane, shard, dueMs, limit);
       const next = found[0]?.nextDueMs ?? null;
       // Where nothing is due there is one row all the same, with nothing but the next time.
-      const rows = found
-        .filter(({ position }) => position !== null)
-        .map(({ nextDueMs: _, ...row }) => parkedOf(lane, shard, row));
+      const rows = found.filter(({ position }) => position !== null).map((row) => parkedOf(lane, shard, row));
       return { rows, ...(next === null ? {} : { nextDueMs: next }) };
     },
     keyed: (lane, shard) => query<KeyedRow>(sql.keyed, lane, shard),

@@ -1,7 +1,7 @@
 /** What happens while Postgres is away, full of others, or read-only: quick refusals, nothing acknowledged lost, and it goes on by itself. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import pg from 'pg';
+import { Client } from 'pg';
 import { openPostgres } from './store-postgres.ts';
 import { at, attempt, hasCode, testProxy, testServer, untilItHolds } from './testing.ts';
 
@@ -168,7 +168,7 @@ test('a server with no connection left refuses with what to do, and calls go on 
 test('a statement that takes too long is ended by the server, and its commit with it', { skip }, async (context) => {
   const schema = server.schema();
   const { ledger } = await server.open(context, { schema, times: { statementMs: 300 } });
-  const holder = new pg.Client({ connectionString: server.url });
+  const holder = new Client({ connectionString: server.url });
   await holder.connect();
   context.after(() => holder.end());
   await holder.query('BEGIN');
@@ -189,4 +189,13 @@ test('closing, which may be done twice, waits for what is under way; later calls
   await Promise.all(calls);
   await assert.rejects(ledger.commit({ attempts: [attempt(2)] }), unavailable);
   await assert.rejects(directory.put('app', 'default', 'shop', app), unavailable);
+});
+
+test('closing ends though the server says nothing any more', { skip }, async (context) => {
+  const proxy = await testProxy(context, server.url);
+  const { ledger, close } = await server.open(context, { url: proxy.url, times: { connectMs: 300, answerMs: 300 } });
+  await Promise.all([ledger.lanes(), ledger.lanes()]);
+  proxy.freeze();
+  const late = ledger.commit({ attempts: [attempt(1)] });
+  await Promise.all([close(), assert.rejects(late, unavailable)]);
 });

@@ -8,7 +8,7 @@ import { after } from 'node:test';
 import type { TestContext } from 'node:test';
 import type { Change, Directory } from '@millrace/gateway/ports/directory';
 import type { AttemptRow } from '@millrace/gateway/ports/ledger';
-import pg from 'pg';
+import { Client } from 'pg';
 import { BrokerUnavailable } from '../../../scripts/brokers/broker.ts';
 import type { StartedBroker } from '../../../scripts/brokers/broker.ts';
 import { postgres } from '../../../scripts/brokers/postgres.ts';
@@ -62,7 +62,7 @@ export async function testServer(): Promise<TestServer> {
     skip,
     schema,
     async query(text, values = []) {
-      const client = new pg.Client({ connectionString: url });
+      const client = new Client({ connectionString: url });
       await client.connect();
       try {
         return (await client.query<Record<string, unknown>>(text, [...values])).rows;
