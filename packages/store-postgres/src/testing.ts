@@ -124,17 +124,21 @@ export async function testProxy(context: TestContext, url: string): Promise<Prox
   let mode: 'open' | 'cut' | 'frozen' = 'open';
   let breaking: { readonly answer: string; readonly done: () => void } | undefined;
 
-  const proxy = createServer((client) => {
+  // Half open: what is frozen answers a goodbye no more than anything else.
+  const proxy = createServer({ allowHalfOpen: true }, (client) => {
     if (mode === 'cut') return client.destroy();
-    const server = connect(Number(port), hostname);
+    const server = connect({ port: Number(port), host: hostname, allowHalfOpen: true });
     const both = [client, server];
     const end = () => both.forEach((socket) => socket.destroy());
     for (const socket of both) {
       sockets.add(socket);
-      socket.on('error', end).on('close', () => {
-        sockets.delete(socket);
-        end();
-      });
+      socket
+        .on('error', end)
+        .on('end', () => mode === 'frozen' || end())
+        .on('close', () => {
+          sockets.delete(socket);
+          end();
+        });
     }
     client.on('data', (data) => mode === 'frozen' || server.write(data));
     server.on('data', (data) => {
