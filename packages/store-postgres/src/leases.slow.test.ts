@@ -4,7 +4,7 @@ import type { TestContext } from 'node:test';
 import { Client } from 'pg';
 import { openLeases } from './leases.ts';
 import type { Fence, Leases } from './leases.ts';
-import { attempt, hasCode, testServer } from './testing.ts';
+import { attempt, hasCode, testProxy, testServer } from './testing.ts';
 
 const server = await testServer();
 const { skip } = server;
@@ -278,3 +278,18 @@ test(
     );
   },
 );
+
+test('a renewal that gets no answer is refused while there is time for another, and then holds', { skip }, async (context) => {
+  const { node, schema } = await cluster(context);
+  const proxy = await testProxy(context, server.url);
+  const a = openLeases({ url: proxy.url, schema, node: 'a', address: 'http://a', leaseMs: 3_000 });
+  context.after(() => a.close());
+  await a.renew(0);
+  proxy.freeze();
+  await assert.rejects(a.renew(0), hasCode('ledger_unavailable'));
+  proxy.cut();
+  await assert.rejects(a.renew(0), hasCode('ledger_unavailable'));
+  proxy.restore();
+  await a.renew(0.75);
+  assert.equal((await node('b').nodes())[0]?.load, 0.75);
+});

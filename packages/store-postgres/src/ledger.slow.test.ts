@@ -154,16 +154,3 @@ test('a failure in the middle of a commit leaves nothing of it', { skip }, async
     assert.deepEqual(await ledger.handledAfter('sub.0', 'main', ''), []);
   }
 });
-
-test('no space left is told as it is, and commits go on when there is some', { skip }, async (context) => {
-  const schema = server.schema();
-  const { ledger } = await server.open(context, { schema });
-  // What the server says when a file can not grow; a disk that is really full is in the chaos rounds.
-  await server.query(`CREATE FUNCTION ${schema}.full() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$`);
-  await server.query(`CREATE TRIGGER full_disk BEFORE INSERT ON ${schema}.parked EXECUTE FUNCTION ${schema}.full()`);
-  await assert.rejects(ledger.commit({ attempts: [attempt(1)], park: [parked(2)] }), hasCode('ledger_full'));
-  await server.query(`DROP TRIGGER full_disk ON ${schema}.parked`);
-  await ledger.commit({ attempts: [attempt(1)], park: [parked(2)] });
-  assert.deepEqual(await ledger.handledAfter('sub.0', 'main', ''), [at(1), at(2)]);
-});

@@ -1,6 +1,12 @@
 /** What happens while Postgres is away, full of others, or read-only: quick refusals, nothing acknowledged lost, and it goes on by itself. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import type { TestContext } from 'node:test';
 import { Client } from 'pg';
 import { openPostgres } from './store-postgres.ts';
 import { at, attempt, hasCode, testProxy, testServer, untilItHolds } from './testing.ts';
@@ -199,3 +205,69 @@ test('closing ends though the server says nothing any more', { skip }, async (co
   const late = ledger.commit({ attempts: [attempt(1)] });
   await Promise.all([close(), assert.rejects(late, unavailable)]);
 });
+
+const noMount = skip === false && process.getuid?.() !== 0 ? 'a small disk of its own is mounted, which takes root' : skip;
+
+test(
+  'a full disk is told as it is, nothing acknowledged is lost, and commits go on when there is space',
+  { skip: noMount },
+  async (context) => {
+    const schema = server.schema();
+    const disk = smallDisk(context, '24m');
+    await server.query(`CREATE TABLESPACE ${schema} LOCATION '${disk}'`);
+    const user = `${schema}_user`;
+    await server.query(`CREATE ROLE ${user} LOGIN`);
+    await server.query(`ALTER ROLE ${user} SET default_tablespace = ${schema}`);
+    await server.query(`GRANT CREATE ON TABLESPACE ${schema} TO ${user}`);
+    await server.query(`CREATE SCHEMA ${schema} AUTHORIZATION ${user}`);
+    const { ledger, directory, close } = await server.open(context, { url: server.url.replace('millrace@', `${user}@`), schema });
+    // Chance can't be compressed.
+    const bytes = randomBytes(500_000);
+    const row = {
+      lane: 'sub.0',
+      shard: 'main',
+      state: 'parked',
+      dueMs: 1,
+      attempts: 1,
+      attemptsBefore: 0,
+      cause: 'timeout',
+      size: 1,
+      timeMs: 1,
+      idHash: '',
+    } as const;
+    const park = (n: number) =>
+      ledger.commit({ park: [{ ...row, position: at(n), kept: { environment: 'e', app: 'a', bytes } }] });
+    let acknowledged = 0;
+    await assert.rejects(async () => {
+      for (;;) {
+        await park(acknowledged);
+        acknowledged++;
+      }
+    }, hasCode('ledger_full'));
+    assert.ok(acknowledged > 10);
+    await assert.rejects(
+      directory.put('app', 'default', 'large', { name: bytes.toString('hex'), createdMs: 1 }),
+      hasCode('ledger_full'),
+    );
+    assert.equal((await ledger.handledAfter('sub.0', 'main', '')).length, acknowledged);
+    execFileSync('mount', ['-o', 'remount,size=48m', disk]);
+    await park(acknowledged);
+    await directory.put('app', 'default', 'large', { name: bytes.toString('hex'), createdMs: 1 });
+    assert.equal((await ledger.handledAfter('sub.0', 'main', '')).length, acknowledged + 1);
+    await close();
+    await server.query(`DROP SCHEMA ${schema} CASCADE`);
+    await server.query(`DROP TABLESPACE ${schema}`);
+  },
+);
+
+function smallDisk(context: TestContext, size: string): string {
+  const directory = mkdtempSync(join(tmpdir(), 'millrace-postgres-disk-'));
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=0700`, 'tmpfs', directory]);
+  context.after(() => {
+    // Lazily, as the server may still have it open when a test has failed.
+    execFileSync('umount', ['--lazy', directory]);
+    rmdirSync(directory);
+  });
+  execFileSync('chown', ['postgres', directory]);
+  return directory;
+}
