@@ -154,11 +154,12 @@ test(
     context.after(() => holder.end());
     await holder.query('BEGIN');
     await holder.query(`SELECT FROM ${schema}.slots WHERE slot = 1 FOR UPDATE`);
-    const late = a.commit({ attempts: [attempt(1)] }, held);
+    const refused = assert.rejects(a.commit({ attempts: [attempt(1)] }, held), stale);
+    await waitsForALock(`SELECT ${schema}.fence%`);
     await expire('a');
     await holder.query(`UPDATE ${schema}.slots SET owner = 'b', owner_token = 'x', epoch = 2, token = 'y' WHERE slot = 1`);
     await holder.query('COMMIT');
-    await assert.rejects(late, stale);
+    await refused;
     assert.deepEqual(await ledger.attempts({ subscription: 'sub', limit: 10 }), []);
   },
 );
