@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { migrate, SCHEMA_VERSION } from './migrate.ts';
+import { checkServer, migrate, SCHEMA_VERSION } from './migrate.ts';
 import { openPostgres } from './store-postgres.ts';
 import { attempt, hasCode, testServer } from './testing.ts';
 
@@ -98,4 +98,9 @@ test('a database or a user that is not there is named, with what to look at', { 
     (error: Error & { code: string; advice: string }) =>
       error.code === 'ledger_unavailable' && /nowhere/.test(error.message) && /Create the database/.test(error.advice),
   );
+});
+
+test('a server that is too old is refused by its version', () => {
+  for (const good of [140_000, 150_004, 180_001]) checkServer(good);
+  assert.throws(() => checkServer(130_012), /version 13; it must be 14 or newer/);
 });

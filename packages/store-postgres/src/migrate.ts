@@ -15,6 +15,8 @@ import { leases } from './migrations/3-leases.ts';
 /** In order; the first is version 1. */
 const MIGRATIONS: readonly ((schema: string) => string)[] = [directory, ledger, leases];
 export const SCHEMA_VERSION = MIGRATIONS.length;
+/** The oldest that is still maintained by its makers. */
+const SERVER_MIN = 140_000;
 /** Copying a large table takes long, and so does waiting for the node that does it. */
 const MIGRATION_MS = 600_000;
 
@@ -42,14 +44,26 @@ export async function migrate({ to = SCHEMA_VERSION, times, ...options }: Migrat
 
 /** One that is up to date is only read: a node may start while the server takes no writes. */
 async function versionOf(database: Database): Promise<number> {
-  const known = await database.query({ text: `SELECT to_regclass('${database.schema}.migrations') IS NOT NULL AS known` });
-  if (known[0]?.['known'] !== true) return 0;
+  const [server] = await database.query<{ version: number; known: boolean }>({
+    text: `SELECT current_setting('server_version_num')::bigint AS version, to_regclass('${database.schema}.migrations') IS NOT NULL AS known`,
+  });
+  checkServer(server?.version ?? 0);
+  if (server?.known !== true) return 0;
   const rows = await database.query<{ version: number }>({
     text: `SELECT coalesce(max(version), 0)::bigint AS version FROM ${database.schema}.migrations`,
   });
   const version = rows[0]?.version ?? 0;
   if (version > SCHEMA_VERSION) throw newer(database.schema, version);
   return version;
+}
+
+/** As the server tells it: 150004 is 15.4. */
+export function checkServer(version: number): void {
+  if (version >= SERVER_MIN) return;
+  const [is, min] = [version, SERVER_MIN].map((each) => Math.floor(each / 10_000));
+  throw new Problem('ledger_unavailable', `Postgres is of version ${is}; it must be ${min} or newer`, {
+    advice: `Upgrade the server, or name another one in the address.`,
+  });
 }
 
 /** What was done meanwhile by another node is seen under the lock, by each step for itself, and left out. */

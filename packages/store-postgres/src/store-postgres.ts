@@ -6,6 +6,9 @@
  *   lanes, lane_cursors, slot_cursors        where lanes and slots are
  *   parked, dead_letters, attempts_YYYYMMDD  deliveries
  *   nodes, slots                             who owns what (openLeases)
+ *
+ * A node takes poolMax connections and one that listens. A pooler between must keep sessions: statements are prepared, and
+ * what changes is heard by LISTEN.
  */
 import { randomBytes } from 'node:crypto';
 import type { Directory } from '@millrace/gateway/ports/directory';
