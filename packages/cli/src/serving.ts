@@ -7,6 +7,10 @@ export interface ServingOptions {
   readonly port?: number;
   readonly host: string;
   readonly data: string;
+  readonly log?: string;
+  readonly store?: string;
+  readonly node?: string;
+  readonly advertise?: string;
   readonly durability: 'fsync' | 'relaxed';
   readonly allowEgress?: readonly string[];
   readonly limit?: Readonly<Record<string, number>>;
@@ -55,10 +59,25 @@ export function withServingOptions(command: Command, mode: Mode): Command {
         .choices(['loopback', 'all'])
         .default('loopback'),
     );
-  if (mode === 'start') return command.option('--auto-topics', 'an undeclared topic is declared by its first event');
+  if (mode === 'start') return withClusterOptions(command);
   return command
     .option('--no-sample', 'no built-in receiver "echo", no sample event')
     .option('--strict-topics', 'refuse events of topics that nobody declared');
+}
+
+function withClusterOptions(command: Command): Command {
+  return command
+    .option('--auto-topics', 'an undeclared topic is declared by its first event')
+    .addOption(new Option('--log <address>', 'the log: nats://HOST:4222 (default: embedded, in --data)').env('MILLRACE_LOG'))
+    .addOption(
+      new Option('--store <address>', 'all else, shared by nodes: postgres://… (default: embedded, in --data)').env(
+        'MILLRACE_STORE',
+      ),
+    )
+    .addOption(new Option('--node <name>', 'with --store: this node (default: host name and port)').env('MILLRACE_NODE'))
+    .addOption(
+      new Option('--advertise <address>', 'with --store: where other nodes reach this one, http://…').env('MILLRACE_ADVERTISE'),
+    );
 }
 
 function limits(text: string, before: Readonly<Record<string, number>> | undefined): Readonly<Record<string, number>> {
@@ -70,7 +89,12 @@ function limits(text: string, before: Readonly<Record<string, number>> | undefin
 
 export function startOptionsOf(mode: Mode, options: ServingOptions): StartOptions {
   const { port, host, data, durability, allowEgress = [], limit = {}, metrics, json = false } = options;
+  const { log, store, node, advertise } = options;
   return {
+    ...(log === undefined ? {} : { log }),
+    ...(store === undefined ? {} : { store }),
+    ...(node === undefined ? {} : { node }),
+    ...(advertise === undefined ? {} : { advertise }),
     mode,
     host,
     port: port ?? DEFAULT_PORT,

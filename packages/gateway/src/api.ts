@@ -4,6 +4,7 @@
  */
 import type { EventDraft } from '@millrace/core/draft';
 import type { Problem } from '@millrace/core/problem';
+import type { NodeNotice } from './cluster/node.ts';
 import type { Outage } from './lanes/endpoint.ts';
 import type { DisabledCause, Job, Run, Subscription, SubscriptionBounds, Versioned } from './ports/directory.ts';
 import type { DeadLetter, LanePosition } from './ports/ledger.ts';
@@ -317,5 +318,6 @@ export type Notice =
       readonly through: Position;
     }
   | { readonly kind: 'disabled'; readonly environment: string; readonly subscription: string; readonly cause: DisabledCause }
+  | NodeNotice
   | { readonly kind: 'egress_failing'; readonly subscriptions: number }
   | { readonly kind: 'ledger_failing' | 'log_failing'; readonly code: string };

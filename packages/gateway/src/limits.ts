@@ -199,6 +199,13 @@ export const LIMIT_TABLE = {
   dueRows: limit(64, 1, 4_096, 'Parked rows taken into memory at a time, per lane.'),
   attemptsMs: limit(7 * DAY_MS, 60_000, 3_650 * DAY_MS, 'How long attempts are kept, ms.'),
   attemptsLookedAt: limit(5_000, 100, 1_000_000, 'Attempts looked through for one page of deliveries.'),
+  // a cluster
+  leaseMs: limit(
+    10_000,
+    500,
+    300_000,
+    "A node's lease on its slots, ms: as long the subscriptions of one that died wait for another, and it may lose the store for so long.",
+  ),
   // jobs
   jobs: limit(16, 0, 1_000, 'Jobs on dead letters at once.'),
   jobPage: limit(256, 1, 500, 'Dead letters of one step of a job.'),

@@ -10,6 +10,13 @@ export interface StartOptions {
   /** The port was asked for: another one will not do. */
   readonly portChosen: boolean;
   readonly data: string;
+  /** Where the log is, as an address; without it, embedded in `data`. */
+  readonly log?: string;
+  /** Where directory and ledger are, as an address: several nodes may share it. Without it, embedded in `data`. */
+  readonly store?: string;
+  /** Of a node that shares its store: its name, and where the others reach it. */
+  readonly node?: string;
+  readonly advertise?: string;
   readonly durability: 'fsync' | 'relaxed';
   readonly json: boolean;
   readonly sample: boolean;

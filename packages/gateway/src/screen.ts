@@ -188,10 +188,17 @@ function factsOf({ address, port, key, options }: Ready): [string, string][] {
   return [
     ['Address', notes.length === 0 ? address : `${address}  (${notes.join('; ')})`],
     ['Key', key === undefined ? 'as you have it (the first one was removed)' : shown],
-    ['Storage', `${data}  (embedded log; ${fsync})`],
+    ['Storage', storageOf(options, fsync)],
     ['Topics', strictTopics ? 'declared before their first event' : 'declared by their first event'],
     ...(mode === 'dev' ? [] : ([['Endpoints', ['public addresses', ...allowEgress].join(', ')]] as [string, string][])),
   ];
+}
+
+/** Passwords stay where they are. */
+function storageOf({ data, log, store }: StartOptions, fsync: string): string {
+  const shown = (url: string): string => url.replace(/\/\/[^@/]*@/, '//').replace(/\?.*$/, '');
+  if (log === undefined) return `${data}  (embedded log; ${fsync})`;
+  return `log ${shown(log)}; ${store === undefined ? `the rest in ${data}` : `the rest ${shown(store)}`}`;
 }
 
 /** Lines to paste into a shell. */
@@ -244,5 +251,17 @@ function sentenceOf(notice: Exclude<Notice, { eventId: string }>): string {
       return `the record of deliveries can not be written (${notice.code}); it is tried again`;
     case 'log_failing':
       return `the log can not be used (${notice.code}); it is tried again`;
+    case 'lease_failing':
+      return notice.code === undefined
+        ? 'this node renews its lease again'
+        : `this node can not renew its lease (${notice.code}); it is tried again`;
+    case 'lease_over':
+      return 'the lease of this node is over: it sends nothing until it is renewed';
+    case 'slots_taken':
+      return `took ${notice.count} slots, works ${notice.now} of 128`;
+    case 'slots_left':
+      return `gave ${notice.count} slots back, works ${notice.now} of 128`;
+    case 'slots_lost':
+      return `${notice.count} slots are another node's by now; works ${notice.now} of 128`;
   }
 }

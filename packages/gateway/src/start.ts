@@ -1,16 +1,23 @@
 /** Opens everything a gateway process consists of, in order, and stops it in reverse. Knows no driver and no terminal. */
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Gateway, Notice } from './api.ts';
-import { adminKeyOf, forgetFormerKeys, SECRET_KEY_VARIABLE, secretKeysOf } from './key-files.ts';
+import { adminKeyOf, forgetFormerKeys, SECRET_KEY_FILE, SECRET_KEY_VARIABLE, secretKeysOf } from './key-files.ts';
+import { type ClusterNode, createClusterNode } from './cluster/cluster.ts';
 import { type Echo, removeEcho, startEcho } from './echo.ts';
 import { createGateway } from './gateway.ts';
 import { createApp } from './http/app.ts';
 import { topicOf } from './http/topic-settings.ts';
 import { type Limits, limitsOf } from './limits.ts';
+import { slotOf } from './lanes/subscriber.ts';
 import { createMetrics } from './metrics.ts';
 import type { StartOptions } from './options.ts';
 import type { Directory } from './ports/directory.ts';
 import type { Ledger } from './ports/ledger.ts';
+import type { Leases } from './ports/leases.ts';
 import type { Log } from './ports/log.ts';
 import { reseal, sealCredentials } from './reseal.ts';
 import { createConnect } from './senders/connect.ts';
@@ -33,15 +40,15 @@ export interface Store {
   readonly log: Log;
   readonly directory: Directory;
   readonly ledger: Ledger;
+  /** Where several nodes may share it: who works what. */
+  readonly openLeases?: (node: { readonly node: string; readonly address: string; readonly leaseMs: number }) => Leases;
   close(): Promise<void>;
 }
 
 export interface OpenStore {
-  (options: {
-    readonly directory: string;
-    readonly durability: 'fsync' | 'relaxed';
-    readonly onFailure: (error: Error) => void;
-  }): Promise<Store>;
+  (
+    options: Pick<StartOptions, 'data' | 'durability' | 'log' | 'store'> & { readonly onFailure: (error: Error) => void },
+  ): Promise<Store>;
 }
 
 /** Why there is no start: said to a person as it is. */
@@ -90,14 +97,11 @@ export async function start(needs: StartNeeds): Promise<Running> {
   const limits = limitsOf(options.limits);
   const egress = createEgress({ allow: [...(options.mode === 'dev' ? ['loopback'] : []), ...options.allowEgress] });
   try {
-    const { log, directory, ledger, close } = await openStore({
-      directory: options.data,
-      durability: options.durability,
-      onFailure,
-    });
+    const store = await openStore({ ...options, onFailure });
+    const { log, directory, close } = store;
     opened.push(close);
     const clock = systemClock;
-    const vault = await openVault(options.data, directory);
+    const vault = await openVault(options, directory);
     await ensureApp(directory);
     const key = await adminKeyOf(options.data, { directory, clock, environment: ENVIRONMENT, app: DEFAULT_APP });
 
@@ -109,18 +113,24 @@ export async function start(needs: StartNeeds): Promise<Running> {
     await echo?.moveHere();
 
     const metrics = createMetrics({ version });
+    const tell = (notice: Notice): void => {
+      metrics.notice(notice);
+      onNotice(notice, verdictOf(notice, echo));
+    };
+    const cluster = joinCluster(store, { options, limits, clock, slots: () => gateway.slots, onNotice: tell });
+    const ledger = cluster?.ledger ?? store.ledger;
     const gateway = createGateway({
       ports: { log, directory, ledger, sender, clock, vault },
       limits,
+      withoutSlots: cluster !== undefined,
       checkEndpoint: egress.checkHost,
-      onNotice(notice) {
-        metrics.notice(notice);
-        onNotice(notice, verdictOf(notice, echo));
-      },
+      onNotice: tell,
     });
     let ready = false;
     opened.push(() => gateway.stop());
     await gateway.start();
+    if (cluster !== undefined) opened.push(() => cluster.stop());
+    await cluster?.start();
     if (echo === undefined) await removeEcho(gateway, directory, ENVIRONMENT);
     await echo?.subscribe(gateway);
 
@@ -136,6 +146,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
       isLocal: options.mode === 'dev',
       metrics: { ...metrics, isPublic: options.metrics === 'all' },
       onError,
+      ...(cluster === undefined ? {} : { addressOf: (uid: string) => cluster.addressOf(slotOf(uid)) }),
       ...(options.strictTopics ? {} : { undeclared: { onDeclared } }),
     });
     opened.push(() => closeApp(app, limits));
@@ -148,7 +159,10 @@ export async function start(needs: StartNeeds): Promise<Running> {
       key,
       sendSample: echo && (() => sendSample(gateway, directory, limits)),
       stop,
-      abandon: () => gateway.abandon(),
+      abandon() {
+        cluster?.abandon();
+        gateway.abandon();
+      },
     };
   } catch (error) {
     await stop();
@@ -156,12 +170,39 @@ export async function start(needs: StartNeeds): Promise<Running> {
   }
 }
 
+/** Undefined where the store is this process's alone. */
+function joinCluster(
+  { ledger, openLeases }: Store,
+  {
+    options,
+    limits: { leaseMs },
+    ...needs
+  }: Pick<Parameters<typeof createClusterNode>[0], 'clock' | 'slots' | 'onNotice'> & {
+    readonly options: StartOptions;
+    readonly limits: Limits;
+  },
+): ClusterNode | undefined {
+  if (openLeases === undefined) return undefined;
+  const { host, port, advertise = addressOf(host, port) } = options;
+  // Never that of a process before it: its lease may still run, and what it began is not ours to go on with.
+  const node = `${options.node ?? `${hostname()}:${port}`}#${randomBytes(3).toString('hex')}`;
+  if (port === 0)
+    throw new StartRefused('a node of a cluster has a port that the others know', 'Name it: --port 4400, each node its own.');
+  const leases = openLeases({ node, address: advertise, leaseMs });
+  return createClusterNode({ ...needs, node, ledger, leases, leaseMs, load: () => 0 });
+}
+
 /**
  * With a new key, everything is sealed with it before anything else happens; only then the former is forgotten: what the
  * directory has answered survives a power loss, also where the store is relaxed for the rest.
  */
-async function openVault(data: string, directory: Directory): Promise<Vault> {
+async function openVault({ data, store }: StartOptions, directory: Directory): Promise<Vault> {
   const fromEnvironment = process.env[SECRET_KEY_VARIABLE];
+  if (store !== undefined && (fromEnvironment ?? '') === '' && !existsSync(join(data, SECRET_KEY_FILE)))
+    throw new StartRefused(
+      'nodes that share a store need one key for the secrets in it',
+      `Give each the same: ${SECRET_KEY_VARIABLE}, made once with "openssl rand -base64 32"; or the ${SECRET_KEY_FILE} of the first, copied to its data directory.`,
+    );
   const keys = await secretKeysOf(data, directory, fromEnvironment);
   const vault = createVault(...keys);
   if (keys.length > 1) {

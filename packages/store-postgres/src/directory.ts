@@ -3,6 +3,7 @@
  * transaction, so that a thousand resources are not a thousand waits for the disk. Each has its own answer.
  */
 import type { Directory, Kind, Kinds, Versioned } from '@millrace/gateway/ports/directory';
+import { parseText } from '@millrace/core/json-parse';
 import { Problem } from '@millrace/core/problem';
 import type { Database, Row, Step } from './database.ts';
 import type { Feed, StoredChange } from './feed.ts';
@@ -137,7 +138,7 @@ interface StoredResource {
 }
 
 function read<K extends Kind>({ environment, id, version, value }: StoredResource): Versioned<Kinds[K]> {
-  return { environment, id, version, value: JSON.parse(value) as Kinds[K] };
+  return { environment, id, version, value: parseText(value) as Kinds[K] };
 }
 
 function expected(expect: 'absent' | number | undefined): number | null {

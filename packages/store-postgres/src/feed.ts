@@ -6,6 +6,7 @@
  * kept by watching.
  */
 import type { Change } from '@millrace/gateway/ports/directory';
+import { parseText } from '@millrace/core/json-parse';
 import { Problem } from '@millrace/core/problem';
 import type { Step } from './database.ts';
 
@@ -138,5 +139,5 @@ export async function openFeed({ schema, query, onFailure }: Needs): Promise<Fee
 
 function changeOf({ kind, environment, id, version, value }: StoredChange): Change {
   const place = { kind, environment, id };
-  return (value === null ? place : { ...place, now: { environment, id, version, value: JSON.parse(value) } }) as Change;
+  return (value === null ? place : { ...place, now: { environment, id, version, value: parseText(value) } }) as Change;
 }

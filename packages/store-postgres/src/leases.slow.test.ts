@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { Client } from 'pg';
 import { openLeases } from './leases.ts';
-import type { Fence, Leases } from './leases.ts';
+import type { Fence, Leases } from '@millrace/gateway/ports/leases';
 import { attempt, hasCode, testProxy, testServer } from './testing.ts';
 
 const server = await testServer();

@@ -8,7 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { Problem } from '@millrace/core/problem';
-import type { Commit } from '@millrace/gateway/ports/ledger';
+import type { Fence, Leases, NodeRow, SlotOwner } from '@millrace/gateway/ports/leases';
 import { integers, texts } from './columns.ts';
 import { openDatabase } from './database.ts';
 import type { DatabaseOptions, Step } from './database.ts';
@@ -21,51 +21,6 @@ export interface LeasesOptions extends Omit<DatabaseOptions, 'poolMax'> {
   /** Where other nodes reach it. */
   readonly address: string;
   readonly leaseMs: number;
-}
-
-/** What a commit counts on. */
-export interface Fence {
-  readonly slot: number;
-  readonly epoch: number;
-  readonly token: string;
-}
-
-export interface NodeRow {
-  readonly node: string;
-  readonly address: string;
-  /** As it said when it renewed. */
-  readonly load: number;
-  /** By the clock of Postgres, from now on; not above 0 when it is over. */
-  readonly leftMs: number;
-}
-
-export interface SlotOwner {
-  readonly slot: number;
-  readonly epoch: number;
-  /** Also where its lease is over; absent where it was released, or never owned. */
-  readonly owner?: string;
-  /** Whether the owner's lease runs: else anybody may take it. */
-  readonly covered: boolean;
-}
-
-export interface Leases {
-  /**
-   * From now on for leaseMs. Resolves with the slots that are still this node's: others were taken. Rejects with `conflict` where
-   * another process has the node's name and its lease runs.
-   */
-  renew(load: number): Promise<readonly Fence[]>;
-  /** Takes those of them that no lease covers. Resolves with those of them that are this node's now; without a lease, none. */
-  take(slots: readonly number[]): Promise<readonly Fence[]>;
-  /** Gives back. Those that are not this node's (any more) are left as they are. */
-  release(slots: readonly number[]): Promise<void>;
-  /** Gives all back and takes the node out: others need not wait for the end of its lease. */
-  leave(): Promise<void>;
-  nodes(): Promise<readonly NodeRow[]>;
-  slots(): Promise<readonly SlotOwner[]>;
-  /** As the ledger's, in one transaction with the check: rejects with `conflict` where a slot is at another epoch, and nothing is changed. */
-  commit(commit: Commit, fences: readonly Fence[]): Promise<void>;
-  /** Does not leave: what ends without a word looks the same. Closing twice is safe. */
-  close(): Promise<void>;
 }
 
 /** Connections of its own, so that a renewal never waits behind reads: one for commits, one for renewals, one for what asks. */

@@ -24,7 +24,7 @@ import { listen } from './listening.ts';
 import { migrate } from './migrate.ts';
 
 export { openLeases } from './leases.ts';
-export type { Fence, Leases, LeasesOptions, NodeRow, SlotOwner } from './leases.ts';
+export type { LeasesOptions } from './leases.ts';
 export { migrate, SCHEMA_VERSION } from './migrate.ts';
 
 export interface PostgresOptions extends DatabaseOptions {
