@@ -59,13 +59,14 @@ const missing: Broker = {
 };
 
 function shell(context: TestContext) {
+  // Stopped by what its files say, and so before they are removed: hooks run in the order they were made.
+  context.after(() => run('down'));
   const cache = temporary(context);
   const run = async (...args: string[]) => {
     const lines: string[] = [];
     const code = await runBrokers(args, { brokers: [hello, missing], cache, say: (line) => lines.push(line) });
     return { code, lines };
   };
-  context.after(() => run('down'));
   return { cache, run };
 }
 
