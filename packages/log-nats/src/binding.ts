@@ -19,6 +19,7 @@ import { hasJsonData } from '@millrace/core/event';
 import { attributesOf } from '@millrace/core/event-bytes';
 import type { Entry, LogRecord } from '@millrace/gateway/ports/log';
 import { escapeValue, readHeaders, unescapeValue, writeHeaders } from './headers.ts';
+import { readPlain } from './plain.ts';
 import { positionOf } from './position.ts';
 import type { Named } from './subjects.ts';
 
@@ -89,25 +90,19 @@ function unescaped(value: string | undefined): string | undefined {
 
 /** Never throws: a message that could not be read would hold up all that come after it. */
 export function recordOf(message: Stored, where: Where): LogRecord {
-  const { sequence, timeMs, subject } = message;
+  const { sequence, timeMs, subject, headers, body } = message;
   const { environment, topic, isTopic } = where.named(subject);
+  const place = { shard: where.stream, position: positionOf(sequence), timeMs, environment };
+  const plain = headers && isTopic ? readPlain(headers, body, topic, ATTRIBUTE_BYTES_MAX) : undefined;
+  if (plain !== undefined) return { ...place, ...plain };
   const read = readMessage(message, topic);
   const bare: Pick<Event, 'id' | 'source' | 'type'> = {
-    id: `${where.identity}:${positionOf(sequence)}`,
+    id: `${where.identity}:${place.position}`,
     source: isTopic ? `nats://${where.stream}` : `nats://${where.stream}/${encodeURIComponent(subject.toWellFormed())}`,
     type: topic,
   };
   const event = eventOf(read, bare, isTopic ? read.fault : 'subject', timeMs);
-  const size = sizeOf(event);
-  return {
-    shard: where.stream,
-    position: positionOf(sequence),
-    timeMs,
-    environment,
-    app: read.app ?? nativeApp(where),
-    event,
-    size,
-  };
+  return { ...place, app: read.app ?? nativeApp(where), event, size: sizeOf(event) };
 }
 
 /** No app's id has a colon: what a native client sends is never taken for an app's, unless it says so. */

@@ -24,7 +24,7 @@ export function deliveredOf(message: Msg): Delivered | undefined {
     pending: Number(tokens[at + 3]),
     subject,
     headers: headerBlockOf(message),
-    body: data,
+    body: new Uint8Array(data.buffer, data.byteOffset, data.length),
   };
 }
 
