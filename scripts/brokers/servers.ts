@@ -1,9 +1,9 @@
 /** Server processes: a free port, waiting until one answers, and stopping it. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -21,17 +21,30 @@ const LOOK_MS = 20;
 /** The port was taken by somebody else: worth another try with another port. */
 export class PortTaken extends Error {}
 
+/**
+ * Below the ports the system hands to clients: one that tries again and again to reach a server that is down would one day be
+ * given that server's own port, be connected to itself, and keep it.
+ */
+const PORT_MIN = 20_000;
+const PORT_MAX = 32_000;
+
 export async function freePort(): Promise<number> {
-  return bindOnce(0);
+  for (;;) {
+    const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN));
+    try {
+      await bindOnce(port);
+      return port;
+    } catch {
+      // Taken: another one.
+    }
+  }
 }
 
-async function bindOnce(asked: number): Promise<number> {
-  const server = createServer().listen(asked, '127.0.0.1');
+async function bindOnce(port: number): Promise<void> {
+  const server = createServer().listen(port, '127.0.0.1');
   await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
   server.close();
   await once(server, 'close');
-  return port;
 }
 
 /** Who listens there already would answer in the place of the server that is being started. */
@@ -119,8 +132,10 @@ export function isAlive(pid: number): boolean {
   return signal(pid, 0) && !isZombie(pid);
 }
 
+/** Its first thread may be one while others still hold its port. */
 function isZombie(pid: number): boolean {
   try {
+    if (readdirSync(`/proc/${pid}/task`).length > 1) return false;
     return / Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\)/, ''));
   } catch {
     return false;

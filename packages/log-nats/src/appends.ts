@@ -6,7 +6,7 @@
  * What this can't do is take back: when a call is given up, some of its entries may be stored. Sent again with their dedupe
  * keys they are duplicates.
  */
-import type { Msg, NatsConnection } from '@nats-io/transport-node';
+import type { Msg, MsgHdrs, NatsConnection } from '@nats-io/transport-node';
 import { createInbox } from '@nats-io/transport-node';
 import { createHash } from 'node:crypto';
 import { Problem } from '@millrace/core/problem';
@@ -118,17 +118,19 @@ export function createAppends(needs: Needs): Appends {
     const entry = message.call.entries[message.at]!;
     const body = bodyOf(entry.event);
     const headers = headersOf(entry, `${own}-${message.number}`, message.messageId);
+    const bytesMax = nc.info?.max_payload;
+    if (bytesMax !== undefined && headers.length + body.length > bytesMax)
+      return refuse(message, new Problem('payload_too_large', `NATS takes messages of ${bytesMax} bytes`));
     message.sentMs = performance.now();
     inFlight.set(message.number, message);
     bytesInFlight += entry.bytes.length;
     try {
       // The client only ever asks headers for their bytes, and building its own costs more than all the rest of a publish.
-      const encoded = { encode: () => headers } as unknown as import('@nats-io/transport-node').MsgHdrs;
+      const encoded = { encode: () => headers } as unknown as MsgHdrs;
       nc.publish(message.subject, body, { reply: `${inbox}.${message.number}`, headers: encoded });
     } catch (error) {
       land(message);
-      fail(message.call, unavailable(error, 'NATS does not take the event'));
-      settle(message, undefined);
+      refuse(message, unavailable(error, 'NATS does not take the event'));
     }
   }
 
@@ -143,7 +145,7 @@ export function createAppends(needs: Needs): Appends {
     // Nobody captures the subject, or the stream has no leader at the moment.
     if (answer.data.length === 0 && readStatus(headerBlockOf(answer)).code === 503) return retry(message);
     const { seq, duplicate, error } = JSON.parse(decoder.decode(answer.data)) as Answer;
-    if (error !== undefined) refuse(message, error);
+    if (error !== undefined) judge(message, error);
     else if (duplicate === true) void repeated(message, seq);
     else {
       // Only a stream that was made anew counts down.
@@ -154,10 +156,15 @@ export function createAppends(needs: Needs): Appends {
     pump();
   }
 
-  function refuse(message: Message, error: BrokerError): void {
+  function judge(message: Message, error: BrokerError): void {
     const refusal = refusalOf(error);
-    if (refusal.kind === 'again') return retry(message);
-    fail(message.call, refusal.problem);
+    if (refusal.kind === 'again') retry(message);
+    else refuse(message, refusal.problem);
+  }
+
+  /** The call is refused once all its entries are settled: the publisher is answered when it can't change any more. */
+  function refuse(message: Message, problem: unknown): void {
+    message.call.problem ??= problem;
     settle(message, undefined);
   }
 
@@ -176,8 +183,7 @@ export function createAppends(needs: Needs): Appends {
         settle(message, { status: 'duplicate', shard, position: positionOf(sequence), timeMs, id });
       }
     } catch (error) {
-      fail(message.call, unavailable(error));
-      settle(message, undefined);
+      refuse(message, unavailable(error));
     }
   }
 
@@ -193,10 +199,6 @@ export function createAppends(needs: Needs): Appends {
     if (call.isOver) return;
     call.results[at] = result;
     if (--call.left === 0) void finish(call);
-  }
-
-  function fail(call: Call, problem: unknown): void {
-    call.problem ??= problem;
   }
 
   async function finish(call: Call): Promise<void> {

@@ -5,7 +5,7 @@
  */
 import type { NatsConnection } from '@nats-io/transport-node';
 import { Problem } from '@millrace/core/problem';
-import { isStreamGone, unavailable } from './problems.ts';
+import { isStreamGone } from './problems.ts';
 import type { Stream } from './stream.ts';
 import { identityOf } from './stream.ts';
 
@@ -13,6 +13,8 @@ export interface Link {
   /** Throws `log_unavailable` where the log can't be used now. */
   mustWork(): void;
   readonly isUp: boolean;
+  /** Does something with the broker once it is in touch. What is asked just as it goes away is never answered: that rejects at once. */
+  ask<Result>(work: () => Promise<Result>): Promise<Result>;
   /** `listener` hears of every change, until the link is closed. */
   onChange(listener: (state: LinkState) => void): void;
   /** Something was odd: looks whether the stream is still the same. Resolves when that is known. */
@@ -42,13 +44,33 @@ export function createLink({ nc, stream, lastSeen, onLost }: Needs): Link {
   let checking: Promise<void> | undefined;
   let lost: Problem | undefined;
   let timer: NodeJS.Timeout | undefined;
+  let changed = Promise.withResolvers<void>();
 
   function enter(next: LinkState): void {
     if (closed || state === 'lost' || state === next) return;
     state = next;
     clearTimeout(timer);
     if (next === 'away') timer = setTimeout(() => enter('gaveUp'), AWAY_MS);
+    changed.resolve();
+    changed = Promise.withResolvers();
     for (const listener of listeners) listener(next);
+  }
+
+  function mustWork(): void {
+    if (closed) throw new Problem('log_unavailable', 'The log is closed');
+    if (lost !== undefined) throw lost;
+    if (state === 'gaveUp') throw new Problem('log_unavailable', 'NATS does not answer', { retryAfterMs: 1_000 });
+  }
+
+  async function ask<Result>(work: () => Promise<Result>): Promise<Result> {
+    while (state === 'away' && !closed) await changed.promise;
+    mustWork();
+    return Promise.race([work(), changed.promise.then(() => interrupted())]);
+  }
+
+  function interrupted(): never {
+    mustWork();
+    throw new Problem('log_unavailable', 'NATS went away', { retryAfterMs: 100 });
   }
 
   function lose(message: string): void {
@@ -105,16 +127,14 @@ export function createLink({ nc, stream, lastSeen, onLost }: Needs): Link {
     get isUp() {
       return state === 'up';
     },
-    mustWork() {
-      if (closed) throw new Problem('log_unavailable', 'The log is closed');
-      if (lost !== undefined) throw lost;
-      if (state === 'gaveUp') throw unavailable(new Error('it is away'), 'NATS');
-    },
+    mustWork,
+    ask,
     onChange: (listener) => void listeners.push(listener),
     check,
     close() {
       closed = true;
       clearTimeout(timer);
+      changed.resolve();
     },
   };
 }

@@ -204,12 +204,15 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
     }
   }
 
-  /** Whatever goes wrong on the way to the broker is `log_unavailable`; closing waits for it. */
+  /**
+   * Whatever goes wrong on the way to the broker is `log_unavailable`; closing waits for it. An append outlives an absence
+   * by itself, and so names no shard.
+   */
   async function track<Result>(of: string | undefined, work: () => Promise<Result>): Promise<Result> {
     if (isClosing) throw new Problem('log_unavailable', 'The log is closed');
     if (of !== undefined && of !== shard) throw new RangeError(`no shard named ${of}`);
     link.mustWork();
-    const promise = work();
+    const promise = of === undefined ? work() : link.ask(work);
     open.add(promise);
     try {
       return await promise;
@@ -253,9 +256,9 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
     positionAt: (of, timeMs) => track(of, async () => positionOf(await lookUps.sequenceBefore(timeMs))),
     bounds: (of) => track(of, bounds),
     declareTopic: ({ environment, topic, retentionMs }) =>
-      track(undefined, () => stream.declare(subjects.subjectOf(environment, topic), retentionMs)),
+      track(shard, () => stream.declare(subjects.subjectOf(environment, topic), retentionMs)),
     trim: () =>
-      track(undefined, async () => {
+      track(shard, async () => {
         // The stream gives back by itself what is too old for all topics. What was removed from it must not stand in memory.
         const { state } = await stream.refresh();
         const removed = state.num_deleted ?? 0;

@@ -47,6 +47,9 @@ const METADATA_BYTES_MAX = 100_000;
 const OURS = 'millrace';
 const KEEP = 'millrace.keep.';
 const NANOS_PER_MS = 1_000_000;
+/** Nodes that start together write over each other a few times. */
+const UPDATES_TRIED = 20;
+const UPDATE_AGAIN_MS = 50;
 /** What the port keeps of topics that were never declared: it needs no word. */
 export const RETENTION_MS = 7 * 86_400_000;
 
@@ -86,18 +89,31 @@ export async function openStream(jsm: JetStreamManager, options: StreamOptions):
   }
 
   let last: Promise<void> = Promise.resolve();
+  /** What this process had captured: not what a person takes out of a stream that is theirs. */
+  const captured = new Set<string>();
 
   function update(declared: typeof waiting): Promise<void> {
-    const next = last.then(async () => {
+    const next = last.then(() => updateUntilThere(declared));
+    last = next.catch(() => {});
+    return next;
+  }
+
+  /** The server has no compare-and-set: another node may have written between our reading and our writing, so we look again. */
+  async function updateUntilThere(declared: typeof waiting): Promise<void> {
+    for (let tried = 0; tried < UPDATES_TRIED; tried++) {
+      if (tried > 1) await new Promise<void>((resolve) => setTimeout(resolve, Math.random() * UPDATE_AGAIN_MS));
       take(await jsm.streams.info(options.name));
       const wanted = withDeclared(current.config, declared);
       if (wanted === undefined) return;
-      take(await jsm.streams.update(options.name, wanted));
-      const left = declared.find(({ subject }) => !covers(subject));
-      if (left !== undefined) throw new Problem('log_unavailable', `the stream ${options.name} did not take ${left.subject}`);
-    });
-    last = next.catch(() => {});
-    return next;
+      await jsm.streams.update(options.name, wanted);
+    }
+    throw new Problem('log_unavailable', `the stream ${options.name} is being changed by others all the time`);
+  }
+
+  /** Another node that had not seen ours may have written over it since. */
+  function repair(): void {
+    const gone = [...captured].filter((subject) => !covers(subject));
+    if (gone.length > 0) void update(gone.map((subject) => ({ subject, retentionMs: undefined }))).catch(() => {});
   }
 
   take(current);
@@ -115,12 +131,17 @@ export async function openStream(jsm: JetStreamManager, options: StreamOptions):
     },
     dedupeWindowMs: current.config.duplicate_window / NANOS_PER_MS,
     info: () => jsm.streams.info(options.name),
-    refresh: async () => take(await jsm.streams.info(options.name)),
+    async refresh() {
+      take(await jsm.streams.info(options.name));
+      repair();
+      return current;
+    },
     covers,
     async declare(subject, retentionMs) {
       if (!covers(subject) && !mayChange) throw notCaptured(options.name, subject);
       if (retentionMs !== undefined) retentions.set(subject, retentionMs);
       if (!needsChange(subject, retentionMs)) return;
+      captured.add(subject);
       waiting.push({ subject, retentionMs });
       changing ??= change();
       await changing.catch((error: unknown) => {
@@ -163,7 +184,8 @@ function newConfig(options: StreamOptions): NewConfig {
     // A full stream refuses events; by default it would drop the oldest without a word.
     discard: 'new',
     max_age: options.retentionMs * NANOS_PER_MS,
-    duplicate_window: options.dedupeWindowMs * NANOS_PER_MS,
+    // The server takes no window longer than events are kept.
+    duplicate_window: Math.min(options.dedupeWindowMs, options.retentionMs) * NANOS_PER_MS,
     max_bytes: options.maxBytes ?? -1,
     max_msgs: options.maxMessages ?? -1,
     metadata: { [OURS]: '1' },
