@@ -1,4 +1,4 @@
-/** A broker that tests and benches can start on this machine: one file each beside this one. */
+/** What `npm run brokers` and the tests know of a real server: how it is made ready, started and stopped. */
 export interface Broker {
   /** 'nats', 'postgres' */
   readonly name: string;
@@ -17,7 +17,7 @@ export interface StartedBroker {
   stop(): Promise<void>;
 }
 
-/** What is missing on this machine, and the command that gets it. */
+/** This machine can't have the server now; the advice says what to do about it. */
 export class BrokerUnavailable extends Error {
   readonly advice: string;
 

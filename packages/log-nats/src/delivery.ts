@@ -1,0 +1,52 @@
+/** A message as a consumer delivers it: the place in the stream is in the reply subject, where the header block lies only its length tells. */
+import type { Msg } from '@nats-io/transport-node';
+import type { Stored } from './binding.ts';
+
+export interface Delivered extends Stored {
+  /** 1, 2, 3, … for each consumer: a number that is left out is a message that was lost on the way. */
+  readonly delivery: number;
+  /** How many more the consumer has to deliver. */
+  readonly pending: number;
+}
+
+/** Undefined for what is no delivery: a status of the server. */
+export function deliveredOf(message: Msg): Delivered | undefined {
+  const { reply, subject, data } = message;
+  if (reply === undefined || !reply.startsWith('$JS.ACK.')) return undefined;
+  // $JS.ACK.<stream>.<consumer>.<tries>.<sequence>.<delivery>.<time>.<pending>, or two more tokens before the stream and one at the end
+  const tokens = reply.split('.');
+  const at = tokens.length === 9 ? 5 : 7;
+  return {
+    sequence: Number(tokens[at]),
+    delivery: Number(tokens[at + 1]),
+    // Nanoseconds since 1970 have more digits than a number: the milliseconds are cut out of the text.
+    timeMs: Number(tokens[at + 2]!.slice(0, -6)),
+    pending: Number(tokens[at + 3]),
+    subject,
+    headers: headerBlockOf(message),
+    body: new Uint8Array(data.buffer, data.byteOffset, data.length),
+  };
+}
+
+/**
+ * The bytes before the body. The client shows headers only as read by itself, which throws at what it does not like; it
+ * tells the length of the whole, though, and body and headers lie side by side.
+ */
+export function headerBlockOf(message: Msg): Uint8Array | undefined {
+  const { subject, reply, data } = message as Msg & { size(): number };
+  const length = (message as Msg & { size(): number }).size() - byteLength(subject) - byteLength(reply ?? '') - data.length;
+  if (length <= 0 || length > data.byteOffset) return undefined;
+  const block = new Uint8Array(data.buffer, data.byteOffset - length, length);
+  return isHeaderBlock(block) ? block : undefined;
+}
+
+const HEAD = 'NATS/1.0';
+
+function isHeaderBlock(block: Uint8Array): boolean {
+  for (let i = 0; i < HEAD.length; i++) if (block[i] !== HEAD.charCodeAt(i)) return false;
+  return true;
+}
+
+function byteLength(text: string): number {
+  return Buffer.byteLength(text);
+}

@@ -1,0 +1,274 @@
+/** The Log: appends, the tail of what came last, and readers for what lies further back, over one stream. */
+import type { JetStreamManager } from '@nats-io/jetstream';
+import type { NatsConnection } from '@nats-io/transport-node';
+import { Problem } from '@millrace/core/problem';
+import { compileTopics } from '@millrace/core/topic';
+import type { Log, LogRecord, Mark, Page, ReadRequest } from '@millrace/gateway/ports/log';
+import { createAppends } from './appends.ts';
+import type { Stored, Where } from './binding.ts';
+import { marksOf, recordOf } from './binding.ts';
+import { createFollow } from './follow.ts';
+import { createLink } from './link.ts';
+import { createLookUps } from './look-ups.ts';
+import { positionOf, sequenceOf } from './position.ts';
+import { unavailable } from './problems.ts';
+import { createReaders } from './readers.ts';
+import type { Stream } from './stream.ts';
+import { RETENTION_MS } from './stream.ts';
+import type { Subjects } from './subjects.ts';
+import { createTail } from './tail.ts';
+
+export interface NatsLog extends Log {
+  readonly supports: Log['supports'] & {
+    /** How long the stream remembers a dedupe key; one that is to be remembered longer needs more than this log. */
+    readonly dedupeWindowMs: number;
+  };
+}
+
+export interface LogNeeds {
+  readonly nc: NatsConnection;
+  readonly jsm: JetStreamManager;
+  readonly stream: Stream;
+  readonly subjects: Subjects;
+  readonly now: () => number;
+  readonly onLost: (problem: Problem) => void;
+  readonly tailBytes: number;
+  /** The append time of a message: the broker's, but for tests that have a clock of their own. */
+  readonly stamp: (sequence: number, brokerMs: number) => number;
+}
+
+/** Looked at in one go for the newest event that is not hidden. */
+const LOOKED_AT = 1_000;
+const LOOKED_AT_BYTES = 4 * 1024 * 1024;
+
+export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBytes, stamp }: LogNeeds): Promise<NatsLog> {
+  const shard = stream.name;
+  const where: Where = { stream: stream.name, identity: stream.identity, named: subjects.named };
+  const tail = createTail((await stream.info()).state.last_seq, tailBytes);
+  const listeners = new Set<{ readonly call: () => void }>();
+  const open = new Set<Promise<unknown>>();
+  let isClosing = false;
+  let isSignalled = false;
+  let deleted = 0;
+
+  const toRecord = (message: Stored) => recordOf({ ...message, timeMs: stamp(message.sequence, message.timeMs) }, where);
+  const link = createLink({ nc, stream, lastSeen: () => tail.end, onLost });
+  const lookUps = createLookUps({ nc, jsm, stream: stream.name });
+  const firstSequence = async () => (await stream.info()).state.first_seq;
+  const readers = createReaders({ nc, jsm, stream: stream.name, recordOf: toRecord, firstSequence });
+  const follow = createFollow({
+    nc,
+    jsm,
+    stream: stream.name,
+    last: () => tail.end,
+    onTrouble: () => void link.check().then(followAgain),
+    onMessage(message) {
+      tail.add(toRecord(message));
+      signal();
+    },
+  });
+  const appends = createAppends({
+    nc,
+    shard,
+    subjectOf: ({ environment, event }) => subjects.subjectOf(environment, event.type),
+    covers: stream.covers,
+    declare: (subject) => stream.declare(subject),
+    async timesOf(sequences) {
+      await tail.reached(Math.max(...sequences));
+      return Promise.all(sequences.map(timeOf));
+    },
+    async firstUse(sequence) {
+      const message = await lookUps.bySequence(sequence);
+      if (message === undefined) return undefined;
+      const { event, timeMs } = toRecord(message);
+      return { ...marksOf(message), timeMs, id: event.id };
+    },
+    positionOf,
+    check: link.check,
+    now,
+  });
+
+  link.onChange((state) => {
+    if (state === 'away') appends.suspend();
+    else if (state === 'up') {
+      appends.resume();
+      void followAgain();
+    } else {
+      const problem = refusal();
+      appends.giveUp(problem);
+      tail.giveUp(problem);
+      readers.close();
+    }
+    // Who waits at the end finds out by reading.
+    signal();
+  });
+
+  function refusal(): unknown {
+    try {
+      link.mustWork();
+    } catch (error) {
+      return error;
+    }
+    return unavailable(new Error('it is away'), 'NATS');
+  }
+
+  async function followAgain(): Promise<void> {
+    if (!link.isUp || isClosing) return;
+    await follow.start().catch(() => link.check());
+  }
+
+  function signal(): void {
+    if (isSignalled) return;
+    isSignalled = true;
+    // A burst is one call, and nobody runs inside the client's stack.
+    setImmediate(() => {
+      isSignalled = false;
+      for (const listener of listeners) listener.call();
+    });
+  }
+
+  async function timeOf(sequence: number): Promise<number> {
+    const record = tail.at(sequence);
+    if (record !== undefined) return record.timeMs;
+    const message = await lookUps.bySequence(sequence);
+    return message === undefined ? now() : stamp(sequence, message.timeMs);
+  }
+
+  function hiddenAt(nowMs: number): (record: LogRecord) => boolean {
+    return ({ environment, event, timeMs }) =>
+      nowMs - timeMs > (stream.retentionOf(subjects.subjectOf(environment, event.type)) ?? RETENTION_MS);
+  }
+
+  async function read(request: ReadRequest): Promise<Page> {
+    const after = sequenceOf(request.after);
+    const { limit, maxBytes, only } = request;
+    const { end } = tail;
+    if (after >= end) return { records: [], through: request.after, atEnd: true };
+    const matches = only === undefined ? () => true : compileTopics(only.topics);
+    const isWanted = (environment: string, topic: string) =>
+      only === undefined || (environment === only.environment && matches(topic));
+    const hidden = hiddenAt(now());
+    const wanted = (record: LogRecord) => isWanted(record.environment, record.event.type);
+    const near = tail.read({ after, wanted, hidden, limit, maxBytes });
+    if (near !== undefined) return near;
+    return readers.read({
+      after,
+      filters: only && subjects.filtersOf(only.environment, only.topics),
+      wantedSubject(subject) {
+        const { environment, topic } = subjects.named(subject);
+        return isWanted(environment, topic);
+      },
+      hidden,
+      limit,
+      maxBytes,
+      end,
+      nowMs: now(),
+    });
+  }
+
+  async function bounds(): Promise<{ readonly first?: Mark; readonly last?: Mark; readonly end: string }> {
+    const { state } = await stream.info();
+    const end = positionOf(state.last_seq);
+    if (state.messages === 0) return { end };
+    const last = (await visibleAt(state.last_seq)) ?? (await lastVisible(state.last_seq));
+    if (last === undefined) return { end };
+    const first = (await visibleAt(state.first_seq)) ?? (await firstVisible());
+    return { ...(first && { first: markOf(first) }), last: markOf(last), end };
+  }
+
+  async function visibleAt(sequence: number): Promise<LogRecord | undefined> {
+    const near = tail.at(sequence);
+    if (near !== undefined) return hiddenAt(now())(near) ? undefined : near;
+    const message = await lookUps.bySequence(sequence);
+    const record = message && toRecord(message);
+    return record === undefined || hiddenAt(now())(record) ? undefined : record;
+  }
+
+  async function firstVisible(): Promise<LogRecord | undefined> {
+    for (let after = ''; ;) {
+      const page = await read({ shard, after, limit: 1, maxBytes: LOOKED_AT_BYTES });
+      if (page.records[0] !== undefined || page.atEnd) return page.records[0];
+      after = page.through;
+    }
+  }
+
+  /** Only where the newest event is hidden already: a log whose long-lived topics are quiet. */
+  async function lastVisible(end: number): Promise<LogRecord | undefined> {
+    await tail.reached(end);
+    let last: LogRecord | undefined;
+    for (let after = ''; ;) {
+      const page = await read({ shard, after, limit: LOOKED_AT, maxBytes: LOOKED_AT_BYTES });
+      last = page.records.at(-1) ?? last;
+      if (page.atEnd) return last;
+      after = page.through;
+    }
+  }
+
+  /**
+   * Whatever goes wrong on the way to the broker is `log_unavailable`; closing waits for it. An append outlives an absence
+   * by itself, and so names no shard.
+   */
+  async function track<Result>(of: string | undefined, work: () => Promise<Result>): Promise<Result> {
+    if (isClosing) throw new Problem('log_unavailable', 'The log is closed');
+    if (of !== undefined && of !== shard) throw new RangeError(`no shard named ${of}`);
+    link.mustWork();
+    const promise = of === undefined ? work() : link.ask(work);
+    open.add(promise);
+    try {
+      return await promise;
+    } catch (error) {
+      throw unavailable(error);
+    } finally {
+      open.delete(promise);
+    }
+  }
+
+  async function close(): Promise<void> {
+    isClosing = true;
+    while (open.size > 0) await Promise.allSettled(open);
+    link.close();
+    follow.stop();
+    readers.close();
+    await nc.close();
+  }
+
+  await follow.start();
+  let closing: Promise<void> | undefined;
+
+  return {
+    identity: stream.identity,
+    supports: Object.freeze({
+      dedupe: stream.dedupeWindowMs > 0,
+      durable: stream.config.storage === 'file',
+      shards: 'one',
+      dedupeWindowMs: stream.dedupeWindowMs,
+    }),
+    shards: () => [shard],
+    append: (entries) => track(undefined, () => appends.add(entries)),
+    read: (request) => track(request.shard, () => read(request)),
+    onAppend(of, call) {
+      if (of !== shard) throw new RangeError(`no shard named ${of}`);
+      const listener = { call };
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    fetch: (of, position) => track(of, async () => visibleAt(sequenceOf(position))),
+    positionAt: (of, timeMs) => track(of, async () => positionOf(await lookUps.sequenceBefore(timeMs))),
+    bounds: (of) => track(of, bounds),
+    declareTopic: ({ environment, topic, retentionMs }) =>
+      track(shard, () => stream.declare(subjects.subjectOf(environment, topic), retentionMs)),
+    trim: () =>
+      track(shard, async () => {
+        // The stream gives back by itself what is too old for all topics. What was removed from it must not stand in memory.
+        const { state } = await stream.refresh();
+        const removed = state.num_deleted ?? 0;
+        tail.forget(removed > deleted ? tail.end : state.first_seq - 1);
+        deleted = removed;
+      }),
+    close: () => (closing ??= close()),
+  };
+}
+
+function markOf({ position, timeMs }: LogRecord): Mark {
+  return { position, timeMs };
+}

@@ -1,0 +1,5 @@
+/** Every server there is. A new one is a file of its own and a line here. */
+import type { Broker } from './broker.ts';
+import { nats } from './nats.ts';
+
+export const BROKERS: readonly Broker[] = [nats];
