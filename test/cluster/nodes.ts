@@ -1,0 +1,71 @@
+/** Nodes of a cluster as real processes, on a NATS and a Postgres of their own. */
+import { randomBytes } from 'node:crypto';
+import type { TestContext } from 'node:test';
+import { type Ready, ready, type Running, startProcess, temporary } from '../../packages/gateway/test/process.ts';
+import { findBroker } from '../../scripts/brokers/find.ts';
+import { freePort } from '../../scripts/brokers/servers.ts';
+
+export interface Brokers {
+  readonly log: string;
+  readonly store: string;
+}
+
+export interface TestNode extends Ready {
+  readonly running: Running;
+}
+
+type Suite = Pick<TestContext, 'after'>;
+
+/** Why there are none on this machine; else what they are, to be removed in the end. */
+export async function findBrokers(): Promise<
+  { readonly skip: string } | (Brokers & { readonly skip: false; remove(): Promise<void> })
+> {
+  const nats = await findBroker('nats');
+  const postgres = await findBroker('postgres');
+  if (nats.skip === false && postgres.skip === false)
+    return {
+      skip: false,
+      log: nats.server.url,
+      store: postgres.server.url,
+      async remove() {
+        await nats.server.remove();
+        await postgres.server.remove();
+      },
+    };
+  await nats.server?.remove();
+  await postgres.server?.remove();
+  return { skip: [nats.skip, postgres.skip].filter(Boolean).join('; ') };
+}
+
+/** What nodes that share a store have in common. */
+export function sharedKey(): NodeJS.ProcessEnv {
+  return { MILLRACE_SECRET_KEY: randomBytes(32).toString('base64') };
+}
+
+/** The key of the first node's first start counts at all of them. */
+export async function startNode(
+  t: Suite,
+  { log, store }: Brokers,
+  { environment, key }: { readonly environment: NodeJS.ProcessEnv; readonly key?: string },
+): Promise<TestNode> {
+  const data = temporary(t);
+  const port = String(await freePort());
+  const shared = ['--log', log, '--store', store, '--limit', 'leaseMs=2000', '--allow-egress', 'loopback'];
+  const running = startProcess(t, ['start', '--json', '--port', port, '--data', data, '--auto-topics', ...shared], environment);
+  if (key === undefined) return { ...(await ready(running, data)), running };
+  const { address, curl } = (await running.line(({ kind }) => kind === 'ready')) as unknown as Ready;
+  return { running, address, key, curl, ask: askWith(address, key) };
+}
+
+function askWith(address: string, key: string): Ready['ask'] {
+  return async (route, json) => {
+    const [method = '', path = ''] = route.split(' ');
+    const response = await fetch(address + path, {
+      method,
+      headers: { authorization: `Bearer ${key}`, ...(json === undefined ? {} : { 'content-type': 'application/json' }) },
+      ...(json === undefined ? {} : { body: JSON.stringify(json) }),
+    });
+    const text = await response.text();
+    return { status: response.status, json: text === '' ? undefined : JSON.parse(text) };
+  };
+}
