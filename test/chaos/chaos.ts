@@ -14,11 +14,12 @@ import { clockBack } from './scenarios/clock-back.ts';
 import { diskFull } from './scenarios/disk-full.ts';
 import { firstStart } from './scenarios/first-start.ts';
 import { kills } from './scenarios/kills.ts';
+import { nodes } from './scenarios/nodes.ts';
 import { sigstop } from './scenarios/sigstop.ts';
 import { sigterm } from './scenarios/sigterm.ts';
 import { type Played, table } from './table.ts';
 
-const SCENARIOS: readonly Scenario[] = [kills, firstStart, sigterm, sigstop, diskFull, clockBack];
+const SCENARIOS: readonly Scenario[] = [kills, firstStart, sigterm, sigstop, diskFull, clockBack, nodes];
 const KILLS = 50;
 const KILLS_QUICK = 5;
 

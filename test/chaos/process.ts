@@ -51,13 +51,15 @@ export interface StartOptions {
   readonly port: number;
   readonly data: string;
   readonly environment?: NodeJS.ProcessEnv;
+  /** Where its admin key is, if not in its own data. */
+  readonly keyData?: string;
 }
 
 /**
  * Node itself and not the shell's `node`: `bin/millrace.js` starts itself again on Node 26 where it runs on another one,
  * and then a kill would only meet the first of two processes.
  */
-export function startGateway({ port, data, environment = {} }: StartOptions): Gateway {
+export function startGateway({ port, data, environment = {}, keyData = data }: StartOptions): Gateway {
   const startedAt = performance.now();
   const child = spawn(process.execPath, [BIN, ...START({ port, data })], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -79,7 +81,7 @@ export function startGateway({ port, data, environment = {} }: StartOptions): Ga
     lines.push(line);
     if (lines.length > LINES_MAX) lines.shift();
     if (line.kind === 'ready') {
-      now = { address: String(line['address']), key: keyIn(data), afterMs: performance.now() - startedAt };
+      now = { address: String(line['address']), key: keyIn(keyData), afterMs: performance.now() - startedAt };
       ready.resolve(now);
     }
     for (const listener of listeners) listener(line);

@@ -7,7 +7,7 @@ import { newSecret } from '@millrace/core/signatures';
 import { compileTopics, isPattern } from '@millrace/core/topic';
 import type { From, Subscriptions } from './api.ts';
 import type { Lanes } from './lanes/lanes.ts';
-import { type LookUp, noSubscription } from './look-up.ts';
+import { Elsewhere, type LookUp, noSubscription } from './look-up.ts';
 import { writePass } from './lanes/passes.ts';
 import type { Subscriber } from './lanes/subscriber.ts';
 import type { Deliver } from './flow/deliver.ts';
@@ -142,12 +142,14 @@ export function createSubscriptions({
   }
 
   /** One that is worked here: whichever node is asked, its lanes begin where the cursors were fixed. */
-  function newUid(): string {
+  function newUid(id: string): string {
+    let uid = '';
     for (let tries = UID_TRIES; tries > 0; tries--) {
-      const uid = base32(randomBytes(17), 26);
+      uid = base32(randomBytes(17), 26);
       if (isOurs(uid)) return uid;
     }
-    throw new Problem('moving', 'this node works no subscriptions just now', { retryAfterMs: 1_000 });
+    // A node that has only just joined: another makes it.
+    throw new Elsewhere(id, uid);
   }
 
   const warnings = ({ environment, value }: Versioned<Subscription>): string[] =>
@@ -158,7 +160,7 @@ export function createSubscriptions({
       checkId(id);
       const secret = spec.deliver?.webhook?.secret ?? newSecret((count) => randomBytes(count));
       const createdMs = clock.now();
-      const base = { uid: newUid(), state: 'active', createdMs, pass: 0 } as const;
+      const base = { uid: newUid(id), state: 'active', createdMs, pass: 0 } as const;
       const settings = settingsOf(spec, { secrets: [{ sealed: vault.seal(secret) }], secret, vault, checkEndpoint });
       if (registry.app(environment, spec.app) === undefined)
         throw new Problem('not_found', `there is no app '${spec.app}'`, { pointer: '/app' });

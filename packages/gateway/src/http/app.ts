@@ -79,6 +79,8 @@ declare module 'fastify' {
   }
 }
 
+const AGAIN_MS = 1_000;
+
 /** Resolves when the app can be asked, by `inject` or after `listen`. The gateway must have been started. */
 export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
   const { limits = LIMITS } = given;
@@ -182,7 +184,9 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
 }
 
 function answerProblem(reply: FastifyReply, problem: Problem, closing: Closing): void {
-  if (problem.retryAfterMs !== undefined) void reply.header('retry-after', String(Math.ceil(problem.retryAfterMs / 1_000)));
+  // What is away or full now may work in a moment, whoever says so (RFC 9110, section 15.6.4).
+  const { retryAfterMs = problem.status === 503 ? AGAIN_MS : undefined } = problem;
+  if (retryAfterMs !== undefined) void reply.header('retry-after', String(Math.ceil(retryAfterMs / 1_000)));
   if (problem.code === 'unauthorized') void reply.header('www-authenticate', 'Bearer realm="millrace"');
   if (isBodyComing(reply.request, closing.limits)) return answerAndClose(reply, problem, closing);
   // Set by Fastify where a body was refused. What little comes of it is thrown away.

@@ -103,6 +103,9 @@ test('health, a test request and a replay are answered by the node that works th
   const paused = await ask(other, 'POST /v1/subscriptions/s/pause');
   assert.deepEqual([paused.status, paused.json.state], [200, 'paused']);
   assert.equal((await ask(owner, 'GET /v1/subscriptions/s')).json.state, 'paused');
+  // It has no slots, so it can't make one by itself.
+  assert.equal((await ask(other, 'PUT /v1/subscriptions/made', spec)).status, 201);
+  assert.equal((await ask(owner, 'GET /v1/subscriptions/made')).status, 200);
   const wrong = await ask(other, 'POST /v1/subscriptions/s/replay', { from: 'never' });
   assert.deepEqual([wrong.status, wrong.json.code, wrong.json.pointer], [400, 'invalid_request', '/from']);
 });
