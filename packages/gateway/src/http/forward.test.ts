@@ -96,6 +96,11 @@ test('health, a test request and a replay are answered by the node that works th
   await endpoint.request(1);
   const shown = await ask(other, 'GET /v1/subscriptions/s');
   assert.deepEqual([shown.status, shown.json.health.breaker], [200, 'closed']);
+  const { json: listed } = await ask(other, 'GET /v1/subscriptions');
+  assert.deepEqual(
+    listed.data.map(({ id, health }: { id: string; health?: { breaker: string } }) => [id, health?.breaker]),
+    [['s', 'closed']],
+  );
   const tested = await ask(other, 'POST /v1/subscriptions/s/test', {});
   assert.deepEqual([tested.status, tested.json.delivered], [200, true]);
   const counted = await ask(other, 'POST /v1/subscriptions/s/replay', { from: 'earliest', dryRun: true });

@@ -1,6 +1,6 @@
 /** `/v1/subscriptions`: who gets which events, and how. */
 import { randomBytes } from 'node:crypto';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { newId } from '@millrace/core/ids';
 import { Problem } from '@millrace/core/problem';
 import type { Created, SubscriptionState } from '../api.ts';
@@ -8,6 +8,7 @@ import type { Subscription, Versioned } from '../ports/directory.ts';
 import { type Caller, mayActFor, maySee, mayUseTopics } from './access.ts';
 import { checkConditions, checkMatch, etagOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
+import { askNode } from './forward.ts';
 import { SUBSCRIPTION_CALLS } from './openapi/subscription-calls.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
 import { replayRoute } from './replay.ts';
@@ -26,15 +27,11 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
   const read = { allow: ['subscribe', 'manage'] } as const;
   const manage = { allow: ['manage'] } as const;
 
-  app.get<{ Querystring: PageQuery }>(
-    '/v1/subscriptions',
-    { config: read, schema: SUBSCRIPTION_CALLS.list },
-    async ({ caller, query }) => {
-      const limit = limitOf(query);
-      const [id] = placeOf(query, ['string']) ?? [];
-      return pageOf(caller, { limit, ...(id === undefined ? {} : { after: String(id) }) });
-    },
-  );
+  app.get<{ Querystring: PageQuery }>('/v1/subscriptions', { config: read, schema: SUBSCRIPTION_CALLS.list }, async (listed) => {
+    const limit = limitOf(listed.query);
+    const [id] = placeOf(listed.query, ['string']) ?? [];
+    return pageOf(listed, { limit, ...(id === undefined ? {} : { after: String(id) }) });
+  });
 
   app.post<{ Body: SubscriptionBody }>(
     '/v1/subscriptions',
@@ -122,7 +119,11 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
   secretAndTestRoutes(app, needs);
 
   /** For an app's key, those of other apps are walked over. */
-  async function pageOf(caller: Caller, { limit, after }: { readonly limit: number; readonly after?: string }): Promise<object> {
+  async function pageOf(
+    request: FastifyRequest,
+    { limit, after }: { readonly limit: number; readonly after?: string },
+  ): Promise<object> {
+    const { caller } = request;
     const { environment } = caller;
     const data: Versioned<Subscription>[] = [];
     for (let id = after; ;) {
@@ -137,11 +138,26 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
     }
     const shown = data.slice(0, limit);
     const states = statesOf(environment);
+    const elsewhere = await healthElsewhere(
+      request,
+      shown.filter(({ id }) => !states.has(id)),
+    );
     const withHealth = (one: Versioned<Subscription>): object => ({
       ...showSubscription(one),
-      ...showState(caller, states.get(one.id)),
+      ...(states.has(one.id) ? showState(caller, states.get(one.id)) : elsewhere.get(one.id)),
     });
     return { data: shown.map(withHealth), next: data.length > limit ? cursorTo([shown.at(-1)?.id ?? '']) : null };
+  }
+
+  /** What other nodes say of those they work, by id: each is asked for the same page. One that can't be asked says nothing. */
+  async function healthElsewhere(
+    request: FastifyRequest,
+    those: readonly Versioned<Subscription>[],
+  ): Promise<ReadonlyMap<string, { readonly health?: object }>> {
+    const addresses = new Set(those.flatMap(({ value: { uid } }) => needs.addressOf?.(uid) ?? []));
+    const pages = await Promise.all([...addresses].map((address) => askNode(address, request)));
+    const told = pages.flatMap((page) => (page?.json as { data?: { id: string; health?: object }[] } | undefined)?.data ?? []);
+    return new Map(told.flatMap(({ id, health }) => (health === undefined ? [] : [[id, { health }]])));
   }
 
   /** What the process knows by heart: nothing is read for it. */
