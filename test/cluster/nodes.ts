@@ -1,6 +1,7 @@
 /** Nodes of a cluster as real processes, on a NATS and a Postgres of their own. */
 import { randomBytes } from 'node:crypto';
 import type { TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Ready, ready, type Running, startProcess, temporary } from '../../packages/gateway/test/process.ts';
 import { findBroker } from '../../scripts/brokers/find.ts';
 import { freePort } from '../../scripts/brokers/servers.ts';
@@ -52,20 +53,28 @@ export async function startNode(
   const port = String(await freePort());
   const shared = ['--log', log, '--store', store, '--limit', 'leaseMs=2000', '--allow-egress', 'loopback'];
   const running = startProcess(t, ['start', '--json', '--port', port, '--data', data, '--auto-topics', ...shared], environment);
-  if (key === undefined) return { ...(await ready(running, data)), running };
+  if (key === undefined) {
+    const first = await ready(running, data);
+    return { ...first, ask: askWith(first.address, first.key), running };
+  }
   const { address, curl } = (await running.line(({ kind }) => kind === 'ready')) as unknown as Ready;
   return { running, address, key, curl, ask: askWith(address, key) };
 }
 
+/** As a good client does: what is being moved to another node is asked for again. */
 function askWith(address: string, key: string): Ready['ask'] {
   return async (route, json) => {
     const [method = '', path = ''] = route.split(' ');
-    const response = await fetch(address + path, {
-      method,
-      headers: { authorization: `Bearer ${key}`, ...(json === undefined ? {} : { 'content-type': 'application/json' }) },
-      ...(json === undefined ? {} : { body: JSON.stringify(json) }),
-    });
-    const text = await response.text();
-    return { status: response.status, json: text === '' ? undefined : JSON.parse(text) };
+    for (;;) {
+      const response = await fetch(address + path, {
+        method,
+        headers: { authorization: `Bearer ${key}`, ...(json === undefined ? {} : { 'content-type': 'application/json' }) },
+        ...(json === undefined ? {} : { body: JSON.stringify(json) }),
+      });
+      const text = await response.text();
+      if (response.status !== 503) return { status: response.status, json: text === '' ? undefined : JSON.parse(text) };
+      // real time: what it waits for happens in other processes
+      await sleep(Number(response.headers.get('retry-after')) * 1_000);
+    }
   };
 }
