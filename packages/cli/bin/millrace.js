@@ -8,13 +8,24 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const NEEDED = 26;
+/** Set for the process that this one starts again. */
+const CHILD = 'MILLRACE_STARTED_AGAIN';
 const here = fileURLToPath(import.meta.url);
 
 if (majorOf(process.versions.node) >= NEEDED) {
   // Before anything else is loaded: what was stripped of its types and compiled is kept, which halves the next start.
   module.enableCompileCache();
+  endWithParent();
   await import(entry());
 } else startAgain();
+
+/** A supervisor knows the first of the two processes: where that one is killed, the second must not go on holding data and port. */
+function endWithParent() {
+  if (process.env[CHILD] !== '1' || process.channel === undefined) return;
+  delete process.env[CHILD];
+  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+  process.channel.unref();
+}
 
 /** The sources where they are, else what was built of them: a published package has no sources, Node strips no types there. */
 function entry() {
@@ -28,7 +39,11 @@ function startAgain() {
     process.stderr.write(`Millrace needs Node ${NEEDED} and was started by ${process.version}: ${advice}.\n`);
     process.exit(1);
   }
-  const child = spawn(program, [here, ...process.argv.slice(2)], { stdio: 'inherit' });
+  const child = spawn(program, [here, ...process.argv.slice(2)], {
+    // The last one is how it learns that we are gone, also where nobody could tell it: kill -9.
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+    env: { ...process.env, [CHILD]: '1' },
+  });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => forward(child, signal));
   child.on('error', (error) => {
     process.stderr.write(`Millrace can not start ${program}: ${error.message}.\n`);

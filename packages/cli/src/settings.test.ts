@@ -39,11 +39,17 @@ describe('settings', () => {
     assert.equal(address(), 'http://127.0.0.1:5556');
   });
 
-  test('send the key of the directory to this machine alone', (t) => {
-    const directory = project(t, { 'admin-key': 'mr_file' });
-    assert.equal(read(directory, { url: 'https://events.example' })[1], undefined);
-    for (const url of ['http://127.0.0.1:1', 'http://localhost:1', 'http://[::1]:1'])
-      assert.equal(read(directory, { url })[1], 'mr_file');
+  test('send the key of the directory to its own gateway alone, by any name of this machine', (t) => {
+    const without = project(t, { 'admin-key': 'mr_file' });
+    const directory = project(t, { 'admin-key': 'mr_file', address: 'http://127.0.0.1:5555' });
+    assert.equal(read(directory, { url: 'https://events.example:5555' })[1], undefined);
+    for (const host of ['127.0.0.1', 'localhost', '[::1]']) {
+      assert.equal(read(directory, { url: `http://${host}:5555` })[1], 'mr_file');
+      assert.equal(read(without, { url: `http://${host}:4400` })[1], 'mr_file');
+      // Somebody else may listen there.
+      assert.equal(read(directory, { url: `http://${host}:4400` })[1], undefined);
+      assert.equal(read(directory, { url: `https://${host}:5555` })[1], undefined);
+    }
   });
 
   test('take no address from the directory that is not on this machine: it may be somebody else’s work', (t) => {

@@ -39,7 +39,7 @@ export function settingsOf(
   const chosen = key ?? given(environment['MILLRACE_KEY']);
   return {
     address,
-    key: () => chosen ?? (isHere(address()) ? readIfThere(join(data, ADMIN_KEY_FILE)) : undefined),
+    key: () => chosen ?? (isOwn(address(), readIfThere(file)) ? readIfThere(join(data, ADMIN_KEY_FILE)) : undefined),
     addressFrom,
     data,
   };
@@ -73,7 +73,12 @@ function loopbackOf(text: string | undefined, file: string): string | undefined 
   );
 }
 
-/** The admin key of this directory is sent to nobody else's machine. */
+/** The admin key of this directory is sent to its own gateway alone, by whatever name of this machine: another may listen on the next port. */
+function isOwn(address: string, kept = `http://127.0.0.1:${DEFAULT_PORT}`): boolean {
+  const [asked, own] = [new URL(address), URL.parse(kept)];
+  return isHere(address) && own !== null && asked.protocol === own.protocol && asked.port === own.port;
+}
+
 function isHere(address: string): boolean {
   const { hostname } = new URL(address);
   return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);

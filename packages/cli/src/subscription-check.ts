@@ -66,7 +66,7 @@ function standing({ id, state, disabled, health }: Faring, nowMs: number): reado
       ? [
           problem(
             `${id}: its endpoint is ${downOf(health, nowMs)}`,
-            `Deliveries wait in the log. Try it: millrace subscription test ${id}`,
+            `Deliveries wait in the log, and go on at once after a good answer to: millrace subscription test ${id}`,
           ),
         ]
       : []),
@@ -79,11 +79,13 @@ function standing({ id, state, disabled, health }: Faring, nowMs: number): reado
 /** While the breaker is open its cause is said already. */
 async function failing(client: Client, { id, state, health }: Faring): Promise<readonly Finding[]> {
   const { breaker, failingMs, parked } = health;
-  if (state !== 'active' || breaker === 'open' || failingMs === 0 || parked === 0) return [];
+  if (state !== 'active' || breaker === 'open' || parked === 0) return [];
   const { body } = await client.ask<List<{ readonly attempts: readonly { readonly cause: string }[] }>>('GET /v1/deliveries', {
     query: { subscription: id, limit: 1 },
   });
   const cause = body.data[0]?.attempts.at(-1)?.cause ?? '';
+  // One failure may be chance, but an address that is not allowed stays so.
+  if (failingMs === 0 && cause !== 'blocked_address') return [];
   const waiting = `${count(parked, 'delivery')} ${parked === 1 ? 'waits' : 'wait'} for another attempt`;
   return [
     problem(

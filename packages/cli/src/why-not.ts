@@ -29,7 +29,14 @@ const SNIPPET_CHARS = 400;
 export function whyNot(id: string, { status, cause, snippet = '' }: Tested): string[] {
   const said = plain(snippet.slice(0, SNIPPET_CHARS));
   const again = `millrace subscription test ${id}`;
-  if (status !== 0) return [...(said === '' ? [] : [`It answered: ${said}`]), `When the receiver takes it: ${again}`];
+  if (status !== 0)
+    return [
+      ...(said === '' ? [] : [`It answered: ${said}`]),
+      ...(status === 401 || status === 403
+        ? [`Has it the secret of '${id}'? It was shown once; a new one: millrace subscription rotate-secret ${id}`]
+        : []),
+      `When the receiver takes it: ${again}`,
+    ];
   const [what, advice] = NO_ANSWER[cause] ?? [cause, 'Look at what the receiver logs.'];
   return [
     `No answer: ${what}${said === '' ? '' : ` (${said})`}. ${advice}`,

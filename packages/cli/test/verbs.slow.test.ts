@@ -74,8 +74,8 @@ describe('millrace', { timeout: 300_000 }, () => {
     await wrong(2, /whole number/, 'app', 'list', '--limit', '0');
     await wrong(5, /cursor/, 'app', 'list', '--cursor', 'x');
     assert.deepEqual((await json('app', 'create', 'gone')).id, 'gone');
-    assert.deepEqual(await json('app', 'delete', 'gone'), { deleted: 'gone' });
-    await wrong(4, /no app/, 'app', 'delete', 'gone');
+    assert.deepEqual(await json('app', 'delete', 'gone', '--yes'), { deleted: 'gone' });
+    await wrong(4, /no app/, 'app', 'delete', 'gone', '--yes');
   });
 
   test('key', async () => {
@@ -106,8 +106,8 @@ describe('millrace', { timeout: 300_000 }, () => {
 
     const limited = await run(['topic', 'create', 'x', '--key', made.key, '--json']);
     assert.equal(limited.exit, 3, 'a key that may not');
-    assert.deepEqual(await json('key', 'delete', 'crm', made.id), { deleted: made.id });
-    await wrong(4, /no key/, 'key', 'delete', 'crm', made.id);
+    assert.deepEqual(await json('key', 'delete', 'crm', made.id, '--yes'), { deleted: made.id });
+    await wrong(4, /no key/, 'key', 'delete', 'crm', made.id, '--yes');
     const locked = await run(['topic', 'list', '--key', made.key]);
     assert.equal(locked.exit, 3);
     assert.match(locked.stderr, /is no key of this gateway/);
@@ -129,8 +129,9 @@ describe('millrace', { timeout: 300_000 }, () => {
     await wrong(4, /not declared/, 'topic', 'get', 'nope');
     assert.match(await people('topic', 'list'), /orders\.created +crm +2d +bulk +\$\.customer/);
     await json('topic', 'create', 'orders.gone');
-    assert.deepEqual(await json('topic', 'delete', 'orders.gone'), { deleted: 'orders.gone' });
-    await wrong(4, /not declared/, 'topic', 'delete', 'orders.gone');
+    assert.deepEqual(await json('topic', 'delete', 'orders.gone', '--yes'), { deleted: 'orders.gone' });
+    await wrong(4, /not declared/, 'topic', 'delete', 'orders.gone', '--yes');
+    await wrong(2, /no terminal to ask at/, 'topic', 'delete', 'orders.created');
     await wrong(2, /missing required argument/, 'topic', 'delete');
   });
 
@@ -371,7 +372,7 @@ describe('millrace', { timeout: 300_000 }, () => {
     await wrong(2, /--from "soon"/, 'replay', 'crm-orders', '--from', 'soon');
     await wrong(2, /--rewind/, 'replay', 'crm-orders', '--from', '1h', '--rewind', '--as-new');
     await wrong(4, /no subscription/, 'replay', 'nope', '--from', '1h');
-    assert.equal((await json('replay', 'crm-orders', '--from', 'latest', '--rewind')).id, 'crm-orders');
+    assert.equal((await json('replay', 'crm-orders', '--from', 'latest', '--rewind', '--yes')).id, 'crm-orders');
     assert.equal(
       await people('replay', 'crm-orders', '--from', '1ms', '--rewind', '--yes'),
       'crm-orders goes on from 1 ms ago\n',
@@ -405,7 +406,7 @@ describe('millrace', { timeout: 300_000 }, () => {
       await wrong(2, /say which/, 'dead-letter', verb);
       await wrong(2, /not both/, 'dead-letter', verb, id, '--all');
       await wrong(2, /cannot be used with/, 'dead-letter', verb, '--all', '--subscription', 'dies');
-      await wrong(4, /no dead letter/, 'dead-letter', verb, 'nope');
+      await wrong(4, /no dead letter/, 'dead-letter', verb, 'nope', ...(verb === 'discard' ? ['--yes'] : []));
       await wrong(4, /no subscription/, 'dead-letter', verb, '--subscription', 'nope');
       await wrong(2, /--since/, 'dead-letter', verb, '--all', '--since', 'soon');
       assert.equal((await json('dead-letter', verb, '--all', '--cause', 'http_599', '--dry-run')).count, 0);
@@ -423,7 +424,7 @@ describe('millrace', { timeout: 300_000 }, () => {
     assert.deepEqual((await json('dead-letter', 'redrive', '--all')).operations, []);
   });
 
-  test('dead-letter discard asks a person, and only a person', async () => {
+  test('dead-letter discard asks a person, and without one it wants to be told', async () => {
     const dying = await endpoint(suite, () => 422);
     await json('subscription', 'update', 'dies', '--to', dying.url);
     await run(['publish', 'orders.dies', '--file', '-'], { stdin: '4\n5\n' });
@@ -432,6 +433,7 @@ describe('millrace', { timeout: 300_000 }, () => {
     const declined = await run(['dead-letter', 'discard', '--all'], { answers: ['n'] });
     assert.equal(declined.exit, 130);
     assert.match(declined.stderr, /nothing was changed/);
+    await wrong(2, /no terminal to ask at/, 'dead-letter', 'discard', '--all');
     assert.equal((await deadLetters(2)).data.length, 2);
     assert.equal((await run(['dead-letter', 'discard', id], { answers: ['y'] })).exit, 0);
     const { operations } = await json('dead-letter', 'discard', '--all', '--yes');
@@ -456,7 +458,7 @@ describe('millrace', { timeout: 300_000 }, () => {
     await bad.request(length + 1);
     const found = await untilFound(['doctor'], 'gone is disabled');
     assert.match(found, /^gone is disabled \(gone\)\. .*millrace subscription resume gone\n/);
-    await json('subscription', 'delete', 'gone');
+    await json('subscription', 'delete', 'gone', '--yes');
   });
 
   test('doctor of nothing', async () => {
@@ -497,7 +499,7 @@ describe('millrace', { timeout: 300_000 }, () => {
   test('subscription delete', async () => {
     assert.equal((await run(['subscription', 'delete', 'from-file'], { answers: [''] })).exit, 130);
     assert.deepEqual(await json('subscription', 'delete', 'from-file', '--yes'), { deleted: 'from-file' });
-    await wrong(4, /no subscription/, 'subscription', 'delete', 'from-file');
+    await wrong(4, /no subscription/, 'subscription', 'delete', 'from-file', '--yes');
   });
 
   test('has no verb that is not tried here', async () => {

@@ -20,13 +20,15 @@ const FORBIDDEN = /[\p{Cc}\p{Noncharacter_Code_Point}]/u;
 export function startDraft(pointerOf: (name: string) => string): DraftWriter {
   const core: Record<string, AttributeValue> = {};
   const extensions: [string, AttributeValue][] = [];
+  let chars = 0;
   const refused = (name: string, message: string) => new Problem('invalid_event', message, { pointer: pointerOf(name) });
   return {
     set(name, value) {
       if (!NAME.test(name) || TAKEN.has(name)) {
-        throw refused(name, `'${name.slice(0, 40)}' is no attribute name: 1 to 20 lower-case letters and digits`);
+        throw refused(name, `'${name.slice(0, 40)}' is no attribute name: 1 to 20 lower-case letters and digits${meantBy(name)}`);
       }
-      if (typeof value === 'string' && value.length > ATTRIBUTE_CHARS_MAX) throw tooLong(value.length, pointerOf(name));
+      chars += name.length + (typeof value === 'string' ? value.length : 1);
+      if (chars > ATTRIBUTE_CHARS_MAX) throw tooLong(chars, pointerOf(name));
       const fault = faultOf(name, value);
       if (fault !== undefined) throw refused(name, `the attribute '${name}' ${fault}`);
       if (CORE.has(name)) core[name] = value as string;
@@ -43,6 +45,12 @@ export function startDraft(pointerOf: (name: string) => string): DraftWriter {
   };
 }
 
+/** CloudEvents has no capitals in names, where most JSON has. */
+function meantBy(name: string): string {
+  const plain = name.slice(0, 40).toLowerCase().replaceAll(/[-_]/g, '');
+  return plain !== name && NAME.test(plain) && !TAKEN.has(plain) ? ` (did you mean '${plain}'?)` : '';
+}
+
 export interface DraftWriter {
   /** Throws `invalid_event` with a pointer where name or value is none, `payload_too_large` where the value is too long. */
   set(name: string, value: unknown): void;
@@ -50,9 +58,11 @@ export interface DraftWriter {
 }
 
 function tooLong(chars: number, pointer: string): Problem {
-  return new Problem('payload_too_large', `an attribute has at most ${ATTRIBUTE_CHARS_MAX} characters, this one ${chars}`, {
-    pointer,
-  });
+  return new Problem(
+    'payload_too_large',
+    `the attributes of an event have at most ${ATTRIBUTE_CHARS_MAX} characters, up to this one there are ${chars}`,
+    { pointer },
+  );
 }
 
 /** What is wrong with a value, as the rest of a sentence that begins with the attribute. */

@@ -18,6 +18,7 @@ import { readRule, type Term } from './filter/rule.ts';
 import { EXHAUSTED, spend, STEPS_MAX, type Work } from './filter/work.ts';
 import { isScalar, memberOf, readPath, type Scalar } from './json-values.ts';
 
+export { RESERVED as OPERATOR_NAMES } from './filter/operators.ts';
 export { readPath, type Scalar } from './json-values.ts';
 
 export interface CompiledFilter {

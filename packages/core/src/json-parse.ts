@@ -11,7 +11,13 @@ const BACKSLASH = 0x5c;
 /** Stands for a name that can't be written without a backslash. No text that was UTF-8 holds half a character unescaped. */
 const STAND_IN = '\ud800';
 
-/** As JSON.parse: throws a SyntaxError for what is no JSON. `text` must be well-formed, as a decoder makes it. */
+/** Each costs some ten microseconds. No one means as many. */
+const STAND_INS_MAX = 10_000;
+
+/**
+ * As JSON.parse: throws a SyntaxError for what is no JSON, and for more than 10,000 names that can't be written without a
+ * backslash. `text` must be well-formed, as a decoder makes it.
+ */
 export function parseText(text: string): unknown {
   const value: unknown = JSON.parse(text);
   return text.includes('\\') ? withRightNames(text, value) : value;
@@ -26,11 +32,14 @@ function withRightNames(text: string, value: unknown): unknown {
   const pieces: string[] = [];
   const plain = new Map<string, string>();
   const standIns = new Map<string, string>();
+  let stood = 0;
   let from = 0;
   for (const { start, end } of escapedNames(text)) {
     const written = text.slice(start, end);
     let name = plain.get(written);
     if (name === undefined) plain.set(written, (name = plainly(written, standIns)));
+    if (name.charAt(1) === STAND_IN && ++stood > STAND_INS_MAX)
+      throw new SyntaxError(`more than ${STAND_INS_MAX} names are written with a backslash`);
     pieces.push(text.slice(from, start), name);
     from = end;
   }

@@ -7,6 +7,8 @@ import { Problem } from './problem.ts';
 
 /** Of arrays and objects within each other. */
 export const JSON_DEPTH_MAX = 128;
+/** Objects and arrays of one text: of empty ones a megabyte holds so many that a parser takes a second to make them all. */
+export const JSON_NODES_MAX = 500_000;
 
 export interface Span {
   /** Of the first byte. */
@@ -25,7 +27,9 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** Throws `invalid_json` for what is no UTF-8, no JSON, or nested deeper than 128. */
 export function parseJson(bytes: Uint8Array, depthMax: number = JSON_DEPTH_MAX): unknown {
   // First, because some engines parse by recursion.
-  if (depthOf(bytes) > depthMax) throw new Problem('invalid_json', `the JSON is nested deeper than ${depthMax}`);
+  const { deepest, nodes } = sizeOf(bytes);
+  if (deepest > depthMax) throw new Problem('invalid_json', `the JSON is nested deeper than ${depthMax}`);
+  if (nodes > JSON_NODES_MAX) throw new Problem('invalid_json', `the JSON has more than ${JSON_NODES_MAX} objects and arrays`);
   try {
     return parseText(decoder.decode(bytes));
   } catch (cause) {
@@ -209,14 +213,17 @@ function isEscaped(bytes: Uint8Array, quote: number, from: number): boolean {
 }
 
 /** Of any bytes: quotes and brackets are all it looks at. */
-function depthOf(bytes: Uint8Array): number {
+function sizeOf(bytes: Uint8Array): { readonly deepest: number; readonly nodes: number } {
   let depth = 0;
   let deepest = 0;
+  let nodes = 0;
   for (let at = 0; at < bytes.length; at += 1) {
     const sign = SIGNS[bytes[at] as number];
     if (sign === QUOTED) at = stringEnd(bytes, at) - 1;
-    else if (sign === OPENS) deepest = Math.max(deepest, (depth += 1));
-    else if (sign === CLOSES) depth -= 1;
+    else if (sign === OPENS) {
+      nodes += 1;
+      deepest = Math.max(deepest, (depth += 1));
+    } else if (sign === CLOSES) depth -= 1;
   }
-  return deepest;
+  return { deepest, nodes };
 }

@@ -320,4 +320,6 @@ export type Notice =
   | { readonly kind: 'disabled'; readonly environment: string; readonly subscription: string; readonly cause: DisabledCause }
   | NodeNotice
   | { readonly kind: 'egress_failing'; readonly subscriptions: number }
-  | { readonly kind: 'ledger_failing' | 'log_failing'; readonly code: string };
+  | { readonly kind: 'ledger_failing' | 'log_failing'; readonly code: string }
+  /** Events are taken again. */
+  | { readonly kind: 'log_working' };

@@ -116,7 +116,7 @@ export function createGateway({
     onDisable: (subscription, cause) => disabling.disable(subscription, cause),
   });
   const disabling = createDisabling({ directory, registry, lanes: () => lanes, clock, onNotice, onTrouble: reportLog });
-  const isOurs = (uid: string): boolean => owned.has(slotOf(uid));
+  const isOurs = (uid: string): boolean => owned.has(slotOf(uid)) && !taking.has(slotOf(uid));
   const lookUp = createLookUp({ registry, lanes, isOurs });
   const subscriptions = createSubscriptions({
     directory,
@@ -152,17 +152,34 @@ export function createGateway({
   const jobs = createJobs({ directory, ledger, lookUp, isOurs, deadLetters, clock, limits, onTrouble: reportLog });
   const events = createEvents({ log, clock, limits });
   const owned = new Set<number>(withoutSlots ? [] : Array.from({ length: SLOTS }, (_, slot) => slot));
+  /** Owned, and not worked yet. */
+  const taking = new Set<number>();
+  let logTrouble: string | undefined;
   let state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
 
   async function publish(request: Parameters<Gateway['publish']>[0]): Promise<readonly Published[]> {
     if (state !== 'running') throw new Problem('shutting_down', 'the gateway takes no events now', { retryAfterMs: 1_000 });
     const accepted = await acceptAll(request);
     const entries = accepted.filter((one): one is Entry => !(one instanceof Problem));
-    const appended = entries.length === 0 ? [] : await append(entries);
+    const appended = entries.length === 0 ? [] : await append(entries).then(logWorks, logFails);
     let at = 0;
     return accepted.map((one) =>
       one instanceof Problem ? { status: 'refused', problem: one } : publishedAs(one, appended[at++] as Appended),
     );
+  }
+
+  /** Told when it begins and when it is over: publishers are many. */
+  function logFails(error: unknown): never {
+    const code = error instanceof Problem ? error.code : String(error);
+    if (code !== 'overloaded' && code !== logTrouble) onNotice({ kind: 'log_failing', code });
+    if (code !== 'overloaded') logTrouble = code;
+    throw error;
+  }
+
+  function logWorks(appended: readonly Appended[]): readonly Appended[] {
+    if (logTrouble !== undefined) onNotice({ kind: 'log_working' });
+    logTrouble = undefined;
+    return appended;
   }
 
   /** In a hurry a large call is taken in piece by piece. */
@@ -191,8 +208,8 @@ export function createGateway({
     if (!owned.has(slot)) return;
     if (cursors !== undefined) lanes.open(now, cursors);
     // Another node made it, and has lost the slot since.
-    else if (withoutSlots && lanes.subscriber(uid) === undefined && !lanes.isComing(uid))
-      void lanes.take(new Set([slot]), { subscriptions: [now], runs: [] });
+    else if (withoutSlots && lanes.subscriber(uid) === undefined && !lanes.isComing(uid) && !taking.has(slot))
+      void take(new Set([slot])).catch(reportLog);
     // A new pass is begun by whoever rewinds: it knows the cursors.
     else if (before?.value.pass === now.value.pass) lanes.change(now);
   }
@@ -256,13 +273,18 @@ export function createGateway({
   }
 
   async function take(slots: ReadonlySet<number>): Promise<void> {
-    // What nobody here has heard of yet would be taken for deleted.
-    await registry.refresh();
-    if (state !== 'running') return;
     for (const slot of slots) owned.add(slot);
-    await lanes.take(slots, known());
-    if (state !== 'running') return;
-    await goOnWith((uid) => slots.has(slotOf(uid)) && isOurs(uid));
+    for (const slot of slots) taking.add(slot);
+    try {
+      // What nobody here has heard of yet would be taken for deleted.
+      await registry.refresh();
+      // Some may be lost again by now.
+      const still = new Set([...slots].filter((slot) => owned.has(slot)));
+      if (state === 'running') await lanes.take(still, known());
+    } finally {
+      for (const slot of slots) taking.delete(slot);
+    }
+    if (state === 'running') await goOnWith((uid) => slots.has(slotOf(uid)) && isOurs(uid));
   }
 
   function disown(slots: ReadonlySet<number>): void {

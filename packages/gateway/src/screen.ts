@@ -230,7 +230,7 @@ function withoutKind({ kind: _kind, ...rest }: Notice): object {
 function sentenceOf(notice: Exclude<Notice, { eventId: string }>): string {
   switch (notice.kind) {
     case 'breaker_open':
-      return `${notice.subscription}: its endpoint is down (${notice.cause}); deliveries wait in the log, probes go out`;
+      return `${notice.subscription}: its endpoint is down (${notice.cause}); deliveries wait in the log, probes go out. When it is back they go on at once after: millrace subscription test ${notice.subscription}`;
     case 'breaker_closed':
       return `${notice.subscription}: its endpoint answers again`;
     case 'bound_reached':
@@ -249,7 +249,11 @@ function sentenceOf(notice: Exclude<Notice, { eventId: string }>): string {
       return `${notice.subscriptions} subscriptions can not connect at once: look at this machine's own network`;
     case 'ledger_failing':
       return `the record of deliveries can not be written (${notice.code}); it is tried again`;
+    case 'log_working':
+      return 'the log takes events again';
     case 'log_failing':
+      if (notice.code === 'log_full')
+        return 'the log is full: publishes are refused (log_full), nothing that was accepted is lost. Make room on its disk, or shorten the retention of topics';
       return `the log can not be used (${notice.code}); it is tried again`;
     case 'lease_failing':
       return notice.code === undefined

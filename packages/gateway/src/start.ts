@@ -33,6 +33,7 @@ export const DEFAULT_APP = 'default';
 export const SAMPLE_TOPIC = 'millrace.sample';
 /** For our own user alone: what is stored, and what lets somebody in, is nobody else's to read. */
 const PRIVATE_UMASK = 0o077;
+const DEV_PROBE_MS = 5_000;
 /** Ports tried after the default one. */
 const PORTS_TRIED = 20;
 
@@ -94,7 +95,8 @@ export async function start(needs: StartNeeds): Promise<Running> {
   };
   process.umask(PRIVATE_UMASK);
   // What was typed is looked at before anything is opened.
-  const limits = limitsOf(options.limits);
+  // Whoever develops a receiver stops and starts it all day: it is looked for every few seconds.
+  const limits = limitsOf({ ...(options.mode === 'dev' ? { probeMs: DEV_PROBE_MS } : {}), ...options.limits });
   const egress = createEgress({ allow: [...(options.mode === 'dev' ? ['loopback'] : []), ...options.allowEgress] });
   try {
     const store = await openStore({ ...options, onFailure });

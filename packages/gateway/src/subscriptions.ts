@@ -16,6 +16,7 @@ import { bytesFrom, type Clock } from './ports/clock.ts';
 import type { Directory, Subscription, Versioned, Webhook } from './ports/directory.ts';
 import type { Cursor } from './ports/ledger.ts';
 import type { Registry } from './registry.ts';
+import { filterWarnings } from './filter-warnings.ts';
 import { changed, type CheckEndpoint, checkSecret, settingsOf } from './settings.ts';
 import type { Vault } from './vault.ts';
 
@@ -270,7 +271,9 @@ function warningsOf(
     retry.scheduleMs.reduce((sum, ms) => sum + ms, 0),
     subscription.disableAfterMs ?? 0,
   );
-  const warnings: string[] = [];
+  const warnings: string[] = filterWarnings(subscription.filter);
+  const isAwaited = [...registry.topics()].some(({ environment: of, id }) => of === environment && matches(id));
+  if (!isAwaited) warnings.push(`no declared topic matches ${topics.join(', ')}: it gets nothing until there is one`);
   for (const { environment: of, id, value } of registry.topics()) {
     if (of !== environment || !matches(id) || value.retentionMs >= scheduleMs) continue;
     warnings.push(

@@ -45,6 +45,8 @@ export function createHouse({ database: { schema, query }, days, now }: Needs): 
     await days.makeAhead(now());
     await purge();
     await query({ text: `DELETE FROM ${schema}.changes WHERE at < now() - interval '${CHANGES_KEPT}'` });
+    // What such a writer gave up is not on its way any more.
+    await query({ text: `DELETE FROM ${schema}.writers WHERE at < now() - interval '${NODES_KEPT}'` });
     await query({ text: `DELETE FROM ${schema}.nodes WHERE expires_at < now() - interval '${NODES_KEPT}'` });
   };
 }

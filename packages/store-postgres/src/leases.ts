@@ -42,6 +42,8 @@ export function openLeases({ node, address, leaseMs, ...options }: LeasesOptions
   const token = randomBytes(16).toString('hex');
   const commit = createCommit({ database: long, days: createDays(long) });
   const me = [node, token] as const;
+  /** Tries of this writer so far. */
+  let tries = 0;
 
   return {
     async renew(load) {
@@ -79,7 +81,7 @@ export function openLeases({ node, address, leaseMs, ...options }: LeasesOptions
       const rows = await short.query<Omit<SlotOwner, 'owner'> & { owner: string | null }>(sql.slots);
       return rows.map(({ owner, ...row }) => (owner === null ? row : { ...row, owner }));
     },
-    commit: (changes, fences) => commit(changes, fenceSteps(sql.fence, fences)),
+    commit: (changes, fences) => commit(changes, [...fenceSteps(sql.fence, fences), [sql.inTurn, token, ++tries]]),
     async close() {
       await Promise.all([short.close(), long.close()]);
     },
@@ -139,6 +141,7 @@ function statements(schema: string) {
       name: 'slot owners',
       text: `SELECT slot, epoch, owner, ${runs('owner', 'owner_token')} AS covered FROM ${schema}.slots ORDER BY slot`,
     },
+    inTurn: { name: 'in turn', text: `SELECT ${schema}.in_turn($1, $2)` },
     fence: { name: 'fence', text: `SELECT ${schema}.fence($1::int8[], $2::int8[], $3::text[])` },
   };
 }

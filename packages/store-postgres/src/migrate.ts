@@ -11,9 +11,10 @@ import type { Database, DatabaseOptions } from './database.ts';
 import { directory } from './migrations/1-directory.ts';
 import { ledger } from './migrations/2-ledger.ts';
 import { leases } from './migrations/3-leases.ts';
+import { turns } from './migrations/4-turns.ts';
 
 /** In order; the first is version 1. */
-const MIGRATIONS: readonly ((schema: string) => string)[] = [directory, ledger, leases];
+const MIGRATIONS: readonly ((schema: string) => string)[] = [directory, ledger, leases, turns];
 export const SCHEMA_VERSION = MIGRATIONS.length;
 /** The oldest that is still maintained by its makers. */
 const SERVER_MIN = 140_000;

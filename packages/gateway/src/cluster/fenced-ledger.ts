@@ -29,12 +29,22 @@ export function createFencedLedger({ ledger, leases, held, renew }: Needs): Fenc
   /** How far each shard was read here; and the last that was written of it for a slot. */
   const water = new Map<string, SlotRow>();
   const written = new Map<string, string>();
+  /**
+   * The tokens under which a commit was tried first. It is repeated until it holds: in between a slot may be another's for a while
+   * and come back, and then what was true before it went is not any more.
+   */
+  const firstTokens = new WeakMap<Commit, ReadonlyMap<number, string>>();
 
   async function commit(whole: Commit): Promise<void> {
     for (const row of whole.slots ?? []) if (row.slot === HIGH_WATER) water.set(row.shard, row);
+    const tokens = firstTokens.get(whole) ?? new Map([...held].map(([slot, { token }]) => [slot, token]));
+    firstTokens.set(whole, tokens);
+    const isGone = (slot: number): boolean => !held.has(slot) || held.get(slot)?.token !== tokens.get(slot);
     for (;;) {
-      const ours = await without(whole, (slot) => !held.has(slot));
-      const slots = slotsIn(ours);
+      const letters = await lettersOf(whole);
+      // From here on nothing is waited for until it is on its way: what is in it has its fence.
+      const ours = without(whole, letters, isGone);
+      const slots = slotsIn(ours, letters);
       const fences = [...slots].flatMap((slot) => held.get(slot) ?? []);
       const waters = watersOf(slots);
       try {
@@ -50,6 +60,12 @@ export function createFencedLedger({ ledger, leases, held, renew }: Needs): Fenc
     }
   }
 
+  /** A letter's id does not tell whose it is. One that is there no more needs no removing. */
+  async function lettersOf({ unbury = [] }: Commit): Promise<ReadonlyMap<string, number>> {
+    const letters = await Promise.all(unbury.map((id) => ledger.deadLetter(id)));
+    return new Map(letters.flatMap((letter) => (letter === undefined ? [] : [[letter.id, slotOf(uidOf(letter.lane))]])));
+  }
+
   function watersOf(slots: ReadonlySet<number>): SlotRow[] {
     return [...slots].flatMap((slot) =>
       [...water.values()].flatMap((row) => {
@@ -57,30 +73,6 @@ export function createFencedLedger({ ledger, leases, held, renew }: Needs): Fenc
         return written.get(`${own.slot}\n${row.shard}`) === row.cursor.position ? [] : [own];
       }),
     );
-  }
-
-  /** What is not about slots that are gone. */
-  async function without(whole: Commit, isGone: (slot: number) => boolean): Promise<Commit> {
-    const isOurs = ({ lane }: { readonly lane: string }): boolean => !isGone(slotOf(uidOf(lane)));
-    return {
-      attempts: whole.attempts?.filter(isOurs) ?? [],
-      park: whole.park?.filter(isOurs) ?? [],
-      unpark: whole.unpark?.filter(isOurs) ?? [],
-      bury: whole.bury?.filter(isOurs) ?? [],
-      unbury: await unburied(whole, isGone),
-      lanes: whole.lanes?.filter(isOurs) ?? [],
-      idle: whole.idle?.filter(isOurs) ?? [],
-      slots: whole.slots?.filter(({ slot }) => slot !== HIGH_WATER && !isGone(slot)) ?? [],
-      dropLanes: whole.dropLanes?.filter((lane) => isOurs({ lane })) ?? [],
-      dropSubscriptions: whole.dropSubscriptions?.filter((uid) => !isGone(slotOf(uid))) ?? [],
-    };
-  }
-
-  /** A letter's id does not tell whose it is. */
-  async function unburied({ unbury = [] }: Commit, isGone: (slot: number) => boolean): Promise<readonly string[]> {
-    if (unbury.length === 0) return unbury;
-    const letters = await Promise.all(unbury.map((id) => ledger.deadLetter(id)));
-    return letters.flatMap((letter) => (letter === undefined || isGone(slotOf(uidOf(letter.lane))) ? [] : [letter.id]));
   }
 
   return {
@@ -93,10 +85,28 @@ export function createFencedLedger({ ledger, leases, held, renew }: Needs): Fenc
   };
 }
 
-function slotsIn(commit: Commit): Set<number> {
+/** What is not about slots that are gone. `letters`: the slots of those that are to be removed. */
+function without(whole: Commit, letters: ReadonlyMap<string, number>, isGone: (slot: number) => boolean): Commit {
+  const isOurs = ({ lane }: { readonly lane: string }): boolean => !isGone(slotOf(uidOf(lane)));
+  return {
+    attempts: whole.attempts?.filter(isOurs) ?? [],
+    park: whole.park?.filter(isOurs) ?? [],
+    unpark: whole.unpark?.filter(isOurs) ?? [],
+    bury: whole.bury?.filter(isOurs) ?? [],
+    unbury: [...letters].flatMap(([id, slot]) => (isGone(slot) ? [] : [id])),
+    lanes: whole.lanes?.filter(isOurs) ?? [],
+    idle: whole.idle?.filter(isOurs) ?? [],
+    slots: whole.slots?.filter(({ slot }) => slot !== HIGH_WATER && !isGone(slot)) ?? [],
+    dropLanes: whole.dropLanes?.filter((lane) => isOurs({ lane })) ?? [],
+    dropSubscriptions: whole.dropSubscriptions?.filter((uid) => !isGone(slotOf(uid))) ?? [],
+  };
+}
+
+function slotsIn(commit: Commit, letters: ReadonlyMap<string, number>): Set<number> {
   const { attempts = [], park = [], unpark = [], bury = [], lanes = [], idle = [] } = commit;
   const slots = new Set<number>();
   for (const rows of [attempts, park, unpark, bury, lanes, idle]) for (const { lane } of rows) slots.add(slotOf(uidOf(lane)));
+  for (const id of commit.unbury ?? []) slots.add(letters.get(id) as number);
   for (const lane of commit.dropLanes ?? []) slots.add(slotOf(uidOf(lane)));
   for (const uid of commit.dropSubscriptions ?? []) slots.add(slotOf(uid));
   for (const { slot } of commit.slots ?? []) slots.add(slot);

@@ -77,13 +77,15 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, load, on
   /** Nobody may count on this node any more. What it holds it may still have when it is back. */
   function leaseOver(): void {
     isOver = true;
-    slots.lose(new Set(worked));
+    slots.lose(new Set(held.keys()));
     worked.clear();
     onNotice({ kind: 'lease_over' });
   }
 
   async function renewOnce(): Promise<void> {
     const askedMs = clock.monotonic();
+    // What is taken while it is asked is in no answer to it.
+    const asked = [...held];
     const fences = new Map((await leases.renew(load())).map((fence) => [fence.slot, fence]));
     if (state === 'ended') return;
     // Whoever is the first to reach the store again finds that all others' leases are over: they come back as well.
@@ -91,7 +93,9 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, load, on
     isOver = false;
     end?.cancel();
     end = clock.after(Math.max(0, askedMs + leaseMs - clock.monotonic()), leaseOver);
-    lose([...held].flatMap(([slot, { token }]) => (fences.get(slot)?.token === token ? [] : [slot])));
+    const isLost = ([slot, { token }]: (typeof asked)[number]): boolean =>
+      fences.get(slot)?.token !== token && held.get(slot)?.token === token;
+    lose(asked.filter(isLost).map(([slot]) => slot));
   }
 
   /** One at a time: whoever asks while it is asked has the same answer. */
@@ -107,10 +111,13 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, load, on
     try {
       await slots.take(new Set(fresh));
     } catch (error) {
-      // The directory can't be read now: the next round tries again.
+      // What can't be read now the next round tries again, from the beginning.
       for (const slot of fresh) worked.delete(slot);
+      slots.lose(new Set(fresh));
       throw error;
     }
+    const gone = fresh.filter((slot) => !worked.has(slot));
+    if (gone.length > 0) slots.lose(new Set(gone));
     onNotice({ kind: 'slots_taken', count: fresh.length, now: held.size });
   }
 
@@ -123,23 +130,29 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, load, on
     if (surplus.length === 0) return;
     for (const slot of surplus) worked.delete(slot);
     await slots.leave(new Set(surplus));
-    for (const slot of surplus) held.delete(slot);
     await leases.release(surplus);
+    // Only now: where the answer was lost the slot is still here to be looked after.
+    for (const slot of surplus) held.delete(slot);
     onNotice({ kind: 'slots_left', count: surplus.length, now: held.size });
   }
 
+  /** Each step waits for others; where the lease is over meanwhile the round ends. */
   async function turn(): Promise<void> {
     await renew();
     const [nodes, owners] = await Promise.all([leases.nodes(), leases.slots()]);
     addresses = addressesOf(nodes, owners);
-    if (state !== 'running') return;
+    if (!mayGoOn()) return;
+    // Taken by a call whose answer was lost: the store says that they are ours, and nobody else would work them.
+    await take(owners.filter((one) => one.covered && one.owner === node && !held.has(one.slot)).map(({ slot }) => slot));
     if (clock.monotonic() >= patientUntilMs) {
       const part = partOf(node, nodes);
-      await giveBack([...held.keys()].slice(part));
-      await take(freeSlots(owners, held).slice(0, Math.max(0, part - held.size)));
+      if (mayGoOn()) await giveBack([...held.keys()].slice(part));
+      if (mayGoOn()) await take(freeSlots(owners, held).slice(0, Math.max(0, part - held.size)));
     }
-    await work([...held.keys()]);
+    if (mayGoOn()) await work([...held.keys()]);
   }
+
+  const mayGoOn = (): boolean => !isOver && state === 'running';
 
   async function tried(): Promise<void> {
     try {
@@ -154,10 +167,10 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, load, on
   }
 
   function again(): void {
-    if (state !== 'running') return;
+    if (state === 'ended') return;
     timer = clock.after(leaseMs / ROUNDS_PER_LEASE, () => {
-      // A round that moves slots may take longer than a lease, which is renewed beside it.
-      if (isMoving)
+      // A round that moves slots may take longer than a lease, and so may a stop: it is renewed beside them.
+      if (isMoving || state === 'stopping')
         void renew()
           .catch(() => undefined)
           .finally(again);

@@ -30,6 +30,8 @@ export interface Recorder {
   readonly isFull: boolean;
   /** Resolves when everything added before is durable. */
   settled(): Promise<void>;
+  /** Takes back what was added for these subscriptions (uid) and is not on its way: they are another's to write about. */
+  forget(isTheirs: (uid: string) => boolean): void;
   /** Nothing is committed any more. */
   abandon(): void;
 }
@@ -147,6 +149,9 @@ export function createRecorder({ ledger, clock, limits, onTrouble, onRoom, highW
         last?.durable.push(resolve);
       });
     },
+    forget(isTheirs) {
+      for (const batch of queue) forgetThose(batch, isTheirs);
+    },
     abandon() {
       abandoned = true;
       queue = [emptyBatch()];
@@ -195,6 +200,14 @@ function dropLane(batch: Batch, lane: string): void {
 function forget(batch: Batch, uid: string): void {
   forgetWhere(batch, (lane) => lane.startsWith(`${uid}.`), true);
 }
+
+function forgetThose(batch: Batch, isTheirs: (uid: string) => boolean): void {
+  forgetWhere(batch, (lane) => isTheirs(uidOf(lane)), true);
+  for (const lane of batch.dropLanes) if (isTheirs(uidOf(lane))) batch.dropLanes.delete(lane);
+  for (const uid of batch.dropSubscriptions) if (isTheirs(uid)) batch.dropSubscriptions.delete(uid);
+}
+
+const uidOf = (lane: string): string => lane.slice(0, lane.indexOf('.'));
 
 function forgetWhere(batch: Batch, isMeant: (lane: string) => boolean, withHistory: boolean): void {
   for (const [name, row] of batch.parked) if (isMeant('park' in row ? row.park.lane : row.unpark.lane)) batch.parked.delete(name);

@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { Problem } from '@millrace/core/problem';
 import type { Gateway } from '../api.ts';
 import { type Limits, LIMITS } from '../limits.ts';
-import { createOwnTurns } from '../pace.ts';
+import { createOwnTurns, type OwnTurn } from '../pace.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Directory, Scope } from '../ports/directory.ts';
 import type { Ledger } from '../ports/ledger.ts';
@@ -66,6 +66,8 @@ export interface HttpNeeds {
 export interface RouteNeeds extends HttpNeeds {
   readonly limits: Limits;
   readonly access: Access;
+  /** For whatever takes milliseconds. */
+  readonly ownTurn: OwnTurn;
 }
 
 declare module 'fastify' {
@@ -134,6 +136,11 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
     return reply;
   });
   app.setNotFoundHandler(({ url }, reply) => answerProblem(reply, nothingAt(url), needs));
+  app.addHook('onRequest', ({ raw: { url = '' } }, _reply, done) => {
+    // In absolute form (RFC 9112, section 3.2.2) it is for proxies, and this is none.
+    if (!url.startsWith('/') && url !== '*') throw new Problem('invalid_request', 'the target of the request is no path of this gateway');
+    done();
+  });
   takeOneAtATime(app);
   cutLateBodies(app, needs);
   cutUnread(app, needs);
@@ -152,14 +159,15 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
   const routes = watchRoutes(app);
   app.removeAllContentTypeParsers();
 
-  const all: RouteNeeds = { ...needs, access };
+  const ownTurn = createOwnTurns(needs.clock);
+  const all: RouteNeeds = { ...needs, access, ownTurn };
   const publish = createPublish(all);
   const room = createRoom(limits.bodiesBytes);
   const answers = createRoom(limits.answersBytes);
   await app.register(async (scope) => {
     takeAnyBody(scope, room);
     answerInPieces(scope, answers);
-    eventRoutes(scope, { publish, ownTurn: createOwnTurns(needs.clock) });
+    eventRoutes(scope, { publish, ownTurn });
   });
   await app.register(async (scope) => {
     takeJson(scope, { limits, room });

@@ -15,6 +15,8 @@ import type { Publish } from './publish.ts';
 /** A body larger than this is read in a turn of the event loop of its own: some 10 ms per MB that all others wait. */
 const ALONE_BYTES = 16_384;
 const EMPTY = new Uint8Array(0);
+/** A list begins within these, or what is no list would be one by its white space. */
+const SPACE_BYTES = 1_024;
 
 interface Needs {
   readonly publish: Publish;
@@ -40,11 +42,12 @@ export function eventRoutes(app: FastifyInstance, { publish, ownTurn }: Needs): 
 
   app.post<{ Params: { topic: string } }>(
     '/v1/topics/:topic/events',
-    { config, schema: EVENT_CALLS.publishTo },
+    { config, schema: EVENT_CALLS.publishTo, bodyLimit: publish.limits.payloadBytes },
     async (request, reply) => {
       refuseForms(request);
       if (isLines(request)) throw linesElsewhere();
       const data = bodyOf(request);
+      if (data.length > ALONE_BYTES) await ownTurn();
       const datacontenttype = request.headers['content-type'];
       // What is called JSON must be JSON: filters, key paths and native clients rely on it.
       if (data.length > 0 && (datacontenttype === undefined || isJsonType(datacontenttype))) parseJson(data);
@@ -60,12 +63,15 @@ export function eventRoutes(app: FastifyInstance, { publish, ownTurn }: Needs): 
 }
 
 /** Throws for a body that is no event, or none at all. */
-function decode(request: FastifyRequest, { batchEvents }: Limits): Decoded {
+function decode(request: FastifyRequest, { batchEvents, lineBytes, payloadBytes }: Limits): Decoded {
   const body = bodyOf(request);
   const headers = pairsOf(request);
   if (body.length === 0 && !headers.some(([name]) => /^ce-/i.test(name))) throw nothing();
-  // Before anything is made of it: millions of empty objects fit into a body.
-  if (mayBeList(request, headers) && hasMoreItems(body, batchEvents)) throw tooMany(batchEvents);
+  // Before anything is made of it: what a body may hold for a list is far more than one event may be.
+  if (!mayBeList(request, headers)) {
+    const most = headers.some(([name]) => /^ce-/i.test(name)) ? payloadBytes : lineBytes;
+    if (body.length > most) throw tooLong(most);
+  } else if (hasMoreItems(body, batchEvents)) throw tooMany(batchEvents);
   try {
     const decoded = decodeHttp({ headers, body }, batchEvents);
     const [first] = decoded.events;
@@ -77,10 +83,11 @@ function decode(request: FastifyRequest, { batchEvents }: Limits): Decoded {
   }
 }
 
-/** In binary mode a list is the payload of one event. */
-function mayBeList({ headers }: FastifyRequest, said: readonly [string, string][]): boolean {
-  const type = headers['content-type']?.split(';')[0]?.trim().toLowerCase();
-  return type === BATCH_TYPE || !said.some(([name]) => /^ce-/i.test(name));
+/** In binary mode a list is the payload of one event; else its first sign tells. */
+function mayBeList(request: FastifyRequest, said: readonly [string, string][]): boolean {
+  const type = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase();
+  if (type === BATCH_TYPE) return true;
+  return !said.some(([name]) => /^ce-/i.test(name)) && /^\s*\[/.test(Buffer.from(bodyOf(request).subarray(0, SPACE_BYTES)).toString());
 }
 
 const isCalledJson = (type: string | undefined): boolean => type !== undefined && isJsonType(type);
@@ -89,6 +96,9 @@ const nothing = (): Problem =>
   new Problem('invalid_json', 'there is no body, where an event is expected', {
     advice: 'Send JSON such as {"type":"orders.created","data":{"id":42}}.',
   });
+
+const tooLong = (most: number): Problem =>
+  new Problem('payload_too_large', `one event has at most ${most.toLocaleString('en')} bytes here`);
 
 const tooMany = (most: number): Problem =>
   new Problem('payload_too_large', `a batch has at most ${most.toLocaleString('en')} events`, {

@@ -49,7 +49,7 @@ export function createForward({ addressOf = () => undefined }: Needs): Forward {
 export async function askNode(address: string, request: FastifyRequest): Promise<NodeAnswer | undefined> {
   if (request.headers[FORWARDED] !== undefined) return undefined;
   try {
-    const answer = await send(new URL(request.url, address), {
+    const answer = await send(addressAt(address, request.url), {
       method: request.method as 'GET',
       headers: { ...taken(request.headers, ASKED), ...bodyHeaders(request), [FORWARDED]: '1' },
       body: hasContent(request) ? JSON.stringify(request.body) : null,
@@ -62,6 +62,15 @@ export async function askNode(address: string, request: FastifyRequest): Promise
     // It is gone, or cut off from us: until its slots are taken the caller is told to ask again.
     return undefined;
   }
+}
+
+/**
+ * Path and query alone: a request target may name a host of its own (RFC 9112, section 3.2.2), which the router passes over and
+ * to which nothing may go from here.
+ */
+function addressAt(address: string, target: string): URL {
+  if (!/^\/(?!\/)/.test(target)) throw new TypeError('the target of the request is no path');
+  return new URL(address + target);
 }
 
 async function textOf(body: AsyncIterable<Buffer>): Promise<string> {

@@ -22,7 +22,7 @@ interface EventsQueryString {
   readonly waitMs?: string;
 }
 
-export function readEventRoutes(app: FastifyInstance, { gateway, limits }: RouteNeeds): void {
+export function readEventRoutes(app: FastifyInstance, { gateway, limits, ownTurn }: RouteNeeds): void {
   const stopping = new AbortController();
   // Whoever waits must not hold up the end.
   app.addHook('preClose', async () => stopping.abort());
@@ -48,6 +48,8 @@ export function readEventRoutes(app: FastifyInstance, { gateway, limits }: Route
         },
         AbortSignal.any([stopping.signal, gone.signal]),
       );
+      // Megabytes are written here: one reader at a time, and others in between.
+      await ownTurn();
       return reply.type('application/json').send(bodyOf(page));
     },
   );

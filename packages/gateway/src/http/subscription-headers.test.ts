@@ -91,7 +91,7 @@ describe('headers that carry credentials', { timeout: 30_000 }, () => {
     const json = { from: 'earliest', asNew: true, to: { url: other.url } };
     assert.equal((await ask('POST /v1/subscriptions/s/replay', { json })).status, 202);
     const elsewhere = (await other.request(1)).headers;
-    assert.deepEqual([elsewhere['authorization'], elsewhere['cookie'], elsewhere['x-team']], [undefined, undefined, 'crm']);
+    assert.deepEqual([elsewhere['authorization'], elsewhere['cookie'], elsewhere['x-team']], [undefined, undefined, undefined]);
     await ask('POST /v1/subscriptions/s/replay', { json: { ...json, to: { url: `${endpoint.url}/drill` } } });
     assert.equal((await endpoint.request(2)).headers['authorization'], TOKEN);
     assert.equal((await patch({ url: other.url, headers: { authorization: 'Bearer new' } })).status, 200);

@@ -549,10 +549,13 @@ export function createLanes(needs: Needs): Lanes {
       // While it is set back, the new pass begins with what it was changed to meanwhile.
       if (turning.has(subscriber.uid)) return void turning.set(subscriber.uid, subscription);
       const stood = subscriber.versioned.value.state !== 'active';
+      const was = JSON.stringify(subscriber.versioned.value.deliver);
       match.remove(subscriber.indexed);
       subscriber.configure(subscription);
       match.add(subscriber.indexed);
-      if (stood && subscription.value.state === 'active') subscriber.endpoint.probeNow();
+      // What is sent, or where to, is another now: what failed before may work.
+      const isOther = stood || JSON.stringify(subscription.value.deliver) !== was;
+      if (isOther && subscription.value.state === 'active') subscriber.endpoint.probeNow();
       tellBound(subscriber);
       subscriber.pump();
     },

@@ -75,7 +75,7 @@ export function createMoving(needs: Needs): Moving {
       }
       const its = new Map(known.runs.flatMap((run) => (isGoingOn(run, taken) ? [[run.id, run]] : [])));
       for (const [id, run] of its) runs.set(id, run);
-      // What was added for them here before, by lanes that were lost, counts as well.
+      // What is on its way for them, from when they were worked here before, comes first.
       await recorder.settled();
       await needs.reachEnds();
       const recovery = await needs.recovered({ slots, subscribers: taken, runs: its });
@@ -181,7 +181,11 @@ export function createMoving(needs: Needs): Moving {
   return {
     take,
     leave,
-    lose: (slots) => endAll(takeOut(slots)),
+    lose(slots) {
+      endAll(takeOut(slots));
+      // Also what was added for those that were deleted, or are about to begin.
+      recorder.forget((uid) => slots.has(slotOf(uid)));
+    },
     isComing: (uid) => coming.has(uid),
     note(subscription) {
       const one = coming.get(subscription.value.uid);
