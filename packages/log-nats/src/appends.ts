@@ -97,12 +97,14 @@ export function createAppends(needs: Needs): Appends {
   let count = 0;
   let highest = 0;
   let stands = false;
+  let isGoingAgain = false;
   let standing: 'declaring' | 'waiting' | undefined;
   let timer: NodeJS.Timeout | undefined;
 
   nc.subscribe(`${inbox}.*`, { callback: (error, message) => void (error ?? answered(message)) });
 
   function pump(): void {
+    if (again.length > 0 && inFlight.size === 0 && !stands && !isGoingAgain) void goAgain();
     while (!stands && standing === undefined && inFlight.size < IN_FLIGHT_MAX && bytesInFlight < IN_FLIGHT_BYTES_MAX) {
       const message = waiting[head];
       if (message === undefined) break;
@@ -230,12 +232,19 @@ export function createAppends(needs: Needs): Appends {
   function retry(message: Message): void {
     again.push(message);
     standing ??= 'waiting';
-    if (inFlight.size === 0) void goAgain();
+    pump();
   }
 
   async function goAgain(): Promise<void> {
+    isGoingAgain = true;
     await new Promise<void>((resolve) => setTimeout(resolve, AGAIN_MS));
     await needs.check();
+    isGoingAgain = false;
+    goOn();
+  }
+
+  function goOn(): void {
+    if (standing === 'declaring') return;
     putBack();
     standing = undefined;
     pump();
@@ -256,7 +265,7 @@ export function createAppends(needs: Needs): Appends {
       over(call, unavailable(error));
     }
     standing = undefined;
-    pump();
+    goOn();
   }
 
   /** As long as anybody waits, what has waited too long is looked for. */
@@ -267,7 +276,7 @@ export function createAppends(needs: Needs): Appends {
       const nowMs = performance.now();
       for (const call of calls)
         if (nowMs - call.sinceMs > PATIENCE_MS) over(call, unavailable(new Error('the event may be stored or not')));
-      for (const message of [...inFlight.values()])
+      for (const message of Array.from(inFlight.values()))
         if (nowMs - message.sentMs > ANSWER_MS) {
           land(message);
           retry(message);
@@ -315,11 +324,7 @@ export function createAppends(needs: Needs): Appends {
     },
     resume() {
       stands = false;
-      if (standing !== 'declaring') {
-        putBack();
-        standing = undefined;
-      }
-      pump();
+      goOn();
     },
     giveUp(reason) {
       for (const call of calls) over(call, reason);

@@ -1,6 +1,7 @@
 /** The Log: appends, the tail of what came last, and readers for what lies further back, over one stream. */
 import type { JetStreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Problem } from '@millrace/core/problem';
 import { compileTopics } from '@millrace/core/topic';
 import type { Log, LogRecord, Mark, Page, ReadRequest } from '@millrace/gateway/ports/log';
@@ -40,6 +41,9 @@ export interface LogNeeds {
 /** Looked at in one go for the newest event that is not hidden. */
 const LOOKED_AT = 1_000;
 const LOOKED_AT_BYTES = 4 * 1024 * 1024;
+/** What is appended comes back in a millisecond or two. */
+const TAIL_LATE_MS = 1_000;
+const FOLLOW_AGAIN_MS = 250;
 
 export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBytes, stamp }: LogNeeds): Promise<NatsLog> {
   const shard = stream.name;
@@ -50,6 +54,7 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
   let isClosing = false;
   let isSignalled = false;
   let deleted = 0;
+  let following: Promise<void> | undefined;
 
   const toRecord = (message: Stored) => recordOf({ ...message, timeMs: stamp(message.sequence, message.timeMs) }, where);
   const link = createLink({ nc, stream, lastSeen: () => tail.end, onLost });
@@ -74,7 +79,7 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
     covers: stream.covers,
     declare: (subject) => stream.declare(subject),
     async timesOf(sequences) {
-      await tail.reached(Math.max(...sequences));
+      await reachedOrLate(Math.max(...sequences));
       return Promise.all(sequences.map(timeOf));
     },
     async firstUse(sequence) {
@@ -112,9 +117,20 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
     return unavailable(new Error('it is away'), 'NATS');
   }
 
-  async function followAgain(): Promise<void> {
-    if (!link.isUp || isClosing) return;
-    await follow.start().catch(() => link.check());
+  function followAgain(): Promise<void> {
+    return (following ??= startFollowing().finally(() => (following = undefined)));
+  }
+
+  async function startFollowing(): Promise<void> {
+    while (link.isUp && !isClosing) {
+      try {
+        return await follow.start();
+      } catch {
+        // Not lost, as the link would say so: the broker has no leader, or no room for a consumer, at the moment.
+        await sleep(FOLLOW_AGAIN_MS, undefined, { ref: false });
+        await link.check();
+      }
+    }
   }
 
   function signal(): void {
@@ -125,6 +141,19 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
       isSignalled = false;
       for (const listener of listeners) listener.call();
     });
+  }
+
+  /** What was removed at once never comes, and a tail that is being started anew comes late: then the broker is asked. */
+  async function reachedOrLate(sequence: number): Promise<void> {
+    if (tail.end >= sequence) return;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, TAIL_LATE_MS);
+    tail.reached(sequence).then(resolve, reject);
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async function timeOf(sequence: number): Promise<number> {
@@ -170,7 +199,7 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
     const { state } = await stream.info();
     const end = positionOf(state.last_seq);
     if (state.messages === 0) return { end };
-    const last = (await visibleAt(state.last_seq)) ?? (await lastVisible(state.last_seq));
+    const last = (await visibleAt(state.last_seq)) ?? (await lastVisible());
     if (last === undefined) return { end };
     const first = (await visibleAt(state.first_seq)) ?? (await firstVisible());
     return { ...(first && { first: markOf(first) }), last: markOf(last), end };
@@ -193,8 +222,7 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
   }
 
   /** Only where the newest event is hidden already: a log whose long-lived topics are quiet. */
-  async function lastVisible(end: number): Promise<LogRecord | undefined> {
-    await tail.reached(end);
+  async function lastVisible(): Promise<LogRecord | undefined> {
     let last: LogRecord | undefined;
     for (let after = ''; ;) {
       const page = await read({ shard, after, limit: LOOKED_AT, maxBytes: LOOKED_AT_BYTES });

@@ -166,7 +166,7 @@ async function findOrMake(jsm: JetStreamManager, options: StreamOptions): Promis
   } catch (error) {
     if (error instanceof Problem) throw error;
     // Another node may have made it between our two calls.
-    return await jsm.streams.info(options.name).catch(() => {
+    return jsm.streams.info(options.name).catch(() => {
       throw unavailable(error, `the stream ${options.name} can not be made`);
     });
   }
@@ -196,7 +196,7 @@ function newConfig(options: StreamOptions): NewConfig {
 function mustBeAsAsked(made: StreamConfig, wanted: NewConfig): void {
   for (const [key, value] of Object.entries(wanted)) {
     const echoed = (made as unknown as Record<string, unknown>)[key];
-    const same = typeof value === 'object' ? contains(echoed, value as object) : echoed === value;
+    const same = typeof value === 'object' ? contains(echoed, value) : echoed === value;
     if (!same)
       throw new Problem('conflict', `NATS made the stream with ${key} ${JSON.stringify(echoed)}, not ${JSON.stringify(value)}`, {
         advice: 'Use a newer server, or make the stream yourself.',

@@ -91,6 +91,7 @@ describe('the broker’s retention', { skip, timeout: 60_000 }, () => {
     // A cursor whose event is gone is still among those of its time.
     assert.ok((await log.positionAt(own.stream, all[3]!.timeMs + 1)) >= all[3]!.position);
     const { first, last } = await log.bounds(own.stream);
-    assert.deepEqual([first, last], Array(2).fill({ position: fresh!.position, timeMs: fresh!.timeMs }));
+    const mark = { position: fresh!.position, timeMs: fresh!.timeMs };
+    assert.deepEqual([first, last], [mark, mark]);
   });
 });
