@@ -30,7 +30,7 @@ export interface NatsOptions extends ConnectOptions {
   readonly storage?: 'file' | 'memory';
   /** How long a stream that is made keeps events at first; a topic that is kept longer raises it. Default 7 days. */
   readonly retentionMs?: number;
-  /** How long a stream that is made remembers dedupe keys, in the broker's memory: about 100 bytes each. Default 2 minutes. */
+  /** How long a stream that is made remembers dedupe keys, in the broker's memory: about 220 bytes each. Default 2 minutes. */
   readonly dedupeWindowMs?: number;
   /** Of a stream that is made: appends beyond are refused (`log_full`), nothing is dropped. Default unbounded. */
   readonly maxBytes?: number;
