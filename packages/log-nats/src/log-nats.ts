@@ -9,7 +9,8 @@ import { connectNats } from './connect.ts';
 import type { LogNeeds, NatsLog } from './log.ts';
 import { createLog } from './log.ts';
 import { unavailable } from './problems.ts';
-import { mustTakeEvents, openStream, RETENTION_MS } from './stream.ts';
+import { openStream } from './stream.ts';
+import { mustTakeEvents, RETENTION_MS } from './stream-config.ts';
 import { createSubjects } from './subjects.ts';
 
 export type { NatsAuth, NatsTls } from './connect.ts';

@@ -4,10 +4,11 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Problem } from '@millrace/core/problem';
 import { compileTopics } from '@millrace/core/topic';
-import type { Log, LogRecord, Mark, Page, ReadRequest } from '@millrace/gateway/ports/log';
+import type { Log, LogRecord, Page, ReadRequest } from '@millrace/gateway/ports/log';
 import { createAppends } from './appends.ts';
 import type { Stored, Where } from './binding.ts';
 import { marksOf, recordOf } from './binding.ts';
+import { createEnds } from './ends.ts';
 import { createFollow } from './follow.ts';
 import { createLink } from './link.ts';
 import { createLookUps } from './look-ups.ts';
@@ -15,7 +16,7 @@ import { positionOf, sequenceOf } from './position.ts';
 import { unavailable } from './problems.ts';
 import { createReaders } from './readers.ts';
 import type { Stream } from './stream.ts';
-import { RETENTION_MS } from './stream.ts';
+import { RETENTION_MS } from './stream-config.ts';
 import type { Subjects } from './subjects.ts';
 import { createTail } from './tail.ts';
 
@@ -38,9 +39,6 @@ export interface LogNeeds {
   readonly stamp: (sequence: number, brokerMs: number) => number;
 }
 
-/** Looked at in one go for the newest event that is not hidden. */
-const LOOKED_AT = 1_000;
-const LOOKED_AT_BYTES = 4 * 1024 * 1024;
 /** What is appended comes back in a millisecond or two. */
 const TAIL_LATE_MS = 1_000;
 const FOLLOW_AGAIN_MS = 250;
@@ -71,6 +69,15 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
       tail.add(toRecord(message));
       signal();
     },
+  });
+  const ends = createEnds({
+    info: stream.info,
+    async at(sequence) {
+      const message = tail.at(sequence) ?? (await lookUps.bySequence(sequence));
+      return message !== undefined && 'sequence' in message ? toRecord(message) : message;
+    },
+    isHidden: (record) => hiddenAt(now())(record),
+    read: (after, limit, maxBytes) => read({ shard, after, limit, maxBytes }),
   });
   const appends = createAppends({
     nc,
@@ -195,43 +202,6 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
     });
   }
 
-  async function bounds(): Promise<{ readonly first?: Mark; readonly last?: Mark; readonly end: string }> {
-    const { state } = await stream.info();
-    const end = positionOf(state.last_seq);
-    if (state.messages === 0) return { end };
-    const last = (await visibleAt(state.last_seq)) ?? (await lastVisible());
-    if (last === undefined) return { end };
-    const first = (await visibleAt(state.first_seq)) ?? (await firstVisible());
-    return { ...(first && { first: markOf(first) }), last: markOf(last), end };
-  }
-
-  async function visibleAt(sequence: number): Promise<LogRecord | undefined> {
-    const near = tail.at(sequence);
-    if (near !== undefined) return hiddenAt(now())(near) ? undefined : near;
-    const message = await lookUps.bySequence(sequence);
-    const record = message && toRecord(message);
-    return record === undefined || hiddenAt(now())(record) ? undefined : record;
-  }
-
-  async function firstVisible(): Promise<LogRecord | undefined> {
-    for (let after = ''; ;) {
-      const page = await read({ shard, after, limit: 1, maxBytes: LOOKED_AT_BYTES });
-      if (page.records[0] !== undefined || page.atEnd) return page.records[0];
-      after = page.through;
-    }
-  }
-
-  /** Only where the newest event is hidden already: a log whose long-lived topics are quiet. */
-  async function lastVisible(): Promise<LogRecord | undefined> {
-    let last: LogRecord | undefined;
-    for (let after = ''; ;) {
-      const page = await read({ shard, after, limit: LOOKED_AT, maxBytes: LOOKED_AT_BYTES });
-      last = page.records.at(-1) ?? last;
-      if (page.atEnd) return last;
-      after = page.through;
-    }
-  }
-
   /**
    * Whatever goes wrong on the way to the broker is `log_unavailable`; closing waits for it. An append outlives an absence
    * by itself, and so names no shard.
@@ -280,9 +250,9 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    fetch: (of, position) => track(of, async () => visibleAt(sequenceOf(position))),
+    fetch: (of, position) => track(of, () => ends.visibleAt(sequenceOf(position))),
     positionAt: (of, timeMs) => track(of, async () => positionOf(await lookUps.sequenceBefore(timeMs))),
-    bounds: (of) => track(of, bounds),
+    bounds: (of) => track(of, ends.bounds),
     declareTopic: ({ environment, topic, retentionMs }) =>
       track(shard, () => stream.declare(subjects.subjectOf(environment, topic), retentionMs)),
     trim: () =>
@@ -295,8 +265,4 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
       }),
     close: () => (closing ??= close()),
   };
-}
-
-function markOf({ position, timeMs }: LogRecord): Mark {
-  return { position, timeMs };
 }
