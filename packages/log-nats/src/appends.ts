@@ -56,8 +56,9 @@ interface Needs {
 /** As much as keeps the broker busy over a slow line; more only waits in its memory instead of ours. */
 const IN_FLIGHT_MAX = 2_048;
 const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
-const ANSWER_MS = 5_000;
-const LOOK_MS = 1_000;
+/** No answer to anything for so long: those that are missing were lost with the server that took them. A slow one answers, one after the other. */
+const ANSWER_MS = 2_000;
+const LOOK_MS = 500;
 const AGAIN_MS = 100;
 const KEY_BYTES_MAX = 512;
 
@@ -83,6 +84,7 @@ export function createAppends(needs: Needs): Appends {
   let bytesInFlight = 0;
   let count = 0;
   let highest = 0;
+  let answeredMs = 0;
   let stands = false;
   let isGoingAgain = false;
   let standing: 'declaring' | 'waiting' | undefined;
@@ -131,6 +133,7 @@ export function createAppends(needs: Needs): Appends {
     const message = inFlight.get(Number(answer.subject.slice(inbox.length + 1)));
     if (message === undefined) return;
     land(message);
+    answeredMs = performance.now();
     // Nobody captures the subject, or the stream has no leader at the moment.
     if (answer.data.length === 0 && readStatus(headerBlockOf(answer)).code === 503) return retry(message);
     const { seq, duplicate, error } = JSON.parse(decoder.decode(answer.data)) as Answer;
@@ -227,7 +230,7 @@ export function createAppends(needs: Needs): Appends {
       calls.giveUpLate();
       const nowMs = performance.now();
       for (const message of Array.from(inFlight.values()))
-        if (nowMs - message.sentMs > ANSWER_MS) {
+        if (nowMs - Math.max(message.sentMs, answeredMs) > ANSWER_MS) {
           land(message);
           retry(message);
         }

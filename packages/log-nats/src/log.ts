@@ -154,7 +154,11 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
   async function reachedOrLate(sequence: number): Promise<void> {
     if (tail.end >= sequence) return;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, TAIL_LATE_MS);
+    const timer = setTimeout(() => {
+      resolve();
+      // The server that fed the tail may have died alone: its silence would be noticed later.
+      void link.check().then(followAgain);
+    }, TAIL_LATE_MS);
     tail.reached(sequence).then(resolve, reject);
     try {
       await promise;

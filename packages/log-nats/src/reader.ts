@@ -46,6 +46,10 @@ const PULL_BYTES = 4 * 1024 * 1024;
 const AHEAD_RECORDS = 512;
 /** The server forgets a consumer that nobody reads for so long; one is made in a millisecond. */
 const FORGOTTEN_MS = 60_000;
+/** Nobody listens for pulls: the consumer is gone, or so new that not all servers of a cluster have heard of it. */
+const NOBODY = 503;
+const UNHEARD_MAX = 40;
+const UNHEARD_MS = 50;
 /** An answer takes a millisecond, or the broker is away. */
 const ANSWER_MS = 5_000;
 const NANOS_PER_MS = 1_000_000;
@@ -75,6 +79,9 @@ export async function openReader({ nc, jsm, stream, key, start, filters }: Needs
   /** The last pull before this page: what it did not find may have come since. */
   let before = 0;
   let gone: Error | undefined;
+  /** The server has answered a pull. */
+  let isKnown = false;
+  let unheard = 0;
   let wake = (): void => {};
 
   const subscription = nc.subscribe(`${inbox}.*`, {
@@ -88,6 +95,7 @@ export async function openReader({ nc, jsm, stream, key, start, filters }: Needs
   function take(message: Msg): void {
     const delivered = deliveredOf(message);
     if (delivered === undefined) return ended(message);
+    isKnown = true;
     if (delivered.delivery !== ++delivery) gone = new ReaderGone('a message was lost on the way');
     buffer.push(delivered);
     coming--;
@@ -100,6 +108,8 @@ export async function openReader({ nc, jsm, stream, key, start, filters }: Needs
     // A pull that is over may be told so when the next one is under way.
     if (message.subject !== `${inbox}.${pulls}`) return;
     const { code, text } = readStatus(headerBlockOf(message));
+    if (code === NOBODY && !isKnown && ++unheard <= UNHEARD_MAX) return void setTimeout(askAgain, UNHEARD_MS);
+    isKnown = true;
     if (code === 404) foundEnd = pulls;
     else if (code !== 408 && !text.includes('maxbytes')) gone = new ReaderGone(`${code} ${text}`);
     coming = 0;
@@ -108,6 +118,14 @@ export async function openReader({ nc, jsm, stream, key, start, filters }: Needs
   function pull(): void {
     pulls++;
     coming = PULL_RECORDS;
+    ask();
+  }
+
+  function askAgain(): void {
+    if (gone === undefined && !nc.isClosed()) ask();
+  }
+
+  function ask(): void {
     nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`, request, { reply: `${inbox}.${pulls}` });
   }
 
