@@ -31,8 +31,10 @@ async function startCluster(context: TestContext) {
   });
   const start = (at: number) =>
     startNats({ cache: cacheDirectory(), directory: join(directory, names[at]!), port: ports[at]! }, [
-      ...['--server_name', names[at]!, '--cluster_name', 'three'],
-      ...['--cluster', routes[at]!, '--routes', routes.join(',')],
+      `--server_name=${names[at]!}`,
+      '--cluster_name=three',
+      `--cluster=${routes[at]!}`,
+      `--routes=${routes.join(',')}`,
     ]);
   servers.push(...(await Promise.all(names.map((_, at) => start(at)))));
   return {
@@ -73,9 +75,9 @@ describe('a cluster', { skip, timeout: 120_000 }, () => {
     };
     await append(200);
     const { cluster: state } = await jsm.streams.info('MILLRACE');
-    append(200);
+    void append(200);
     await cluster.kill(state!.leader!);
-    append(200);
+    void append(200);
     // Whether some were refused meanwhile is the election's affair; afterwards appends are answered again.
     while ((await append(1)) === undefined) await passed(50);
     await cluster.start(state!.leader!);
