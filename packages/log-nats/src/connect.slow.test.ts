@@ -12,7 +12,7 @@ import { cacheDirectory } from '../../../scripts/brokers/running.ts';
 import type { NatsAuth } from './log-nats.ts';
 import { openNats } from './log-nats.ts';
 import { CERTIFICATE, CERTIFICATE_KEY } from './testing-certificate.ts';
-import { entry, hasCode, openFor, readAll } from './testing.ts';
+import { entry, hasCode, openFor, plainClient, readAll } from './testing.ts';
 
 const { server, skip } = await findBroker('nats');
 await server?.remove();
@@ -70,6 +70,19 @@ describe('a connection', { skip, timeout: 60_000 }, () => {
     const log = await openFor(t, { servers, tls: { caFile: certificate } });
     await log.append([entry('1')]);
     await assert.rejects(openNats({ servers, tls: {} }), hasCode('log_unavailable'));
+  });
+
+  test('to a server that takes larger messages than any event reads them, too', async (t) => {
+    const servers = await serverWith(t, 'max_payload: 8388608');
+    const log = await openFor(t, { servers, tailBytes: 0 });
+    await log.append([entry('1'), entry('2')]);
+    const { js } = await plainClient(t, servers);
+    for (let i = 0; i < 2; i++) await js.publish('orders.created', 'x'.repeat(5_000_000));
+    await log.append([entry('3')]);
+    for (const limit of [1, 1_000]) {
+      const sizes = (await readAll(log, { limit })).map(({ event }) => event.data?.length ?? 0);
+      assert.deepEqual(sizes, [0, 0, 5_000_000, 5_000_000, 0]);
+    }
   });
 
   test('to a server without JetStream, or with too small messages, is refused with what to do', async (t) => {
