@@ -52,13 +52,16 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
   let isClosing = false;
   let isSignalled = false;
   let deleted = 0;
+  /** The last sequence an append was answered with before the tail had come to it. */
+  let answeredEnd = 0;
   let following: Promise<void> | undefined;
 
   const toRecord = (message: Stored) => recordOf({ ...message, timeMs: stamp(message.sequence, message.timeMs) }, where);
-  const link = createLink({ nc, stream, lastSeen: () => tail.end, onLost });
+  const link = createLink({ nc, stream, lastSeen: () => Math.max(tail.end, answeredEnd), onLost });
   const lookUps = createLookUps({ nc, jsm, stream: stream.name });
   const firstSequence = async () => (await stream.info()).state.first_seq;
-  const readers = createReaders({ nc, jsm, stream: stream.name, recordOf: toRecord, firstSequence });
+  const nextFrom = () => (stream.config.num_replicas > 1 ? lookUps.nextFrom : undefined);
+  const readers = createReaders({ nc, jsm, stream: stream.name, recordOf: toRecord, firstSequence, nextFrom });
   const follow = createFollow({
     nc,
     jsm,
@@ -86,7 +89,12 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
     covers: stream.covers,
     declare: (subject) => stream.declare(subject),
     async timesOf(sequences) {
-      await reachedOrLate(Math.max(...sequences));
+      const last = Math.max(...sequences);
+      await reachedOrLate(last);
+      if (tail.end < last) {
+        answeredEnd = Math.max(answeredEnd, last);
+        signal();
+      }
       return Promise.all(sequences.map(timeOf));
     },
     async firstUse(sequence) {
@@ -182,14 +190,15 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
   async function read(request: ReadRequest): Promise<Page> {
     const after = sequenceOf(request.after);
     const { limit, maxBytes, only } = request;
-    const { end } = tail;
+    const end = Math.max(tail.end, answeredEnd);
     if (after >= end) return { records: [], through: request.after, atEnd: true };
     const matches = only === undefined ? () => true : compileTopics(only.topics);
     const isWanted = (environment: string, topic: string) =>
       only === undefined || (environment === only.environment && matches(topic));
     const hidden = hiddenAt(now());
     const wanted = (record: LogRecord) => isWanted(record.environment, record.event.type);
-    const near = tail.read({ after, wanted, hidden, limit, maxBytes });
+    // What was answered can be read, also while the tail is being started anew.
+    const near = tail.end < end ? undefined : tail.read({ after, wanted, hidden, limit, maxBytes });
     if (near !== undefined) return near;
     return readers.read({
       after,

@@ -63,6 +63,12 @@ describe('append time', { skip, timeout: 60_000 }, () => {
       await jsm.streams.purge(own.stream);
     }
     assert.equal(await log.positionAt(own.stream, 0), all.at(-1)!.position);
+    for (const time of [Number.MAX_SAFE_INTEGER, Infinity])
+      assert.equal(await log.positionAt(own.stream, time), all.at(-1)!.position);
+    const [kept, removed] = await appendApart(log, [1, 1]);
+    await jsm.streams.deleteMessage(own.stream, Number(removed!.position));
+    assert.equal(await log.positionAt(own.stream, removed!.timeMs), removed!.position);
+    assert.equal(await log.positionAt(own.stream, kept!.timeMs - 0.5), all.at(-1)!.position);
   });
 });
 
