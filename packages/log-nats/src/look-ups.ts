@@ -53,8 +53,9 @@ export function createLookUps({ nc, jsm, stream }: Needs): LookUps {
     const reader = await openReader({ nc, jsm, stream, key: '', start });
     try {
       reader.begin();
-      const first = await reader.next();
-      if (first !== undefined) return first.timeMs < timeMs ? undefined : first.sequence - 1;
+      // A replica that lags, and a 2.10 that has removed messages, begin too early.
+      for (let first = await reader.next(); first !== undefined; first = await reader.next())
+        if (first.timeMs >= timeMs) return first.sequence - 1;
       const last = await bySequence(state.last_seq);
       return last !== undefined && last.timeMs >= timeMs ? undefined : state.last_seq;
     } finally {
