@@ -12,7 +12,6 @@ import { findBroker } from '../../../scripts/brokers/find.ts';
 import { startNats } from '../../../scripts/brokers/nats.ts';
 import { cacheDirectory } from '../../../scripts/brokers/running.ts';
 import { freePort } from '../../../scripts/brokers/servers.ts';
-import type { NatsLog, NatsOptions } from './log-nats.ts';
 import { openNats } from './log-nats.ts';
 import { entry, plainClient, readAll } from './testing.ts';
 
@@ -50,13 +49,11 @@ async function startCluster(context: TestContext) {
   };
 }
 
-/** real time: a cluster elects its leader when it will. */
-async function openWhenElected(context: TestContext, options: NatsOptions): Promise<NatsLog> {
+/** real time: a cluster elects its leaders when it will, and until then the log is unavailable. */
+async function onceElected<Result>(ask: () => Promise<Result>): Promise<Result> {
   for (;;) {
     try {
-      const log = await openNats(options);
-      context.after(() => log.close());
-      return log;
+      return await ask();
     } catch {
       await passed(100);
     }
@@ -66,7 +63,8 @@ async function openWhenElected(context: TestContext, options: NatsOptions): Prom
 describe('a cluster', { skip, timeout: 120_000 }, () => {
   test('whose leader is killed keeps every answered event once, and the order of calls', async (t) => {
     const cluster = await startCluster(t);
-    const log = await openWhenElected(t, { servers: cluster.urls, replicas: 3 });
+    const log = await onceElected(() => openNats({ servers: cluster.urls, replicas: 3 }));
+    t.after(() => log.close());
     const { jsm } = await plainClient(t, cluster.urls);
     const calls: Promise<readonly Appended[] | undefined>[] = [];
     const append = (count: number) => {
@@ -85,9 +83,10 @@ describe('a cluster', { skip, timeout: 120_000 }, () => {
     const positions = results.flatMap((result) => (result?.[0]?.status === 'appended' ? [result[0].position] : []));
     assert.ok(positions.length > 200);
     assert.deepEqual(positions, positions.toSorted());
-    const places = new Map((await readAll(log)).map(({ event, position }) => [event.id, position]));
+    const records = await onceElected(() => readAll(log));
+    const places = new Map(records.map(({ event, position }) => [event.id, position]));
     for (const [i, result] of results.entries())
       if (result?.[0]?.status === 'appended') assert.equal(places.get(`${i}`), result[0].position);
-    assert.equal((await readAll(log)).length, places.size, 'nothing stands twice');
+    assert.equal(records.length, places.size, 'nothing stands twice');
   });
 });
