@@ -84,6 +84,13 @@ describe('npm run brokers', () => {
     assert.deepEqual((await run('status', 'hello')).lines, ['hello not running']);
   });
 
+  test('prepare makes one ready and starts nothing', async (t) => {
+    const { cache, run } = shell(t);
+    assert.deepEqual(await run('prepare', 'hello'), { code: 0, lines: ['hello ready'] });
+    assert.equal(readRunning(cache, 'hello'), undefined);
+    assert.equal((await run('prepare', 'missing')).code, 1);
+  });
+
   test('up leaves a server alone that runs', async (t) => {
     const { cache, run } = shell(t);
     await run('up', 'hello');
@@ -102,7 +109,7 @@ describe('npm run brokers', () => {
   test('a name or verb it does not know is answered with those it does', async (t) => {
     const { run } = shell(t);
     assert.deepEqual(await run('up', 'kafka'), { code: 1, lines: ['no such server: kafka; there are hello, missing'] });
-    assert.match((await run('go')).lines[0]!, /up\|down\|status/);
+    assert.match((await run('go')).lines[0]!, /up\|down\|status\|prepare/);
   });
 
   test('a server that has ended by itself is not running', async (t) => {

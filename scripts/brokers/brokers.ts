@@ -1,6 +1,7 @@
 /**
- * `npm run brokers -- up|down|status [name…] [--json]`: real servers of pinned versions on loopback, for tests, benches and
- * trying things out. `up` builds or finds what is missing; tests never do, they skip and name this command.
+ * `npm run brokers -- up|down|status|prepare [name…] [--json]`: real servers of pinned versions on loopback, for tests, benches
+ * and trying things out. `up` builds or finds what is missing and starts it, `prepare` only makes it ready, as tests need it
+ * (they start their own); tests never build, they skip and name this command.
  */
 import { join } from 'node:path';
 import { BROKERS } from './all.ts';
@@ -9,7 +10,7 @@ import { BrokerUnavailable } from './broker.ts';
 import { cacheDirectory, forgetRunning, readRunning, writeRunning } from './running.ts';
 import { stopProcess } from './servers.ts';
 
-const USAGE = 'npm run brokers -- up|down|status [name…] [--json]';
+const USAGE = 'npm run brokers -- up|down|status|prepare [name…] [--json]';
 
 export interface Needs {
   readonly brokers: readonly Broker[];
@@ -26,19 +27,22 @@ export async function runBrokers(args: readonly string[], needs: Needs): Promise
     return 1;
   }
   const chosen = needs.brokers.filter(({ name }) => names.length === 0 || names.includes(name));
-  if (verb === 'up') return up(chosen, needs);
+  if (verb === 'up') return each(chosen, needs, up);
+  if (verb === 'prepare') return each(chosen, needs, prepare);
   if (verb === 'down') return down(chosen, needs);
   if (verb === 'status') return status(chosen, needs, args.includes('--json'));
   needs.say(USAGE);
   return 1;
 }
 
+type Step = (broker: Broker, cache: string, say: Needs['say']) => Promise<string>;
+
 /** One that can't be had does not keep the others from being started. */
-async function up(chosen: readonly Broker[], { cache, say }: Needs): Promise<number> {
+async function each(chosen: readonly Broker[], { cache, say }: Needs, step: Step): Promise<number> {
   let code = 0;
   for (const broker of chosen) {
     try {
-      say(`${broker.name} ${(await started(broker, cache, say)).url}`);
+      say(`${broker.name} ${await step(broker, cache, say)}`);
     } catch (error) {
       code = 1;
       say(`${broker.name}: ${(error as Error).message}`);
@@ -48,13 +52,18 @@ async function up(chosen: readonly Broker[], { cache, say }: Needs): Promise<num
   return code;
 }
 
-async function started(broker: Broker, cache: string, say: Needs['say']): Promise<{ readonly url: string }> {
+async function prepare(broker: Broker, cache: string, say: Needs['say']): Promise<string> {
+  await broker.prepare(cache, say);
+  return 'ready';
+}
+
+async function up(broker: Broker, cache: string, say: Needs['say']): Promise<string> {
   await broker.prepare(cache, say);
   const running = readRunning(cache, broker.name);
-  if (running !== undefined) return running;
+  if (running !== undefined) return running.url;
   const server = await broker.start({ cache, directory: join(cache, 'brokers', 'data', broker.name) });
   writeRunning(cache, broker.name, server);
-  return server;
+  return server.url;
 }
 
 async function down(chosen: readonly Broker[], { cache, say }: Needs): Promise<number> {

@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Broker } from './broker.ts';
+import type { Broker, StartedBroker } from './broker.ts';
 import { BrokerUnavailable } from './broker.ts';
 import { onPort, startServer, stopProcess } from './servers.ts';
 
@@ -26,17 +26,25 @@ export const nats: Broker = {
   },
 
   async start({ cache, directory, port: asked }) {
-    const path = binaryIn(cache);
-    if (!existsSync(path))
-      throw new BrokerUnavailable(`nats-server ${VERSION} is not in the cache`, 'Run npm run brokers -- up nats.');
-    return onPort(asked, async (port) => {
-      const args = ['-a', '127.0.0.1', '-p', `${port}`, '-js', '-sd', join(directory, 'store')];
-      const logPath = join(directory, 'nats-server.log');
-      const pid = await startServer({ path, args, logPath, port, greet, taken: /address already in use/ });
-      return { url: `nats://127.0.0.1:${port}`, port, pid, stop: () => stopProcess(pid) };
-    });
+    return startNats({ cache, directory, ...(asked !== undefined && { port: asked }) });
   },
 };
+
+/** With arguments of its own beside the usual ones: `--auth`, `-c <file>`, `--tls`. */
+export async function startNats(
+  { cache, directory, port: asked }: Parameters<Broker['start']>[0],
+  more: readonly string[] = [],
+): Promise<StartedBroker> {
+  const path = binaryIn(cache);
+  if (!existsSync(path))
+    throw new BrokerUnavailable(`nats-server ${VERSION} is not in the cache`, 'Run npm run brokers -- up nats.');
+  return onPort(asked, async (port) => {
+    const args = ['-a', '127.0.0.1', '-p', `${port}`, '-js', '-sd', join(directory, 'store'), ...more];
+    const logPath = join(directory, 'nats-server.log');
+    const pid = await startServer({ path, args, logPath, port, greet, taken: /address already in use/ });
+    return { url: `nats://127.0.0.1:${port}`, port, pid, stop: () => stopProcess(pid) };
+  });
+}
 
 function binaryIn(cache: string): string {
   return join(cache, 'brokers', 'bin', `nats-server-${VERSION}`);

@@ -12,6 +12,8 @@ import { createHash } from 'node:crypto';
 import { Problem } from '@millrace/core/problem';
 import type { Appended, Entry } from '@millrace/gateway/ports/log';
 import { bodyOf, headersOf } from './binding.ts';
+import type { Call } from './calls.ts';
+import { createCalls } from './calls.ts';
 import { headerBlockOf } from './delivery.ts';
 import { readStatus } from './headers.ts';
 import type { BrokerError } from './problems.ts';
@@ -24,8 +26,6 @@ export interface Appends {
   resume(): void;
   /** Rejects whoever waits. */
   giveUp(reason: unknown): void;
-  /** Calls that wait. */
-  readonly open: number;
 }
 
 /** What the message that holds a dedupe key says. */
@@ -56,23 +56,11 @@ interface Needs {
 /** As much as keeps the broker busy over a slow line; more only waits in its memory instead of ours. */
 const IN_FLIGHT_MAX = 2_048;
 const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
-const ANSWER_MS = 5_000;
-const LOOK_MS = 1_000;
+/** No answer to anything for so long: those that are missing were lost with the server that took them. A slow one answers, one after the other. */
+const ANSWER_MS = 2_000;
+const LOOK_MS = 500;
 const AGAIN_MS = 100;
-/** A call that could not be settled by then is given up: its publisher has waited long enough to be told. */
-const PATIENCE_MS = 10_000;
 const KEY_BYTES_MAX = 512;
-
-interface Call {
-  readonly entries: readonly Entry[];
-  readonly results: (Appended | { readonly sequence: number } | undefined)[];
-  readonly sinceMs: number;
-  left: number;
-  problem: unknown;
-  isOver: boolean;
-  readonly resolve: (results: readonly Appended[]) => void;
-  readonly reject: (reason: unknown) => void;
-}
 
 interface Message {
   readonly call: Call;
@@ -88,7 +76,7 @@ export function createAppends(needs: Needs): Appends {
   const inbox = createInbox();
   /** Names this process's appends among all: a repeat of one of ours is told from the same key of somebody else. */
   const own = crypto.randomUUID().replaceAll('-', '');
-  const calls = new Set<Call>();
+  const calls = createCalls(needs);
   const inFlight = new Map<number, Message>();
   let waiting: Message[] = [];
   let head = 0;
@@ -96,13 +84,16 @@ export function createAppends(needs: Needs): Appends {
   let bytesInFlight = 0;
   let count = 0;
   let highest = 0;
+  let answeredMs = 0;
   let stands = false;
+  let isGoingAgain = false;
   let standing: 'declaring' | 'waiting' | undefined;
   let timer: NodeJS.Timeout | undefined;
 
   nc.subscribe(`${inbox}.*`, { callback: (error, message) => void (error ?? answered(message)) });
 
   function pump(): void {
+    if (again.length > 0 && inFlight.size === 0 && !stands && !isGoingAgain) void goAgain();
     while (!stands && standing === undefined && inFlight.size < IN_FLIGHT_MAX && bytesInFlight < IN_FLIGHT_BYTES_MAX) {
       const message = waiting[head];
       if (message === undefined) break;
@@ -120,7 +111,7 @@ export function createAppends(needs: Needs): Appends {
     const headers = headersOf(entry, `${own}-${message.number}`, message.messageId);
     const bytesMax = nc.info?.max_payload;
     if (bytesMax !== undefined && headers.length + body.length > bytesMax)
-      return refuse(message, new Problem('payload_too_large', `NATS takes messages of ${bytesMax} bytes`));
+      return calls.refuse(message.call, new Problem('payload_too_large', `NATS takes messages of ${bytesMax} bytes`));
     message.sentMs = performance.now();
     inFlight.set(message.number, message);
     bytesInFlight += entry.bytes.length;
@@ -130,7 +121,7 @@ export function createAppends(needs: Needs): Appends {
       nc.publish(message.subject, body, { reply: `${inbox}.${message.number}`, headers: encoded });
     } catch (error) {
       land(message);
-      refuse(message, unavailable(error, 'NATS does not take the event'));
+      calls.refuse(message.call, unavailable(error, 'NATS does not take the event'));
     }
   }
 
@@ -142,16 +133,18 @@ export function createAppends(needs: Needs): Appends {
     const message = inFlight.get(Number(answer.subject.slice(inbox.length + 1)));
     if (message === undefined) return;
     land(message);
+    answeredMs = performance.now();
     // Nobody captures the subject, or the stream has no leader at the moment.
     if (answer.data.length === 0 && readStatus(headerBlockOf(answer)).code === 503) return retry(message);
     const { seq, duplicate, error } = JSON.parse(decoder.decode(answer.data)) as Answer;
     if (error !== undefined) judge(message, error);
     else if (duplicate === true) void repeated(message, seq);
-    else {
-      // Only a stream that was made anew counts down.
-      if (seq <= highest) void needs.check();
-      highest = Math.max(highest, seq);
-      settle(message, { sequence: seq });
+    else if (seq <= highest) {
+      // Only a stream that was made anew counts down: its places are none of this log.
+      retry(message);
+    } else {
+      highest = seq;
+      calls.settle(message.call, message.at, { sequence: seq });
     }
     pump();
   }
@@ -159,31 +152,26 @@ export function createAppends(needs: Needs): Appends {
   function judge(message: Message, error: BrokerError): void {
     const refusal = refusalOf(error);
     if (refusal.kind === 'again') retry(message);
-    else refuse(message, refusal.problem);
-  }
-
-  /** The call is refused once all its entries are settled: the publisher is answered when it can't change any more. */
-  function refuse(message: Message, problem: unknown): void {
-    message.call.problem ??= problem;
-    settle(message, undefined);
+    else calls.refuse(message.call, refusal.problem);
   }
 
   /** The id was there already: by a try of ours whose answer was lost, or as the dedupe key of an earlier append. */
   async function repeated(message: Message, sequence: number): Promise<void> {
-    const { dedupe, event } = message.call.entries[message.at]!;
-    if (dedupe === undefined) return settle(message, { sequence });
+    const { call, at } = message;
+    const { dedupe, event } = call.entries[at]!;
+    if (dedupe === undefined) return calls.settle(call, at, { sequence });
     try {
       const first = await needs.firstUse(sequence);
-      if (first?.append === `${own}-${message.number}`) settle(message, { sequence });
+      if (first?.append === `${own}-${message.number}`) calls.settle(call, at, { sequence });
       else if (first !== undefined && first.timeMs + dedupe.windowMs <= needs.now()) useAnew(message, sequence);
-      else if (first !== undefined && first.digest !== dedupe.digest) settle(message, { status: 'conflict' });
+      else if (first !== undefined && first.digest !== dedupe.digest) calls.settle(call, at, { status: 'conflict' });
       // The event is gone, the broker still knows its id: what was sent then can't be compared any more.
       else {
         const { timeMs, id } = first ?? { timeMs: needs.now(), id: event.id };
-        settle(message, { status: 'duplicate', shard, position: positionOf(sequence), timeMs, id });
+        calls.settle(call, at, { status: 'duplicate', shard, position: positionOf(sequence), timeMs, id });
       }
     } catch (error) {
-      refuse(message, unavailable(error));
+      calls.refuse(call, unavailable(error));
     }
   }
 
@@ -194,48 +182,23 @@ export function createAppends(needs: Needs): Appends {
     pump();
   }
 
-  function settle(message: Message, result: Appended | { readonly sequence: number } | undefined): void {
-    const { call, at } = message;
-    if (call.isOver) return;
-    call.results[at] = result;
-    if (--call.left === 0) void finish(call);
-  }
-
-  async function finish(call: Call): Promise<void> {
-    if (call.problem !== undefined) return over(call, call.problem);
-    try {
-      const sequences = call.results.flatMap((result) => (result !== undefined && 'sequence' in result ? [result.sequence] : []));
-      const times = sequences.length === 0 ? [] : await needs.timesOf(sequences);
-      let next = 0;
-      const results = call.results.map((result): Appended => {
-        if (!('sequence' in result!)) return result as Appended;
-        return { status: 'appended', shard, position: positionOf(result.sequence), timeMs: times[next++]! };
-      });
-      calls.delete(call);
-      call.isOver = true;
-      call.resolve(results);
-    } catch (error) {
-      over(call, unavailable(error));
-    }
-  }
-
-  function over(call: Call, reason: unknown): void {
-    if (call.isOver) return;
-    call.isOver = true;
-    calls.delete(call);
-    call.reject(reason);
-  }
-
   /** Once nothing is in flight, what did not arrive goes again, in its order, before anything else. */
   function retry(message: Message): void {
     again.push(message);
     standing ??= 'waiting';
-    if (inFlight.size === 0) void goAgain();
+    pump();
   }
 
   async function goAgain(): Promise<void> {
+    isGoingAgain = true;
     await new Promise<void>((resolve) => setTimeout(resolve, AGAIN_MS));
     await needs.check();
+    isGoingAgain = false;
+    goOn();
+  }
+
+  function goOn(): void {
+    if (standing === 'declaring') return;
     putBack();
     standing = undefined;
     pump();
@@ -253,10 +216,10 @@ export function createAppends(needs: Needs): Appends {
     try {
       await needs.declare(subject);
     } catch (error) {
-      over(call, unavailable(error));
+      calls.giveUp(call, unavailable(error));
     }
     standing = undefined;
-    pump();
+    goOn();
   }
 
   /** As long as anybody waits, what has waited too long is looked for. */
@@ -264,11 +227,10 @@ export function createAppends(needs: Needs): Appends {
     if (timer !== undefined || calls.size === 0) return;
     timer = setTimeout(() => {
       timer = undefined;
+      calls.giveUpLate();
       const nowMs = performance.now();
-      for (const call of calls)
-        if (nowMs - call.sinceMs > PATIENCE_MS) over(call, unavailable(new Error('the event may be stored or not')));
-      for (const message of [...inFlight.values()])
-        if (nowMs - message.sentMs > ANSWER_MS) {
+      for (const message of Array.from(inFlight.values()))
+        if (nowMs - Math.max(message.sentMs, answeredMs) > ANSWER_MS) {
           land(message);
           retry(message);
         }
@@ -277,35 +239,19 @@ export function createAppends(needs: Needs): Appends {
   }
 
   return {
-    get open() {
-      return calls.size;
-    },
     add(entries) {
       if (entries.length === 0) return Promise.resolve([]);
       const tooLong = entries.find(({ dedupe }) => dedupe !== undefined && isTooLong(dedupe.key));
       if (tooLong !== undefined)
         return Promise.reject(new Problem('invalid_request', `An idempotency key has at most ${KEY_BYTES_MAX} bytes`));
-      return new Promise((resolve, reject) => {
-        const results = Array.from<undefined>({ length: entries.length });
-        const sinceMs = performance.now();
-        const call: Call = {
-          entries,
-          results,
-          sinceMs,
-          left: entries.length,
-          problem: undefined,
-          isOver: false,
-          resolve,
-          reject,
-        };
-        calls.add(call);
-        for (const [at, entry] of entries.entries()) {
-          const number = ++count;
-          const messageId = entry.dedupe === undefined ? `${own}-${number}` : messageIdOf(entry, entry.dedupe.key);
-          waiting.push({ call, at, number, subject: subjectOf(entry), messageId, sentMs: 0 });
-        }
-        pump();
-      });
+      const { call, done } = calls.begin(entries);
+      for (const [at, entry] of entries.entries()) {
+        const number = ++count;
+        const messageId = entry.dedupe === undefined ? `${own}-${number}` : messageIdOf(entry, entry.dedupe.key);
+        waiting.push({ call, at, number, subject: subjectOf(entry), messageId, sentMs: 0 });
+      }
+      pump();
+      return done;
     },
     suspend() {
       stands = true;
@@ -315,14 +261,10 @@ export function createAppends(needs: Needs): Appends {
     },
     resume() {
       stands = false;
-      if (standing !== 'declaring') {
-        putBack();
-        standing = undefined;
-      }
-      pump();
+      goOn();
     },
     giveUp(reason) {
-      for (const call of calls) over(call, reason);
+      calls.giveUpAll(reason);
       inFlight.clear();
       bytesInFlight = 0;
       again = [];

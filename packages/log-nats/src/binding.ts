@@ -230,8 +230,8 @@ function mustBe10(version: string): void {
   if (version !== '1.0') throw new Fault('specversion');
 }
 
-function mustBeSmall({ data: _, ...draft }: EventDraft): void {
-  if (Buffer.byteLength(JSON.stringify(draft)) > ATTRIBUTE_BYTES_MAX) throw new Fault('attributes');
+function mustBeSmall(draft: EventDraft): void {
+  if (Buffer.byteLength(JSON.stringify({ ...draft, data: undefined })) > ATTRIBUTE_BYTES_MAX) throw new Fault('attributes');
 }
 
 function dataOf(ours: ReadonlyMap<string, string>, body: Uint8Array, isOurs: boolean): Uint8Array | undefined {

@@ -42,15 +42,19 @@ export function createLink({ nc, stream, lastSeen, onLost }: Needs): Link {
   let state: LinkState = 'up';
   let closed = false;
   let checking: Promise<void> | undefined;
+  /** Counts absences: what was asked before one is not answered after it. */
+  let absences = 0;
   let lost: Problem | undefined;
   let timer: NodeJS.Timeout | undefined;
   let changed = Promise.withResolvers<void>();
+  const asking = new Set<(reason: unknown) => void>();
 
   function enter(next: LinkState): void {
-    if (closed || state === 'lost' || state === next) return;
+    if (closed || state === 'lost' || state === next || (state === 'gaveUp' && next === 'away')) return;
     state = next;
     clearTimeout(timer);
     if (next === 'away') timer = setTimeout(() => enter('gaveUp'), AWAY_MS);
+    if (next !== 'up') interrupt();
     changed.resolve();
     changed = Promise.withResolvers();
     for (const listener of listeners) listener(next);
@@ -65,12 +69,18 @@ export function createLink({ nc, stream, lastSeen, onLost }: Needs): Link {
   async function ask<Result>(work: () => Promise<Result>): Promise<Result> {
     while (state === 'away' && !closed) await changed.promise;
     mustWork();
-    return Promise.race([work(), changed.promise.then(() => interrupted())]);
+    return new Promise<Result>((resolve, reject) => {
+      asking.add(reject);
+      work()
+        .then(resolve, reject)
+        .finally(() => asking.delete(reject));
+    });
   }
 
-  function interrupted(): never {
-    mustWork();
-    throw new Problem('log_unavailable', 'NATS went away', { retryAfterMs: 100 });
+  function interrupt(): void {
+    const problem = lost ?? new Problem('log_unavailable', 'NATS went away', { retryAfterMs: 100 });
+    for (const reject of asking) reject(problem);
+    asking.clear();
   }
 
   function lose(message: string): void {
@@ -95,19 +105,27 @@ export function createLink({ nc, stream, lastSeen, onLost }: Needs): Link {
     }
   }
 
-  /** Until the broker has answered: while it is away nothing is asked, the reconnect begins anew. */
+  /** Until the broker has answered, or is away: the reconnect begins anew. */
   async function lookUntilKnown(): Promise<void> {
-    while (!closed && !nc.isClosed() && !(await look())) {
+    const absence = absences;
+    const isOver = () => closed || nc.isClosed() || absence !== absences;
+    while (!isOver() && !(await look())) {
+      if (isOver()) return;
       enter('away');
       await new Promise<void>((resolve) => setTimeout(resolve, CHECK_AGAIN_MS));
     }
+    if (isOver()) return;
     checking = undefined;
     enter('up');
   }
 
   async function follow(): Promise<void> {
     for await (const { type } of nc.status()) {
-      if (type === 'disconnect' || type === 'staleConnection') enter('away');
+      if (type === 'disconnect' || type === 'staleConnection') {
+        absences++;
+        checking = undefined;
+        enter('away');
+      }
       if (type === 'reconnect') void check();
     }
   }

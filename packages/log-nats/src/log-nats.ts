@@ -9,7 +9,8 @@ import { connectNats } from './connect.ts';
 import type { LogNeeds, NatsLog } from './log.ts';
 import { createLog } from './log.ts';
 import { unavailable } from './problems.ts';
-import { mustTakeEvents, openStream, RETENTION_MS } from './stream.ts';
+import { openStream } from './stream.ts';
+import { mustTakeEvents, RETENTION_MS } from './stream-config.ts';
 import { createSubjects } from './subjects.ts';
 
 export type { NatsAuth, NatsTls } from './connect.ts';
@@ -30,7 +31,7 @@ export interface NatsOptions extends ConnectOptions {
   readonly storage?: 'file' | 'memory';
   /** How long a stream that is made keeps events at first; a topic that is kept longer raises it. Default 7 days. */
   readonly retentionMs?: number;
-  /** How long a stream that is made remembers dedupe keys, in the broker's memory: about 100 bytes each. Default 2 minutes. */
+  /** How long a stream that is made remembers dedupe keys, in the broker's memory: about 220 bytes each. Default 2 minutes. */
   readonly dedupeWindowMs?: number;
   /** Of a stream that is made: appends beyond are refused (`log_full`), nothing is dropped. Default unbounded. */
   readonly maxBytes?: number;

@@ -1,12 +1,14 @@
 /** The Log: appends, the tail of what came last, and readers for what lies further back, over one stream. */
 import type { JetStreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Problem } from '@millrace/core/problem';
 import { compileTopics } from '@millrace/core/topic';
-import type { Log, LogRecord, Mark, Page, ReadRequest } from '@millrace/gateway/ports/log';
+import type { Log, LogRecord, Page, ReadRequest } from '@millrace/gateway/ports/log';
 import { createAppends } from './appends.ts';
 import type { Stored, Where } from './binding.ts';
 import { marksOf, recordOf } from './binding.ts';
+import { createEnds } from './ends.ts';
 import { createFollow } from './follow.ts';
 import { createLink } from './link.ts';
 import { createLookUps } from './look-ups.ts';
@@ -14,7 +16,7 @@ import { positionOf, sequenceOf } from './position.ts';
 import { unavailable } from './problems.ts';
 import { createReaders } from './readers.ts';
 import type { Stream } from './stream.ts';
-import { RETENTION_MS } from './stream.ts';
+import { RETENTION_MS } from './stream-config.ts';
 import type { Subjects } from './subjects.ts';
 import { createTail } from './tail.ts';
 
@@ -37,9 +39,9 @@ export interface LogNeeds {
   readonly stamp: (sequence: number, brokerMs: number) => number;
 }
 
-/** Looked at in one go for the newest event that is not hidden. */
-const LOOKED_AT = 1_000;
-const LOOKED_AT_BYTES = 4 * 1024 * 1024;
+/** What is appended comes back in a millisecond or two. */
+const TAIL_LATE_MS = 1_000;
+const FOLLOW_AGAIN_MS = 250;
 
 export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBytes, stamp }: LogNeeds): Promise<NatsLog> {
   const shard = stream.name;
@@ -50,12 +52,16 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
   let isClosing = false;
   let isSignalled = false;
   let deleted = 0;
+  /** The last sequence an append was answered with before the tail had come to it. */
+  let answeredEnd = 0;
+  let following: Promise<void> | undefined;
 
   const toRecord = (message: Stored) => recordOf({ ...message, timeMs: stamp(message.sequence, message.timeMs) }, where);
-  const link = createLink({ nc, stream, lastSeen: () => tail.end, onLost });
+  const link = createLink({ nc, stream, lastSeen: () => Math.max(tail.end, answeredEnd), onLost });
   const lookUps = createLookUps({ nc, jsm, stream: stream.name });
   const firstSequence = async () => (await stream.info()).state.first_seq;
-  const readers = createReaders({ nc, jsm, stream: stream.name, recordOf: toRecord, firstSequence });
+  const nextFrom = () => (stream.config.num_replicas > 1 ? lookUps.nextFrom : undefined);
+  const readers = createReaders({ nc, jsm, stream: stream.name, recordOf: toRecord, firstSequence, nextFrom });
   const follow = createFollow({
     nc,
     jsm,
@@ -67,6 +73,15 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
       signal();
     },
   });
+  const ends = createEnds({
+    info: stream.info,
+    async at(sequence) {
+      const message = tail.at(sequence) ?? (await lookUps.bySequence(sequence));
+      return message !== undefined && 'sequence' in message ? toRecord(message) : message;
+    },
+    isHidden: (record) => hiddenAt(now())(record),
+    read: (after, limit, maxBytes) => read({ shard, after, limit, maxBytes }),
+  });
   const appends = createAppends({
     nc,
     shard,
@@ -74,7 +89,12 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
     covers: stream.covers,
     declare: (subject) => stream.declare(subject),
     async timesOf(sequences) {
-      await tail.reached(Math.max(...sequences));
+      const last = Math.max(...sequences);
+      await reachedOrLate(last);
+      if (tail.end < last) {
+        answeredEnd = Math.max(answeredEnd, last);
+        signal();
+      }
       return Promise.all(sequences.map(timeOf));
     },
     async firstUse(sequence) {
@@ -112,9 +132,20 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
     return unavailable(new Error('it is away'), 'NATS');
   }
 
-  async function followAgain(): Promise<void> {
-    if (!link.isUp || isClosing) return;
-    await follow.start().catch(() => link.check());
+  function followAgain(): Promise<void> {
+    return (following ??= startFollowing().finally(() => (following = undefined)));
+  }
+
+  async function startFollowing(): Promise<void> {
+    while (link.isUp && !isClosing) {
+      try {
+        return await follow.start();
+      } catch {
+        // Not lost, as the link would say so: the broker has no leader, or no room for a consumer, at the moment.
+        await sleep(FOLLOW_AGAIN_MS, undefined, { ref: false });
+        await link.check();
+      }
+    }
   }
 
   function signal(): void {
@@ -125,6 +156,23 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
       isSignalled = false;
       for (const listener of listeners) listener.call();
     });
+  }
+
+  /** What was removed at once never comes, and a tail that is being started anew comes late: then the broker is asked. */
+  async function reachedOrLate(sequence: number): Promise<void> {
+    if (tail.end >= sequence) return;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const timer = setTimeout(() => {
+      resolve();
+      // The server that fed the tail may have died alone: its silence would be noticed later.
+      void link.check().then(followAgain);
+    }, TAIL_LATE_MS);
+    tail.reached(sequence).then(resolve, reject);
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async function timeOf(sequence: number): Promise<number> {
@@ -142,14 +190,15 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
   async function read(request: ReadRequest): Promise<Page> {
     const after = sequenceOf(request.after);
     const { limit, maxBytes, only } = request;
-    const { end } = tail;
+    const end = Math.max(tail.end, answeredEnd);
     if (after >= end) return { records: [], through: request.after, atEnd: true };
     const matches = only === undefined ? () => true : compileTopics(only.topics);
     const isWanted = (environment: string, topic: string) =>
       only === undefined || (environment === only.environment && matches(topic));
     const hidden = hiddenAt(now());
     const wanted = (record: LogRecord) => isWanted(record.environment, record.event.type);
-    const near = tail.read({ after, wanted, hidden, limit, maxBytes });
+    // What was answered can be read, also while the tail is being started anew.
+    const near = tail.end < end ? undefined : tail.read({ after, wanted, hidden, limit, maxBytes });
     if (near !== undefined) return near;
     return readers.read({
       after,
@@ -164,44 +213,6 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
       end,
       nowMs: now(),
     });
-  }
-
-  async function bounds(): Promise<{ readonly first?: Mark; readonly last?: Mark; readonly end: string }> {
-    const { state } = await stream.info();
-    const end = positionOf(state.last_seq);
-    if (state.messages === 0) return { end };
-    const last = (await visibleAt(state.last_seq)) ?? (await lastVisible(state.last_seq));
-    if (last === undefined) return { end };
-    const first = (await visibleAt(state.first_seq)) ?? (await firstVisible());
-    return { ...(first && { first: markOf(first) }), last: markOf(last), end };
-  }
-
-  async function visibleAt(sequence: number): Promise<LogRecord | undefined> {
-    const near = tail.at(sequence);
-    if (near !== undefined) return hiddenAt(now())(near) ? undefined : near;
-    const message = await lookUps.bySequence(sequence);
-    const record = message && toRecord(message);
-    return record === undefined || hiddenAt(now())(record) ? undefined : record;
-  }
-
-  async function firstVisible(): Promise<LogRecord | undefined> {
-    for (let after = ''; ;) {
-      const page = await read({ shard, after, limit: 1, maxBytes: LOOKED_AT_BYTES });
-      if (page.records[0] !== undefined || page.atEnd) return page.records[0];
-      after = page.through;
-    }
-  }
-
-  /** Only where the newest event is hidden already: a log whose long-lived topics are quiet. */
-  async function lastVisible(end: number): Promise<LogRecord | undefined> {
-    await tail.reached(end);
-    let last: LogRecord | undefined;
-    for (let after = ''; ;) {
-      const page = await read({ shard, after, limit: LOOKED_AT, maxBytes: LOOKED_AT_BYTES });
-      last = page.records.at(-1) ?? last;
-      if (page.atEnd) return last;
-      after = page.through;
-    }
   }
 
   /**
@@ -252,9 +263,9 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    fetch: (of, position) => track(of, async () => visibleAt(sequenceOf(position))),
+    fetch: (of, position) => track(of, () => ends.visibleAt(sequenceOf(position))),
     positionAt: (of, timeMs) => track(of, async () => positionOf(await lookUps.sequenceBefore(timeMs))),
-    bounds: (of) => track(of, bounds),
+    bounds: (of) => track(of, ends.bounds),
     declareTopic: ({ environment, topic, retentionMs }) =>
       track(shard, () => stream.declare(subjects.subjectOf(environment, topic), retentionMs)),
     trim: () =>
@@ -267,8 +278,4 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
       }),
     close: () => (closing ??= close()),
   };
-}
-
-function markOf({ position, timeMs }: LogRecord): Mark {
-  return { position, timeMs };
 }

@@ -1,6 +1,7 @@
 /** Single messages: by sequence, and by time. The stream's leader is asked, as another replica may not have it yet. */
 import type { JetStreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Stored } from './binding.ts';
 import type { BrokerError } from './problems.ts';
 import { openReader } from './reader.ts';
@@ -8,6 +9,8 @@ import { openReader } from './reader.ts';
 export interface LookUps {
   /** Undefined where it is gone or never was. */
   bySequence(sequence: number): Promise<Stored | undefined>;
+  /** The first message from this sequence on, of subjects that match: undefined where there is none. */
+  nextFrom(sequence: number, filter: string): Promise<Stored | undefined>;
   /** The last sequence before the first message of this time or later: the end where there is none. */
   sequenceBefore(timeMs: number): Promise<number>;
 }
@@ -20,30 +23,58 @@ interface Needs {
 
 const ANSWER_MS = 5_000;
 const NOT_FOUND = 404;
+/** The last of the year 9999: the server reads no later one. */
+const TIME_MS_MAX = 253_402_300_799_999;
+/** A consumer may stand on a replica that has not got the newest messages yet: it has them in a moment. */
+export const BEHIND_TRIED = 20;
+export const BEHIND_MS = 50;
 
 export function createLookUps({ nc, jsm, stream }: Needs): LookUps {
-  return {
-    async bySequence(sequence) {
-      if (sequence === 0) return undefined;
-      const request = JSON.stringify({ seq: sequence });
-      const answer = await nc.request(`$JS.API.STREAM.MSG.GET.${stream}`, request, { timeout: ANSWER_MS });
-      const { message, error } = answer.json<Answer>();
-      if (message !== undefined) return storedOf(message);
-      if (error?.code === NOT_FOUND && error.err_code === NO_MESSAGE) return undefined;
-      throw new Error(error?.description ?? 'NATS gave no message and no reason');
-    },
+  async function get(what: { readonly seq: number; readonly next_by_subj?: string }): Promise<Stored | undefined> {
+    const answer = await nc.request(`$JS.API.STREAM.MSG.GET.${stream}`, JSON.stringify(what), { timeout: ANSWER_MS });
+    const { message, error } = answer.json<Answer>();
+    if (message !== undefined) return storedOf(message);
+    if (error?.code === NOT_FOUND && error.err_code === NO_MESSAGE) return undefined;
+    throw new Error(error?.description ?? 'NATS gave no message and no reason');
+  }
 
-    async sequenceBefore(timeMs) {
-      const { state } = await jsm.streams.info(stream);
-      const start = { deliver_policy: 'by_start_time', opt_start_time: new Date(Math.max(0, timeMs)).toISOString() } as const;
-      const reader = await openReader({ nc, jsm, stream, key: '', start });
-      try {
-        reader.begin();
-        const first = await reader.next();
-        return first === undefined ? state.last_seq : first.sequence - 1;
-      } finally {
-        reader.close();
+  /** There is no sequence 0, and asking for it is an error. */
+  async function bySequence(sequence: number): Promise<Stored | undefined> {
+    return sequence === 0 ? undefined : get({ seq: sequence });
+  }
+
+  /** Undefined where the replica that was asked has not come so far yet. */
+  async function lookBefore(timeMs: number): Promise<number | undefined> {
+    const { state } = await jsm.streams.info(stream);
+    const start = {
+      deliver_policy: 'by_start_time',
+      opt_start_time: new Date(timeMs).toISOString(),
+    } as const;
+    const reader = await openReader({ nc, jsm, stream, key: '', start });
+    try {
+      reader.begin();
+      // A replica that lags, and a 2.10 that has removed messages, begin too early.
+      for (let first = await reader.next(); first !== undefined; first = await reader.next())
+        if (first.timeMs >= timeMs) return first.sequence - 1;
+      const last = await bySequence(state.last_seq);
+      return last !== undefined && last.timeMs >= timeMs ? undefined : state.last_seq;
+    } finally {
+      reader.close();
+    }
+  }
+
+  return {
+    bySequence,
+    nextFrom: (sequence, filter) => get({ seq: sequence, next_by_subj: filter }),
+
+    async sequenceBefore(asked) {
+      const timeMs = Math.min(TIME_MS_MAX, Math.max(0, Math.ceil(asked)));
+      for (let tried = 0; tried < BEHIND_TRIED; tried++) {
+        const sequence = await lookBefore(timeMs);
+        if (sequence !== undefined) return sequence;
+        await sleep(BEHIND_MS);
       }
+      throw new Error('the replica that was asked is too far behind');
     },
   };
 }

@@ -21,13 +21,13 @@ describe('a plain client', { skip, timeout: 60_000 }, () => {
     const events = (await follow(log, 2)).map(({ app, event }) => ({ app, ...event, data: Buffer.from(event.data!).toString() }));
     assert.deepEqual(
       events.map(({ app, type, source, datacontenttype, data }) => ({ app, type, source, datacontenttype, data })),
-      Array(2).fill({
+      Array.from({ length: 2 }, () => ({
         app: `nats:${own.stream}`,
         type: 'orders.created',
         source: `nats://${own.stream}`,
         datacontenttype: 'application/json',
         data: '{"amount":7}',
-      }),
+      })),
     );
     assert.notEqual(events[0]!.id, events[1]!.id);
     assert.deepEqual(

@@ -40,12 +40,17 @@ export type Start =
   | { readonly deliver_policy: 'by_start_sequence'; readonly opt_start_seq: number }
   | { readonly deliver_policy: 'by_start_time'; readonly opt_start_time: string };
 
-const PULL_RECORDS = 1_024;
-const PULL_BYTES = 4 * 1024 * 1024;
-/** A pull is asked for before the last one is used up. */
-const AHEAD_RECORDS = 512;
+const PULL_RECORDS = 512;
+const PULL_BYTES = 2 * 1024 * 1024;
+/** More is asked for when less than this is here or on its way: the broker is never waited for, and two pulls' bytes are held at most. */
+const AHEAD_RECORDS = 1_024;
+const READ_AHEAD_EVERY = 64;
 /** The server forgets a consumer that nobody reads for so long; one is made in a millisecond. */
 const FORGOTTEN_MS = 60_000;
+/** Nobody listens for pulls: the consumer is gone, or so new that not all servers of a cluster have heard of it. */
+const NOBODY = 503;
+const UNHEARD_MAX = 40;
+const UNHEARD_MS = 50;
 /** An answer takes a millisecond, or the broker is away. */
 const ANSWER_MS = 5_000;
 const NANOS_PER_MS = 1_000_000;
@@ -63,18 +68,22 @@ export async function openReader({ nc, jsm, stream, key, start, filters }: Needs
     ...(filters === undefined ? {} : filters.length === 1 ? { filter_subject: filters[0]! } : { filter_subjects: [...filters] }),
   });
   const inbox = createInbox();
-  const request = JSON.stringify({ batch: PULL_RECORDS, max_bytes: PULL_BYTES, no_wait: true });
   let buffer: Delivered[] = [];
   let head = 0;
   let delivery = 0;
   let pulls = 0;
-  /** Messages the pull under way may still bring; 0 where none is. */
-  let coming = 0;
+  /** Pulls under way, which the server serves in their order, with what each may still bring. */
+  let underWay: { readonly number: number; left: number; hasBrought: boolean }[] = [];
   /** The last pull that came to the end of what there was. */
   let foundEnd = 0;
   /** The last pull before this page: what it did not find may have come since. */
   let before = 0;
+  /** The next message is larger than all that a pull asks for. */
+  let isLarge = false;
   let gone: Error | undefined;
+  /** The server has answered a pull. */
+  let isKnown = false;
+  let unheard = 0;
   let wake = (): void => {};
 
   const subscription = nc.subscribe(`${inbox}.*`, {
@@ -88,27 +97,53 @@ export async function openReader({ nc, jsm, stream, key, start, filters }: Needs
   function take(message: Msg): void {
     const delivered = deliveredOf(message);
     if (delivered === undefined) return ended(message);
+    isKnown = true;
+    isLarge = false;
     if (delivered.delivery !== ++delivery) gone = new ReaderGone('a message was lost on the way');
     buffer.push(delivered);
-    coming--;
-    if (delivered.pending > 0) return;
-    coming = 0;
-    foundEnd = pulls;
+    const pull = underWay[0];
+    if (pull === undefined) return;
+    pull.hasBrought = true;
+    if (--pull.left > 0 && delivered.pending > 0) return;
+    underWay.shift();
+    if (delivered.pending === 0) foundEnd = pull.number;
   }
 
   function ended(message: Msg): void {
-    // A pull that is over may be told so when the next one is under way.
-    if (message.subject !== `${inbox}.${pulls}`) return;
+    // One that has brought its last may be told so later.
+    const pull = underWay.find(({ number }) => message.subject === `${inbox}.${number}`);
+    if (pull === undefined) return;
     const { code, text } = readStatus(headerBlockOf(message));
-    if (code === 404) foundEnd = pulls;
-    else if (code !== 408 && !text.includes('maxbytes')) gone = new ReaderGone(`${code} ${text}`);
-    coming = 0;
+    if (code === NOBODY && !isKnown && ++unheard <= UNHEARD_MAX) return void setTimeout(askAgain, UNHEARD_MS, pull.number);
+    isKnown = true;
+    if (code === 404) foundEnd = pull.number;
+    else if (text.includes('maxbytes')) isLarge = !pull.hasBrought;
+    else if (code !== 408) gone = new ReaderGone(`${code} ${text}`);
+    underWay = underWay.filter(({ number }) => number > pull.number);
   }
 
   function pull(): void {
-    pulls++;
-    coming = PULL_RECORDS;
-    nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`, request, { reply: `${inbox}.${pulls}` });
+    const left = isLarge ? 1 : PULL_RECORDS;
+    underWay.push({ number: ++pulls, left, hasBrought: false });
+    ask(pulls);
+  }
+
+  function askAgain(number: number): void {
+    if (gone === undefined && !nc.isClosed()) ask(number);
+  }
+
+  function ask(number: number): void {
+    const request = isLarge ? { batch: 1, no_wait: true } : { batch: PULL_RECORDS, max_bytes: PULL_BYTES, no_wait: true };
+    nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`, JSON.stringify(request), { reply: `${inbox}.${number}` });
+  }
+
+  function onItsWay(): number {
+    return underWay.reduce((sum, { left }) => sum + left, 0);
+  }
+
+  /** Unless the end was found since the page began: then there is nothing to ask for. */
+  function readAhead(): void {
+    if (gone === undefined && foundEnd <= before && buffer.length - head + onItsWay() < AHEAD_RECORDS) pull();
   }
 
   async function heard(): Promise<void> {
@@ -130,13 +165,14 @@ export async function openReader({ nc, jsm, stream, key, start, filters }: Needs
         const message = buffer[head];
         if (message !== undefined) {
           head++;
+          if (head % READ_AHEAD_EVERY === 0) readAhead();
           if (head === buffer.length) [buffer, head] = [[], 0];
           return message;
         }
         if (gone !== undefined) throw gone;
-        if (coming > 0) await heard();
-        else if (foundEnd > before) return undefined;
-        else pull();
+        if (foundEnd > before && underWay.length === 0) return undefined;
+        if (underWay.length === 0) pull();
+        else await heard();
       }
     },
     putBack(message) {
@@ -146,9 +182,7 @@ export async function openReader({ nc, jsm, stream, key, start, filters }: Needs
     begin() {
       before = pulls;
     },
-    readAhead() {
-      if (gone === undefined && coming === 0 && buffer.length - head < AHEAD_RECORDS) pull();
-    },
+    readAhead,
     close() {
       gone ??= new ReaderGone('it was closed');
       wake();

@@ -2,7 +2,10 @@
 import type { JetStreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { LogRecord, Page } from '@millrace/gateway/ports/log';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Delivered } from './delivery.ts';
+import type { LookUps } from './look-ups.ts';
+import { BEHIND_MS, BEHIND_TRIED } from './look-ups.ts';
 import { positionOf } from './position.ts';
 import type { Reader } from './reader.ts';
 import { openReader, ReaderGone } from './reader.ts';
@@ -33,6 +36,8 @@ interface Needs {
   readonly recordOf: (message: Delivered) => LogRecord;
   /** The first sequence that is still there now. */
   readonly firstSequence: () => Promise<number>;
+  /** Undefined where the stream has one replica: who reads it then sees all there is. */
+  readonly nextFrom: () => LookUps['nextFrom'] | undefined;
 }
 
 /** Idle ones that are kept: four catch-up reads of the gateway, replays, and people who page through events. */
@@ -40,7 +45,7 @@ const KEPT = 16;
 /** Messages looked at for one page where few are wanted: a page must not hold up who waits for it. */
 const LOOKED_AT_MAX = 16_384;
 
-export function createReaders({ nc, jsm, stream, recordOf, firstSequence }: Needs): Readers {
+export function createReaders({ nc, jsm, stream, recordOf, firstSequence, nextFrom }: Needs): Readers {
   const idle = new Set<Reader>();
   const all = new Set<Reader>();
 
@@ -74,9 +79,16 @@ export function createReaders({ nc, jsm, stream, recordOf, firstSequence }: Need
     reader.begin();
     const page = createPage(query, recordOf);
     let message: Delivered | undefined;
-    for (let looked = 0; looked < LOOKED_AT_MAX; looked++) {
+    for (let looked = 0, waited = 0; looked < LOOKED_AT_MAX; looked++) {
       message = await reader.next();
-      if (message === undefined || !page.take(message)) break;
+      if (message !== undefined) {
+        if (page.take(message)) continue;
+        break;
+      }
+      if (!(await isBehind(query, page.last))) break;
+      if (++waited > BEHIND_TRIED) throw new ReaderGone('the replica that was asked is too far behind');
+      await sleep(BEHIND_MS);
+      reader.begin();
     }
     if (message !== undefined && !page.has(message)) {
       reader.putBack(message);
@@ -85,6 +97,17 @@ export function createReaders({ nc, jsm, stream, recordOf, firstSequence }: Need
     if (message === undefined) page.finish();
     if (query.filters !== undefined) page.lostBefore(await firstSequence());
     return page.result();
+  }
+
+  /** The end that a reader found may only be that of its replica: the stream's leader knows whether there is more. */
+  async function isBehind({ filters = ['>'], end }: Query, last: number): Promise<boolean> {
+    const next = nextFrom();
+    if (next === undefined || last >= end) return false;
+    for (const filter of filters) {
+      const message = await next(last + 1, filter);
+      if (message !== undefined && message.sequence <= end) return true;
+    }
+    return false;
   }
 
   return {
@@ -109,6 +132,8 @@ export function createReaders({ nc, jsm, stream, recordOf, firstSequence }: Need
 }
 
 interface PageDraft {
+  /** The last sequence that was looked at. */
+  readonly last: number;
   /** False where it has no room. */
   take(message: Delivered): boolean;
   has(message: Delivered): boolean;
@@ -134,6 +159,9 @@ function createPage(query: Query, recordOf: (message: Delivered) => LogRecord): 
   }
 
   return {
+    get last() {
+      return last;
+    },
     take(message) {
       if (wantedSubject(message.subject)) {
         const record = recordOf(message);

@@ -57,7 +57,7 @@ export const GAPS: Readonly<Record<string, string>> = {
 };
 
 /** What a plain client does, with no word of Millrace. */
-export async function plainClient(context: TestContext, servers: string) {
+export async function plainClient(context: TestContext, servers: string | string[]) {
   const nc = await connect({ servers });
   context.after(() => nc.close());
   const jsm = await jetstreamManager(nc);

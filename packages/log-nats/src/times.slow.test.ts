@@ -63,6 +63,12 @@ describe('append time', { skip, timeout: 60_000 }, () => {
       await jsm.streams.purge(own.stream);
     }
     assert.equal(await log.positionAt(own.stream, 0), all.at(-1)!.position);
+    for (const time of [Number.MAX_SAFE_INTEGER, Infinity])
+      assert.equal(await log.positionAt(own.stream, time), all.at(-1)!.position);
+    const [kept, removed] = await appendApart(log, [1, 1]);
+    await jsm.streams.deleteMessage(own.stream, Number(removed!.position));
+    assert.equal(await log.positionAt(own.stream, removed!.timeMs), removed!.position);
+    assert.equal(await log.positionAt(own.stream, kept!.timeMs - 0.5), all.at(-1)!.position);
   });
 });
 
@@ -91,6 +97,7 @@ describe('the broker’s retention', { skip, timeout: 60_000 }, () => {
     // A cursor whose event is gone is still among those of its time.
     assert.ok((await log.positionAt(own.stream, all[3]!.timeMs + 1)) >= all[3]!.position);
     const { first, last } = await log.bounds(own.stream);
-    assert.deepEqual([first, last], Array(2).fill({ position: fresh!.position, timeMs: fresh!.timeMs }));
+    const mark = { position: fresh!.position, timeMs: fresh!.timeMs };
+    assert.deepEqual([first, last], [mark, mark]);
   });
 });
