@@ -11,9 +11,13 @@ test('an attribute that no broker would take is refused by its length, before an
   for (const name of ['datacontenttype', 'time', 'subject', 'note']) {
     for (const value of millions) refusal(() => set(name, value), 'payload_too_large', `/${name}`);
   }
-  set('note', 'x'.repeat(ATTRIBUTE_CHARS_MAX));
+  set('note', 'x'.repeat(ATTRIBUTE_CHARS_MAX - 'note'.length));
   set('datacontenttype', `a/b${';c=d'.repeat(4_000)}`);
-  refusal(() => set('note', 'x'.repeat(ATTRIBUTE_CHARS_MAX + 1)), 'payload_too_large', '/note');
+  refusal(() => set('note', 'x'.repeat(ATTRIBUTE_CHARS_MAX)), 'payload_too_large', '/note');
+  const draft = startDraft((one) => `/${one}`);
+  draft.set('a', 'x'.repeat(ATTRIBUTE_CHARS_MAX - 3));
+  draft.set('b', true);
+  refusal(() => draft.set('c', 1), 'payload_too_large', '/c');
 });
 
 test('an attribute may have a name that every object has', () => {

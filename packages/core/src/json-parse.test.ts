@@ -66,9 +66,9 @@ test('names are told from values', () => {
 });
 
 test('nesting ends no stack, also where a name is escaped', () => {
-  const depth = 50_000;
-  let value = parseText(`${`{"${B}"":`.repeat(depth)}1${'}'.repeat(depth)}`);
-  for (let at = 0; at < depth; at++) value = (value as Record<string, unknown>)['"'];
+  const names = Array.from({ length: 50_000 }, (_, at) => (at % 6 === 0 ? '"' : 'a'));
+  let value = parseText(`${names.map((name) => `{${JSON.stringify(name)}:`).join('')}1${'}'.repeat(names.length)}`);
+  for (const name of names) value = (value as Record<string, unknown>)[name];
   assert.equal(value, 1);
 });
 
@@ -107,4 +107,10 @@ test('random objects of few names, some written with escapes, are read as what t
     const { text, value } = made(4);
     assert.deepEqual(parseText(text), value, text);
   }
+});
+
+test('names that need their backslash are bounded', () => {
+  const textOf = (count: number) => `{${Array.from({ length: count }, (_, at) => `"\\n${at}":0`).join(',')}}`;
+  assert.equal(Object.keys(parseText(textOf(10_000)) as object).length, 10_000);
+  assert.throws(() => parseText(textOf(10_001)), { name: 'SyntaxError', message: /more than 10000 names/ });
 });

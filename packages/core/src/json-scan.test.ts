@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pick, randomJson, refusal, seeded } from '../test/vectors.ts';
-import { hasMoreItems, isJson, itemsAt, membersAt, objectsAt, parseJson } from './json-scan.ts';
+import { hasMoreItems, isJson, itemsAt, JSON_NODES_MAX, membersAt, objectsAt, parseJson } from './json-scan.ts';
 
 const bytes = (text: string) => Buffer.from(text);
 
@@ -99,4 +99,10 @@ test('a list is known to be too long before it is parsed', () => {
   assert.ok(hasMoreItems(bytes(`[${'{},'.repeat(1_000)}`), 1_000));
   for (const text of ['', '{"a":[1,2,3]}', '"[1,2"', '[', '[ ]', '[[1,2],"1,2"', '["\\",1', '1,2,3'])
     assert.ok(!hasMoreItems(bytes(text), 2), text);
+});
+
+test('so is one of more objects and arrays than a parser makes in good time', () => {
+  const textOf = (nodes: number) => Buffer.from(`[${'{},'.repeat(nodes - 2)}{}]`);
+  assert.equal((parseJson(textOf(JSON_NODES_MAX)) as unknown[]).length, JSON_NODES_MAX - 1);
+  assert.throws(() => parseJson(textOf(JSON_NODES_MAX + 1)), { code: 'invalid_json', message: /more than 500000/ });
 });

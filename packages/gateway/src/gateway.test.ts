@@ -126,6 +126,19 @@ test('resuming a subscription has its open breaker probe at once', async (t) => 
   assert.deepEqual(world.fresh().length > 0, true);
 });
 
+test('so does an endpoint at another address', async (t) => {
+  const world = await handWorld(t);
+  await world.subscribe('s', { breaker: { failures: 1 } });
+  world.sender.script = () => failure('refused');
+  await world.publish('1', '2');
+  world.fresh();
+  world.sender.script = () => 200;
+  await world.gateway.subscriptions.update('default', 's', { deliver: { webhook: { url: 'https://other.example/' } } });
+  await settle();
+  assert.equal((await world.gateway.health('default', 's')).breaker, 'closed');
+  assert.deepEqual(world.fresh().length > 0, true);
+});
+
 test('when most endpoints can not be reached at once, one notice says that the fault is ours', async (t) => {
   const world = await handWorld(t);
   for (const id of ['a', 'b', 'c', 'd']) await world.subscribe(id, { breaker: { failures: 1 } });

@@ -43,6 +43,8 @@ interface Cluster {
   /** Refuses everything while it is away. */
   isAway: boolean;
   join(name: string, clock?: HandClock): Promise<Member>;
+  /** Of the next call of this name to the leases, by any node, the answer is lost: it has had its effect, or has none. */
+  lose(call: 'take' | 'release' | 'renew', when: 'before' | 'after'): void;
   /** Events sent by all nodes, each as often as it was. */
   sent(...members: readonly Member[]): string[];
   advance(ms: number): Promise<void>;
@@ -55,6 +57,7 @@ async function cluster(t: TestContext): Promise<Cluster> {
   const stored = createMemoryLedger();
   const vault = createVault(new Uint8Array(32).fill(7));
   const made = { isAway: false };
+  const lost = new Map<string, 'before' | 'after'>();
   const ledger = unlessAway(stored, made);
   const leases = createMemoryCluster({ ledger, now: clock.now, leaseMs: LEASE_MS });
   for (const app of ['shop', 'crm']) await directory.put('app', 'default', app, { name: app, createdMs: 0 });
@@ -66,7 +69,7 @@ async function cluster(t: TestContext): Promise<Cluster> {
     const node = createClusterNode({
       node: name,
       ledger,
-      leases: unlessAway(leases.join(name, `http://${name}`), made),
+      leases: unlessAway(withLosses(leases.join(name, `http://${name}`), lost), made),
       slots: () => gateway.slots,
       clock: own,
       leaseMs: LEASE_MS,
@@ -92,6 +95,7 @@ async function cluster(t: TestContext): Promise<Cluster> {
     clock,
     ledger,
     join,
+    lose: (call: string, when: 'before' | 'after') => void lost.set(call, when),
     sent: (...members: readonly Member[]) => members.flatMap(({ sender }) => sender.sent.map(({ event }) => event)).toSorted(),
     advance: (ms: number) => clock.advance(ms),
   });
@@ -105,6 +109,23 @@ function unlessAway<T extends object>(port: T, when: { readonly isAway: boolean 
       async (...args: unknown[]) => {
         if (when.isAway) throw new Problem('ledger_unavailable', 'it is away');
         return call(...args);
+      },
+    ]),
+  ) as T;
+}
+
+/** Loses one answer, or the call itself, for each name in `lost`. */
+function withLosses<T extends object>(port: T, lost: Map<string, 'before' | 'after'>): T {
+  return Object.fromEntries(
+    Object.entries(port).map(([name, call]: [string, (...args: unknown[]) => Promise<unknown>]) => [
+      name,
+      async (...args: unknown[]) => {
+        const when = lost.get(name);
+        lost.delete(name);
+        if (when === 'before') throw new Problem('ledger_unavailable', 'it never arrived');
+        const answer = await call(...args);
+        if (when === 'after') throw new Problem('ledger_unavailable', 'the answer was lost');
+        return answer;
       },
     ]),
   ) as T;
@@ -252,6 +273,24 @@ test('while the store is away longer than a lease nothing is sent; then every no
   assert.deepEqual([a.slots(), b.slots()], [64, 64]);
   for (const { notices } of [a, b]) assert.ok(!notices.some(({ kind }) => kind === 'slots_lost'));
 });
+
+for (const [call, when] of [
+  ['take', 'after'],
+  ['take', 'before'],
+  ['release', 'after'],
+  ['release', 'before'],
+  ['renew', 'after'],
+] as const)
+  test(`where ${call} of slots is not answered (${when} it had its effect), all are worked in the end`, async (t) => {
+    const all = await cluster(t);
+    const a = await all.join('a');
+    await subscribe([a], 30);
+    all.lose(call, when);
+    const b = await all.join('b').catch(() => all.join('c'));
+    await all.advance(LEASE_MS + 6 * ROUND_MS);
+    await publish(a, '1');
+    assert.deepEqual(all.sent(a, b), times(['1'], 30));
+  });
 
 test('where a subscription is worked can be told by every node, and others say that it is not here', async (t) => {
   const all = await cluster(t);

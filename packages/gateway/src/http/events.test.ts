@@ -143,6 +143,18 @@ describe('POST /v1/events', { timeout: 30_000 }, () => {
     assert.equal((await ask('POST /v1/topics/orders.created/events', { body: list, headers: data })).status, 202);
   });
 
+  test('a payload alone may be as long as any, and no longer', async (t) => {
+    const { ask } = await world(t);
+    const route = 'POST /v1/topics/orders.created/events';
+    const longest = Buffer.alloc(LIMITS.payloadBytes, '1');
+    assert.equal((await ask(route, { body: longest, headers: JSON_TYPE })).status, 202);
+    const longer = await ask(route, { body: Buffer.concat([longest, longest]), headers: JSON_TYPE });
+    assert.deepEqual([longer.status, longer.json.code], [413, 'payload_too_large']);
+    const binary = { ...JSON_TYPE, 'ce-specversion': '1.0', 'ce-type': 'orders.created', 'ce-id': '1', 'ce-source': '/s' };
+    const inBinary = await ask('POST /v1/events', { body: Buffer.concat([longest, longest]), headers: binary });
+    assert.deepEqual([inBinary.status, inBinary.json.code], [413, 'payload_too_large']);
+  });
+
   test('an idempotency key with a batch is refused', async (t) => {
     const { world } = await delivering(t);
     const answer = await world.ask('POST /v1/events', {
@@ -191,6 +203,11 @@ describe('POST /v1/events', { timeout: 30_000 }, () => {
       status: 413,
       code: 'payload_too_large',
       pointer: '/data',
+    },
+    'one event of more than 1 MB': {
+      ask: { body: `{"type":"orders.created","data":[${'{},'.repeat(400_000)}{}]}`, headers: JSON_TYPE },
+      status: 413,
+      code: 'payload_too_large',
     },
     'a body above 8 MB': {
       ask: { body: Buffer.alloc(8 * 1024 * 1024 + 1, 0x20), headers: JSON_TYPE },

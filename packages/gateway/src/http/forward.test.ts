@@ -1,6 +1,8 @@
 /** Two nodes over one directory, log and ledger: what one can't answer it asks the other. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import type { FastifyInstance } from 'fastify';
 import { createMemoryDirectory } from '@millrace/memory/directory';
@@ -24,6 +26,8 @@ interface Two {
   readonly owner: FastifyInstance;
   /** Works none. */
   readonly other: FastifyInstance;
+  /** Of an admin. */
+  readonly key: string;
   ask(
     app: FastifyInstance,
     route: string,
@@ -74,6 +78,7 @@ async function two(t: TestContext): Promise<Two> {
   return {
     owner,
     other: await node(address),
+    key: key.text,
     async ask(app, route, json, headers = {}) {
       const [method = '', url = ''] = route.split(' ');
       const answer = await app.inject({
@@ -124,4 +129,22 @@ test('what was forwarded once is not forwarded again, and without anybody to ask
   await owner.close();
   const gone = await ask(other, 'GET /v1/subscriptions/s');
   assert.deepEqual([gone.status, gone.json.code], [503, 'moving']);
+});
+
+test('nothing is asked of a host that the target of a request names', async (t) => {
+  const { owner, other, key, ask } = await two(t);
+  await ask(owner, 'PUT /v1/subscriptions/s', { topics: ['orders.*'], deliver: { webhook: { url: 'http://127.0.0.1:9' } } });
+  const elsewhere = await receiver(t);
+  const { port } = new URL(await other.listen({ host: '127.0.0.1', port: 0 }));
+  const named = new URL(elsewhere.url).host;
+  for (const target of [`http://${named}/v1/subscriptions/s`, `//${named}/v1/subscriptions/s`, `@${named}/v1/subscriptions/s`]) {
+    const head = `GET ${target} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${key}\r\nconnection: close\r\n\r\n`;
+    const socket = connect(Number(port), '127.0.0.1').end(head);
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+    await once(socket, 'close');
+    assert.match(Buffer.concat(chunks).toString(), /^HTTP\/1\.1 (?:4\d\d|503) /, target);
+  }
+  assert.equal((await ask(other, 'GET /v1/subscriptions/s')).status, 200);
+  assert.equal(elsewhere.requests.length, 0);
 });
