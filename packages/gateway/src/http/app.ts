@@ -138,7 +138,8 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
   app.setNotFoundHandler(({ url }, reply) => answerProblem(reply, nothingAt(url), needs));
   app.addHook('onRequest', ({ raw: { url = '' } }, _reply, done) => {
     // In absolute form (RFC 9112, section 3.2.2) it is for proxies, and this is none.
-    if (!url.startsWith('/') && url !== '*') throw new Problem('invalid_request', 'the target of the request is no path of this gateway');
+    if (!url.startsWith('/') && url !== '*')
+      throw new Problem('invalid_request', 'the target of the request is no path of this gateway');
     done();
   });
   takeOneAtATime(app);

@@ -87,7 +87,9 @@ function decode(request: FastifyRequest, { batchEvents, lineBytes, payloadBytes 
 function mayBeList(request: FastifyRequest, said: readonly [string, string][]): boolean {
   const type = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase();
   if (type === BATCH_TYPE) return true;
-  return !said.some(([name]) => /^ce-/i.test(name)) && /^\s*\[/.test(Buffer.from(bodyOf(request).subarray(0, SPACE_BYTES)).toString());
+  return (
+    !said.some(([name]) => /^ce-/i.test(name)) && /^\s*\[/.test(Buffer.from(bodyOf(request).subarray(0, SPACE_BYTES)).toString())
+  );
 }
 
 const isCalledJson = (type: string | undefined): boolean => type !== undefined && isJsonType(type);
