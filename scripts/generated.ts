@@ -27,6 +27,14 @@ export const GENERATORS: readonly Generator[] = [
       return pageOf((await openApi()) as Parameters<typeof pageOf>[0]);
     },
   },
+  {
+    file: 'README.md',
+    from: 'packages/conformance and the gaps of the drivers',
+    async render() {
+      const { withTables } = await import('./conformance-table.ts');
+      return withTables(readFileSync(join(ROOT, 'README.md'), 'utf8'));
+    },
+  },
 ];
 
 let document: Promise<unknown> | undefined;

@@ -28,7 +28,8 @@ export interface LogConformance {
   readonly skip?: Readonly<Record<string, string>>;
 }
 
-const areas = {
+/** Area → its behaviours. The table in README.md is made of it. */
+export const LOG_AREAS = {
   append,
   read,
   dedupe,
@@ -46,5 +47,5 @@ const areas = {
 
 /** Registers the tests with node:test. */
 export function logConformance({ name, open, skip = {} }: LogConformance): void {
-  runSuite({ name, areas, skip, open: () => openLogWorld(open) });
+  runSuite({ name, areas: LOG_AREAS, skip, open: () => openLogWorld(open) });
 }

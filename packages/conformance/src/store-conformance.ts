@@ -24,7 +24,8 @@ export interface StoreConformance {
   readonly skip?: Readonly<Record<string, string>>;
 }
 
-const areas = {
+/** Area → its behaviours. The table in README.md is made of it. */
+export const STORE_AREAS = {
   'directory: versions': versions,
   'directory: values and ids': values,
   'directory: lists': lists,
@@ -43,5 +44,5 @@ const areas = {
 
 /** Registers the tests with node:test. */
 export function storeConformance({ name, open, skip = {} }: StoreConformance): void {
-  runSuite({ name, areas, skip, open });
+  runSuite({ name, areas: STORE_AREAS, skip, open });
 }

@@ -2,7 +2,8 @@
 import { after, test } from 'node:test';
 import { logConformance } from '@millrace/conformance/log-conformance';
 import { findBroker } from '../../../scripts/brokers/find.ts';
-import { GAPS, openForSuite } from './testing.ts';
+import { GAPS } from './gaps.ts';
+import { openForSuite } from './testing.ts';
 
 const { server, skip } = await findBroker('nats');
 after(() => server?.remove());
