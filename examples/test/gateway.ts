@@ -15,8 +15,8 @@ export interface Gateway extends Pick<Ready, 'address' | 'key' | 'ask'> {
   delivery(subscription: string, eventId: string, isSo: (delivery: Json) => boolean): Promise<Json>;
 }
 
-export async function startGateway(t: Pick<TestContext, 'after'>): Promise<Gateway> {
-  const running = startProcess(t, ['dev', '--no-sample', '--json', '--port', '0', '--data', temporary(t)]);
+export async function startGateway(t: Pick<TestContext, 'after'>, options: readonly string[] = []): Promise<Gateway> {
+  const running = startProcess(t, ['dev', '--no-sample', '--json', '--port', '0', '--data', temporary(t), ...options]);
   const { address, key, ask } = await ready(running);
   return {
     running,

@@ -53,6 +53,7 @@ export function withServingOptions(command: Command, mode: Mode): Command {
         .env('MILLRACE_LIMIT')
         .argParser(limits),
     )
+    .addOption(new Option('--log <address>', 'the log: nats://HOST:4222 (default: embedded, in --data)').env('MILLRACE_LOG'))
     .addOption(
       new Option('--metrics <who>', 'who may read /metrics')
         .env('MILLRACE_METRICS')
@@ -68,7 +69,6 @@ export function withServingOptions(command: Command, mode: Mode): Command {
 function withClusterOptions(command: Command): Command {
   return command
     .option('--auto-topics', 'an undeclared topic is declared by its first event')
-    .addOption(new Option('--log <address>', 'the log: nats://HOST:4222 (default: embedded, in --data)').env('MILLRACE_LOG'))
     .addOption(
       new Option('--store <address>', 'all else, shared by nodes: postgres://… (default: embedded, in --data)').env(
         'MILLRACE_STORE',

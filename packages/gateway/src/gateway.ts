@@ -258,8 +258,12 @@ export function createGateway({
 
   async function start(): Promise<void> {
     await registry.start();
-    for (const { environment, id, value } of registry.topics())
-      await log.declareTopic({ environment, topic: id, retentionMs: value.retentionMs });
+    // Together: a log that must tell a broker of them tells it once.
+    await Promise.all(
+      [...registry.topics()].map(({ environment, id, value }) =>
+        log.declareTopic({ environment, topic: id, retentionMs: value.retentionMs }),
+      ),
+    );
     await lanes.start(withoutSlots ? undefined : known());
     if (!withoutSlots) await goOnWith(() => true);
     state = 'running';
