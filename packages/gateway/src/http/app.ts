@@ -17,7 +17,7 @@ import { type Access, type Caller, createAccess } from './access.ts';
 import { appRoutes } from './apps.ts';
 import { refuseCompressed, takeAnyBody, takeJson } from './bodies.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
-import { answerAndClose, answerSocket, type Closing, isBodyComing } from './closing.ts';
+import { answerAndClose, answerSocket, type Closing, endConnectionsOnClose, isBodyComing } from './closing.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
 import { deliveryRoutes } from './deliveries.ts';
 import { eventRoutes } from './events.ts';
@@ -142,6 +142,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       throw new Problem('invalid_request', 'the target of the request is no path of this gateway');
     done();
   });
+  endConnectionsOnClose(app);
   takeOneAtATime(app);
   cutLateBodies(app, needs);
   cutUnread(app, needs);

@@ -3,7 +3,7 @@
  * in stages (RFC 9112, section 9.6): one that is destroyed with bytes unread takes the answer away from the client, too.
  */
 import { Socket } from 'node:net';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Problem, PROBLEMS } from '@millrace/core/problem';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -14,6 +14,19 @@ type Headers = Readonly<Record<string, string | number | readonly string[] | und
 export interface Closing {
   readonly clock: Clock;
   readonly limits: Limits;
+}
+
+/**
+ * What was under way when the door closed is answered, and its connection ends with that: kept open by a client that asks for
+ * nothing more, it would hold the door until it is cut. (Fastify sees to what is asked later.)
+ */
+export function endConnectionsOnClose(app: FastifyInstance): void {
+  let isClosing = false;
+  app.addHook('preClose', async () => void (isClosing = true));
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (isClosing) void reply.header('connection', 'close');
+    done(null, payload);
+  });
 }
 
 /** Undefined for a request that a test injected. */
