@@ -17,6 +17,7 @@ import type { EventDraft } from '@millrace/core/draft';
 import type { AttributeValue, Event } from '@millrace/core/event';
 import { hasJsonData } from '@millrace/core/event';
 import { attributesOf } from '@millrace/core/event-bytes';
+import { Problem } from '@millrace/core/problem';
 import type { Entry, LogRecord } from '@millrace/gateway/ports/log';
 import { escapeValue, readHeaders, unescapeValue, writeHeaders } from './headers.ts';
 import { readPlain } from './plain.ts';
@@ -166,8 +167,13 @@ function readMessage({ headers, body }: Stored, topic: string): Read {
     const draft = draftOf(attributes, ours, body, app !== undefined, topic);
     return { draft, data: draft.data, ...(app !== undefined && app !== '' ? { app } : {}) };
   } catch (error) {
-    return { ...bare, fault: error instanceof Fault ? error.message : 'headers' };
+    return { ...bare, fault: faultOf(error) };
   }
+}
+
+function faultOf(error: unknown): string {
+  if (error instanceof Fault) return error.message;
+  return error instanceof Problem && error.code === 'payload_too_large' ? 'attributes' : 'headers';
 }
 
 /** What is wrong with a message, in one word. */
