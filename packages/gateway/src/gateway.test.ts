@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { failure, handWorld, settle } from '../test/clock.ts';
+import type { Gateway } from './api.ts';
 import { createGateway } from './gateway.ts';
 import { createVault } from './vault.ts';
 
@@ -113,31 +114,25 @@ test('an endpoint that is down opens the breaker: only probes go out, no event d
   );
 });
 
-test('resuming a subscription has its open breaker probe at once', async (t) => {
-  const world = await handWorld(t);
-  await world.subscribe('s', { breaker: { failures: 1 } });
-  world.sender.script = () => failure('refused');
-  await world.publish('1', '2');
-  world.fresh();
-  world.sender.script = () => 200;
-  await world.gateway.subscriptions.resume('default', 's');
-  await settle();
-  assert.equal((await world.gateway.health('default', 's')).breaker, 'closed');
-  assert.deepEqual(world.fresh().length > 0, true);
-});
-
-test('so does an endpoint at another address', async (t) => {
-  const world = await handWorld(t);
-  await world.subscribe('s', { breaker: { failures: 1 } });
-  world.sender.script = () => failure('refused');
-  await world.publish('1', '2');
-  world.fresh();
-  world.sender.script = () => 200;
-  await world.gateway.subscriptions.update('default', 's', { deliver: { webhook: { url: 'https://other.example/' } } });
-  await settle();
-  assert.equal((await world.gateway.health('default', 's')).breaker, 'closed');
-  assert.deepEqual(world.fresh().length > 0, true);
-});
+for (const [what, change] of [
+  ['resuming a subscription', (gateway) => gateway.subscriptions.resume('default', 's')],
+  [
+    'another address',
+    (gateway) => gateway.subscriptions.update('default', 's', { deliver: { webhook: { url: 'https://other.example/' } } }),
+  ],
+] as const satisfies [string, (gateway: Gateway) => Promise<unknown>][])
+  test(`${what} has an open breaker probe at once`, async (t) => {
+    const world = await handWorld(t);
+    await world.subscribe('s', { breaker: { failures: 1 } });
+    world.sender.script = () => failure('refused');
+    await world.publish('1', '2');
+    world.fresh();
+    world.sender.script = () => 200;
+    await change(world.gateway);
+    await settle();
+    assert.equal((await world.gateway.health('default', 's')).breaker, 'closed');
+    assert.deepEqual(world.fresh().length > 0, true);
+  });
 
 test('when most endpoints can not be reached at once, one notice says that the fault is ours', async (t) => {
   const world = await handWorld(t);

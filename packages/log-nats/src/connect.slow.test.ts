@@ -11,7 +11,7 @@ import { startNats } from '../../../scripts/brokers/nats.ts';
 import { cacheDirectory } from '../../../scripts/brokers/running.ts';
 import type { NatsAuth } from './log-nats.ts';
 import { openNats } from './log-nats.ts';
-import { CERTIFICATE, CERTIFICATE_KEY } from './testing-certificate.ts';
+import { CERTIFICATE, CERTIFICATE_KEY } from '@millrace/conformance/certificate';
 import { entry, hasCode, openFor, plainClient, readAll } from './testing.ts';
 
 const { server, skip } = await findBroker('nats');

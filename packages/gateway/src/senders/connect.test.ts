@@ -5,7 +5,7 @@ import { createServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { describe, test, type TestContext } from 'node:test';
 import type { TLSSocket } from 'node:tls';
-import { CERTIFICATE, CERTIFICATE_KEY } from '../../test/certificate.ts';
+import { CERTIFICATE, CERTIFICATE_KEY } from '@millrace/conformance/certificate';
 import { listen, onRequests, rawServer, receiver } from '../../test/receivers.ts';
 import { createConnect } from './connect.ts';
 import { createEgress, type Egress, PUBLIC_ONLY } from './egress.ts';

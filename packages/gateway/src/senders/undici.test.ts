@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:https';
 import net from 'node:net';
 import { describe, test, type TestContext } from 'node:test';
-import { CERTIFICATE, CERTIFICATE_KEY } from '../../test/certificate.ts';
+import { CERTIFICATE, CERTIFICATE_KEY } from '@millrace/conformance/certificate';
 import { listen, onRequests, rawServer, receiver } from '../../test/receivers.ts';
 import { systemClock } from '../system-clock.ts';
 import { connecting, errorOf, send, sending, statusOf } from './test/sending.ts';
