@@ -41,7 +41,7 @@ test('every part is named with its count, conformance, flow and simulation after
     'test/simulation/seeds.test.ts': PASSES,
     'test/chaos/kill.test.ts': PASSES,
     'test/flow.test.ts': PASSES,
-    'packages/memory/src/memory.test.ts': `${PASSES}\nimport type {} from '@millrace/conformance/log';`,
+    'packages/memory/src/memory.test.ts': `${PASSES}\nimport type {} from '@millrace/conformance/log-conformance';`,
     'packages/core/src/sum.test.ts': PASSES,
     'packages/core/node_modules/other/sum.test.ts': FAILS,
   });
