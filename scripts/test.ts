@@ -71,7 +71,8 @@ function inParts(root: string, files: readonly string[]): [string, string[]][] {
 
 /** `test/chaos/kill.test.ts` → chaos, `sdk/js/millrace.test.ts` → sdk, what runs the suite → conformance, what stands beside sources → unit. */
 function partOf(root: string, file: string): string {
-  if (/^import .* from '@millrace\/conformance\/\w+-conformance'/m.test(readFileSync(join(root, file), 'utf8'))) return 'conformance';
+  if (/^import .* from '@millrace\/conformance\/\w+-conformance'/m.test(readFileSync(join(root, file), 'utf8')))
+    return 'conformance';
   const [top = '', next = ''] = file.split('/');
   if (top === 'test') return next.replace(/\.test\.ts$/, '');
   return ['packages', 'scripts', 'bench'].includes(top) ? 'unit' : top;
