@@ -323,6 +323,8 @@ export function createGateway({
       lose(slots) {
         disown(slots);
         lanes.lose(slots);
+        // Another may write about them by now. With one ledger for all slots (no fences) it stays: its high water stands for them, too.
+        if (withoutSlots) recorder.forget((uid) => slots.has(slotOf(uid)));
       },
     },
     async stop() {

@@ -181,11 +181,7 @@ export function createMoving(needs: Needs): Moving {
   return {
     take,
     leave,
-    lose(slots) {
-      endAll(takeOut(slots));
-      // Also what was added for those that were deleted, or are about to begin.
-      recorder.forget((uid) => slots.has(slotOf(uid)));
-    },
+    lose: (slots) => endAll(takeOut(slots)),
     isComing: (uid) => coming.has(uid),
     note(subscription) {
       const one = coming.get(subscription.value.uid);
