@@ -210,8 +210,12 @@ export function createGateway({
     // Another node made it, and has lost the slot since.
     else if (withoutSlots && lanes.subscriber(uid) === undefined && !lanes.isComing(uid) && !taking.has(slot))
       void take(new Set([slot])).catch(reportLog);
-    // A new pass is begun by whoever rewinds: it knows the cursors.
-    else if (before?.value.pass === now.value.pass) lanes.change(now);
+    else if (before?.value.pass === now.value.pass || lanes.isComing(uid)) lanes.change(now);
+    // A new pass is begun by whoever rewinds: it knows the cursors. One that lost the slot meanwhile is not us.
+    else if (withoutSlots && !replays.isRewinding(uid) && isOfAnotherPass(now)) {
+      lanes.lose(new Set([slot]));
+      void take(new Set([slot])).catch(reportLog);
+    }
   }
 
   function followRun(now: Versioned<Run> | undefined, before: Versioned<Run> | undefined): void {
@@ -256,6 +260,11 @@ export function createGateway({
 
   const known = (): Known => ({ subscriptions: [...registry.subscriptions()], runs: [...registry.runs()] });
 
+  function isOfAnotherPass({ value: { uid, pass } }: Versioned<Subscription>): boolean {
+    const subscriber = lanes.subscriber(uid);
+    return subscriber !== undefined && subscriber.versioned.value.pass !== pass;
+  }
+
   async function start(): Promise<void> {
     await registry.start();
     // Together: a log that must tell a broker of them tells it once.
@@ -280,6 +289,8 @@ export function createGateway({
     for (const slot of slots) owned.add(slot);
     for (const slot of slots) taking.add(slot);
     try {
+      // One that was begun before they were lost: rows of a pass that the directory does not have yet are taken for leftovers.
+      await replays.rewound();
       // What nobody here has heard of yet would be taken for deleted.
       await registry.refresh();
       // Some may be lost again by now.

@@ -37,12 +37,16 @@ interface Needs {
 export interface ReplaysAndEnd extends Replays {
   /** All lanes of the run have done their work. */
   finish(run: string): Promise<void>;
+  /** A subscription (uid) is being set back by this process. */
+  isRewinding(uid: string): boolean;
+  /** Resolves when all that are being set back now have been, or could not be. */
+  rewound(): Promise<void>;
 }
 
 export function createReplays(needs: Needs): ReplaysAndEnd {
   const { log, directory, registry, lanes, recorder, lookUp, match, checkEndpoint, clock, limits, onStart } = needs;
   /** Subscriptions (uid) that are being set back: two at once would write the same rows. */
-  const rewinding = new Set<string>();
+  const rewinding = new Map<string, Promise<unknown>>();
   /** Subscriptions (uid) of replays that are being started, one for each. */
   const starting: string[] = [];
 
@@ -179,18 +183,23 @@ export function createReplays(needs: Needs): ReplaysAndEnd {
       const share = throughMs > fromMs ? (atMs - fromMs) / (throughMs - fromMs) : 0;
       return { percent: Math.min(100, Math.floor(share * 100)), atMs };
     },
+    isRewinding: (uid) => rewinding.has(uid),
     async rewind(environment, id, from: From) {
       const { uid } = lookUp(environment, id);
       const at = beginning(from);
       await checkPast(from);
       if (rewinding.has(uid))
         throw new Problem('in_flight', 'this subscription is being set back just now', { retryAfterMs: 1_000 });
-      rewinding.add(uid);
+      const setting = lanes.beginning(() => setBack(environment, id, uid, at));
+      rewinding.set(uid, setting);
       try {
-        return await lanes.beginning(() => setBack(environment, id, uid, at));
+        return await setting;
       } finally {
         rewinding.delete(uid);
       }
+    },
+    async rewound() {
+      await Promise.allSettled(rewinding.values());
     },
     async finish(id) {
       const run = [...registry.runs()].find((one) => one.id === id);

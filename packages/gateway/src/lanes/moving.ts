@@ -89,11 +89,16 @@ export function createMoving(needs: Needs): Moving {
     its: ReadonlyMap<string, Versioned<Run>>,
     { places, lanes, standing, counts, lostRuns }: Recovery,
   ): Promise<void> {
+    const setBack: Versioned<Subscription>[] = [];
     for (const subscriber of taken.values()) {
       const one = coming.get(subscriber.uid);
       // Lost or deleted meanwhile, and perhaps taken again: then its turn is still to come.
       if (one?.subscriber !== subscriber) continue;
       coming.delete(subscriber.uid);
+      if (one.newest !== undefined && one.newest.value.pass !== subscriber.versioned.value.pass) {
+        setBack.push(one.newest);
+        continue;
+      }
       if (one.newest !== undefined) subscriber.configure(one.newest);
       subscribers.set(subscriber.uid, subscriber);
       match.add(subscriber.indexed);
@@ -106,7 +111,15 @@ export function createMoving(needs: Needs): Moving {
     const late = needingLanes(standing.filter(isThere));
     const shards = new Set(places.keys());
     for (const subscriber of taken.values()) if (isThere({ subscriber })) void needs.enterNewcomers(subscriber, shards);
-    return needs.begin({ lanes: [...lanes.filter(isThere), ...late], counts: counts.filter(isThere), lostRuns });
+    const begun = needs.begin({ lanes: [...lanes.filter(isThere), ...late], counts: counts.filter(isThere), lostRuns });
+    return setBack.length === 0 ? begun : begun.then(() => takeAgain(setBack, its));
+  }
+
+  /** Those that were set back while they came: what was found for them is of another pass. */
+  function takeAgain(subscriptions: readonly Versioned<Subscription>[], its: ReadonlyMap<string, Versioned<Run>>): Promise<void> {
+    const uids = new Set(subscriptions.map(({ value }) => value.uid));
+    const slots = new Set([...uids].map(slotOf));
+    return take(slots, { subscriptions, runs: [...its.values()].filter(({ value }) => uids.has(value.subscriptionUid)) });
   }
 
   /** Of those that stand with their slot, the ones for which something came since. */
