@@ -296,6 +296,9 @@ export function createGateway({
       // Some may be lost again by now.
       const still = new Set([...slots].filter((slot) => owned.has(slot)));
       if (state === 'running') await lanes.take(still, known());
+      // A replay that was asked for meanwhile found its subscription not there yet.
+      for (const run of registry.runs())
+        if (run.value.state === 'running' && still.has(slotOf(run.value.subscriptionUid))) lanes.startRun(run);
     } finally {
       for (const slot of slots) taking.delete(slot);
     }
