@@ -17,6 +17,8 @@ export interface Exchange {
   readonly body: Told;
   endedMs?: number;
   endedWallMs?: number;
+  /** What wall time had been jumped by then. */
+  endedJumpedMs?: number;
   result?: SendResult;
   /** The endpoint answered 2xx, whether or not the gateway got to hear it. */
   accepted: boolean;
@@ -95,6 +97,7 @@ export function createEndpoints({ world, moodMs, poisonRate, poisons, onSent, on
   function end(exchange: Exchange, result: SendResult): void {
     exchange.endedMs = world.monotonic();
     exchange.endedWallMs = world.now();
+    exchange.endedJumpedMs = world.jumpedMs();
     exchange.result = result;
     exchange.accepted = 'status' in result && result.status >= 200 && result.status < 300;
     under.delete(exchange);

@@ -92,7 +92,7 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
   const requests = createRequests(common);
   const publishing = createPublishing({ ...common, windowMs: limits.dedupeWindowMs });
   const order = createOrder({ ...common, owed });
-  const attempts = createAttempts({ ...common, requests, setBackMs: world.setBackMs });
+  const attempts = createAttempts({ ...common, requests, setBackMs: world.setBackMs, jumpedMs: world.jumpedMs });
   const bounds = createBounds(common);
   const breakers = createBreakers({ ...common, requests, wallMs: () => world.now() });
   const underWay = new Set<Request>();

@@ -23,6 +23,8 @@ export interface World {
   jump(ms: number): void;
   /** By how much wall time lies behind the farthest it ever was ahead: due times, which never run backwards, may be ahead of it by that. */
   setBackMs(): number;
+  /** What wall time was jumped by in all. */
+  jumpedMs(): number;
   steps(): number;
   /** Does `run` in `delayMs`, unless cancelled or its life has ended by then. */
   at(delayMs: number, what: string, run: () => unknown, life?: Life): Timer;
@@ -62,6 +64,7 @@ export function createWorld(seed: number, print?: (line: string) => void): World
     now: () => START_MS + Math.floor(timeMs + skewMs),
     monotonic: () => timeMs,
     setBackMs: () => farthestMs - skewMs,
+    jumpedMs: () => skewMs,
     jump(ms) {
       skewMs += ms;
       farthestMs = Math.max(farthestMs, skewMs);

@@ -291,18 +291,21 @@ export function createGateway({
     try {
       // One that was begun before they were lost: rows of a pass that the directory does not have yet are taken for leftovers.
       await replays.rewound();
+      if (state !== 'running') return;
       // What nobody here has heard of yet would be taken for deleted.
       await registry.refresh();
       // Some may be lost again by now.
       const still = new Set([...slots].filter((slot) => owned.has(slot)));
-      if (state === 'running') await lanes.take(still, known());
+      if (state !== 'running') return;
+      await lanes.take(still, known());
+      if (state !== 'running') return;
       // A replay that was asked for meanwhile found its subscription not there yet.
       for (const run of registry.runs())
         if (run.value.state === 'running' && still.has(slotOf(run.value.subscriptionUid))) lanes.startRun(run);
     } finally {
       for (const slot of slots) taking.delete(slot);
     }
-    if (state === 'running') await goOnWith((uid) => slots.has(slotOf(uid)) && isOurs(uid));
+    await goOnWith((uid) => slots.has(slotOf(uid)) && isOurs(uid));
   }
 
   function disown(slots: ReadonlySet<number>): void {

@@ -31,13 +31,14 @@ interface Needs {
   readonly situations: Situations;
   /** By how much due times may be ahead of wall time. */
   readonly setBackMs: () => number;
+  readonly jumpedMs: () => number;
 }
 
 /** Causes of dead letters that no attempt led to. */
 const WITHOUT_ATTEMPTS = new Set(['expired', 'log_changed']);
 
 export function createAttempts(needs: Needs): Attempts {
-  const { limits, facts, subscriptions, requests, retention, verdict, situations, setBackMs } = needs;
+  const { limits, facts, subscriptions, requests, retention, verdict, situations, setBackMs, jumpedMs } = needs;
   const told = (delivery: Delivery): string =>
     `event ${delivery.fact.n} in lane ${delivery.lane.name} of ${delivery.lane.subscription.id}`;
   const words = (delivery: Delivery): readonly string[] => [
@@ -137,7 +138,9 @@ export function createAttempts(needs: Needs): Attempts {
     const last = delivery.attempts.at(-1);
     const request = last && exchangeOf(delivery, last);
     if (row.state !== 'parked' || row.kept !== undefined || request?.exchange.endedWallMs === undefined) return;
-    if (row.dueMs - request.exchange.endedWallMs <= limits.keepBytesMs + setBackMs() + 1) return;
+    // The wait began after the answer: the clock may have been set ahead in between.
+    const aheadMs = Math.max(0, jumpedMs() - (request.exchange.endedJumpedMs ?? 0));
+    if (row.dueMs - request.exchange.endedWallMs <= limits.keepBytesMs + setBackMs() + aheadMs + 1) return;
     verdict.broken('P2', 'a delivery that waits long carries its bytes', told(delivery), words(delivery));
   }
 
