@@ -131,6 +131,8 @@ async function createNodes(random: Random, brokers: Record<BrokerName, TestServe
     gateways.splice(at, 1, { ...ending, isOver: true, now: undefined });
     ending.signal(signal);
     await within(START_MS, `node ${at} ends after ${signal}`, ending.ended);
+    // What it had sent may be accepted after the signal: nobody hears of that.
+    disturbed();
     start(at);
   }
 
