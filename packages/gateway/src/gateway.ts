@@ -341,7 +341,7 @@ export function createGateway({
         disown(slots);
         lanes.lose(slots);
         // Another may write about them by now. With one ledger for all slots (no fences) it stays: its high water stands for them, too.
-        if (withoutSlots) recorder.forget((uid) => slots.has(slotOf(uid)));
+        if (withoutSlots) recorder.forget(slots, (uid) => slots.has(slotOf(uid)));
       },
     },
     async stop() {

@@ -30,8 +30,11 @@ export interface Recorder {
   readonly isFull: boolean;
   /** Resolves when everything added before is durable. */
   settled(): Promise<void>;
-  /** Takes back what was added for these subscriptions (uid) and is not on its way: they are another's to write about. */
-  forget(isTheirs: (uid: string) => boolean): void;
+  /**
+   * Takes back what was added for these slots and their subscriptions (uid) and is not on its way: they are another's to write
+   * about. A slot's own row with its lanes' rows: alone it would stand for what was not written.
+   */
+  forget(slots: ReadonlySet<number>, isTheirs: (uid: string) => boolean): void;
   /** Nothing is committed any more. */
   abandon(): void;
 }
@@ -149,8 +152,11 @@ export function createRecorder({ ledger, clock, limits, onTrouble, onRoom, highW
         last?.durable.push(resolve);
       });
     },
-    forget(isTheirs) {
-      for (const batch of queue) forgetThose(batch, isTheirs);
+    forget(slots, isTheirs) {
+      for (const batch of queue) {
+        forgetThose(batch, isTheirs);
+        for (const [name, { slot }] of batch.slots) if (slots.has(slot)) batch.slots.delete(name);
+      }
     },
     abandon() {
       abandoned = true;
