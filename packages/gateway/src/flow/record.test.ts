@@ -286,3 +286,18 @@ test('bytes of events count too: a commit is closed by them, and past the bound 
     [2, 2],
   );
 });
+
+test('of slots that were lost nothing is written that is not on its way, their own rows as little as those of their lanes', async () => {
+  const { recorder, commits, gate } = made();
+  const opened = Promise.withResolvers<void>();
+  gate.wait = opened.promise;
+  recorder.add({ attempt: attempt('1') });
+  await settle();
+  for (const name of ['sub1.p0', 'sub2.p0']) recorder.add({ lane: lane('2', name) });
+  for (const slot of [1, 2]) recorder.add({ slot: { slot, shard: 'a', cursor: cursor('2') } });
+  recorder.forget(new Set([1]), (uid) => uid === 'sub1');
+  opened.resolve();
+  await recorder.settled();
+  assert.equal(commits[0]?.attempts?.length, 1);
+  assert.deepEqual([commits[1]?.lanes?.map((row) => row.lane), commits[1]?.slots?.map(({ slot }) => slot)], [['sub2.p0'], [2]]);
+});
