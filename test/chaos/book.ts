@@ -38,8 +38,8 @@ export interface Life {
   openRequests: number;
   openPublishes: number;
   openBatch: boolean;
-  /** No space was left on its disk, so nothing could be committed. */
-  diskFull: boolean;
+  /** The store of several nodes was away, so none of them could write anything down. */
+  storeAway: boolean;
   /** Times it was stopped (SIGSTOP) for longer than a delivery's timeout may last. */
   stops: number;
 }
@@ -129,7 +129,7 @@ export function createBook(specs: readonly Spec[]): Book {
     },
     beginLife() {
       const n = lives.length + 1;
-      lives.push({ n, openRequests: 0, openPublishes: 0, openBatch: false, diskFull: false, stops: 0 });
+      lives.push({ n, openRequests: 0, openPublishes: 0, openBatch: false, storeAway: false, stops: 0 });
       return book.life;
     },
     publish: (event) => void events.set(event.id, event),

@@ -1,6 +1,6 @@
 /**
  * What was accepted more than once, by the life of the gateway that had it accepted before: its end is the reason. Where
- * nothing ended there is no reason. After a kill there are as many as were in flight, and as one commit holds.
+ * nothing ended there is no reason. After a kill there are as many as were in flight, and as were heard and not written down.
  */
 import { LIMITS } from '@millrace/gateway/limits';
 import type { Book, Life } from './book.ts';
@@ -9,6 +9,8 @@ import { concurrencyOf } from './subscriptions.ts';
 export interface Allowed {
   /** Accepted again within one life, each time it was stopped for longer than a delivery may take. */
   readonly perStop: number;
+  /** 1 without. What none of them could write down while their store was away, all of them repeat. */
+  readonly nodes?: number;
 }
 
 /** By number of the life. */
@@ -30,16 +32,16 @@ export function duplicateBreaches(book: Book, allowed: Allowed): string[] {
   const byLife = duplicatesByLife(book);
   const tooMany = book.lives.flatMap((life) => {
     const count = byLife.get(life.n) ?? 0;
-    const most = mostAfter(life, book) + life.stops * allowed.perStop;
+    const most = mostAfter(life, book, allowed) + life.stops * allowed.perStop;
     return count > most ? [`${count} duplicates of life ${life.n}, which ended by ${life.end}: at most ${most} are due`] : [];
   });
   return [...tooMany, ...withinLife(book)];
 }
 
-/** A clean stop commits everything. While its disk is full nothing is committed, until the recorder holds no more. */
-function mostAfter({ end, diskFull }: Life, { specs }: Book): number {
+/** A clean stop commits everything. */
+function mostAfter({ end, storeAway }: Life, { specs }: Book, { nodes = 1 }: Allowed): number {
   if (end !== 'kill') return 0;
-  return concurrencyOf(specs) + (diskFull ? LIMITS.unrecorded : LIMITS.commitRows);
+  return (concurrencyOf(specs) + LIMITS.unrecorded) * (storeAway ? nodes : 1);
 }
 
 /** Sent again by the very process that had its acceptance: told singly, as there is no bound but the stops. */

@@ -172,6 +172,7 @@ async function createNodes(random: Random, brokers: Record<BrokerName, TestServe
     async outage(name, ms) {
       const { port, directory } = brokers[name];
       disturbed();
+      book.life.storeAway = name === 'postgres';
       await brokers[name].stop();
       await pass(ms);
       // What was in flight when the lease ended is sent again once it is back.

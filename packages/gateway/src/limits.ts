@@ -185,9 +185,14 @@ export const LIMIT_TABLE = {
     'Events of other topics that are taken in, in one turn of the event loop, or appended at once then.',
   ),
   // recording
-  unrecorded: limit(16_384, 64, 1_000_000, 'Outcomes not yet committed: past it no new delivery starts.'),
+  unrecorded: limit(
+    4_096,
+    64,
+    1_000_000,
+    'Outcomes not yet committed: past it no new delivery starts. After a crash as many deliveries may be repeated, beside those under way.',
+  ),
   unrecordedBytes: limit(64 * MB, 1 * MB, 4_096 * MB, 'Bytes of events that go to the ledger with them: past it likewise.'),
-  commitRows: limit(4_096, 1, 8_192, 'Rows of one commit to the ledger: after a crash, as many deliveries may be repeated.'),
+  commitRows: limit(4_096, 1, 8_192, 'Rows of one commit to the ledger.'),
   commitBytes: limit(16 * MB, 1 * MB, 32 * MB, 'Bytes of events of one commit; the one change that passes it is still in.'),
   checkpointMs: limit(1_000, 10, 60_000, 'How often cursors are written while something moves, ms.'),
   keepBytesMs: limit(

@@ -56,11 +56,9 @@ async function killedWhileFull(world: World, disk: Disk, note: (text: string) =>
   const { book } = world;
   plan.say('killed while full');
   await fullUntilRefused(world, disk);
-  book.life.diskFull = true;
   await world.end('kill');
   disk.fill();
   const gateway = world.start();
-  book.life.diskFull = true;
   world.expectRefusal();
   await within(
     START_MS,

@@ -39,7 +39,7 @@ export const nodes: Scenario = {
       }
       await world.up();
       const kept = await world.end();
-      const { breaches, figures } = judge({ book: world.book, kept, allowed: { perStop: 0 } });
+      const { breaches, figures } = judge({ book: world.book, kept, allowed: { perStop: 0, nodes: NODES } });
       return { breaches, notes, figures };
     } finally {
       await world.close();
