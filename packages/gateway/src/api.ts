@@ -9,6 +9,7 @@ import type { Outage } from './lanes/endpoint.ts';
 import type { DisabledCause, Job, Run, Subscription, SubscriptionBounds, Versioned } from './ports/directory.ts';
 import type { DeadLetter, LanePosition } from './ports/ledger.ts';
 import type { LogRecord, Position } from './ports/log.ts';
+import type { Feeds } from './realtime/feeds.ts';
 
 export interface Gateway {
   /** Recovers the lanes from the ledger and begins. Resolves when publishing and delivering work. */
@@ -21,6 +22,8 @@ export interface Gateway {
   readonly jobs: Jobs;
   readonly deliveries: Deliveries;
   readonly events: Events;
+  /** Ephemeral subs: what sessions are fed by. */
+  readonly feeds: Feeds;
   /** State of a subscription's lanes as a management page shows it. */
   health(environment: string, id: string): Promise<Health>;
   /** Of all subscriptions that are worked here, what can be said without asking anybody. */

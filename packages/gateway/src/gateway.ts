@@ -13,6 +13,7 @@ import { createDeadLetters } from './dead-letters.ts';
 import { createDeliveries } from './deliveries.ts';
 import { createDisabling } from './disabling.ts';
 import { createEvents } from './events.ts';
+import { createFeeds } from './realtime/feeds.ts';
 import { createForgetRuns } from './forget-runs.ts';
 import { createAccept } from './flow/accept.ts';
 import { createAppend } from './flow/append.ts';
@@ -109,11 +110,19 @@ export function createGateway({
     topics: registry.topics,
     run: registry.run,
     onNotice,
+    onRecord: (record, before) => feeds.onRecord(record, before),
     onRunDone: (run) => void finishRun(run),
     onRunLost: ({ environment, id }) => void replays.cancel(environment, id).catch(reportLog),
     onLogChanged: nextPass,
     keepFailing: (subscription, kept) => disabling.keepFailing(subscription, kept),
     onDisable: (subscription, cause) => disabling.disable(subscription, cause),
+  });
+  const feeds = createFeeds({
+    log,
+    tail: (shard) => lanes.tail(shard),
+    clock,
+    limits,
+    onTrouble: (code) => onNotice({ kind: 'log_failing', code }),
   });
   const disabling = createDisabling({ directory, registry, lanes: () => lanes, clock, onNotice, onTrouble: reportLog });
   const isOurs = (uid: string): boolean => owned.has(slotOf(uid)) && !taking.has(slotOf(uid));
@@ -328,6 +337,7 @@ export function createGateway({
     deliveries,
     jobs,
     events,
+    feeds,
     health,
     states: () => [...lanes.subscribers()].map(stateOf),
     slots: {

@@ -184,6 +184,41 @@ export const LIMIT_TABLE = {
     4_096,
     'Events of other topics that are taken in, in one turn of the event loop, or appended at once then.',
   ),
+  // realtime
+  helloMs: limit(10_000, 100, 60_000, 'Until the first frame of a session must be there, ms.'),
+  heartbeatMs: limit(
+    25_000,
+    1_000,
+    60_000,
+    'Between two pings of a session, ms: shorter than the minute after which proxies cut what is silent.',
+  ),
+  tokenGraceMs: limit(
+    30_000,
+    0,
+    600_000,
+    'How long a session goes on after its token has ended, ms: for a backend that is slow.',
+  ),
+  frameBytes: limit(1 * MB, 65_536, 8 * MB, 'One message of a session, bytes: the largest event, its data as base64.'),
+  sessions: limit(10_000, 1, 1_000_000, 'Sessions of this process: past it, `overloaded`.'),
+  sessionReturnMs: limit(
+    5_000,
+    0,
+    600_000,
+    'Within which the clients of a gateway that stops are to come back, ms: at random, so as not to come together.',
+  ),
+  sessionSubs: limit(64, 1, 1_024, 'Subs of one session.'),
+  sessionPublishes: limit(64, 1, 4_096, 'Publishes of one session that are open at once.'),
+  unsentBytes: limit(
+    1 * MB,
+    16_384,
+    64 * MB,
+    'Bytes that one session has not taken yet: past it nothing more is sent to it. The system holds some more.',
+  ),
+  slowMs: limit(10_000, 100, 600_000, 'How long that may last before the session is closed, ms.'),
+  feedRecords: limit(256, 1, 4_096, 'Events of one read for a sub that has fallen behind what is in memory.'),
+  feedReads: limit(4, 1, 64, 'Subs that read the log at once; the others wait for their turn.'),
+  lastEvents: limit(100_000, 1, 10_000_000, 'Events that are looked through for the newest of each key (`from: last`).'),
+  lastKeys: limit(10_000, 1, 1_000_000, 'Keys of which the newest is remembered meanwhile.'),
   // recording
   unrecorded: limit(
     4_096,

@@ -34,6 +34,10 @@ export interface Access {
   /** Ids of an app's subscriptions, whoever asks. */
   subscriptionsOf(environment: string, app: string): string[];
   keys(): Iterable<Versioned<Key>>;
+  /** Until when a caller may be here; empty where there is no end. */
+  lifeOf(caller: Caller): { readonly expiresMs?: number };
+  /** Whether this Authorization header holds a short-lived token, and no key. */
+  isToken(authorization: string | undefined): boolean;
   stop(): void;
 }
 
@@ -96,6 +100,13 @@ export async function createAccess({
     subscriptionsOf: (environment, app) =>
       [...subscriptions.values()].filter((one) => one.environment === environment && one.value.app === app).map(({ id }) => id),
     keys: () => keys.values(),
+    lifeOf({ key }) {
+      for (const { id, value } of keys.values())
+        if (id === key && value.expiresMs !== undefined) return { expiresMs: value.expiresMs };
+      return {};
+    },
+    // There are none yet.
+    isToken: () => false,
     stop() {
       keys.stop();
       subscriptions.stop();

@@ -36,6 +36,7 @@ import { createPublish, type Undeclared } from './publish.ts';
 import { readEventRoutes } from './read-events.ts';
 import { answerRepeats } from './repeats.ts';
 import { createRoom } from './room.ts';
+import { realtimeDoor } from '../realtime/door.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
 import { topicRoutes } from './topics.ts';
 import { answerInPieces, cutUnread } from './unread.ts';
@@ -189,6 +190,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       add(scope, all);
     documentRoute(scope, { version: needs.version, routes });
   });
+  realtimeDoor(app, { ...all, publish });
   refuseOtherMethods(app, routes);
   return app;
 }

@@ -3,17 +3,23 @@
  * speak to it through a browser, be it by a name that leads here (DNS rebinding) or by a request across origins.
  */
 import type { FastifyInstance } from 'fastify';
+import type { IncomingHttpHeaders } from 'node:http';
 import { Problem } from '@millrace/core/problem';
 
 const LOOPBACK = /^(localhost|[\w-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
 
 export function keepLocal(app: FastifyInstance): void {
-  app.addHook('onRequest', ({ headers: { host = '', origin } }, _reply, done) => {
-    if (!LOOPBACK.test(host)) throw refused(`the Host '${host.slice(0, 80)}' is none of this machine`);
-    if (origin !== undefined && !LOOPBACK.test(origin.replace(/^https?:\/\//, '')))
-      throw refused(`a page of '${origin.slice(0, 80)}' may not call it`);
+  app.addHook('onRequest', ({ headers }, _reply, done) => {
+    mustBeLocal(headers);
     done();
   });
+}
+
+/** Throws `forbidden` for a Host or an Origin that is none of this machine. */
+export function mustBeLocal({ host = '', origin }: Pick<IncomingHttpHeaders, 'host' | 'origin'>): void {
+  if (!LOOPBACK.test(host)) throw refused(`the Host '${host.slice(0, 80)}' is none of this machine`);
+  if (origin !== undefined && !LOOPBACK.test(origin.replace(/^https?:\/\//, '')))
+    throw refused(`a page of '${origin.slice(0, 80)}' may not call it`);
 }
 
 function refused(why: string): Problem {

@@ -65,6 +65,8 @@ export interface Lanes {
   drain(uid: string, name: string, shard: string): Lane | undefined;
   /** What the ends of the shards are for a subscription that begins now, or at a time. */
   cursorsAt(timeMs: number | 'end' | 'start'): Promise<Map<string, Cursor>>;
+  /** Undefined where the shard is not read yet. */
+  tail(shard: string): Tail | undefined;
   pumpAll(): void;
   /** Where the tails stand, where that changed since the last call. */
   highWater(): SlotRow[];
@@ -93,6 +95,8 @@ interface Needs {
   /** A run by its id, also one that has ended. */
   readonly run: (environment: string, id: string) => Run | undefined;
   readonly onNotice: (notice: Notice) => void;
+  /** Whatever a tail gives out. */
+  readonly onRecord: (record: LogRecord, before: Place) => void;
   /** An endpoint keeps failing, or does so no longer: to be remembered over a restart. */
   readonly keepFailing: (subscription: Versioned<Subscription>, kept: Failing | undefined) => void;
   readonly onDisable: (subscription: Versioned<Subscription>, cause: DisabledCause) => void;
@@ -282,7 +286,10 @@ export function createLanes(needs: Needs): Lanes {
       if (code !== undefined) needs.onNotice({ kind: 'log_failing', code });
     };
     catchUps.set(shard, createCatchUp({ shard, log, clock, limits, onTrouble }));
-    const onRecord = (record: LogRecord, before: Place): void => dispatch(shard, record, before);
+    const onRecord = (record: LogRecord, before: Place): void => {
+      dispatch(shard, record, before);
+      if (!stopped) needs.onRecord(record, before);
+    };
     tails.set(
       shard,
       createTail({
@@ -639,6 +646,7 @@ export function createLanes(needs: Needs): Lanes {
       return cursors;
     },
     highWater: checkpoint.highWater,
+    tail: (shard) => tails.get(shard),
     pumpAll: () => {
       for (const subscriber of subscribers.values()) subscriber.pump();
     },

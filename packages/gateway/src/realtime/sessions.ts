@@ -1,0 +1,59 @@
+/** All sessions of the process: what opens them, bounds them, and asks them to leave. */
+import { newId } from '@millrace/core/ids';
+import { randomBytes } from 'node:crypto';
+import { Problem } from '@millrace/core/problem';
+import type { Limits } from '../limits.ts';
+import type { Clock } from '../ports/clock.ts';
+import { CLOSE } from './close-codes.ts';
+import { createMessages } from './messages.ts';
+import { type Connection, createSession, type Session, type SessionNeeds } from './session.ts';
+
+export interface Sessions {
+  /** Throws `overloaded` where there are as many as may be. */
+  open(connection: Connection, admit: SessionNeeds['admit']): Session;
+  /** Whether another one may be opened. */
+  readonly hasRoom: boolean;
+  readonly size: number;
+  /** Asks all to come back elsewhere, and lets them go. */
+  stop(): void;
+}
+
+interface Needs extends Pick<SessionNeeds, 'feeds' | 'publish' | 'clock' | 'limits' | 'node' | 'log' | 'onError'> {
+  readonly clock: Clock;
+  readonly limits: Limits;
+}
+
+export function createSessions(needs: Needs): Sessions {
+  const { clock, limits } = needs;
+  const all = new Set<Session>();
+  const messages = createMessages();
+  let stopped = false;
+
+  const hasRoom = (): boolean => !stopped && all.size < limits.sessions;
+
+  return {
+    open(connection, admit) {
+      if (!hasRoom()) throw full();
+      const id = newId('ses', clock.now(), (count) => randomBytes(count));
+      const session = createSession({ ...needs, connection, admit, messages, id, onEnd: () => void all.delete(session) });
+      all.add(session);
+      return session;
+    },
+    get hasRoom() {
+      return hasRoom();
+    },
+    get size() {
+      return all.size;
+    },
+    stop() {
+      stopped = true;
+      for (const session of all) {
+        session.drain(limits.sessionReturnMs);
+        session.end(CLOSE.drain, 'the gateway stops');
+      }
+    },
+  };
+}
+
+export const full = (): Problem =>
+  new Problem('overloaded', 'there are as many sessions as this gateway holds', { retryAfterMs: 5_000 });
