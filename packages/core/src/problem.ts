@@ -16,6 +16,7 @@ export const PROBLEMS = {
   invalid_secret: [400, 'The secret is not valid'],
   bad_frame: [400, 'The frame is not valid'],
   unsupported_op: [400, 'The frame has an op that is not known here'],
+  unknown_delivery: [404, 'The delivery is not out with a consumer'],
   credit_overflow: [400, 'More messages would be outstanding than may be'],
   not_available_yet: [400, 'This is planned and not available yet'],
   unauthorized: [401, 'A valid key is needed'],

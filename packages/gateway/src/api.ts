@@ -6,6 +6,7 @@ import type { EventDraft } from '@millrace/core/draft';
 import type { Problem } from '@millrace/core/problem';
 import type { NodeNotice } from './cluster/node.ts';
 import type { Outage } from './lanes/endpoint.ts';
+import type { Consumer, Member } from './lanes/group.ts';
 import type { DisabledCause, Job, Run, Subscription, SubscriptionBounds, Versioned } from './ports/directory.ts';
 import type { DeadLetter, LanePosition } from './ports/ledger.ts';
 import type { LogRecord, Position } from './ports/log.ts';
@@ -24,6 +25,7 @@ export interface Gateway {
   readonly events: Events;
   /** Ephemeral subs: what sessions are fed by. */
   readonly feeds: Feeds;
+  readonly groups: Groups;
   /** State of a subscription's lanes as a management page shows it. */
   health(environment: string, id: string): Promise<Health>;
   /** Of all subscriptions that are worked here, what can be said without asking anybody. */
@@ -64,6 +66,16 @@ export type Draft = EventDraft;
 export type Published =
   | { readonly status: 'appended' | 'duplicate'; readonly id: string; readonly shard: string; readonly position: Position }
   | { readonly status: 'refused'; readonly problem: Problem };
+
+/** Stream subscriptions, for their consumers. */
+export interface Groups {
+  /** Throws `not_found`, `conflict` for one that delivers to a webhook, `moving` where another node works it. */
+  join(environment: string, id: string, consumer: Consumer): Member;
+  /** Resolves when what was settled before is written down. */
+  settled(): Promise<void>;
+  /** Whether the last that was heard of this delivery is that it was delivered. */
+  isDelivered(delivery: LanePosition): Promise<boolean>;
+}
 
 export interface Events {
   /**
@@ -116,8 +128,10 @@ export interface SubscriptionSpec {
   readonly app: string;
   readonly topics: readonly string[];
   readonly filter?: unknown;
+  /** One of them. */
   readonly deliver: {
-    readonly webhook: {
+    readonly stream?: { readonly ackWait?: string | number };
+    readonly webhook?: {
       readonly url: string;
       readonly signature?: 'standard' | 'simple';
       /** Without one, one is made and returned once. */
@@ -186,7 +200,8 @@ export interface TestResult {
 
 export interface Created {
   readonly subscription: Versioned<Subscription>;
-  readonly secret: string;
+  /** Of a webhook. */
+  readonly secret?: string;
   /** As `warnings()` of it. */
   readonly warnings: readonly string[];
 }

@@ -61,7 +61,7 @@ export async function startEcho({ directory, vault, clock, environment }: Needs)
       const found = await ownSubscription(directory, environment);
       if (found === undefined) return;
       const { value } = found;
-      const { webhook } = value.deliver;
+      const { webhook } = value.deliver as Extract<Subscription['deliver'], { webhook: object }>;
       secrets = webhook.secrets.map(({ sealed }) => vault.open(sealed));
       await directory.put(
         'subscription',
@@ -80,7 +80,7 @@ export async function startEcho({ directory, vault, clock, environment }: Needs)
         topics: ['>'],
         deliver: { webhook: { url } },
       });
-      secrets = [secret];
+      secrets = [secret as string];
     },
     verdict(eventId) {
       const verdict = verdicts.get(eventId);
@@ -102,7 +102,7 @@ export async function removeEcho(gateway: Gateway, directory: Directory, environ
 /** A person may have a subscription of that name, too: ours is the app's own. */
 async function ownSubscription(directory: Directory, environment: string): Promise<Versioned<Subscription> | undefined> {
   const found = await directory.get('subscription', environment, ECHO);
-  return found?.value.app === ECHO && found.value.deliver.webhook.signature === 'standard' ? found : undefined;
+  return found?.value.app === ECHO && found.value.deliver.webhook?.signature === 'standard' ? found : undefined;
 }
 
 async function bodyOf(request: IncomingMessage): Promise<Uint8Array> {

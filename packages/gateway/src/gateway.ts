@@ -20,6 +20,7 @@ import { createAppend } from './flow/append.ts';
 import { createDeliver } from './flow/deliver.ts';
 import { createMatch } from './flow/match.ts';
 import { createRecorder } from './flow/record.ts';
+import { createGroups } from './groups.ts';
 import { createJobs } from './jobs.ts';
 import { createLanes, type Known } from './lanes/lanes.ts';
 import { storePass } from './lanes/passes.ts';
@@ -160,6 +161,7 @@ export function createGateway({
   const deliveries = createDeliveries({ log, ledger, lookUp, lanes, deadLetters, again, run: registry.run, clock });
   const jobs = createJobs({ directory, ledger, lookUp, isOurs, deadLetters, clock, limits, onTrouble: reportLog });
   const events = createEvents({ log, clock, limits });
+  const groups = createGroups({ lookUp, recorder, ledger, clock });
   const owned = new Set<number>(withoutSlots ? [] : Array.from({ length: SLOTS }, (_, slot) => slot));
   /** Owned, and not worked yet. */
   const taking = new Set<number>();
@@ -338,6 +340,7 @@ export function createGateway({
     jobs,
     events,
     feeds,
+    groups,
     health,
     states: () => [...lanes.subscribers()].map(stateOf),
     slots: {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { createMemoryDirectory } from '@millrace/memory/directory';
 import { addSecretKey, forgetFormerKeys, SECRET_KEY_FILE, secretKeysOf } from './key-files.ts';
-import type { Subscription } from './ports/directory.ts';
+import type { Subscription, Webhook } from './ports/directory.ts';
 import { reseal, sealCredentials } from './reseal.ts';
 import { createVault, keyIdOf } from './vault.ts';
 
@@ -60,7 +60,10 @@ test('credentials in headers are sealed anew as secrets are, and those that an e
     sealedHeaders: { 'x-token': before.seal('b') },
   };
   const value = webhook({ sealed: before.seal('one') });
-  await directory.put('subscription', 'e', 'a', { ...value, deliver: { webhook: { ...value.deliver.webhook, ...own } } });
+  await directory.put('subscription', 'e', 'a', {
+    ...value,
+    deliver: { webhook: { ...(value.deliver.webhook as Webhook), ...own } },
+  });
   assert.equal(await sealCredentials(directory, before), 1);
   assert.equal(await sealCredentials(directory, before), 0);
   assert.deepEqual((await headersOf()).headers, { 'x-team': 'crm' });

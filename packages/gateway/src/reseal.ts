@@ -24,6 +24,7 @@ export async function reseal(directory: Directory, vault: Vault): Promise<number
 
   await each('subscription', ({ environment, id, version, value }) => {
     const { webhook } = value.deliver;
+    if (webhook === undefined) return undefined;
     const own = webhook.sealedHeaders ?? {};
     const all = [...webhook.secrets.map(({ sealed }) => sealed), ...Object.values(own)];
     if (!all.some((sealed) => vault.isOutdated(sealed))) return undefined;
@@ -46,7 +47,7 @@ export async function sealCredentials(directory: Directory, vault: Vault): Promi
   let count = 0;
   for await (const { environment, id, version, value } of allOf(directory, 'subscription')) {
     const { webhook } = value.deliver;
-    if (!haveReadable(webhook)) continue;
+    if (webhook === undefined || !haveReadable(webhook)) continue;
     const { sealedHeaders: _before, ...rest } = webhook;
     const sealed = sealHeaders(showHeaders(webhook), { url: webhook.url, vault, present: webhook, pointer: '' });
     await directory.put('subscription', environment, id, { ...value, deliver: { webhook: { ...rest, ...sealed } } }, version);

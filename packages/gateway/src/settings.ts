@@ -6,7 +6,7 @@ import { compileSchedule } from '@millrace/core/retry-schedule';
 import { parseSecret } from '@millrace/core/signatures';
 import { checkPattern } from '@millrace/core/topic';
 import type { SubscriptionSpec } from './api.ts';
-import type { Subscription, SubscriptionBounds, Webhook } from './ports/directory.ts';
+import type { Deliver, Subscription, SubscriptionBounds, Webhook } from './ports/directory.ts';
 import type { Vault } from './vault.ts';
 import { checkHeaders, sealHeaders, showHeaders } from './webhook-headers.ts';
 
@@ -27,6 +27,9 @@ const TOPICS_MAX = 64;
 export const CONCURRENCY_MAX = 1_024;
 const RATE_MAX = 100_000;
 const TIMEOUT_MS_MAX = 60_000;
+export const ACK_WAIT_MS = 30_000;
+const ACK_WAIT_MS_MIN = 1_000;
+const ACK_WAIT_MS_MAX = 12 * 3_600_000;
 const URL_CHARS_MAX = 2_048;
 const SIMPLE_SECRET_CHARS_MIN = 16;
 export const DISABLE_AFTER_MS = 5 * 86_400_000;
@@ -45,33 +48,15 @@ interface SettingsNeeds extends Pick<Webhook, 'secrets'> {
 }
 
 /** Checks what a person wrote and fills in what was left out. */
-export function settingsOf(spec: SubscriptionSpec, { secrets, secret, present, vault, checkEndpoint }: SettingsNeeds): Settings {
+export function settingsOf(spec: SubscriptionSpec, needs: SettingsNeeds): Settings {
   refuseWhatIsNotThereYet(spec);
-  const { webhook } = spec.deliver;
   const topics = topicsOf(spec.topics);
   if (spec.filter !== undefined) compileFilter(spec.filter);
-  const signature = webhook.signature ?? 'standard';
-  checkSecret(signature, secret);
-  const url = endpointOf(webhook.url, checkEndpoint, '/deliver/webhook/url');
   return {
     app: spec.app,
     topics,
     ...(spec.filter === undefined ? {} : { filter: spec.filter }),
-    deliver: {
-      webhook: {
-        url,
-        signature,
-        secrets,
-        timeoutMs: inRange(webhook.timeoutMs ?? DEFAULT_TIMEOUT_MS, {
-          pointer: '/deliver/webhook/timeoutMs',
-          min: 1,
-          max: TIMEOUT_MS_MAX,
-        }),
-        body: oneOf(webhook.body ?? 'data', ['data', 'event'], '/deliver/webhook/body'),
-        ...(webhook.json === undefined ? {} : { json: jsonOf(webhook.json, signature) }),
-        ...sealHeaders(checkHeaders(webhook.headers ?? {}, { pointer: HEADERS }), { url, vault, present, pointer: HEADERS }),
-      },
-    },
+    deliver: deliverOf(spec.deliver, needs),
     retry: compileSchedule(spec.retry ?? {}, '/retry'),
     ordering: oneOf(spec.ordering ?? 'none', ['none', 'key'], '/ordering'),
     onDead: oneOf(spec.onDead ?? 'release', ['release', 'hold'], '/onDead'),
@@ -85,6 +70,36 @@ export function settingsOf(spec: SubscriptionSpec, { secrets, secret, present, v
     bounds: boundsOf(spec.bounds),
     ...disableAfterOf(spec.disableAfter),
   };
+}
+
+function deliverOf({ webhook, stream }: SubscriptionSpec['deliver'], needs: SettingsNeeds): Deliver {
+  if (webhook === undefined) return { stream: { ackWaitMs: ackWaitOf(stream?.ackWait) } };
+  const { secrets, secret, present, vault, checkEndpoint } = needs;
+  const signature = webhook.signature ?? 'standard';
+  checkSecret(signature, secret);
+  const url = endpointOf(webhook.url, checkEndpoint, '/deliver/webhook/url');
+  return {
+    webhook: {
+      url,
+      signature,
+      secrets,
+      timeoutMs: inRange(webhook.timeoutMs ?? DEFAULT_TIMEOUT_MS, {
+        pointer: '/deliver/webhook/timeoutMs',
+        min: 1,
+        max: TIMEOUT_MS_MAX,
+      }),
+      body: oneOf(webhook.body ?? 'data', ['data', 'event'], '/deliver/webhook/body'),
+      ...(webhook.json === undefined ? {} : { json: jsonOf(webhook.json, signature) }),
+      ...sealHeaders(checkHeaders(webhook.headers ?? {}, { pointer: HEADERS }), { url, vault, present, pointer: HEADERS }),
+    },
+  };
+}
+
+function ackWaitOf(ackWait: string | number = ACK_WAIT_MS): number {
+  const pointer = '/deliver/stream/ackWait';
+  const ms = parseDurationMs(ackWait, { maxMs: ACK_WAIT_MS_MAX, pointer });
+  if (ms < ACK_WAIT_MS_MIN) throw new Problem('invalid_request', 'ackWait is a second or longer', { pointer });
+  return ms;
 }
 
 function jsonOf(json: NonNullable<Webhook['json']>, signature: Webhook['signature']): NonNullable<Webhook['json']> {
@@ -118,16 +133,12 @@ export function changed(
       });
     }
   }
-  const { webhook } = now.deliver;
-  const { secrets, sealedHeaders: _sealed, ...rest } = webhook;
-  const shown = { ...rest, headers: showHeaders(webhook) };
-  const given = change.deliver?.webhook;
-  const secret = given?.secret;
+  const secret = change.deliver?.webhook?.secret;
   const spec: SubscriptionSpec = {
     app: now.app,
     topics: change.topics ?? now.topics,
     ...(change.filter === null ? {} : { filter: change.filter ?? now.filter }),
-    deliver: { ...change.deliver, webhook: webhookOf(shown, given) },
+    deliver: deliverSpecOf(now.deliver, change.deliver),
     retry: { schedule: change.retry?.schedule ?? now.retry.scheduleMs, jitter: change.retry?.jitter ?? now.retry.jitter },
     ordering: now.ordering,
     onDead: change.onDead ?? now.onDead,
@@ -137,7 +148,8 @@ export function changed(
     bounds: { ...now.bounds, ...change.bounds },
     disableAfter: change.disableAfter ?? now.disableAfterMs ?? false,
   };
-  const keys = secret === undefined ? secrets : [{ sealed: vault.seal(secret) }];
+  const { webhook } = now.deliver;
+  const keys = secret === undefined ? (webhook?.secrets ?? []) : [{ sealed: vault.seal(secret) }];
   const { uid, state, disabled, createdMs, pass, beginsMs, beginsPass } = now;
   return {
     uid,
@@ -149,20 +161,41 @@ export function changed(
     beginsPass,
     ...settingsOf(spec, {
       secrets: keys,
-      secret: secret ?? vault.open(keys[0]?.sealed ?? ''),
-      present: webhook,
+      secret: secret ?? (webhook === undefined ? '' : vault.open(keys[0]?.sealed ?? '')),
+      ...(webhook === undefined ? {} : { present: webhook }),
       vault,
       // What is there already may stay: the allow-list may have become shorter since.
-      checkEndpoint: given?.url === undefined ? () => undefined : checkEndpoint,
+      checkEndpoint: change.deliver?.webhook?.url === undefined ? () => undefined : checkEndpoint,
     }),
   };
+}
+
+type WebhookSpec = NonNullable<SubscriptionSpec['deliver']['webhook']>;
+
+function deliverSpecOf(
+  { webhook, stream }: Deliver,
+  change: Partial<SubscriptionSpec['deliver']> = {},
+): SubscriptionSpec['deliver'] {
+  const other = webhook === undefined ? 'webhook' : 'stream';
+  if (change[other] !== undefined && change[other] !== null)
+    throw new Problem(
+      'invalid_request',
+      'what a subscription delivers to can not be changed from a webhook to a stream, or back',
+      {
+        pointer: `/deliver/${other}`,
+        advice: 'Create another subscription.',
+      },
+    );
+  if (webhook === undefined) return { stream: { ackWait: change.stream?.ackWait ?? stream.ackWaitMs } };
+  const { secrets: _secrets, sealedHeaders: _sealed, ...rest } = webhook;
+  return { ...change, webhook: webhookOf({ ...rest, headers: showHeaders(webhook) }, change.webhook) };
 }
 
 /** What belongs to `simple` goes with it. */
 function webhookOf(
   { json, ...shown }: Omit<Webhook, 'secrets' | 'sealedHeaders'>,
-  given: Partial<SubscriptionSpec['deliver']['webhook']> = {},
-): SubscriptionSpec['deliver']['webhook'] {
+  given: Partial<WebhookSpec> = {},
+): WebhookSpec {
   const isSimple = (given.signature ?? shown.signature) === 'simple';
   return { ...shown, ...(isSimple && json !== undefined ? { json } : {}), ...given };
 }
@@ -174,7 +207,6 @@ function rateOf(now: Subscription, { ratePerSecond = now.ratePerSecond }: Partia
 
 const LATER: readonly (readonly [member: string, of: (spec: SubscriptionSpec) => object | undefined])[] = [
   ['transform', (spec) => spec],
-  ['stream', (spec) => spec.deliver],
   ['relay', (spec) => spec.deliver],
 ];
 
@@ -185,12 +217,16 @@ function refuseWhatIsNotThereYet(spec: SubscriptionSpec): void {
         pointer: of(spec) === spec ? `/${member}` : `/deliver/${member}`,
       });
   }
-  if (spec.deliver?.webhook === undefined)
-    throw new Problem('invalid_request', 'a subscription delivers to a webhook', { pointer: '/deliver/webhook' });
-  if ((spec.deliver.webhook.signature as string) === 'jwt')
+  mustDeliverToOne(spec.deliver);
+  if ((spec.deliver.webhook?.signature as string | undefined) === 'jwt')
     throw new Problem('not_available_yet', "the signature 'jwt' is planned and not available yet", {
       pointer: '/deliver/webhook/signature',
     });
+}
+
+export function mustDeliverToOne(deliver: SubscriptionSpec['deliver'] | undefined): void {
+  if ((deliver?.webhook === undefined) === (deliver?.stream === undefined))
+    throw new Problem('invalid_request', 'a subscription delivers to a webhook or to a stream', { pointer: '/deliver' });
 }
 
 function topicsOf(topics: unknown): readonly string[] {

@@ -159,17 +159,23 @@ export function createSubscriptions({
   return {
     async create(environment, id, spec) {
       checkId(id);
-      const secret = spec.deliver?.webhook?.secret ?? newSecret((count) => randomBytes(count));
+      const isStream = spec.deliver?.stream !== undefined;
+      const secret = spec.deliver?.webhook?.secret ?? (isStream ? '' : newSecret((count) => randomBytes(count)));
       const createdMs = clock.now();
       const base = { uid: newUid(id), state: 'active', createdMs, pass: 0 } as const;
-      const settings = settingsOf(spec, { secrets: [{ sealed: vault.seal(secret) }], secret, vault, checkEndpoint });
+      const settings = settingsOf(spec, {
+        secrets: isStream ? [] : [{ sealed: vault.seal(secret) }],
+        secret,
+        vault,
+        checkEndpoint,
+      });
       if (registry.app(environment, spec.app) === undefined)
         throw new Problem('not_found', `there is no app '${spec.app}'`, { pointer: '/app' });
       if (registry.subscription(environment, id) !== undefined)
         throw new Problem('already_exists', `there is a subscription '${id}' already`);
       const from = beginning(spec.from);
       const subscription = await lanes.beginning(() => begin(environment, id, { ...base, ...settings }, from));
-      return { subscription, secret, warnings: warnings(subscription) };
+      return { subscription, ...(isStream ? {} : { secret }), warnings: warnings(subscription) };
     },
     async update(environment, id, change, expect) {
       const found = await known(environment, id);
@@ -184,6 +190,7 @@ export function createSubscriptions({
     },
     async test(environment, id, { topic, data }) {
       const { value } = await known(environment, id);
+      mustBeWebhook(value, 'a test goes to a webhook');
       const subscriber = lookUp(environment, id);
       const nowMs = clock.now();
       const event = {
@@ -206,7 +213,7 @@ export function createSubscriptions({
     async rotateSecret(environment, id, { secret: given, overlapMs }, expect) {
       const found = await known(environment, id);
       checkVersion(found, expect);
-      const { webhook } = found.value.deliver;
+      const webhook = mustBeWebhook(found.value, 'a secret signs what goes to a webhook');
       const secret = given ?? newSecret((count) => randomBytes(count));
       checkSecret(webhook.signature, secret, '/secret');
       if (secret === vault.open(webhook.secrets[0]?.sealed ?? ''))
@@ -242,6 +249,11 @@ export function owedFrom(from: number | 'end' | 'start', ends: Iterable<Cursor>)
   // A time that is still to come means from now on.
   if (timesMs.length === 0) return 0;
   return from === 'end' ? Math.min(...timesMs) : Math.min(from, Math.max(...timesMs));
+}
+
+function mustBeWebhook({ deliver: { webhook } }: Subscription, why: string): Webhook {
+  if (webhook !== undefined) return webhook;
+  throw new Problem('conflict', `the subscription delivers to a stream: ${why}`);
 }
 
 function checkVersion({ id, version }: Versioned<Subscription>, expect: number | undefined): void {

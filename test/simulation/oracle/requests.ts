@@ -140,7 +140,7 @@ export function createRequests({ facts, subscriptions, lanes, verdict, situation
         `event ${fact.n}: ${headers['millrace-subscription']} instead of ${subscription.id}`,
       );
     }
-    const asData = subscription.versions.some(({ value }) => value.deliver.webhook.body === 'data');
+    const asData = subscription.versions.some(({ value }) => value.deliver.webhook?.body === 'data');
     if (asData && 'ce-id' in headers && Buffer.compare(body, fact.data) !== 0) {
       verdict.broken('contract', 'the body is the stored bytes', `event ${fact.n} to ${subscription.id}`);
     }

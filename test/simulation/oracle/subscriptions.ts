@@ -119,7 +119,7 @@ export function createSubscriptions(facts: Facts, hidden: () => ReadonlySet<stri
     }
     known.versions.push({ value, fromMs: nowMs, untilMs: Number.POSITIVE_INFINITY });
     known.present = value;
-    hosts.getOrInsertComputed(new URL(value.deliver.webhook.url).host, () => ({ subscription: known }));
+    hosts.getOrInsertComputed(new URL(value.deliver.webhook?.url ?? '').host, () => ({ subscription: known }));
   }
 
   function added(environment: string, id: string, present: Subscription, began: Beginning): SubscriptionFact {

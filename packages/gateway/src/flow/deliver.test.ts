@@ -41,7 +41,7 @@ const RECORD: LogRecord = {
 async function sentBy(target: Partial<Target> = {}, record: LogRecord = RECORD, run?: string) {
   const clock = createHandClock();
   const sender = createScriptedSender(clock);
-  await createDeliver({ sender, clock })({ ...TARGET, ...target }, record, run);
+  await createDeliver({ sender, clock })({ ...TARGET, ...target }, record, { lane: '', n: 1, run });
   const [sent] = sender.sent;
   assert.ok(sent !== undefined);
   return sent;

@@ -14,12 +14,24 @@ import type { Sign, Signer } from '../signing.ts';
 import { HEADERS_ATTRIBUTE, webhookHeadersOf } from '../webhook-headers.ts';
 import type { Evidence } from '../lanes/breaker.ts';
 import { FILTER_TOO_COSTLY } from '../lanes/delivery.ts';
+import type { Group } from '../lanes/group.ts';
 
 export interface Deliver {
   /** Never rejects. */
-  (target: Target, record: LogRecord, run?: string): Promise<Outcome>;
+  /** Without `attempt`: the first of one that stands in no lane. */
+  (target: Target, record: LogRecord, attempt?: Attempt): Promise<Outcome>;
   /** The outcome of one that is not made: the filter has no answer, so whether the subscription wants the event is not known. */
   unsent(target: Target, record: LogRecord, run?: string): Outcome;
+}
+
+/** Which attempt of which delivery. */
+export interface Attempt {
+  readonly lane: string;
+  /** 1 for the first. */
+  readonly n: number;
+  readonly key?: string | undefined;
+  /** Of a replay that makes new ids. */
+  readonly run?: string | undefined;
 }
 
 /** Where deliveries of a subscription go, compiled from its present settings. */
@@ -27,6 +39,8 @@ export interface Target {
   /** The subscription's uid and id. */
   readonly uid: string;
   readonly id: string;
+  /** Consumers over connections, where it delivers to these and to no address. */
+  readonly group?: Group | undefined;
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
@@ -49,6 +63,10 @@ export interface Outcome {
   readonly evidence: Evidence;
   /** What the receiver asked for. */
   readonly retryAfterMs?: number;
+  /** It is tried again after exactly this, whatever the schedule says, as long as the schedule has attempts left. */
+  readonly againMs?: number;
+  /** The receiver wants it never again. */
+  readonly isFinal?: true;
   /** The receiver is overloaded: the whole subscription slows down. */
   readonly slowDown: boolean;
   readonly snippet: string;
@@ -87,8 +105,10 @@ export function createDeliver({ sender, clock }: { sender: Sender; clock: Clock 
   }
 
   // No async function: one promise fewer per delivery.
-  const deliver = ((target, record, run) => {
+  const deliver = ((target, record, attempt = ALONE) => {
     const startedMs = clock.now();
+    const { run } = attempt;
+    if (target.group !== undefined) return handOver(target.group, record, attempt, idOf(target, record, run), startedMs);
     const message = messageOf(record, target.form);
     const id = idOf(target, record, run);
     const signing = { ...message, id, startedMs };
@@ -115,6 +135,43 @@ export function createDeliver({ sender, clock }: { sender: Sender; clock: Clock 
   });
   return deliver;
 }
+
+/** To a consumer that is connected. */
+async function handOver(
+  group: Group,
+  record: LogRecord,
+  { lane, n: attempt, key }: Attempt,
+  webhookId: string,
+  startedMs: number,
+): Promise<Outcome> {
+  const { shard, position } = record;
+  const {
+    kind,
+    delayMs,
+    reason = '',
+    durationMs,
+  } = await group.deliver({
+    lane,
+    shard,
+    position,
+    record,
+    key,
+    attempt,
+    webhookId,
+  });
+  const outcome = { webhookId, status: 0, slowDown: false, snippet: reason, startedMs, durationMs } as const;
+  if (kind === 'acked') return { ...outcome, kind: 'delivered', cause: '', evidence: 'success' };
+  if (kind === 'returned') return { ...outcome, kind: 'aborted', cause: '', evidence: 'busy' };
+  // A consumer's no is about this event; one that is gone or late says nothing about the others.
+  const failed = { ...outcome, kind: 'failed', cause: CAUSES[kind], evidence: 'refusal' } as const;
+  if (kind === 'dead') return { ...failed, isFinal: true };
+  const againMs = kind === 'nacked' ? delayMs : 0;
+  return againMs === undefined ? failed : { ...failed, againMs };
+}
+
+const ALONE: Attempt = { lane: '', n: 1 };
+
+const CAUSES = { nacked: 'nack', dead: 'nack_dead', timeout: 'ack_timeout', gone: 'consumer_gone' } as const;
 
 function idOf(target: Target, { app: publisher, event }: LogRecord, run?: string): string {
   const identity = { subscription: target.uid, publisher, source: event.source, id: event.id };

@@ -347,7 +347,8 @@ export function createLane(needs: Needs): Lane {
     inFlight++;
     endpoint.started(delivery.size, delivery.row === 'parked', probe);
     // No async function: of those there is one per delivery, and each await is another turn of the microtask queue.
-    void needs.deliver(needs.target(), delivery.record as LogRecord, needs.asNew).then((outcome) => {
+    const attempt = { lane: name, n: delivery.attempts + 1, key: delivery.key, run: needs.asNew };
+    void needs.deliver(needs.target(), delivery.record as LogRecord, attempt).then((outcome) => {
       if (!ended) finish(delivery, probe, outcome);
       share.giveBack(delivery.size);
       if (ended) endpoint.ended(delivery.size, delivery.row === 'parked', probe, { ...outcome, kind: 'aborted' }, '');
@@ -393,10 +394,11 @@ export function createLane(needs: Needs): Lane {
   function failed(delivery: Delivery, outcome: Outcome): void {
     const { retry } = settings();
     const question = { ...retry, attempt: delivery.attempts - delivery.attemptsBefore + 1, random: clock.random() };
-    const delayMs = nextDelayMs(
+    const scheduledMs = nextDelayMs(
       outcome.retryAfterMs === undefined ? question : { ...question, retryAfterMs: outcome.retryAfterMs },
     );
-    if (delayMs === undefined) return die(delivery, outcome, true);
+    if (scheduledMs === undefined || outcome.isFinal) return die(delivery, outcome, true);
+    const delayMs = outcome.againMs ?? scheduledMs;
     const attempt = rows.attempt(delivery, outcome, 'retry');
     const dueMs = needs.steady.now() + delayMs;
     delivery.attempts++;

@@ -4,12 +4,20 @@
  */
 import { DEFAULT_JITTER, DEFAULT_SCHEDULE } from '@millrace/core/retry-schedule';
 import type { SubscriptionSpec } from '../api.ts';
-import { DEFAULT_BOUNDS, DEFAULT_BREAKER, DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT_MS, DISABLE_AFTER_MS } from '../settings.ts';
+import type { Subscription } from '../ports/directory.ts';
+import {
+  ACK_WAIT_MS,
+  DEFAULT_BOUNDS,
+  DEFAULT_BREAKER,
+  DEFAULT_CONCURRENCY,
+  DEFAULT_TIMEOUT_MS,
+  DISABLE_AFTER_MS,
+} from '../settings.ts';
 
 type Members = Readonly<Record<string, unknown>>;
 
 /** Settings that have settings of their own. In a filter, or among headers, null is none of ours. */
-const PARTS: ReadonlySet<string> = new Set(['deliver', 'webhook', 'retry', 'breaker', 'bounds']);
+const PARTS: ReadonlySet<string> = new Set(['deliver', 'webhook', 'stream', 'retry', 'breaker', 'bounds']);
 
 /** Of a new one: null is as if it had been left out. */
 export function withoutNulls<T extends object>(body: T): T {
@@ -19,18 +27,19 @@ export function withoutNulls<T extends object>(body: T): T {
 
 /** What takes the place of a whole subscription: members that were left out get their defaults back. */
 export function replacementOf(spec: SubscriptionSpec): Partial<SubscriptionSpec> {
-  return filledIn(spec as unknown as Members, defaultsFor(spec.deliver.webhook.signature));
+  return filledIn(spec as unknown as Members, defaultsFor(spec.deliver));
 }
 
-/** A change of some members. `signature`: the one it has by now. */
-export function changeOf(body: object, signature: 'standard' | 'simple'): Partial<SubscriptionSpec> {
+/** A change of some members. `now`: what it has by now. */
+export function changeOf(body: object, now: Subscription['deliver']): Partial<SubscriptionSpec> {
   const { deliver } = body as { readonly deliver?: Partial<SubscriptionSpec['deliver']> };
-  const { signature: next = signature } = deliver?.webhook ?? {};
+  const signature = deliver?.webhook?.signature ?? now.webhook?.signature;
   // It can not be changed either: null is the right thing for those that are not ordered.
-  return nullsFilledIn(body as Members, { ...defaultsFor(next), ordering: 'none' });
+  const kept = now.webhook === undefined ? { stream: {} } : { webhook: { signature } };
+  return nullsFilledIn(body as Members, { ...defaultsFor(kept as SubscriptionSpec['deliver']), ordering: 'none' });
 }
 
-function defaultsFor(signature: 'standard' | 'simple' | undefined): Members {
+function defaultsFor({ webhook, stream }: SubscriptionSpec['deliver']): Members {
   return {
     filter: null,
     retry: { schedule: DEFAULT_SCHEDULE, jitter: DEFAULT_JITTER },
@@ -40,15 +49,18 @@ function defaultsFor(signature: 'standard' | 'simple' | undefined): Members {
     breaker: DEFAULT_BREAKER,
     bounds: DEFAULT_BOUNDS,
     disableAfter: DISABLE_AFTER_MS,
-    deliver: {
-      webhook: {
-        signature: 'standard',
-        timeoutMs: DEFAULT_TIMEOUT_MS,
-        body: 'data',
-        headers: {},
-        json: signature === 'simple' ? 'canonical' : undefined,
-      },
-    },
+    deliver:
+      stream === undefined
+        ? {
+            webhook: {
+              signature: 'standard',
+              timeoutMs: DEFAULT_TIMEOUT_MS,
+              body: 'data',
+              headers: {},
+              json: webhook?.signature === 'simple' ? 'canonical' : undefined,
+            },
+          }
+        : { stream: { ackWait: ACK_WAIT_MS } },
   };
 }
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import { type Receiver, receiver } from '../../test/receivers.ts';
 import { type World, world } from '../../test/world.ts';
+import type { Webhook } from '../ports/directory.ts';
 
 const TOKEN = 'Bearer t0p-s3cret';
 const HEADERS = { Authorization: TOKEN, 'X-Api-Key': 'k-123456', Cookie: 'sid=77', 'x-team-password': 'pw-9', 'x-team': 'crm' };
@@ -117,7 +118,7 @@ describe('headers that carry credentials', { timeout: 30_000 }, () => {
     const { ask, sent, patch, directory, gateway } = await scene(t, {});
     const found = await directory.get('subscription', 'default', 's');
     assert.ok(found);
-    const { sealedHeaders: _none, ...webhook } = found.value.deliver.webhook;
+    const { sealedHeaders: _none, ...webhook } = found.value.deliver.webhook as Webhook;
     const plain = { ...found.value, deliver: { webhook: { ...webhook, headers: { authorization: TOKEN } } } };
     await directory.put('subscription', 'default', 's', plain);
     while ((await ask('GET /v1/subscriptions/s')).json.deliver.webhook.headers.authorization !== '***')

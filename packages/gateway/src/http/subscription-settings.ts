@@ -7,6 +7,7 @@ import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { Caller } from './access.ts';
 import { causeFor, mayActFor, mayUseTopics } from './access.ts';
 import { readTime, timeOf } from './answers.ts';
+import { mustDeliverToOne } from '../settings.ts';
 import { showHeaders } from '../webhook-headers.ts';
 
 /** As SubscriptionSpec, but with `from` as text, and `app` may be left out: it is the key's own then. */
@@ -23,8 +24,7 @@ export function specOf(caller: Caller, body: SubscriptionBody): SubscriptionSpec
     throw new Problem('forbidden', `this key can subscribe as '${caller.app}' only`, { pointer: '/app' });
   mayUseTopics(caller, rest.topics, '/topics');
   checkFilter(rest.filter);
-  if (rest.deliver.webhook === undefined)
-    throw new Problem('invalid_request', 'a subscription delivers to a webhook', { pointer: '/deliver/webhook' });
+  mustDeliverToOne(rest.deliver);
   return { ...rest, app, ...(from === undefined ? {} : { from: fromOf(from) }) };
 }
 
@@ -63,19 +63,24 @@ export function showSubscription({ id, value }: Versioned<Subscription>): object
     disabled,
     ...rest
   } = value;
-  const { secrets: _secrets, sealedHeaders: _sealed, ...webhook } = deliver.webhook;
   return {
     id,
     app,
     topics,
     ...(filter === undefined ? {} : { filter }),
-    deliver: { webhook: { ...webhook, headers: showHeaders(deliver.webhook) } },
+    deliver: showDeliver(deliver),
     retry: { schedule: retry.scheduleMs.map(formatDuration), jitter: retry.jitter },
     ...rest,
     disableAfter: disableAfterMs === undefined ? false : formatDuration(disableAfterMs),
     ...(disabled === undefined ? {} : { disabled: { cause: disabled.cause, at: timeOf(disabled.atMs) } }),
     createdAt: timeOf(createdMs),
   };
+}
+
+function showDeliver({ webhook, stream }: Subscription['deliver']): object {
+  if (webhook === undefined) return { stream: { ackWait: formatDuration(stream.ackWaitMs) } };
+  const { secrets: _secrets, sealedHeaders: _sealed, ...rest } = webhook;
+  return { webhook: { ...rest, headers: showHeaders(webhook) } };
 }
 
 /** The state of a subscription's lanes, as a management page shows it. */

@@ -90,7 +90,7 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
           advice: 'For a new one use /rotate-secret.',
         });
       const { from: _from, ...rest } = body;
-      const change = changeOf(rest, found.value.deliver.webhook.signature);
+      const change = changeOf(rest, found.value.deliver);
       const now = await gateway.subscriptions.update(caller.environment, params.id, change, found.version);
       return reply.header('etag', etagOf(now)).send(showChanged(now));
     },
@@ -193,5 +193,5 @@ function headersOf({ subscription }: Created): Record<string, string> {
 
 /** The one answer that shows the secret. */
 function showCreated({ subscription, secret, warnings }: Created): object {
-  return { ...showSubscription(subscription), secret, warnings };
+  return { ...showSubscription(subscription), ...(secret === undefined ? {} : { secret }), warnings };
 }

@@ -59,6 +59,8 @@ interface Needs {
   readonly bounds: Bounds;
   readonly clock: Clock;
   readonly limits: Limits;
+  /** Of consumers that are connected: whether one of them can take a delivery now; `wake` is called when that may have changed. */
+  readonly hasRoom?: () => boolean;
   /** Something that was not possible may be possible now. */
   readonly wake: () => void;
   readonly keepFailing: Parameters<typeof createFailing>[0]['keep'];
@@ -202,6 +204,7 @@ export function createEndpoint(needs: Needs): Endpoint {
     mayStart(size, isParked) {
       if (breaker.open || subscription().state !== 'active' || inFlight >= endpoint.allowed || !bounds.hasRoom(size, isParked))
         return false;
+      if (needs.hasRoom?.() === false) return false;
       const ms = waitMs();
       if (ms <= 0) return true;
       wakeIn(ms);

@@ -12,6 +12,7 @@ import type { Vault } from '../vault.ts';
 import { headersAt, openHeaders } from '../webhook-headers.ts';
 import { createBounds, type Bounds } from './bounds.ts';
 import { createEndpoint, type Endpoint } from './endpoint.ts';
+import { createGroup, type Group } from './group.ts';
 import type { Share } from './turns.ts';
 
 /** What the match index holds: a subscription as it was configured, leading back to what runs it. */
@@ -26,6 +27,8 @@ export interface Subscriber {
   readonly slot: number;
   readonly bounds: Bounds;
   readonly endpoint: Endpoint;
+  /** Its consumers, where it delivers to streams. */
+  readonly group: Group | undefined;
   /** Of the process's places; drills take theirs from it, too. */
   readonly share: Share;
   /** The endpoint of a drill: its health is not the subscription's. */
@@ -75,12 +78,17 @@ export function createSubscriber(needs: Needs): Subscriber {
   const { versioned: first, vault, clock, limits } = needs;
   let versioned = first;
   let name = liveName(versioned.value);
-  let target = targetOf(versioned, vault);
   let turn = 0;
   const lanes = new Map<string, Lane>();
   const settings = (): Subscription => versioned.value;
   const bounds = createBounds({ subscription: settings, limits });
   const drills = new Map<string, Endpoint>();
+  // What it delivers to is fixed when it is made.
+  const group =
+    first.value.deliver.stream === undefined
+      ? undefined
+      : createGroup({ clock, ackWaitMs: () => settings().deliver.stream?.ackWaitMs ?? 0, wake: () => pump() });
+  let target = targetOf(versioned, vault, group);
   const shared = { subscription: settings, bounds, clock, limits, wake: () => pump(), isEgressFailing: needs.isEgressFailing };
   // Whatever comes of a drill says nothing of the subscription's own endpoint.
   const newDrill = (): Endpoint => createEndpoint({ ...shared, keepFailing: () => undefined, onDisable: () => undefined });
@@ -109,8 +117,10 @@ export function createSubscriber(needs: Needs): Subscriber {
     slot: slotOf(first.value.uid),
     bounds,
     share: needs.share,
+    group,
     endpoint: createEndpoint({
       ...shared,
+      ...(group === undefined ? {} : { hasRoom: () => group.hasRoom }),
       keepFailing: (kept) => needs.keepFailing(versioned, kept),
       onDisable: (cause) => needs.onDisable(versioned, cause),
     }),
@@ -131,26 +141,35 @@ export function createSubscriber(needs: Needs): Subscriber {
     configure(next) {
       versioned = next;
       name = liveName(next.value);
-      target = targetOf(next, vault);
+      target = targetOf(next, vault, group);
       indexed = index();
     },
-    targetAt: (url) => ({ ...target, url, headers: headersAt(url, settings().deliver.webhook, target.headers) }),
+    targetAt(url) {
+      const { webhook } = settings().deliver;
+      return webhook === undefined ? target : { ...target, url, headers: headersAt(url, webhook, target.headers) };
+    },
     pump,
     stop() {
       subscriber.endpoint.stop();
       for (const endpoint of drills.values()) endpoint.stop();
+      group?.leave();
     },
   };
   let indexed = index();
   return subscriber;
 }
 
-function targetOf({ id, value }: Versioned<Subscription>, vault: Vault): Target {
+function targetOf({ id, value }: Versioned<Subscription>, vault: Vault, group: Group | undefined): Target {
   const { webhook } = value.deliver;
+  if (webhook === undefined)
+    return { uid: value.uid, id, group, url: '', headers: {}, timeoutMs: 0, form: 'event', signer: UNSIGNED };
   const { url, timeoutMs } = webhook;
   const headers = openHeaders(webhook, vault);
   return { uid: value.uid, id, url, headers, timeoutMs, form: formOf(webhook), signer: signerOf(webhook, vault) };
 }
+
+/** To consumers whose connection says who they are. */
+const UNSIGNED: Signer = standardSigner([]);
 
 function formOf({ signature, body, json = 'canonical' }: Webhook): Form {
   if (signature !== 'simple') return body;

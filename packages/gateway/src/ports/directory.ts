@@ -134,7 +134,7 @@ export interface Subscription {
   readonly app: string;
   readonly topics: readonly string[];
   readonly filter?: unknown;
-  readonly deliver: { readonly webhook: Webhook };
+  readonly deliver: Deliver;
   readonly retry: { readonly scheduleMs: readonly number[]; readonly jitter: number };
   readonly ordering: 'none' | 'key';
   /** With `ordering: key`: whether a dead letter lets its key go on or holds it until a person has decided. */
@@ -169,6 +169,17 @@ export interface SubscriptionBounds {
   readonly parkedBytes: number;
   readonly held: number;
   readonly deadLetters: number;
+}
+
+/** Where its deliveries go: to one address, or to whoever is connected. */
+export type Deliver =
+  | { readonly webhook: Webhook; readonly stream?: undefined }
+  | { readonly stream: Stream; readonly webhook?: undefined };
+
+/** Consumers over connections of their own (spec/protocol.md): each delivery goes to one of them. */
+export interface Stream {
+  /** What is not acked within this comes again. */
+  readonly ackWaitMs: number;
 }
 
 export interface Webhook {

@@ -2,12 +2,14 @@
 import type { FastifyInstance } from 'fastify';
 import type { IncomingMessage } from 'node:http';
 import { Problem } from '@millrace/core/problem';
-import type { Gateway } from '../api.ts';
-import type { Access } from '../http/access.ts';
+import type { From, Gateway } from '../api.ts';
+import { type Access, type Caller, mayUseTopics } from '../http/access.ts';
 import { mustBeLocal } from '../http/local.ts';
 import type { Publish } from '../http/publish.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Subscription, Versioned } from '../ports/directory.ts';
+import type { SubFrame } from './frames.ts';
 import type { Admitted, SessionNeeds } from './session.ts';
 import { createSessions, type Sessions } from './sessions.ts';
 import { websocketDoor } from './websocket.ts';
@@ -27,6 +29,8 @@ export function realtimeDoor(app: FastifyInstance, needs: Needs): Sessions {
   const { gateway, access, publish, clock, limits, isLocal = false, node = '', onError = () => undefined } = needs;
   const sessions = createSessions({
     feeds: gateway.feeds,
+    groups: gateway.groups,
+    groupOf,
     publish: async (caller, event, idempotencyKey) => {
       const [published] = await publish(caller, [event], idempotencyKey);
       if (published === undefined) throw new Problem('internal_error', 'a publish was not answered');
@@ -38,6 +42,26 @@ export function realtimeDoor(app: FastifyInstance, needs: Needs): Sessions {
     log: gateway.feeds.log,
     onError,
   });
+
+  async function groupOf(
+    caller: Caller,
+    { group = '', topics, from, create = true }: SubFrame,
+  ): Promise<Versioned<Subscription>> {
+    try {
+      return await access.subscription(caller, group);
+    } catch (error) {
+      if (!create || topics === undefined || (error as Problem).code !== 'not_found') throw error;
+    }
+    mayUseTopics(caller, topics, '/topics');
+    const spec = { app: caller.app, topics, deliver: { stream: {} }, ordering: 'key', ...beginsOf(from) } as const;
+    try {
+      return (await gateway.subscriptions.create(caller.environment, group, spec)).subscription;
+    } catch (error) {
+      // Two consumers that come at once: one makes it.
+      if ((error as Problem).code !== 'already_exists') throw error;
+      return access.subscription(caller, group);
+    }
+  }
 
   /** Of the first frame, or, from clients that can set headers, of the request. */
   function admitFor({ headers: { authorization, origin } }: IncomingMessage): SessionNeeds['admit'] {
@@ -61,4 +85,12 @@ export function realtimeDoor(app: FastifyInstance, needs: Needs): Sessions {
     admitFor,
   });
   return sessions;
+}
+
+/** Where a group begins that is made. */
+function beginsOf(from: SubFrame['from']): { readonly from?: From } {
+  if (from === undefined) return {};
+  if (from === 'latest' || from === 'earliest') return { from };
+  if (typeof from === 'object' && from.timeMs !== undefined) return { from: { timeMs: from.timeMs } };
+  throw new Problem('invalid_request', 'a group begins at latest, earliest, or a timeMs: it keeps its cursors here');
 }

@@ -7,14 +7,17 @@
 import { compileFilter } from '@millrace/core/filter';
 import { Problem } from '@millrace/core/problem';
 import { checkPattern } from '@millrace/core/topic';
-import type { Published } from '../api.ts';
+import type { Groups, Published } from '../api.ts';
 import { type Caller, mayUseTopics } from '../http/access.ts';
 import type { Limits } from '../limits.ts';
+import type { Verdict } from '../lanes/group.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
+import type { Subscription, Versioned } from '../ports/directory.ts';
 import { CLOSE, type CloseCode, closeCodeOf } from './close-codes.ts';
 import { cursorText, partOf } from './cursors.ts';
 import type { Feed, FeedGap, Feeds } from './feeds.ts';
 import { type ClientFrame, FRAME_BOUNDS, readFrames, type SubFrame } from './frames.ts';
+import { createGroupSub, deliveryFrame, type GroupSub, type Settled, unknownDelivery } from './member.ts';
 import type { Messages, Shared } from './messages.ts';
 
 /** What carries a session. */
@@ -46,6 +49,9 @@ export interface SessionNeeds {
   /** The caller behind a token or key; throws a Problem. */
   readonly admit: (token: string | undefined) => Admitted;
   readonly feeds: Feeds;
+  readonly groups: Groups;
+  /** The subscription that a group is, made where it is not there yet and may be made. */
+  readonly groupOf: (caller: Caller, frame: SubFrame) => Promise<Versioned<Subscription>>;
   readonly publish: (caller: Caller, event: ClientEvent, idempotencyKey: string | undefined) => Promise<Published>;
   readonly messages: Messages;
   readonly clock: Clock;
@@ -71,7 +77,7 @@ interface Sub {
   readonly topics: readonly string[];
   credit: number;
   feed?: Feed;
-  /** It was told that something is missing, and is owed more. */
+  group?: GroupSub;
   ended: boolean;
 }
 
@@ -131,6 +137,8 @@ export function createSession(needs: SessionNeeds): Session {
 
   function end(code: CloseCode, reason: string): void {
     if (state === 'ended') return;
+    // Who is asked to go, or says bye, leaves nothing behind that failed.
+    if (code === CLOSE.drain || code === CLOSE.done) for (const sub of subs.values()) leave(sub, 'returned');
     say({ op: 'bye', code, reason: reason.slice(0, REASON_CHARS) });
     connection.close(code, reason.slice(0, REASON_CHARS));
     closed();
@@ -215,49 +223,78 @@ export function createSession(needs: SessionNeeds): Session {
     if (usedNumbers.has(number)) throw new Problem('bad_frame', 'the number of a sub is used once in a session');
     if (subs.size >= limits.sessionSubs)
       throw new Problem('too_many_requests', `a session has at most ${limits.sessionSubs} subs`);
+    mustHave(by, 'subscribe');
     usedNumbers.add(number);
+    const sub: Sub = { number, topics, credit, ended: false };
+    subs.set(number, sub);
+    try {
+      await (frame.group === undefined ? follow(sub, frame, by) : join(sub, frame, by));
+    } catch (error) {
+      leave(sub);
+      subs.delete(number);
+      throw error;
+    }
+  }
+
+  /** Ephemeral: fed from the tails. */
+  async function follow(sub: Sub, frame: SubFrame, by: Caller): Promise<void> {
+    const { number, topics } = sub;
     mustSubscribe(by, topics);
     const from = frame.from ?? 'latest';
     if (from === 'earliest' || (typeof from === 'object' && from.cursors === undefined))
       throw new Problem('invalid_request', 'a sub without a group begins at latest, last, or cursors', {
         advice: 'What must not miss anything is a group: it keeps its place here.',
       });
-    const sub: Sub = { number, topics, credit, ended: false };
-    subs.set(number, sub);
-    const wish = {
-      environment: by.environment,
-      app: by.app,
-      topics,
-      from: typeof from === 'object' ? { cursors: from.cursors ?? [] } : from,
-    };
-    const filter = frame.filter === undefined ? {} : { filter: compileFilter(frame.filter) };
-    try {
-      const opened = await feeds.open(
-        { ...wish, ...filter },
-        {
-          take: (record) => {
-            if (sub.credit === 0 || !hasRoom()) return false;
-            sub.credit--;
-            connection.sendShared(messages.msg(number, record, cursorText(partOf(log, record.shard), record)));
-            return true;
-          },
-          gap: (gap: FeedGap) => say({ op: 'gap', sub: number, gap }),
+    const opened = await feeds.open(
+      {
+        environment: by.environment,
+        app: by.app,
+        topics,
+        from: typeof from === 'object' ? { cursors: from.cursors ?? [] } : from,
+        ...(frame.filter === undefined ? {} : { filter: compileFilter(frame.filter) }),
+      },
+      {
+        take(record) {
+          if (sub.credit === 0 || !hasRoom()) return false;
+          sub.credit--;
+          connection.sendShared(messages.msg(number, record, cursorText(partOf(log, record.shard), record)));
+          return true;
         },
-      );
-      if (sub.ended || state === 'ended') return opened.feed.close();
-      sub.feed = opened.feed;
-      const { recovered, gap } = opened;
-      say({ op: 'subed', sub: number, cursors: opened.feed.cursors, recovered, ...(gap === undefined ? {} : { gap }) });
-      opened.begin();
-    } catch (error) {
-      subs.delete(number);
-      throw error;
-    }
+        gap: (gap: FeedGap) => say({ op: 'gap', sub: number, gap }),
+      },
+    );
+    if (sub.ended || state === 'ended') return opened.feed.close();
+    sub.feed = opened.feed;
+    const { recovered, gap } = opened;
+    say({ op: 'subed', sub: number, cursors: opened.feed.cursors, recovered, ...(gap === undefined ? {} : { gap }) });
+    opened.begin();
   }
 
-  function leave(sub: Sub): void {
+  /** Durable: one of the consumers of a group. */
+  async function join(sub: Sub, frame: SubFrame, by: Caller): Promise<void> {
+    const { id, environment, value } = await needs.groupOf(by, frame);
+    if (sub.ended || state === 'ended') return;
+    const member = needs.groups.join(environment, id, {
+      take(handed) {
+        connection.sendShared({ bytes: deliveryFrame(sub.number, handed) });
+        if (!hasRoom()) member.hold(true);
+      },
+      left() {
+        leave(sub);
+        subs.delete(sub.number);
+        say({ op: 'error', ...moved().toJSON(), retryable: true, retryAfterMs: 0, sub: sub.number });
+      },
+    });
+    sub.group = createGroupSub({ groups: needs.groups, member, uid: value.uid });
+    say({ op: 'subed', sub: sub.number, group: id, recovered: true });
+    member.addCredit(sub.credit);
+  }
+
+  /** `returned`: what it has goes to others and the attempt does not count. */
+  function leave(sub: Sub, how: 'gone' | 'returned' = 'gone'): void {
     sub.ended = true;
     sub.feed?.close();
+    sub.group?.member.leave(how);
   }
 
   function subOf(number: number): Sub {
@@ -268,13 +305,43 @@ export function createSession(needs: SessionNeeds): Session {
 
   function addCredit({ sub: number, add }: { readonly sub: number; readonly add: number }): void {
     const sub = subOf(number);
-    if (sub.credit + add > FRAME_BOUNDS.credit)
-      throw new Problem(
-        'credit_overflow',
-        `at most ${FRAME_BOUNDS.credit} messages are outstanding; this would be ${sub.credit + add}`,
-      );
-    sub.credit += add;
+    const now = sub.group?.member.credit ?? sub.credit;
+    if (now + add > FRAME_BOUNDS.credit)
+      throw new Problem('credit_overflow', `at most ${FRAME_BOUNDS.credit} messages are outstanding; this would be ${now + add}`);
+    if (sub.group === undefined) sub.credit += add;
+    sub.group?.member.addCredit(add);
     sub.feed?.pump();
+  }
+
+  // ── settling ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Credit that comes with it counts at once; the word that it counts comes when it is written down. */
+  async function settle(frame: Extract<ClientFrame, { op: 'ack' | 'nack' }>): Promise<void> {
+    const sub = subOf(frame.sub);
+    const settling = sub.group?.settle(frame, verdictOf(frame));
+    if ((frame.credit ?? 0) > 0) addCredit({ sub: frame.sub, add: frame.credit ?? 0 });
+    if (settling === undefined && frame.op === 'nack') throw notOfAGroup(frame.op);
+    const { known, unknown } = (await settling) ?? { known: frame.ids ?? [], unknown: [] };
+    if (state !== 'ended') sayKnown(frame.op === 'ack' ? 'acked' : 'nacked', frame.sub, { known, unknown });
+  }
+
+  function extend({ sub: number, ids, ms }: Extract<ClientFrame, { op: 'extend' }>): void {
+    const { group } = subOf(number);
+    if (group === undefined) throw notOfAGroup('extend');
+    sayKnown('extended', number, group.extend(ids, ms));
+  }
+
+  function sayKnown(op: string, sub: number, { known, unknown }: Settled): void {
+    if (known.length > 0 || unknown.length === 0) say({ op, sub, ids: known });
+    if (unknown.length > 0) sayError(unknownDelivery(), { sub, ids: unknown });
+  }
+
+  async function unsubscribe({ sub: number, drain = false }: Extract<ClientFrame, { op: 'unsub' }>): Promise<void> {
+    const sub = subOf(number);
+    if (drain) await sub.group?.member.drain();
+    leave(sub, 'returned');
+    subs.delete(number);
+    if (state !== 'ended') say({ op: 'unsubed', sub: number });
   }
 
   /** While it is too much, nothing more is sent; while it lasts too long, the client is let go. */
@@ -319,20 +386,12 @@ export function createSession(needs: SessionNeeds): Session {
       case 'credit':
         return about({ sub: frame.sub }, () => addCredit(frame));
       case 'unsub':
-        return about({ sub: frame.sub }, () => {
-          leave(subOf(frame.sub));
-          subs.delete(frame.sub);
-          say({ op: 'unsubed', sub: frame.sub });
-        });
+        return later(unsubscribe(frame), { sub: frame.sub });
       case 'ack':
       case 'nack':
+        return later(settle(frame), { sub: frame.sub });
       case 'extend':
-        return about({ sub: frame.sub }, () => {
-          subOf(frame.sub);
-          if (frame.op !== 'extend' && (frame.credit ?? 0) > 0) addCredit({ sub: frame.sub, add: frame.credit ?? 0 });
-          if (frame.op !== 'ack') throw new Problem('invalid_request', `${frame.op} is for the deliveries of a group`);
-          say({ op: 'acked', sub: frame.sub, ...(frame.ids === undefined ? { through: frame.through } : { ids: frame.ids }) });
-        });
+        return about({ sub: frame.sub }, () => extend(frame));
       case 'auth':
         return auth(frame);
       case 'ping':
@@ -379,7 +438,10 @@ export function createSession(needs: SessionNeeds): Session {
     drained() {
       drop(slowSince);
       slowSince = undefined;
-      for (const sub of subs.values()) sub.feed?.pump();
+      for (const sub of subs.values()) {
+        sub.group?.member.hold(false);
+        sub.feed?.pump();
+      }
     },
     drain(withinMs) {
       if (state === 'greeted') say({ op: 'drain', withinMs, retryMs: [0, withinMs] });
@@ -392,6 +454,19 @@ export function createSession(needs: SessionNeeds): Session {
     },
   };
 }
+
+function verdictOf(frame: Extract<ClientFrame, { op: 'ack' | 'nack' }>): Omit<Verdict, 'durationMs'> {
+  if (frame.op === 'ack') return { kind: 'acked' };
+  const { dead = false, delayMs, reason } = frame;
+  return {
+    kind: dead ? 'dead' : 'nacked',
+    ...(delayMs === undefined ? {} : { delayMs }),
+    ...(reason === undefined ? {} : { reason }),
+  };
+}
+
+const notOfAGroup = (op: string): Problem => new Problem('invalid_request', `${op} is for the deliveries of a group`);
+const moved = (): Problem => new Problem('moving', 'the group is worked elsewhere by now');
 
 function mustHave({ admin, scopes }: Caller, scope: 'publish' | 'subscribe'): void {
   if (!admin && !scopes.includes(scope)) throw new Problem('forbidden', `this needs the scope ${scope}`);

@@ -18,7 +18,10 @@ export interface Sessions {
   stop(): void;
 }
 
-interface Needs extends Pick<SessionNeeds, 'feeds' | 'publish' | 'clock' | 'limits' | 'node' | 'log' | 'onError'> {
+interface Needs extends Pick<
+  SessionNeeds,
+  'feeds' | 'groups' | 'groupOf' | 'publish' | 'clock' | 'limits' | 'node' | 'log' | 'onError'
+> {
   readonly clock: Clock;
   readonly limits: Limits;
 }
