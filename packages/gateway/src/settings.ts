@@ -182,7 +182,7 @@ function deliverSpecOf(
       'invalid_request',
       'what a subscription delivers to can not be changed from a webhook to a stream, or back',
       {
-        pointer: `/deliver/${other}`,
+        pointer: ['/deliver', other, ...Object.keys(change[other]).slice(0, 1)].join('/'),
         advice: 'Create another subscription.',
       },
     );

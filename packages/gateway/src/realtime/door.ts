@@ -28,8 +28,16 @@ interface Needs {
 export function realtimeDoor(app: FastifyInstance, needs: Needs): Sessions {
   const { gateway, access, publish, clock, limits, isLocal = false, node = '', onError = () => undefined } = needs;
   const sessions = createSessions({
-    feeds: gateway.feeds,
-    groups: gateway.groups,
+    // Read when a session is opened: the door's document is made without a gateway.
+    get feeds() {
+      return gateway.feeds;
+    },
+    get groups() {
+      return gateway.groups;
+    },
+    get log() {
+      return gateway.feeds.log;
+    },
     groupOf,
     publish: async (caller, event, idempotencyKey) => {
       const [published] = await publish(caller, [event], idempotencyKey);
@@ -39,7 +47,6 @@ export function realtimeDoor(app: FastifyInstance, needs: Needs): Sessions {
     clock,
     limits,
     node,
-    log: gateway.feeds.log,
     onError,
   });
 

@@ -3,7 +3,14 @@
  * are finer: what it takes stands under `means`, and a test holds the two together.
  */
 import { DEFAULT_JITTER, DEFAULT_SCHEDULE, SCHEDULE_STEPS_MAX } from '@millrace/core/retry-schedule';
-import { DEFAULT_BOUNDS, DEFAULT_BREAKER, DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT_MS, DISABLE_AFTER_MS } from '../../settings.ts';
+import {
+  ACK_WAIT_MS,
+  DEFAULT_BOUNDS,
+  DEFAULT_BREAKER,
+  DEFAULT_CONCURRENCY,
+  DEFAULT_TIMEOUT_MS,
+  DISABLE_AFTER_MS,
+} from '../../settings.ts';
 import { formatDuration } from '@millrace/core/duration';
 import { LATER, number, orNull, text } from './shared.ts';
 import type { Schema } from './types.ts';
@@ -68,8 +75,21 @@ const DELIVER = {
   additionalProperties: false,
   description: 'How.',
   properties: {
-    webhook: { ...WEBHOOK, description: 'By HTTP. Needed: there is no other way yet.' },
-    stream: LATER,
+    webhook: { ...WEBHOOK, description: 'By HTTP to an address; or else `stream`.' },
+    stream: {
+      type: 'object',
+      additionalProperties: false,
+      description: 'To consumers that are connected (spec/protocol.md): each delivery to one of them.',
+      properties: orNull({
+        ackWait: {
+          type: ['string', 'number'],
+          default: formatDuration(ACK_WAIT_MS),
+          description: 'What is not acked within this comes again: 1 s to 12 h.',
+          examples: ['2m'],
+        },
+      }),
+      examples: [{ ackWait: '30s' }],
+    },
     relay: LATER,
   },
   examples: [{ webhook: { url: 'https://crm.example/hooks' } }],

@@ -105,7 +105,19 @@ export const SUBSCRIPTION = {
     app: { type: 'string', description: 'Whose it is.' },
     topics: { type: 'array', items: { type: 'string' }, description: 'Patterns of the topics it gets.' },
     filter: { type: 'object', description: 'Which events of these.' },
-    deliver: { type: 'object', description: 'How.', required: ['webhook'], properties: { webhook: WEBHOOK } },
+    deliver: {
+      type: 'object',
+      description: 'How: one of them.',
+      properties: {
+        webhook: WEBHOOK,
+        stream: {
+          type: 'object',
+          description: 'To consumers that are connected.',
+          required: ['ackWait'],
+          properties: { ackWait: { type: 'string', description: 'What is not acked within this comes again.' } },
+        },
+      },
+    },
     retry: {
       type: 'object',
       description: 'When a failed delivery is tried again.',
@@ -233,10 +245,10 @@ export const CHANGED_SUBSCRIPTION = {
 export const NEW_SUBSCRIPTION = {
   ...SUBSCRIPTION,
   description: 'A subscription as it is shown this once.',
-  required: [...SUBSCRIPTION.required, 'secret', 'warnings'],
+  required: [...SUBSCRIPTION.required, 'warnings'],
   properties: {
     ...SUBSCRIPTION.properties,
-    secret: { type: 'string', description: 'What its deliveries are signed with.' },
+    secret: { type: 'string', description: 'What its deliveries are signed with; of a webhook.' },
     warnings: WARNINGS,
   },
   examples: [{ ...EXAMPLE, secret: 'whsec_dGhpcyBzZWNyZXQgaXMgYW4gZXhhbXBsZSE=', warnings: [] }],
