@@ -190,7 +190,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       add(scope, all);
     documentRoute(scope, { version: needs.version, routes });
   });
-  realtimeDoor(app, { ...all, publish });
+  await realtimeDoor(app, { ...all, publish, room });
   refuseOtherMethods(app, routes);
   return app;
 }

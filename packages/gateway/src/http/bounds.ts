@@ -2,6 +2,8 @@
 export const HTTP_BOUNDS = {
   /** One part of an address: a topic has up to 255 characters, the id of a delivery up to about 500. */
   addressPartChars: 640,
+  /** A cursor for each shard there may be. */
+  lastEventIdChars: 16_384,
   /** Items of one answer of a list. */
   listDefault: 50,
   listMax: 500,

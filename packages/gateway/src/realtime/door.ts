@@ -6,12 +6,14 @@ import type { From, Gateway } from '../api.ts';
 import { type Access, type Caller, mayUseTopics } from '../http/access.ts';
 import { mustBeLocal } from '../http/local.ts';
 import type { Publish } from '../http/publish.ts';
+import type { Room } from '../http/room.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { SubFrame } from './frames.ts';
 import type { Admitted, SessionNeeds } from './session.ts';
 import { createSessions, type Sessions } from './sessions.ts';
+import { sseDoor } from './sse.ts';
 import { websocketDoor } from './websocket.ts';
 
 interface Needs {
@@ -20,13 +22,15 @@ interface Needs {
   readonly publish: Publish;
   readonly clock: Clock;
   readonly limits: Limits;
+  /** For bodies, of all requests together. */
+  readonly room: Room;
   readonly isLocal?: boolean;
   readonly node?: string;
   readonly onError?: (error: unknown) => void;
 }
 
-export function realtimeDoor(app: FastifyInstance, needs: Needs): Sessions {
-  const { gateway, access, publish, clock, limits, isLocal = false, node = '', onError = () => undefined } = needs;
+export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<Sessions> {
+  const { gateway, access, publish, clock, limits, room, isLocal = false, node = '', onError = () => undefined } = needs;
   const sessions = createSessions({
     // Read when a session is opened: the door's document is made without a gateway.
     get feeds() {
@@ -91,6 +95,7 @@ export function realtimeDoor(app: FastifyInstance, needs: Needs): Sessions {
     },
     admitFor,
   });
+  await sseDoor(app, { sessions, feeds: () => gateway.feeds, room, limits, admitFor });
   return sessions;
 }
 

@@ -5,8 +5,11 @@ import type { LogRecord } from '../ports/log.ts';
 /** A message that many connections send: its bytes, and what a transport makes of them once for all. */
 export interface Shared {
   readonly bytes: Buffer;
-  /** As a whole WebSocket frame, made when the first asks. */
+  /** As a whole WebSocket frame, or as text, made when the first asks. */
   framed?: Buffer;
+  text?: string;
+  /** Of an ephemeral sub: where it then stands. */
+  readonly cursor?: string;
 }
 
 /** Most clients have few subs, and number them from 1: frames of these are kept for the next one who gets the event. */
@@ -24,7 +27,7 @@ export function createMessages(): Messages {
 
   function made(sub: number, cursor: string): Shared {
     const head = `{"op":"msg","sub":${sub},"cursor":${JSON.stringify(cursor)},"event":`;
-    return { bytes: Buffer.concat([Buffer.from(head), json, CLOSE]) };
+    return { bytes: Buffer.concat([Buffer.from(head), json, CLOSE]), cursor };
   }
 
   return {

@@ -30,6 +30,7 @@ export interface Connection {
 }
 
 export interface Session {
+  readonly id: string;
   /** One message of the client. */
   receive(message: Uint8Array): void;
   /** The network has taken what was unsent. */
@@ -427,6 +428,7 @@ export function createSession(needs: SessionNeeds): Session {
   }
 
   return {
+    id,
     receive(message) {
       if (state === 'ended') return;
       try {

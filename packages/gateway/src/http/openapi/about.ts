@@ -162,6 +162,10 @@ export const INFO = {
 
 export const TAGS: readonly { readonly name: Tag; readonly description: string }[] = [
   { name: 'events', description: 'What happened, published once and read any number of times.' },
+  {
+    name: 'realtime',
+    description: 'Events over a connection that stays. Over WebSocket: `GET /v1/stream`, see spec/protocol.md.',
+  },
   { name: 'subscriptions', description: 'Who gets which events, and how.' },
   { name: 'deliveries', description: 'What became of an event for a subscription, attempt by attempt.' },
   { name: 'dead letters', description: 'Deliveries that were given up. They wait until somebody redrives or discards them.' },
