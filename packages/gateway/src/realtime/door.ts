@@ -8,9 +8,12 @@ import { mustBeLocal } from '../http/local.ts';
 import type { Publish } from '../http/publish.ts';
 import type { Room } from '../http/room.ts';
 import type { Limits } from '../limits.ts';
+import { Elsewhere } from '../look-up.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { SubFrame } from './frames.ts';
+import { type GroupConsumer, type GroupSub, joinHere } from './member.ts';
+import { joinThere, RELAYED } from './relay.ts';
 import type { Admitted, SessionNeeds } from './session.ts';
 import { createSessions, type Sessions } from './sessions.ts';
 import { sseDoor } from './sse.ts';
@@ -26,6 +29,8 @@ interface Needs {
   readonly room: Room;
   readonly isLocal?: boolean;
   readonly node?: string;
+  /** In a cluster: where the subscription with this uid is worked; undefined where nobody knows now. */
+  readonly addressOf?: (uid: string) => string | undefined;
   readonly onError?: (error: unknown) => void;
 }
 
@@ -36,13 +41,11 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     get feeds() {
       return gateway.feeds;
     },
-    get groups() {
-      return gateway.groups;
-    },
     get log() {
       return gateway.feeds.log;
     },
     groupOf,
+    enterGroup,
     publish: async (caller, event, idempotencyKey) => {
       const [published] = await publish(caller, [event], idempotencyKey);
       if (published === undefined) throw new Problem('internal_error', 'a publish was not answered');
@@ -74,12 +77,29 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     }
   }
 
+  /** Here, or at the node that works it; a move is waited for. */
+  async function enterGroup(
+    subscription: Versioned<Subscription>,
+    consumer: GroupConsumer,
+    credentials: string | undefined,
+  ): Promise<GroupSub> {
+    try {
+      return joinHere(gateway.groups, subscription, consumer);
+    } catch (error) {
+      if (!(error instanceof Elsewhere) || credentials === undefined) throw error;
+      const address = needs.addressOf?.(subscription.value.uid);
+      if (address === undefined) throw error;
+      return joinThere({ address, group: subscription.id, consumer, credentials, limits });
+    }
+  }
+
   /** Of the first frame, or, from clients that can set headers, of the request. */
-  function admitFor({ headers: { authorization, origin } }: IncomingMessage): SessionNeeds['admit'] {
+  function admitFor({ headers: { authorization, origin, [RELAYED]: relayed } }: IncomingMessage): SessionNeeds['admit'] {
+    const isRelayed = relayed !== undefined;
     return (token) => {
       const header = token === undefined ? authorization : `Bearer ${token}`;
       const caller = access.check(header, ['publish', 'subscribe']);
-      const admitted: Admitted = { caller, ...access.lifeOf(caller) };
+      const admitted: Admitted = { caller, credentials: isRelayed ? undefined : header, ...access.lifeOf(caller) };
       // What stands in a page anybody can read there. On one's own machine it is one's own page.
       if (origin !== undefined && !isLocal && !access.isToken(header))
         throw new Problem('forbidden', 'a page connects with a token, not with a key', { advice: 'POST /v1/tokens makes them.' });

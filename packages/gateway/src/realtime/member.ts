@@ -1,8 +1,9 @@
-/** A sub of a session that is a consumer of a group: deliveries go out as frames, acks come back and are confirmed when they are written down. */
+/** A sub of a session that is a consumer of a group, wherever the group is worked: here (below), or by another node (relay.ts). */
 import { Problem } from '@millrace/core/problem';
 import type { Groups } from '../api.ts';
 import { idOf, placeIn } from '../http/delivery-ids.ts';
-import type { Handed, Member, Verdict } from '../lanes/group.ts';
+import type { Handed, Verdict } from '../lanes/group.ts';
+import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { LanePosition } from '../ports/ledger.ts';
 import { eventJson } from './messages.ts';
 
@@ -12,6 +13,8 @@ export interface Settling {
   readonly through?: string;
 }
 
+export type Said = Omit<Verdict, 'durationMs'>;
+
 /** Which of them counted, by id, in the order in which they were asked for. */
 export interface Settled {
   readonly known: readonly string[];
@@ -19,26 +22,51 @@ export interface Settled {
 }
 
 export interface GroupSub {
-  readonly member: Member;
-  settle(which: Settling, verdict: Omit<Verdict, 'durationMs'>): Promise<Settled>;
-  extend(ids: readonly string[], ms: number): Settled;
+  /** What may still be given to it. */
+  readonly credit: number;
+  addCredit(count: number): void;
+  /** While it is held nothing is given to it: its connection has too much to send. */
+  hold(isHeld: boolean): void;
+  /** Resolves when what counted is written down. */
+  settle(which: Settling, said: Said): Promise<Settled>;
+  extend(ids: readonly string[], ms: number): Promise<Settled>;
+  /** Nothing more comes; resolves when what is out is settled. */
+  drain(): Promise<void>;
+  leave(how: 'gone' | 'returned'): void;
 }
 
-interface Needs {
-  readonly groups: Groups;
-  readonly member: Member;
-  /** Of the subscription: an id of another one's delivery is none here. */
-  readonly uid: string;
+export interface GroupConsumer {
+  /** The number of its sub. */
+  readonly sub: number;
+  /** A `msg` frame. */
+  take(frame: Buffer): void;
+  /** It is no consumer any more: the group is worked elsewhere by now. */
+  left(): void;
 }
 
-export function createGroupSub({ groups, member, uid }: Needs): GroupSub {
-  const ours = (id: string): LanePosition | undefined => {
-    const place = placeIn(id);
+export interface EnterGroup {
+  /** Throws `moving` where nobody works it now. `credentials`: an Authorization header, for another node. */
+  (subscription: Versioned<Subscription>, consumer: GroupConsumer, credentials: string | undefined): GroupSub | Promise<GroupSub>;
+}
+
+/** Throws what `Groups.join` does. */
+export function joinHere(
+  groups: Groups,
+  { environment, id, value: { uid } }: Versioned<Subscription>,
+  consumer: GroupConsumer,
+): GroupSub {
+  const member = groups.join(environment, id, {
+    take: (handed) => consumer.take(deliveryFrame(consumer.sub, handed)),
+    left: consumer.left,
+  });
+  /** An id of another one's delivery is none here. */
+  const ours = (delivery: string): LanePosition | undefined => {
+    const place = placeIn(delivery);
     return place?.lane.startsWith(`${uid}.`) === true ? place : undefined;
   };
 
   function placesOf({ ids, through }: Settling): Map<string, LanePosition | undefined> {
-    if (ids !== undefined) return new Map(ids.map((id) => [id, ours(id)]));
+    if (ids !== undefined) return new Map(ids.map((one) => [one, ours(one)]));
     const last = ours(through ?? '');
     if (last === undefined) return new Map([[through ?? '', undefined]]);
     const all = member.upTo(last);
@@ -47,32 +75,38 @@ export function createGroupSub({ groups, member, uid }: Needs): GroupSub {
 
   function split(asked: ReadonlyMap<string, LanePosition | undefined>, known: ReadonlySet<string>): Settled {
     const all = [...asked.keys()];
-    return { known: all.filter((id) => known.has(id)), unknown: all.filter((id) => !known.has(id)) };
+    return { known: all.filter((one) => known.has(one)), unknown: all.filter((one) => !known.has(one)) };
   }
 
   const placesIn = (asked: ReadonlyMap<string, LanePosition | undefined>): LanePosition[] =>
     [...asked.values()].filter((place) => place !== undefined);
 
   return {
-    member,
-    async settle(which, verdict) {
+    get credit() {
+      return member.credit;
+    },
+    addCredit: member.addCredit,
+    hold: member.hold,
+    drain: member.drain,
+    leave: member.leave,
+    async settle(which, said) {
       const asked = placesOf(which);
-      const known = new Set(member.settle(placesIn(asked), verdict).map(idOf));
+      const known = new Set(member.settle(placesIn(asked), said).map(idOf));
       await groups.settled();
       // What was acked before, here or by others, is acked.
-      for (const [id, place] of asked)
-        if (place !== undefined && !known.has(id) && verdict.kind === 'acked' && (await groups.isDelivered(place))) known.add(id);
+      for (const [one, place] of asked)
+        if (place !== undefined && !known.has(one) && said.kind === 'acked' && (await groups.isDelivered(place))) known.add(one);
       return split(asked, known);
     },
-    extend(ids, ms) {
+    async extend(ids, ms) {
       const asked = placesOf({ ids });
       return split(asked, new Set(member.extend(placesIn(asked), ms).map(idOf)));
     },
   };
 }
 
-/** The `msg` of a delivery. */
-export function deliveryFrame(sub: number, handed: Handed): Buffer {
+/** The `msg` of a delivery. What other nodes rely on (relay.ts): it begins with op and sub. */
+function deliveryFrame(sub: number, handed: Handed): Buffer {
   const { attempt, webhookId, record } = handed;
   const head = JSON.stringify({ op: 'msg', sub, id: idOf(handed), attempt, idempotencyKey: webhookId }).slice(0, -1);
   return Buffer.concat([Buffer.from(`${head},"event":`), eventJson(record), Buffer.from('}')]);
@@ -82,7 +116,5 @@ export const unknownDelivery = (): Problem =>
   new Problem(
     'unknown_delivery',
     'these are not out with a consumer of this group: their time was over, or they are none of its deliveries',
-    {
-      advice: 'What was not settled comes again.',
-    },
+    { advice: 'What was not settled comes again.' },
   );

@@ -7,17 +7,16 @@
 import { compileFilter } from '@millrace/core/filter';
 import { Problem } from '@millrace/core/problem';
 import { checkPattern } from '@millrace/core/topic';
-import type { Groups, Published } from '../api.ts';
+import type { Published } from '../api.ts';
 import { type Caller, mayUseTopics } from '../http/access.ts';
 import type { Limits } from '../limits.ts';
-import type { Verdict } from '../lanes/group.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import { CLOSE, type CloseCode, closeCodeOf } from './close-codes.ts';
 import { cursorText, partOf } from './cursors.ts';
 import type { Feed, FeedGap, Feeds } from './feeds.ts';
 import { type ClientFrame, FRAME_BOUNDS, readFrames, type SubFrame } from './frames.ts';
-import { createGroupSub, deliveryFrame, type GroupSub, type Settled, unknownDelivery } from './member.ts';
+import { type EnterGroup, type GroupSub, type Said, type Settled, unknownDelivery } from './member.ts';
 import type { Messages, Shared } from './messages.ts';
 
 /** What carries a session. */
@@ -50,7 +49,7 @@ export interface SessionNeeds {
   /** The caller behind a token or key; throws a Problem. */
   readonly admit: (token: string | undefined) => Admitted;
   readonly feeds: Feeds;
-  readonly groups: Groups;
+  readonly enterGroup: EnterGroup;
   /** The subscription that a group is, made where it is not there yet and may be made. */
   readonly groupOf: (caller: Caller, frame: SubFrame) => Promise<Versioned<Subscription>>;
   readonly publish: (caller: Caller, event: ClientEvent, idempotencyKey: string | undefined) => Promise<Published>;
@@ -69,6 +68,8 @@ export type ClientEvent = Extract<ClientFrame, { op: 'pub' }>['event'];
 
 export interface Admitted {
   readonly caller: Caller;
+  /** As an Authorization header. */
+  readonly credentials?: string | undefined;
   /** When the right ends, wall time. */
   readonly expiresMs?: number;
 }
@@ -94,6 +95,8 @@ export function createSession(needs: SessionNeeds): Session {
   const usedNumbers = new Set<number>();
   const timers = new Set<Timer>();
   let caller: Caller | undefined;
+  /** What the client last came in with, for another node. */
+  let credentials: string | undefined;
   let state: 'new' | 'greeted' | 'ended' = 'new';
   let missed = 0;
   let publishing = 0;
@@ -161,8 +164,9 @@ export function createSession(needs: SessionNeeds): Session {
     needs.onEnd();
   }
 
-  function admitted({ caller: now, expiresMs }: Admitted): void {
+  function admitted({ caller: now, credentials: own, expiresMs }: Admitted): void {
     caller = now;
+    credentials = own;
     drop(refreshTimer);
     drop(expiryTimer);
     if (expiresMs === undefined) return;
@@ -273,29 +277,51 @@ export function createSession(needs: SessionNeeds): Session {
 
   /** Durable: one of the consumers of a group. */
   async function join(sub: Sub, frame: SubFrame, by: Caller): Promise<void> {
-    const { id, environment, value } = await needs.groupOf(by, frame);
-    if (sub.ended || state === 'ended') return;
-    const member = needs.groups.join(environment, id, {
-      take(handed) {
-        connection.sendShared({ bytes: deliveryFrame(sub.number, handed) });
-        if (!hasRoom()) member.hold(true);
+    const subscription = await needs.groupOf(by, frame);
+    const group = await enter(sub, subscription);
+    if (group === undefined) return;
+    say({ op: 'subed', sub: sub.number, group: subscription.id, recovered: true });
+    group.addCredit(sub.credit);
+  }
+
+  /** Undefined where it is wanted no more. When the group moves it is entered again where it went, with the credit that is left. */
+  async function enter(sub: Sub, subscription: Versioned<Subscription>): Promise<GroupSub | undefined> {
+    const consumer = {
+      sub: sub.number,
+      take(bytes: Buffer): void {
+        connection.sendShared({ bytes });
+        if (!hasRoom()) sub.group?.hold(true);
       },
-      left() {
-        leave(sub);
-        subs.delete(sub.number);
-        say({ op: 'error', ...moved().toJSON(), retryable: true, retryAfterMs: 0, sub: sub.number });
+      left(): void {
+        const credit = sub.group?.credit ?? 0;
+        delete sub.group;
+        if (!sub.ended) later(enterAgain(sub, subscription, credit), { sub: sub.number });
       },
-    });
-    sub.group = createGroupSub({ groups: needs.groups, member, uid: value.uid });
-    say({ op: 'subed', sub: sub.number, group: id, recovered: true });
-    member.addCredit(sub.credit);
+    };
+    const group = await needs.enterGroup(subscription, consumer, credentials);
+    if (sub.ended || state === 'ended') {
+      group.leave('returned');
+      return undefined;
+    }
+    sub.group = group;
+    return group;
+  }
+
+  async function enterAgain(sub: Sub, subscription: Versioned<Subscription>, credit: number): Promise<void> {
+    try {
+      (await enter(sub, subscription))?.addCredit(credit);
+    } catch (error) {
+      leave(sub);
+      subs.delete(sub.number);
+      throw error;
+    }
   }
 
   /** `returned`: what it has goes to others and the attempt does not count. */
   function leave(sub: Sub, how: 'gone' | 'returned' = 'gone'): void {
     sub.ended = true;
     sub.feed?.close();
-    sub.group?.member.leave(how);
+    sub.group?.leave(how);
   }
 
   function subOf(number: number): Sub {
@@ -306,11 +332,11 @@ export function createSession(needs: SessionNeeds): Session {
 
   function addCredit({ sub: number, add }: { readonly sub: number; readonly add: number }): void {
     const sub = subOf(number);
-    const now = sub.group?.member.credit ?? sub.credit;
+    const now = sub.group?.credit ?? sub.credit;
     if (now + add > FRAME_BOUNDS.credit)
       throw new Problem('credit_overflow', `at most ${FRAME_BOUNDS.credit} messages are outstanding; this would be ${now + add}`);
     if (sub.group === undefined) sub.credit += add;
-    sub.group?.member.addCredit(add);
+    sub.group?.addCredit(add);
     sub.feed?.pump();
   }
 
@@ -326,10 +352,11 @@ export function createSession(needs: SessionNeeds): Session {
     if (state !== 'ended') sayKnown(frame.op === 'ack' ? 'acked' : 'nacked', frame.sub, { known, unknown });
   }
 
-  function extend({ sub: number, ids, ms }: Extract<ClientFrame, { op: 'extend' }>): void {
+  async function extend({ sub: number, ids, ms }: Extract<ClientFrame, { op: 'extend' }>): Promise<void> {
     const { group } = subOf(number);
     if (group === undefined) throw notOfAGroup('extend');
-    sayKnown('extended', number, group.extend(ids, ms));
+    const settled = await group.extend(ids, ms);
+    if (state !== 'ended') sayKnown('extended', number, settled);
   }
 
   function sayKnown(op: string, sub: number, { known, unknown }: Settled): void {
@@ -339,7 +366,7 @@ export function createSession(needs: SessionNeeds): Session {
 
   async function unsubscribe({ sub: number, drain = false }: Extract<ClientFrame, { op: 'unsub' }>): Promise<void> {
     const sub = subOf(number);
-    if (drain) await sub.group?.member.drain();
+    if (drain) await sub.group?.drain();
     leave(sub, 'returned');
     subs.delete(number);
     if (state !== 'ended') say({ op: 'unsubed', sub: number });
@@ -392,7 +419,7 @@ export function createSession(needs: SessionNeeds): Session {
       case 'nack':
         return later(settle(frame), { sub: frame.sub });
       case 'extend':
-        return about({ sub: frame.sub }, () => extend(frame));
+        return later(extend(frame), { sub: frame.sub });
       case 'auth':
         return auth(frame);
       case 'ping':
@@ -441,7 +468,7 @@ export function createSession(needs: SessionNeeds): Session {
       drop(slowSince);
       slowSince = undefined;
       for (const sub of subs.values()) {
-        sub.group?.member.hold(false);
+        sub.group?.hold(false);
         sub.feed?.pump();
       }
     },
@@ -457,7 +484,7 @@ export function createSession(needs: SessionNeeds): Session {
   };
 }
 
-function verdictOf(frame: Extract<ClientFrame, { op: 'ack' | 'nack' }>): Omit<Verdict, 'durationMs'> {
+function verdictOf(frame: Extract<ClientFrame, { op: 'ack' | 'nack' }>): Said {
   if (frame.op === 'ack') return { kind: 'acked' };
   const { dead = false, delayMs, reason } = frame;
   return {
@@ -468,7 +495,6 @@ function verdictOf(frame: Extract<ClientFrame, { op: 'ack' | 'nack' }>): Omit<Ve
 }
 
 const notOfAGroup = (op: string): Problem => new Problem('invalid_request', `${op} is for the deliveries of a group`);
-const moved = (): Problem => new Problem('moving', 'the group is worked elsewhere by now');
 
 function mustHave({ admin, scopes }: Caller, scope: 'publish' | 'subscribe'): void {
   if (!admin && !scopes.includes(scope)) throw new Problem('forbidden', `this needs the scope ${scope}`);

@@ -20,7 +20,7 @@ export interface Sessions {
 
 interface Needs extends Pick<
   SessionNeeds,
-  'feeds' | 'groups' | 'groupOf' | 'publish' | 'clock' | 'limits' | 'node' | 'log' | 'onError'
+  'feeds' | 'enterGroup' | 'groupOf' | 'publish' | 'clock' | 'limits' | 'node' | 'log' | 'onError'
 > {
   readonly clock: Clock;
   readonly limits: Limits;
