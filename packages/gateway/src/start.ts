@@ -191,7 +191,7 @@ function joinCluster(
   if (port === 0)
     throw new StartRefused('a node of a cluster has a port that the others know', 'Name it: --port 4400, each node its own.');
   const leases = openLeases({ node, address: advertise, leaseMs });
-  return createClusterNode({ ...needs, node, ledger, leases, leaseMs, load: () => 0 });
+  return createClusterNode({ ...needs, node, ledger, leases, leaseMs });
 }
 
 /**

@@ -73,7 +73,6 @@ async function cluster(t: TestContext): Promise<Cluster> {
       slots: () => gateway.slots,
       clock: own,
       leaseMs: LEASE_MS,
-      load: () => 0,
       onNotice: (notice) => notices.push(notice),
     });
     const ports = { log, directory, ledger: node.ledger, sender, clock: own, vault };
