@@ -305,3 +305,20 @@ test('where a subscription is worked can be told by every node, and others say t
     [64, 64],
   );
 });
+
+test('what a subscription is sent counts as load of the node that works it, and slots that have nothing to do go to others', async (t) => {
+  const all = await cluster(t);
+  const [a, b] = [await all.join('a'), await all.join('b')];
+  await all.advance(3 * ROUND_MS);
+  await subscribe([a], 1);
+  const numbers = Array.from({ length: 400 }, (_, at) => String(at));
+  for (let round = 0; round < 20; round++) {
+    await publish(a, ...numbers.slice(round * 20, round * 20 + 20));
+    await all.advance(ROUND_MS);
+  }
+  assert.equal(b.node.work.load, 0);
+  assert.ok(Math.abs(a.node.work.load - 20) < 2, String(a.node.work.load));
+  assert.ok(a.slots() < b.slots(), `${a.slots()} ${b.slots()}`);
+  assert.equal(a.slots() + b.slots(), SLOTS);
+  assert.deepEqual(all.sent(a, b), times(numbers, 1));
+});

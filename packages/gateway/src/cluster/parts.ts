@@ -3,8 +3,8 @@
  *
  * A node weighs what it delivers in a second and something for each of its slots: where nothing is delivered, all have equally many.
  *
- *   Who comes new, or has far less to do than others and fewer slots than an equal part, is given that part at once, a cross-section
- *   of what those have that have more than theirs.
+ *   Who comes new, which is to say has far less to do than others and no more slots than half an equal part, is given that part at
+ *   once, a cross-section of what those have that have more than theirs.
  *   Else who is clearly heavier than the lightest node gives it slots that together weigh about half the difference, the heaviest
  *   that fit first, and a few in a round. That makes the pair more equal and never turns it round, so it comes to an end. A slot that
  *   weighs about as much as the difference would only change places with it: it stays, and what is too little beside it stays too.
@@ -26,7 +26,7 @@ export interface NodeLoad {
 const SLOT_WEIGHT = 1;
 /** A part of what the heavier node delivers: below it a difference may be chance, and moving costs a pause. */
 const TOLERANCE = 0.25;
-/** Who weighs less than this part of another, and has less than an equal part of the slots, is new. */
+/** Who weighs less than this part of another, and has no more than this part of an equal number of slots, is new. */
 const NEW = 0.5;
 /** Given by load in one round: while a slot moves nothing of it is sent, and after so many it is measured again. */
 const MOVES_MAX = 8;
@@ -120,8 +120,9 @@ function lackOfNew({ mine, rows, free }: Surplus): number {
   const over = overOf(mine);
   if (over === 0) return 0;
   const lacking = rows
-    .filter((row) => weightOf(row) < NEW * weightOf(mine))
-    .reduce((sum, row) => sum + Math.max(0, equalPart(row.node, rows) - row.slots), -free);
+    .map((row) => ({ ...row, equal: equalPart(row.node, rows) }))
+    .filter((row) => weightOf(row) < NEW * weightOf(mine) && row.slots <= NEW * row.equal)
+    .reduce((sum, { equal, slots }) => sum + equal - slots, -free);
   const overAll = rows.reduce((sum, row) => sum + overOf(row), 0);
   return Math.min(over, Math.max(0, Math.ceil((lacking * over) / overAll)));
 }
