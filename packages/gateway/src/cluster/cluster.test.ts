@@ -322,3 +322,22 @@ test('what a subscription is sent counts as load of the node that works it, and 
   assert.equal(a.slots() + b.slots(), SLOTS);
   assert.deepEqual(all.sent(a, b), times(numbers, 1));
 });
+
+test('whoever waits for a slot that moves is woken when it is worked, on the node that works it now and on others', async (t) => {
+  const all = await cluster(t);
+  const [a, b, c] = [await all.join('a'), await all.join('b'), await all.join('c')];
+  await all.advance(4 * ROUND_MS);
+  const slot = Array.from({ length: SLOTS }, (_, at) => at).find((at) => a.node.addressOf(at) === 'http://a')!;
+  const seen = { b: '', c: '' };
+  const watch = async (name: 'b' | 'c', { node }: Member): Promise<void> => {
+    while (!['http://b', 'http://c'].includes(node.addressOf(slot) ?? '')) await node.changed();
+    seen[name] = node.addressOf(slot) ?? '';
+  };
+  const watching = Promise.all([watch('b', b), watch('c', c)]);
+  await a.node.stop();
+  await all.advance(2 * ROUND_MS);
+  await watching;
+  assert.equal(seen.b, seen.c);
+  const owner = seen.b === 'http://b' ? b : c;
+  assert.equal(owner.node.addressOf(slot), seen.b);
+});

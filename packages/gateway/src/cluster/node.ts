@@ -73,6 +73,8 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, onTaken,
   /** Slots that are worked now: what is held, but while the lease is over. */
   const worked = new Set<number>();
   let addresses = new Map<number, string>();
+  /** This node's own, as the table has it. */
+  let address = '';
   let look = Promise.withResolvers<void>();
   /** All nodes, as the table had them last. */
   let rows: readonly NodeLoad[] = [];
@@ -154,6 +156,7 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, onTaken,
     const gone = fresh.filter((slot) => !worked.has(slot));
     if (gone.length > 0) slots.lose(new Set(gone));
     onNotice({ kind: 'slots_taken', count: fresh.length, now: held.size });
+    for (const slot of fresh) if (worked.has(slot)) addresses.set(slot, address);
     tellLook();
   }
 
@@ -191,6 +194,7 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, onTaken,
     await renew();
     const [nodes, owners] = await Promise.all([leases.nodes(), leases.slots()]);
     addresses = addressesOf(nodes, owners);
+    address = nodes.find((one) => one.node === node)?.address ?? address;
     tellLook();
     if (!mayGoOn()) return;
     // Taken by a call whose answer was lost: the store says that they are ours, and nobody else would work them.
