@@ -244,7 +244,10 @@ for (const load of [NaN, -1, Infinity, -Infinity, 1e300, 1e8])
     for (const slot of a.slots) all.rates[slot] = 60;
     await all.rounds(SETTLED_ROUNDS);
     liesEvenly(all, String(load));
-    assert.deepEqual(owned(all), Array.from({ length: SLOTS - 42 }, (_, at) => at + 42));
+    assert.deepEqual(
+      owned(all),
+      Array.from({ length: SLOTS - 42 }, (_, at) => at + 42),
+    );
     assert.ok(a.slots.size > 10 && b.slots.size > 10);
     await liesStill(all);
   });

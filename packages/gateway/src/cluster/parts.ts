@@ -94,7 +94,12 @@ export function surplusOf(surplus: Surplus): number[] {
 export function shareOfFree(node: string, rows: readonly NodeLoad[], free: readonly number[]): number[] {
   const going = rows.filter(({ load }) => load < LOAD_MAX);
   const sum = (of: (row: NodeLoad) => number): number => going.reduce((total, row) => total + of(row), 0);
-  const average = sum(({ load }) => load) / Math.max(1, sum(({ slots }) => slots));
+  const average =
+    sum(({ load }) => load) /
+    Math.max(
+      1,
+      sum(({ slots }) => slots),
+    );
   const now = new Map(rows.map((row) => [row.node, row]));
   return free.filter(() => {
     const to = lightest([...now.values()].filter((row) => row.slots < slotsMax(row.node, rows)));
