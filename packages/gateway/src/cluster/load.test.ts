@@ -166,7 +166,10 @@ test('where all slots have as much to do nothing moves', async (t) => {
   const all = cluster(t, equal(50));
   for (const name of ['a', 'b', 'c']) await all.join(name);
   await all.rounds(6);
-  assert.deepEqual(all.members.map(({ slots }) => slots.size).toSorted((a, b) => a - b), [42, 43, 43]);
+  assert.deepEqual(
+    all.members.map(({ slots }) => slots.size).toSorted((a, b) => a - b),
+    [42, 43, 43],
+  );
   assert.equal(all.moves, SLOTS + 85);
   await liesStill(all);
 });
