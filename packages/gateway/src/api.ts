@@ -42,6 +42,8 @@ export interface Slots {
   leave(slots: ReadonlySet<number>): Promise<void>;
   /** They are another's already: nothing of them is sent or written any more. */
   lose(slots: ReadonlySet<number>): void;
+  /** Deliveries of a slot that were begun here since the process started. */
+  started(slot: number): number;
 }
 
 export interface Publish {

@@ -95,13 +95,14 @@ export function createGateway({
     highWater: () => lanes.highWater(),
   });
 
+  const turns = createTurns({ limits, pace });
   const lanes = createLanes({
     log,
     ledger,
     clock,
     limits,
     vault,
-    turns: createTurns({ limits, pace }),
+    turns,
     deliver,
     recorder,
     match,
@@ -343,6 +344,7 @@ export function createGateway({
         // Another may write about them by now. With one ledger for all slots (no fences) it stays: its high water stands for them, too.
         if (withoutSlots) recorder.forget(slots, (uid) => slots.has(slotOf(uid)));
       },
+      started: turns.startedOf,
     },
     async stop() {
       if (state === 'stopped') return;

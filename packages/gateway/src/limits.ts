@@ -211,6 +211,12 @@ export const LIMIT_TABLE = {
     300_000,
     "A node's lease on its slots, ms: as long the subscriptions of one that died wait for another, and it may lose the store for so long.",
   ),
+  movingMs: limit(
+    5_000,
+    0,
+    60_000,
+    'How long a request waits for a subscription that moves between nodes, ms: it is taken within a third of a lease, mostly; past it, `moving`.',
+  ),
   // jobs
   jobs: limit(16, 0, 1_000, 'Jobs on dead letters at once.'),
   jobPage: limit(256, 1, 500, 'Dead letters of one step of a job.'),

@@ -2,6 +2,7 @@
 import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
 import { Problem } from '@millrace/core/problem';
 import type { Gateway, Notice, SubscriptionState } from './api.ts';
+import type { NodeWork } from './cluster/node.ts';
 
 export interface Metrics {
   readonly contentType: string;
@@ -18,7 +19,13 @@ const OF_REFUSED = '';
 /** Seconds. From a loopback's answer to the longest timeout there is: an answer of a minute must not end in +Inf alone. */
 const ATTEMPT_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.25, 0.4, 0.6, 1, 1.5, 2.5, 5, 10, 20, 30, 60];
 
-export function createMetrics({ version }: { readonly version: string }): Metrics {
+interface Needs {
+  readonly version: string;
+  /** Of a node of a cluster: what it works. */
+  readonly node?: () => NodeWork | undefined;
+}
+
+export function createMetrics({ version, node }: Needs): Metrics {
   const registry = new Registry();
   const registers = [registry];
   const subscriptions = createLabels();
@@ -52,6 +59,7 @@ export function createMetrics({ version }: { readonly version: string }): Metric
     registers,
   });
   const gauges = gaugesIn(registers);
+  const nodeGauges = node === undefined ? undefined : nodeGaugesIn(registers);
 
   function collect(): void {
     for (const gauge of Object.values(gauges)) gauge.reset();
@@ -66,6 +74,9 @@ export function createMetrics({ version }: { readonly version: string }): Metric
     const { heapUsed, rss } = process.memoryUsage();
     gauges.heap.set(heapUsed);
     gauges.resident.set(rss);
+    const work = node?.();
+    nodeGauges?.slots.set(work?.slots ?? 0);
+    nodeGauges?.load.set(work?.load ?? 0);
   }
 
   return {
@@ -100,6 +111,17 @@ export function createMetrics({ version }: { readonly version: string }): Metric
         },
       };
     },
+  };
+}
+
+function nodeGaugesIn(registers: Registry[]) {
+  return {
+    slots: new Gauge({ name: 'millrace_slots', help: 'Slots of the cluster that this node works, of 128.', registers }),
+    load: new Gauge({
+      name: 'millrace_load',
+      help: 'Deliveries that this node begins in a second, over about a minute: what slots are moved by.',
+      registers,
+    }),
   };
 }
 

@@ -114,7 +114,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
     if (echo !== undefined) opened.push(() => echo.close());
     await echo?.moveHere();
 
-    const metrics = createMetrics({ version });
+    const metrics = createMetrics({ version, ...(store.openLeases === undefined ? {} : { node: () => cluster?.work }) });
     const tell = (notice: Notice): void => {
       metrics.notice(notice);
       onNotice(notice, verdictOf(notice, echo));
@@ -148,7 +148,9 @@ export async function start(needs: StartNeeds): Promise<Running> {
       isLocal: options.mode === 'dev',
       metrics: { ...metrics, isPublic: options.metrics === 'all' },
       onError,
-      ...(cluster === undefined ? {} : { addressOf: (uid: string) => cluster.addressOf(slotOf(uid)) }),
+      ...(cluster === undefined
+        ? {}
+        : { addressOf: (uid: string) => cluster.addressOf(slotOf(uid)), changed: () => cluster.changed() }),
       ...(options.strictTopics ? {} : { undeclared: { onDeclared } }),
     });
     opened.push(() => closeApp(app, limits));
@@ -191,7 +193,7 @@ function joinCluster(
   if (port === 0)
     throw new StartRefused('a node of a cluster has a port that the others know', 'Name it: --port 4400, each node its own.');
   const leases = openLeases({ node, address: advertise, leaseMs });
-  return createClusterNode({ ...needs, node, ledger, leases, leaseMs, load: () => 0 });
+  return createClusterNode({ ...needs, node, ledger, leases, leaseMs });
 }
 
 /**

@@ -12,6 +12,7 @@ import { findBroker } from '../../../scripts/brokers/find.ts';
 import { startNats } from '../../../scripts/brokers/nats.ts';
 import { cacheDirectory } from '../../../scripts/brokers/running.ts';
 import { freePort } from '../../../scripts/brokers/servers.ts';
+import { takeTurn } from './declaring.ts';
 import { openNats } from './log-nats.ts';
 import { entry, plainClient, readAll } from './testing.ts';
 
@@ -88,5 +89,27 @@ describe('a cluster', { skip, timeout: 120_000 }, () => {
     for (const [i, result] of results.entries())
       if (result?.[0]?.status === 'appended') assert.equal(places.get(`${i}`), result[0].position);
     assert.equal(records.length, places.size, 'nothing stands twice');
+  });
+
+  test('lets one node at a time change the stream, whichever of its servers the nodes ask', async (t) => {
+    const cluster = await startCluster(t);
+    const clients = await Promise.all(cluster.urls.map((url) => onceElected(() => plainClient(t, url))));
+    await onceElected(() => clients[0]!.jsm.streams.add({ name: 'LOG', subjects: ['log.>'], num_replicas: 3 }));
+    let inside = 0;
+    let turns = 0;
+    await Promise.all(
+      clients.map(async ({ jsm }) => {
+        for (let at = 0; at < 10; at++) {
+          const turn = await takeTurn(jsm, 'LOG');
+          assert.equal(++inside, 1);
+          assert.ok(turn.holds);
+          await jsm.streams.info('LOG');
+          inside--;
+          turns++;
+          await turn.end();
+        }
+      }),
+    );
+    assert.equal(turns, 30);
   });
 });

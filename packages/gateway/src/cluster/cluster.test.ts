@@ -73,7 +73,6 @@ async function cluster(t: TestContext): Promise<Cluster> {
       slots: () => gateway.slots,
       clock: own,
       leaseMs: LEASE_MS,
-      load: () => 0,
       onNotice: (notice) => notices.push(notice),
     });
     const ports = { log, directory, ledger: node.ledger, sender, clock: own, vault };
@@ -305,4 +304,40 @@ test('where a subscription is worked can be told by every node, and others say t
     [places.filter((one) => one === 'http://a').length, places.filter((one) => one === 'http://b').length],
     [64, 64],
   );
+});
+
+test('what a subscription is sent counts as load of the node that works it, and slots that have nothing to do go to others', async (t) => {
+  const all = await cluster(t);
+  const [a, b] = [await all.join('a'), await all.join('b')];
+  await all.advance(3 * ROUND_MS);
+  await subscribe([a], 1);
+  const numbers = Array.from({ length: 400 }, (_, at) => String(at));
+  for (let round = 0; round < 20; round++) {
+    await publish(a, ...numbers.slice(round * 20, round * 20 + 20));
+    await all.advance(ROUND_MS);
+  }
+  assert.equal(b.node.work.load, 0);
+  assert.ok(Math.abs(a.node.work.load - 20) < 2, String(a.node.work.load));
+  assert.ok(a.slots() < b.slots(), `${a.slots()} ${b.slots()}`);
+  assert.equal(a.slots() + b.slots(), SLOTS);
+  assert.deepEqual(all.sent(a, b), times(numbers, 1));
+});
+
+test('whoever waits for a slot that moves is woken when it is worked, on the node that works it now and on others', async (t) => {
+  const all = await cluster(t);
+  const [a, b, c] = [await all.join('a'), await all.join('b'), await all.join('c')];
+  await all.advance(4 * ROUND_MS);
+  const slot = Array.from({ length: SLOTS }, (_, at) => at).find((at) => a.node.addressOf(at) === 'http://a')!;
+  const seen = { b: '', c: '' };
+  const watch = async (name: 'b' | 'c', { node }: Member): Promise<void> => {
+    while (!['http://b', 'http://c'].includes(node.addressOf(slot) ?? '')) await node.changed();
+    seen[name] = node.addressOf(slot) ?? '';
+  };
+  const watching = Promise.all([watch('b', b), watch('c', c)]);
+  await a.node.stop();
+  await all.advance(2 * ROUND_MS);
+  await watching;
+  assert.equal(seen.b, seen.c);
+  const owner = seen.b === 'http://b' ? b : c;
+  assert.equal(owner.node.addressOf(slot), seen.b);
 });

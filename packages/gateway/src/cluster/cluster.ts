@@ -19,7 +19,6 @@ interface Needs {
   readonly slots: () => Slots;
   readonly clock: Clock;
   readonly leaseMs: number;
-  readonly load: () => number;
   readonly onNotice: (notice: NodeNotice) => void;
 }
 
@@ -35,7 +34,8 @@ export function createClusterNode({ ledger, slots, ...needs }: Needs): ClusterNo
       take: (taken) => slots().take(taken),
       leave: (left) => slots().leave(left),
       lose: (lost) => slots().lose(lost),
+      started: (slot) => slots().started(slot),
     },
   });
-  return { ...node, ledger: fenced };
+  return Object.assign(node, { ledger: fenced });
 }

@@ -58,6 +58,8 @@ export interface HttpNeeds {
   readonly metrics?: { readonly contentType: string; readonly text: () => Promise<string>; readonly isPublic: boolean };
   /** In a cluster: where the subscription with this uid is worked; undefined where nobody knows now. */
   readonly addressOf?: (uid: string) => string | undefined;
+  /** Resolves when that may be another, or can answer what it could not. */
+  readonly changed?: () => Promise<void>;
   /** Told of errors nobody expected; their askers get `internal_error`. */
   readonly onError?: (error: unknown) => void;
 }

@@ -24,7 +24,7 @@ import { createMoving } from './moving.ts';
 import { createRestore } from './restore.ts';
 import { createRetention } from './retention.ts';
 import { rangeLetter } from './rows.ts';
-import { createSubscriber, type Indexed, laneKey, liveName, runName, type Subscriber, uidOf } from './subscriber.ts';
+import { createSubscriber, type Indexed, laneKey, liveName, runName, slotOf, type Subscriber, uidOf } from './subscriber.ts';
 import { createSteady } from './steady.ts';
 import { createTail, type Place, type Tail } from './tail.ts';
 import { createTape } from './tape.ts';
@@ -264,7 +264,7 @@ export function createLanes(needs: Needs): Lanes {
   function subscriberOf(subscription: Versioned<Subscription>): Subscriber {
     return createSubscriber({
       versioned: subscription,
-      share: needs.turns.share(),
+      share: needs.turns.share(slotOf(subscription.value.uid)),
       vault: needs.vault,
       clock,
       limits,
