@@ -74,7 +74,7 @@ async function mustBeNewEnough(nc: NatsConnection): Promise<void> {
   const version = nc.info?.version ?? '0';
   if (isNewEnough(version)) return;
   await nc.close();
-  throw new Problem('conflict', `the NATS server is version ${version}; the log needs ${VERSION_MIN.join('.')} or newer`, {
+  throw new Problem('log_unsuitable', `the NATS server is version ${version}; the log needs ${VERSION_MIN.join('.')} or newer`, {
     advice: 'Older servers take newer settings without a word and do nothing.',
   });
 }

@@ -44,7 +44,7 @@ export interface Postgres {
   close(): Promise<void>;
 }
 
-/** Rejects with `ledger_unavailable` (the advice says what to look at), `data_directory_newer` or `invalid_request`. */
+/** Rejects with `ledger_unavailable` (the advice says what to look at), `schema_newer` or `invalid_request`. */
 export async function openPostgres({ onFailure = warn, now = Date.now, ...options }: PostgresOptions): Promise<Postgres> {
   await migrate(options);
   const database = openDatabase(options);

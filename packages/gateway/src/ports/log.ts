@@ -115,8 +115,9 @@ export interface Log {
   /**
    * Appends in order and resolves, one result per entry, when all is as durable as this log gets. Entries of one call
    * may go to several shards. Rejects as a whole (nothing appended) with a Problem: `log_full` (no space),
-   * `log_unavailable` (try again). The caller bounds a call to 4,096 entries and 16 MB. Several calls may be under way at
-   * once: in one shard they stand in the order in which they were made.
+   * `log_unavailable` (try again), `log_unsuitable` (as it is set up it does not take this topic). The caller bounds a call
+   * to 4,096 entries and 16 MB. Several calls may be under way at once: in one shard they stand in the order in which they
+   * were made.
    */
   append(entries: readonly Entry[]): Promise<readonly Appended[]>;
   /** Reads forward. Rejects with `log_unavailable` when it can't be read now. */
