@@ -7,6 +7,7 @@ import type { Problem } from '@millrace/core/problem';
 import type { NodeNotice } from './cluster/node.ts';
 import type { Outage } from './lanes/endpoint.ts';
 import type { DisabledCause, Job, Run, Subscription, SubscriptionBounds, Versioned } from './ports/directory.ts';
+import type { Finding } from './ports/finding.ts';
 import type { DeadLetter, LanePosition } from './ports/ledger.ts';
 import type { LogRecord, Position } from './ports/log.ts';
 
@@ -25,11 +26,18 @@ export interface Gateway {
   health(environment: string, id: string): Promise<Health>;
   /** Of all subscriptions that are worked here, what can be said without asking anybody. */
   states(): Iterable<SubscriptionState>;
+  /** What log and store say of themselves. */
+  checks(): Promise<readonly Check[]>;
   readonly slots: Slots;
   /** Stops reading, waits for what is in flight (at most limits.drainMs), commits, stops. Leaves the ports open. */
   stop(): Promise<void>;
   /** Stops at once, as a crash would: nothing is committed or sent any more. For tests and for fatal errors. */
   abandon(): void;
+}
+
+export interface Check {
+  readonly name: 'log' | 'store';
+  readonly findings: readonly Finding[];
 }
 
 /** Which subscriptions are worked here: all, or in a cluster those of the slots that the node was given. */

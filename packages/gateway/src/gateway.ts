@@ -9,6 +9,7 @@
  */
 import { createAgain } from './again.ts';
 import type { Gateway, Health, Notice, Published, SubscriptionState } from './api.ts';
+import { createChecks } from './checks.ts';
 import { createDeadLetters } from './dead-letters.ts';
 import { createDeliveries } from './deliveries.ts';
 import { createDisabling } from './disabling.ts';
@@ -329,6 +330,7 @@ export function createGateway({
     jobs,
     events,
     health,
+    checks: createChecks({ log, ledger, registry, limits }),
     states: () => [...lanes.subscribers()].map(stateOf),
     slots: {
       owns: isOurs,

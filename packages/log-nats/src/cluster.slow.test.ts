@@ -13,7 +13,7 @@ import { startNats } from '../../../scripts/brokers/nats.ts';
 import { cacheDirectory } from '../../../scripts/brokers/running.ts';
 import { freePort } from '../../../scripts/brokers/servers.ts';
 import { openNats } from './log-nats.ts';
-import { entry, plainClient, readAll } from './testing.ts';
+import { entry, ownStream, plainClient, readAll } from './testing.ts';
 
 const { server, skip } = await findBroker('nats');
 await server?.remove();
@@ -88,5 +88,17 @@ describe('a cluster', { skip, timeout: 120_000 }, () => {
     for (const [i, result] of results.entries())
       if (result?.[0]?.status === 'appended') assert.equal(places.get(`${i}`), result[0].position);
     assert.equal(records.length, places.size, 'nothing stands twice');
+  });
+
+  test('tells that a stream of one replica is on one of its servers alone, and of one with three nothing', async (t) => {
+    const cluster = await startCluster(t);
+    const found = async (replicas: number) => {
+      const log = await onceElected(() => openNats({ servers: cluster.urls, ...ownStream(), replicas }));
+      t.after(() => log.close());
+      const findings = await log.findings?.({ topics: [], patterns: [], dedupeWindowMs: 1 });
+      return findings?.map(({ code }) => code);
+    };
+    assert.deepEqual(await found(1), ['log_sync_unknown', 'log_one_replica']);
+    assert.deepEqual(await found(3), []);
   });
 });

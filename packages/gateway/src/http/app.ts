@@ -17,6 +17,7 @@ import { type Access, type Caller, createAccess } from './access.ts';
 import { appRoutes } from './apps.ts';
 import { refuseCompressed, takeAnyBody, takeJson } from './bodies.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
+import { checkRoutes } from './checks.ts';
 import { answerAndClose, answerSocket, type Closing, endConnectionsOnClose, isBodyComing } from './closing.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
 import { deliveryRoutes } from './deliveries.ts';
@@ -185,6 +186,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       deadLetterRoutes,
       operationRoutes,
       healthRoutes,
+      checkRoutes,
     ])
       add(scope, all);
     documentRoute(scope, { version: needs.version, routes });

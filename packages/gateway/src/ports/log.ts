@@ -5,6 +5,7 @@
  * redelivery, dead letters and order under failure are not asked of a driver.
  */
 import type { Event } from '@millrace/core/event';
+import type { Finding, Wanted } from './finding.ts';
 
 /**
  * A place in one shard: opaque, at most 64 characters of printable ASCII. Of one shard, code-unit order of the strings
@@ -132,6 +133,8 @@ export interface Log {
   bounds(shard: string): Promise<{ readonly first?: Mark; readonly last?: Mark; readonly end: Position }>;
   /** Makes a topic's retention known. Idempotent; the latest word counts. Topics never declared keep 7 days. */
   declareTopic(topic: TopicRetention): Promise<void>;
+  /** What an operator should know of it. Absent where a log has nothing to say. Rejects with `log_unavailable`. */
+  findings?(wanted: Wanted): Promise<readonly Finding[]>;
   /** Gives back the space of what has expired by now. Called about once a minute by the gateway; safe to call any time. */
   trim(): Promise<void>;
   /** Resolves when everything in flight is settled and all resources are free. Later calls reject. Closing twice is safe. */

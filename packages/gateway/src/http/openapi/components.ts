@@ -4,6 +4,7 @@ import { DEAD_LETTER, MANY } from './dead-letters.ts';
 import { ATTEMPT, DELIVERY } from './deliveries.ts';
 import { EVENT, EVENT_DRAFT } from './event.ts';
 import { EVENT_PAGE, PUBLISHED, PUBLISHED_BATCH, PUBLISHED_LINE, REFUSED } from './events.ts';
+import { CHECKS, FINDING } from './health.ts';
 import { JOB, OPERATION, REPLAY } from './operations.ts';
 import { PROBLEM } from './problem.ts';
 import { COUNT, PAGE } from './shared.ts';
@@ -58,6 +59,8 @@ export const COMPONENTS: Readonly<Record<string, Schema>> = {
   Operation: OPERATION,
   Replay: REPLAY,
   Job: JOB,
+  Checks: CHECKS,
+  Finding: FINDING,
   AppSettings: APP_SETTINGS,
   App: APP,
   KeySettings: KEY_SETTINGS,
