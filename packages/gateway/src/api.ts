@@ -9,7 +9,7 @@ import type { Outage } from './lanes/endpoint.ts';
 import type { DisabledCause, Job, Run, Subscription, SubscriptionBounds, Versioned } from './ports/directory.ts';
 import type { Finding } from './ports/finding.ts';
 import type { DeadLetter, LanePosition } from './ports/ledger.ts';
-import type { LogRecord, Position } from './ports/log.ts';
+import type { LogRecord, Position, Rejected } from './ports/log.ts';
 
 export interface Gateway {
   /** Recovers the lanes from the ledger and begins. Resolves when publishing and delivering work. */
@@ -22,6 +22,7 @@ export interface Gateway {
   readonly jobs: Jobs;
   readonly deliveries: Deliveries;
   readonly events: Events;
+  readonly rejects: Rejects;
   /** State of a subscription's lanes as a management page shows it. */
   health(environment: string, id: string): Promise<Health>;
   /** Of all subscriptions that are worked here, what can be said without asking anybody. */
@@ -196,6 +197,35 @@ export interface Created {
   readonly warnings: readonly string[];
 }
 
+/** What clients of the broker wrote to a topic and can not be an event. It stands in the log, and nowhere else. */
+export interface Rejects {
+  /** Newest first. One call looks through so much of the log; `next` goes on where it stopped, also where it found nothing. */
+  read(query: RejectsQuery): Promise<RejectPage>;
+}
+
+export interface RejectsQuery {
+  readonly environment: string;
+  readonly topic: string;
+  readonly limit: number;
+  readonly cursor?: RejectCursor;
+}
+
+/** Before this record; without shard and position, before this time. */
+export interface RejectCursor {
+  readonly timeMs: number;
+  readonly shard: string;
+  readonly position: Position;
+  /** What is looked through next, as the last call found it fit. */
+  readonly windowMs: number;
+}
+
+export interface RejectPage {
+  readonly records: readonly (LogRecord & { readonly rejected: Rejected })[];
+  /** Everything from this time on was looked through, up to where the call began. */
+  readonly throughMs: number;
+  readonly next?: RejectCursor;
+}
+
 export interface ReplaySpec {
   readonly from: From;
   /** Inclusive; without it the end at the time of the call. */
@@ -316,6 +346,14 @@ export type Notice =
       readonly environment: string;
       readonly subscription: string;
       readonly bound: keyof SubscriptionBounds;
+    }
+  | {
+      /** A client of the broker wrote what can not be an event. */
+      readonly kind: 'rejected';
+      readonly environment: string;
+      readonly topic: string;
+      readonly code: string;
+      readonly detail: string;
     }
   | { readonly kind: 'retention_near'; readonly environment: string; readonly subscription: string; readonly percent: 50 | 80 }
   | {

@@ -9,7 +9,9 @@ import { createChecks } from './checks.ts';
 import { topicOf } from './http/topic-settings.ts';
 import { LIMITS } from './limits.ts';
 import type { Finding, Wanted } from './ports/finding.ts';
+import { createRejects } from './rejects.ts';
 import { createRegistry } from './registry.ts';
+import { systemClock } from './system-clock.ts';
 
 const finding: Finding = { level: 'note', code: 'log_full_soon', problem: 'it is so', advice: 'Do that.' };
 
@@ -20,7 +22,8 @@ async function made(findings: (wanted: Wanted) => Promise<readonly Finding[]>) {
   await registry.start();
   const log = { ...createMemoryLog(), findings };
   const ledger = { ...createMemoryLedger(), findings: async () => [finding] };
-  return createChecks({ log, ledger, registry, limits: LIMITS });
+  const rejects = createRejects({ log, clock: systemClock, limits: LIMITS, onNotice: () => undefined });
+  return createChecks({ log, ledger, registry, rejects, limits: LIMITS });
 }
 
 test('the log is told which topics it is wanted for', async () => {

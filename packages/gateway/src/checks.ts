@@ -5,20 +5,22 @@ import type { Limits } from './limits.ts';
 import type { Finding, Wanted } from './ports/finding.ts';
 import type { Ledger } from './ports/ledger.ts';
 import type { Log } from './ports/log.ts';
+import type { RejectsAndCount } from './rejects.ts';
 import type { Registry } from './registry.ts';
 
 interface Needs {
   readonly log: Log;
   readonly ledger: Ledger;
   readonly registry: Registry;
+  readonly rejects: Pick<RejectsAndCount, 'findings'>;
   readonly limits: Limits;
 }
 
 /** Whoever asks is told of each, also where the other can't be reached. */
-export function createChecks({ log, ledger, registry, limits }: Needs): () => Promise<readonly Check[]> {
+export function createChecks({ log, ledger, registry, rejects, limits }: Needs): () => Promise<readonly Check[]> {
   return () =>
     Promise.all([
-      checkOf('log', async () => log.findings?.(wantedOf(registry, limits)) ?? []),
+      checkOf('log', async () => [...((await log.findings?.(wantedOf(registry, limits))) ?? []), ...rejects.findings()]),
       checkOf('store', async () => ledger.findings?.() ?? []),
     ]);
 }

@@ -36,6 +36,7 @@ import type { Cursor, Ledger } from './ports/ledger.ts';
 import type { Appended, Entry, Log } from './ports/log.ts';
 import type { Sender } from './ports/sender.ts';
 import { createRegistry } from './registry.ts';
+import { createRejects } from './rejects.ts';
 import { createReplays } from './replays.ts';
 import { createSubscriptions } from './subscriptions.ts';
 import type { Vault } from './vault.ts';
@@ -96,6 +97,7 @@ export function createGateway({
     highWater: () => lanes.highWater(),
   });
 
+  const rejects = createRejects({ log, clock, limits, onNotice });
   const lanes = createLanes({
     log,
     ledger,
@@ -110,6 +112,7 @@ export function createGateway({
     topics: registry.topics,
     run: registry.run,
     onNotice,
+    onRejected: rejects.note,
     onRunDone: (run) => void finishRun(run),
     onRunLost: ({ environment, id }) => void replays.cancel(environment, id).catch(reportLog),
     onLogChanged: nextPass,
@@ -329,8 +332,9 @@ export function createGateway({
     deliveries,
     jobs,
     events,
+    rejects,
     health,
-    checks: createChecks({ log, ledger, registry, limits }),
+    checks: createChecks({ log, ledger, registry, rejects, limits }),
     states: () => [...lanes.subscribers()].map(stateOf),
     slots: {
       owns: isOurs,

@@ -51,6 +51,12 @@ export function createMetrics({ version }: { readonly version: string }): Metric
     labelNames: ['kind'],
     registers,
   });
+  const rejects = new Counter({
+    name: 'millrace_rejects_total',
+    help: 'Messages of clients of the broker that could not be events, by topic and code, as this process came to them.',
+    labelNames: ['topic', 'code'],
+    registers,
+  });
   const gauges = gaugesIn(registers);
 
   function collect(): void {
@@ -75,6 +81,7 @@ export function createMetrics({ version }: { readonly version: string }): Metric
       return registry.metrics();
     },
     notice(notice) {
+      if (notice.kind === 'rejected') rejects.inc({ topic: topics(notice.topic), code: notice.code });
       if (!('eventId' in notice)) return notices.inc({ kind: notice.kind });
       const subscription = subscriptions(`${notice.environment}/${notice.subscription}`);
       attempts.inc({ subscription, outcome: notice.kind, cause: notice.cause });

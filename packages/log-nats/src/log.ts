@@ -253,6 +253,7 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
       dedupe: stream.dedupeWindowMs > 0,
       durable: stream.config.storage === 'file',
       shards: 'one',
+      natives: true,
       dedupeWindowMs: stream.dedupeWindowMs,
     }),
     shards: () => [shard],

@@ -35,6 +35,7 @@ import { documentRoute } from './openapi/route.ts';
 import { problemOf, problemOfConnection } from './problems.ts';
 import { createPublish, type Undeclared } from './publish.ts';
 import { readEventRoutes } from './read-events.ts';
+import { rejectRoutes } from './rejects.ts';
 import { answerRepeats } from './repeats.ts';
 import { createRoom } from './room.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
@@ -179,6 +180,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
     for (const add of [
       readEventRoutes,
       topicRoutes,
+      rejectRoutes,
       appRoutes,
       keyRoutes,
       subscriptionRoutes,

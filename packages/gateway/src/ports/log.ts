@@ -5,6 +5,7 @@
  * redelivery, dead letters and order under failure are not asked of a driver.
  */
 import type { Event } from '@millrace/core/event';
+import type { ProblemCode } from '@millrace/core/problem';
 import type { Finding, Wanted } from './finding.ts';
 
 /**
@@ -64,6 +65,18 @@ export interface LogRecord {
   readonly event: Event;
   /** Length of `bytes` of the entry: what the record costs in windows and bounds. */
   readonly size: number;
+  /**
+   * Present where it can not be an event: a client of the broker wrote it, past the door. `event` is then an envelope around its
+   * bytes. Nobody gets it and no lane waits for it, but it is there to be looked at.
+   */
+  readonly rejected?: Rejected;
+}
+
+/** Why, as the door would have said it. */
+export interface Rejected {
+  readonly code: ProblemCode;
+  /** At most 500 characters. */
+  readonly detail: string;
 }
 
 export interface ReadRequest {
@@ -109,6 +122,8 @@ export interface Log {
     /** Survives a kill of the process. */
     durable: boolean;
     shards: 'one' | 'many';
+    /** True: clients of a broker may write to it past the door, so that records may be rejected. */
+    natives?: boolean;
   }>;
 
   /** The shards there are now. */

@@ -21,7 +21,7 @@ import {
   SUBSCRIPTION_WITH_HEALTH,
   TEST_RESULT,
 } from './subscriptions.ts';
-import { TOPIC, TOPIC_SETTINGS } from './topics.ts';
+import { REJECT, TOPIC, TOPIC_SETTINGS } from './topics.ts';
 import type { Schema } from './types.ts';
 
 export const COMPONENTS: Readonly<Record<string, Schema>> = {
@@ -37,6 +37,7 @@ export const COMPONENTS: Readonly<Record<string, Schema>> = {
   PublishedLine: PUBLISHED_LINE,
   TopicSettings: TOPIC_SETTINGS,
   Topic: TOPIC,
+  Reject: REJECT,
   NewSubscriptionSettings: POST_SCHEMA,
   SubscriptionSettings: PUT_SCHEMA,
   SubscriptionChange: PATCH_SCHEMA,
