@@ -8,14 +8,14 @@ import { Problem } from '@millrace/core/problem';
 import { createChecks } from './checks.ts';
 import { topicOf } from './http/topic-settings.ts';
 import { LIMITS } from './limits.ts';
-import type { Finding, Wanted } from './ports/finding.ts';
+import type { Finding, Demands } from './ports/finding.ts';
 import { createRejects } from './rejects.ts';
 import { createRegistry } from './registry.ts';
 import { systemClock } from './system-clock.ts';
 
 const finding: Finding = { level: 'note', code: 'log_full_soon', problem: 'it is so', advice: 'Do that.' };
 
-async function made(findings: (wanted: Wanted) => Promise<readonly Finding[]>) {
+async function made(findings: (wanted: Demands) => Promise<readonly Finding[]>) {
   const directory = createMemoryDirectory();
   await directory.put('topic', 'default', 'orders.created', topicOf({}, { owner: 'shop', nowMs: 0, limits: LIMITS }));
   const registry = createRegistry({ directory, onChange: () => undefined });
@@ -27,7 +27,7 @@ async function made(findings: (wanted: Wanted) => Promise<readonly Finding[]>) {
 }
 
 test('the log is told which topics it is wanted for', async () => {
-  let told: Wanted | undefined;
+  let told: Demands | undefined;
   const checks = await made(async (wanted) => {
     told = wanted;
     return [];

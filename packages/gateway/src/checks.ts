@@ -2,7 +2,7 @@
 import { Problem } from '@millrace/core/problem';
 import type { Check } from './api.ts';
 import type { Limits } from './limits.ts';
-import type { Finding, Wanted } from './ports/finding.ts';
+import type { Finding, Demands } from './ports/finding.ts';
 import type { Ledger } from './ports/ledger.ts';
 import type { Log } from './ports/log.ts';
 import type { RejectsAndCount } from './rejects.ts';
@@ -35,8 +35,8 @@ async function checkOf(name: Check['name'], look: () => Promise<readonly Finding
   }
 }
 
-function wantedOf(registry: Registry, { dedupeWindowMs }: Limits): Wanted {
-  const patterns = new Map<string, Wanted['patterns'][number]>();
+function wantedOf(registry: Registry, { dedupeWindowMs }: Limits): Demands {
+  const patterns = new Map<string, Demands['patterns'][number]>();
   for (const { environment, value } of registry.subscriptions())
     for (const pattern of value.topics) patterns.set(`${environment}\n${pattern}`, { environment, pattern });
   const topics = [...registry.topics()].map(({ environment, id, value: { retentionMs } }) => ({

@@ -1,7 +1,7 @@
 /** Gathers what findings.ts speaks of. */
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
-import type { Finding, Wanted } from '@millrace/gateway/ports/finding';
+import type { Finding, Demands } from '@millrace/gateway/ports/finding';
 import { findingsOf, REPLICAS_SAFE } from './findings.ts';
 import type { Stream } from './stream.ts';
 import type { Subjects } from './subjects.ts';
@@ -13,7 +13,7 @@ interface Needs {
   readonly subjects: Subjects;
 }
 
-export async function examine({ nc, stream, subjects }: Needs, wanted: Wanted): Promise<readonly Finding[]> {
+export async function examine({ nc, stream, subjects }: Needs, wanted: Demands): Promise<readonly Finding[]> {
   const info = await stream.info();
   const { config, state } = info;
   const matters = config.storage === 'file' && config.num_replicas < REPLICAS_SAFE;

@@ -8,7 +8,7 @@ import type { TestContext } from 'node:test';
 import { findBroker } from '../../../scripts/brokers/find.ts';
 import { startNats } from '../../../scripts/brokers/nats.ts';
 import { cacheDirectory } from '../../../scripts/brokers/running.ts';
-import type { Wanted } from '@millrace/gateway/ports/finding';
+import type { Demands } from '@millrace/gateway/ports/finding';
 import type { Log } from '@millrace/gateway/ports/log';
 import { after } from 'node:test';
 import { entry, openFor, ownStream, plainClient } from './testing.ts';
@@ -19,9 +19,9 @@ after(() => server?.remove());
 
 const DAY_MS = 86_400_000;
 const NANOS = 1e6;
-const wanted: Wanted = { topics: [], patterns: [], dedupeWindowMs: 120_000 };
+const wanted: Demands = { topics: [], patterns: [], dedupeWindowMs: 120_000 };
 
-async function codes(log: Log, more: Partial<Wanted> = {}): Promise<string[]> {
+async function codes(log: Log, more: Partial<Demands> = {}): Promise<string[]> {
   const findings = (await log.findings?.({ ...wanted, ...more })) ?? [];
   return findings.map(({ level, code }) => `${level} ${code}`);
 }
@@ -94,7 +94,7 @@ describe('the log finds', { skip, timeout: 60_000 }, () => {
       duplicate_window: 60_000 * NANOS,
     });
     const log = await openFor(t, { servers, ...own });
-    const asked: Partial<Wanted> = {
+    const asked: Partial<Demands> = {
       topics: [
         { environment: 'default', topic: 'orders.created', retentionMs: 30 * DAY_MS },
         { environment: 'default', topic: 'users.created', retentionMs: DAY_MS },

@@ -61,6 +61,20 @@ test('of many topics a few are named', () => {
   assert.equal(finding?.problem, 'the stream MILLRACE does not capture users.1, users.2, users.3 and 2 more');
 });
 
+test('a topic is captured by its own subject or by a pattern; a pattern by one that covers it', () => {
+  const topics = ['a.b', 'c.d', 'orders.x'].map((topic) => ({ environment: 'default', topic, retentionMs: DAY_MS }));
+  const patterns = ['orders.*', 'c.*', 'a.b'].map((pattern) => ({ environment: 'default', pattern }));
+  const wanted = { topics, patterns, dedupeWindowMs: 1 };
+  const said = found({ subjects: ['orders.>', 'a.b'] }, { wanted, mayChange: false });
+  assert.deepEqual(
+    said.map(({ code, problem }) => [code, problem]),
+    [
+      ['topic_not_captured', 'the stream MILLRACE does not capture c.d'],
+      ['pattern_not_captured', 'subscriptions want c.*, of which the stream MILLRACE captures a part or nothing'],
+    ],
+  );
+});
+
 test('what is to be kept longer than the stream keeps it is named with both times', () => {
   const topics = [{ environment: 'default', topic: 'orders.created', retentionMs: 30 * DAY_MS }];
   const [finding] = found({}, { wanted: { topics, patterns: [], dedupeWindowMs: 1 } });

@@ -4,7 +4,7 @@
  */
 import type { StreamConfig, StreamState } from '@nats-io/jetstream';
 import { formatDuration } from '@millrace/core/duration';
-import type { Finding, Wanted } from '@millrace/gateway/ports/finding';
+import type { Finding, Demands } from '@millrace/gateway/ports/finding';
 import { isNewEnough, VERSION_NEEDED } from './connect.ts';
 import { captures, NANOS_PER_MS } from './stream-config.ts';
 import type { Sync } from './sync.ts';
@@ -18,7 +18,7 @@ export interface Facts {
   /** Whether Millrace changes the stream as topics are declared. */
   readonly mayChange: boolean;
   readonly sync: Sync;
-  readonly wanted: Wanted;
+  readonly wanted: Demands;
   readonly subjectOf: (environment: string, topic: string) => string;
 }
 
@@ -166,7 +166,13 @@ function remembering({ config: { name, duplicate_window: window }, wanted: { ded
 
 /** A stream that Millrace may change captures what is declared, and is not asked for more. */
 function capturing({ config, mayChange, wanted, subjectOf }: Facts): readonly Finding[] {
-  const isMissing = (environment: string, name: string): boolean => !captures(config.subjects, subjectOf(environment, name));
+  // Ten thousand topics are as many subjects: only those with wildcards are gone through for each.
+  const exact = new Set(config.subjects);
+  const wide = config.subjects.filter((subject) => /[*>]/.test(subject));
+  const isMissing = (environment: string, name: string): boolean => {
+    const subject = subjectOf(environment, name);
+    return !exact.has(subject) && !captures(wide, subject);
+  };
   const topics = wanted.topics.filter(({ environment, topic }) => isMissing(environment, topic)).map(({ topic }) => topic);
   const patterns = mayChange
     ? []

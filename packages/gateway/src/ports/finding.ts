@@ -14,7 +14,7 @@ export interface Finding {
 }
 
 /** What is asked of the log, to be held against what it can give. */
-export interface Wanted {
+export interface Demands {
   /** Declared, with how long their events are to be kept. */
   readonly topics: readonly { readonly environment: string; readonly topic: string; readonly retentionMs: number }[];
   /** Patterns of subscriptions, each once. */

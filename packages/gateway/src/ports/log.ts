@@ -6,7 +6,7 @@
  */
 import type { Event } from '@millrace/core/event';
 import type { ProblemCode } from '@millrace/core/problem';
-import type { Finding, Wanted } from './finding.ts';
+import type { Finding, Demands } from './finding.ts';
 
 /**
  * A place in one shard: opaque, at most 64 characters of printable ASCII. Of one shard, code-unit order of the strings
@@ -149,7 +149,7 @@ export interface Log {
   /** Makes a topic's retention known. Idempotent; the latest word counts. Topics never declared keep 7 days. */
   declareTopic(topic: TopicRetention): Promise<void>;
   /** What an operator should know of it. Absent where a log has nothing to say. Rejects with `log_unavailable`. */
-  findings?(wanted: Wanted): Promise<readonly Finding[]>;
+  findings?(wanted: Demands): Promise<readonly Finding[]>;
   /** Gives back the space of what has expired by now. Called about once a minute by the gateway; safe to call any time. */
   trim(): Promise<void>;
   /** Resolves when everything in flight is settled and all resources are free. Later calls reject. Closing twice is safe. */
