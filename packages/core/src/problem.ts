@@ -25,6 +25,7 @@ export const PROBLEMS = {
   conflict: [409, 'What is there does not allow this now'],
   in_flight: [409, 'It is being worked on just now'],
   not_redrivable: [409, 'This dead letter holds no event to send'],
+  stale_epoch: [409, 'Another node has taken it over'],
   version_mismatch: [412, 'It is not at the version that was asked for'],
   payload_too_large: [413, 'It is larger than what is taken here'],
   unsupported_media_type: [415, 'The body is of a kind that is not taken here'],
@@ -33,6 +34,7 @@ export const PROBLEMS = {
   headers_too_large: [431, 'The headers are too large'],
   // what we can't do now
   internal_error: [500, 'Something went wrong on our side'],
+  log_unsuitable: [500, 'What was named as the log can not be one as it is set up'],
   log_unavailable: [503, 'The log can not be reached now'],
   ledger_unavailable: [503, 'The ledger can not be reached now'],
   shutting_down: [503, 'The gateway is shutting down'],
@@ -44,6 +46,7 @@ export const PROBLEMS = {
   data_directory_locked: [500, 'Another process uses the data directory'],
   data_directory_damaged: [500, 'The data directory can not be read'],
   data_directory_newer: [500, 'The data directory was written by a newer version'],
+  schema_newer: [500, 'The schema of the store was made by a newer version'],
 } as const satisfies Record<string, readonly [number, string]>;
 
 export type ProblemCode = keyof typeof PROBLEMS;

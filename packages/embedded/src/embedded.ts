@@ -10,6 +10,7 @@ import type { Directory } from '@millrace/gateway/ports/directory';
 import type { Ledger } from '@millrace/gateway/ports/ledger';
 import type { Log } from '@millrace/gateway/ports/log';
 import { createDirectory } from './directory.ts';
+import { createFindings } from './findings.ts';
 import { createLedger } from './ledger.ts';
 import { createLog } from './log.ts';
 import type { Fault, SetAside } from './messages.ts';
@@ -84,7 +85,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
   return {
     log,
     directory: createDirectory(thread),
-    ledger: createLedger(thread),
+    ledger: { ...createLedger(thread), findings: createFindings({ directory, durability }) },
     setAside: thread.ready.setAside,
     async close() {
       await log.close();

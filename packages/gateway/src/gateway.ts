@@ -9,6 +9,7 @@
  */
 import { createAgain } from './again.ts';
 import type { Gateway, Health, Notice, Published, SubscriptionState } from './api.ts';
+import { createChecks } from './checks.ts';
 import { createDeadLetters } from './dead-letters.ts';
 import { createDeliveries } from './deliveries.ts';
 import { createDisabling } from './disabling.ts';
@@ -22,7 +23,7 @@ import { createRecorder } from './flow/record.ts';
 import { createJobs } from './jobs.ts';
 import { createLanes, type Known } from './lanes/lanes.ts';
 import { storePass } from './lanes/passes.ts';
-import { type Indexed, liveName, SLOTS, slotOf, type Subscriber } from './lanes/subscriber.ts';
+import { type Indexed, liveName, slotOf, type Subscriber } from './lanes/subscriber.ts';
 import { createTurns } from './lanes/turns.ts';
 import { oldestWaiting } from './lanes/waiting.ts';
 import { LIMITS, type Limits } from './limits.ts';
@@ -35,7 +36,9 @@ import type { Cursor, Ledger } from './ports/ledger.ts';
 import type { Appended, Entry, Log } from './ports/log.ts';
 import type { Sender } from './ports/sender.ts';
 import { createRegistry } from './registry.ts';
+import { createRejects } from './rejects.ts';
 import { createReplays } from './replays.ts';
+import { createOwnership, createSlots } from './slots.ts';
 import { createSubscriptions } from './subscriptions.ts';
 import type { Vault } from './vault.ts';
 
@@ -96,6 +99,7 @@ export function createGateway({
   });
 
   const turns = createTurns({ limits, pace });
+  const rejects = createRejects({ log, clock, limits, onNotice });
   const lanes = createLanes({
     log,
     ledger,
@@ -110,6 +114,7 @@ export function createGateway({
     topics: registry.topics,
     run: registry.run,
     onNotice,
+    onRejected: rejects.note,
     onRunDone: (run) => void finishRun(run),
     onRunLost: ({ environment, id }) => void replays.cancel(environment, id).catch(reportLog),
     onLogChanged: nextPass,
@@ -117,7 +122,8 @@ export function createGateway({
     onDisable: (subscription, cause) => disabling.disable(subscription, cause),
   });
   const disabling = createDisabling({ directory, registry, lanes: () => lanes, clock, onNotice, onTrouble: reportLog });
-  const isOurs = (uid: string): boolean => owned.has(slotOf(uid)) && !taking.has(slotOf(uid));
+  const ownership = createOwnership({ withoutSlots });
+  const { isOurs } = ownership;
   const lookUp = createLookUp({ registry, lanes, isOurs });
   const subscriptions = createSubscriptions({
     directory,
@@ -152,9 +158,19 @@ export function createGateway({
   const deliveries = createDeliveries({ log, ledger, lookUp, lanes, deadLetters, again, run: registry.run, clock });
   const jobs = createJobs({ directory, ledger, lookUp, isOurs, deadLetters, clock, limits, onTrouble: reportLog });
   const events = createEvents({ log, clock, limits });
-  const owned = new Set<number>(withoutSlots ? [] : Array.from({ length: SLOTS }, (_, slot) => slot));
-  /** Owned, and not worked yet. */
-  const taking = new Set<number>();
+  const slots = createSlots({
+    ownership,
+    isNode: withoutSlots,
+    registry,
+    lanes,
+    replays,
+    jobs,
+    recorder,
+    turns,
+    known,
+    isRunning: () => state === 'running',
+    goOnWith,
+  });
   let logTrouble: string | undefined;
   let state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
 
@@ -206,16 +222,16 @@ export function createGateway({
     const { uid } = now.value;
     const cursors = opening.get(uid);
     const slot = slotOf(uid);
-    if (!owned.has(slot)) return;
+    if (!ownership.owned.has(slot)) return;
     if (cursors !== undefined) lanes.open(now, cursors);
     // Another node made it, and has lost the slot since.
-    else if (withoutSlots && lanes.subscriber(uid) === undefined && !lanes.isComing(uid) && !taking.has(slot))
-      void take(new Set([slot])).catch(reportLog);
+    else if (withoutSlots && lanes.subscriber(uid) === undefined && !lanes.isComing(uid) && !ownership.taking.has(slot))
+      void slots.take(new Set([slot])).catch(reportLog);
     else if (before?.value.pass === now.value.pass || lanes.isComing(uid)) lanes.change(now);
     // A new pass is begun by whoever rewinds: it knows the cursors. One that lost the slot meanwhile is not us.
     else if (withoutSlots && !replays.isRewinding(uid) && isOfAnotherPass(now)) {
       lanes.lose(new Set([slot]));
-      void take(new Set([slot])).catch(reportLog);
+      void slots.take(new Set([slot])).catch(reportLog);
     }
   }
 
@@ -259,7 +275,9 @@ export function createGateway({
     if (code !== undefined) onNotice({ kind: 'ledger_failing', code });
   }
 
-  const known = (): Known => ({ subscriptions: [...registry.subscriptions()], runs: [...registry.runs()] });
+  function known(): Known {
+    return { subscriptions: [...registry.subscriptions()], runs: [...registry.runs()] };
+  }
 
   function isOfAnotherPass({ value: { uid, pass } }: Versioned<Subscription>): boolean {
     const subscriber = lanes.subscriber(uid);
@@ -286,34 +304,6 @@ export function createGateway({
     await jobs.start(isOurs);
   }
 
-  async function take(slots: ReadonlySet<number>): Promise<void> {
-    for (const slot of slots) owned.add(slot);
-    for (const slot of slots) taking.add(slot);
-    try {
-      // One that was begun before they were lost: rows of a pass that the directory does not have yet are taken for leftovers.
-      await replays.rewound();
-      if (state !== 'running') return;
-      // What nobody here has heard of yet would be taken for deleted.
-      await registry.refresh();
-      // Some may be lost again by now.
-      const still = new Set([...slots].filter((slot) => owned.has(slot)));
-      if (state !== 'running') return;
-      await lanes.take(still, known());
-      if (state !== 'running') return;
-      // A replay that was asked for meanwhile found its subscription not there yet.
-      for (const run of registry.runs())
-        if (run.value.state === 'running' && still.has(slotOf(run.value.subscriptionUid))) lanes.startRun(run);
-    } finally {
-      for (const slot of slots) taking.delete(slot);
-    }
-    await goOnWith((uid) => slots.has(slotOf(uid)) && isOurs(uid));
-  }
-
-  function disown(slots: ReadonlySet<number>): void {
-    for (const slot of slots) owned.delete(slot);
-    jobs.leave((uid) => slots.has(slotOf(uid)));
-  }
-
   async function health(environment: string, id: string): Promise<Health> {
     const subscriber = lookUp(environment, id);
     const [ends, waitingSinceMs] = await Promise.all([lanes.cursorsAt('end'), oldestWaiting({ subscriber, log, match })]);
@@ -329,23 +319,11 @@ export function createGateway({
     deliveries,
     jobs,
     events,
+    rejects,
     health,
+    checks: createChecks({ log, ledger, registry, rejects, limits }),
     states: () => [...lanes.subscribers()].map(stateOf),
-    slots: {
-      owns: isOurs,
-      take,
-      leave(slots) {
-        disown(slots);
-        return lanes.leave(slots);
-      },
-      lose(slots) {
-        disown(slots);
-        lanes.lose(slots);
-        // Another may write about them by now. With one ledger for all slots (no fences) it stays: its high water stands for them, too.
-        if (withoutSlots) recorder.forget(slots, (uid) => slots.has(slotOf(uid)));
-      },
-      started: turns.startedOf,
-    },
+    slots,
     async stop() {
       if (state === 'stopped') return;
       state = 'stopping';

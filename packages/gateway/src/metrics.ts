@@ -58,6 +58,12 @@ export function createMetrics({ version, node }: Needs): Metrics {
     labelNames: ['kind'],
     registers,
   });
+  const rejects = new Counter({
+    name: 'millrace_rejects_total',
+    help: 'Messages of clients of the broker that could not be events, by topic and code, as this process came to them.',
+    labelNames: ['topic', 'code'],
+    registers,
+  });
   const gauges = gaugesIn(registers);
   const nodeGauges = node === undefined ? undefined : nodeGaugesIn(registers);
 
@@ -86,6 +92,7 @@ export function createMetrics({ version, node }: Needs): Metrics {
       return registry.metrics();
     },
     notice(notice) {
+      if (notice.kind === 'rejected') rejects.inc({ topic: topics(notice.topic), code: notice.code });
       if (!('eventId' in notice)) return notices.inc({ kind: notice.kind });
       const subscription = subscriptions(`${notice.environment}/${notice.subscription}`);
       attempts.inc({ subscription, outcome: notice.kind, cause: notice.cause });

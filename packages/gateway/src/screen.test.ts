@@ -79,4 +79,21 @@ describe('the screen', () => {
     screen.stopped();
     assert.match(text, /… and 10 more/);
   });
+
+  test('says what a plain client wrote in vain, and where to look, but not a line for each of thousands', () => {
+    let text = '';
+    const write = (more: string) => void (text += more);
+    const stream = { write, on: () => undefined, writableLength: 0 } as unknown as NodeJS.WriteStream;
+    const screen = createScreen({ json: false, stdout: stream, stderr: stream });
+    const address = 'http://127.0.0.1:4400';
+    screen.ready({ version: '1.2.3', address, port: DEFAULT_PORT, key: 'mr_key', options: OPTIONS, startedMs: 900 });
+    const where = { environment: 'default', topic: 'orders.created' };
+    for (let n = 0; n < 5_000; n++) screen.notice({ kind: 'rejected', ...where, code: 'invalid_json', detail: 'it is no JSON' });
+    screen.stopped();
+    const lines = text.match(
+      /on orders\.created can not be an event \(invalid_json: it is no JSON\).* millrace topic rejects orders\.created/g,
+    );
+    assert.ok(lines !== null && lines.length < 1_000);
+    assert.match(text, /… and \d+ more/);
+  });
 });

@@ -111,6 +111,8 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
       else write(lineOf(notice, verdict));
       return;
     }
+    // As often as somebody writes nonsense.
+    if (notice.kind === 'rejected' && !mayWrite()) return;
     if (json) tell(notice.kind, withoutKind(notice));
     else write(`  ${dim(clockTime())}  ${sentenceOf(notice)}`);
   }
@@ -235,6 +237,8 @@ function sentenceOf(notice: Exclude<Notice, { eventId: string }>): string {
       return `${notice.subscription}: its endpoint answers again`;
     case 'bound_reached':
       return `${notice.subscription}: stands still at its bound "${notice.bound}"; nothing is lost`;
+    case 'rejected':
+      return `a message on ${notice.topic} can not be an event (${notice.code}: ${notice.detail}) and is delivered to nobody. Such messages: millrace topic rejects ${notice.topic}`;
     case 'retention_near':
       return `${notice.subscription}: ${notice.percent} % of the way until retention takes what it has not delivered`;
     case 'range_expired':

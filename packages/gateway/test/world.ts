@@ -15,6 +15,7 @@ import { topicOf } from '../src/http/topic-settings.ts';
 import { LIMITS } from '../src/limits.ts';
 import type { Directory, Scope } from '../src/ports/directory.ts';
 import type { Ledger } from '../src/ports/ledger.ts';
+import type { Log } from '../src/ports/log.ts';
 import { createConnect } from '../src/senders/connect.ts';
 import { createEgress } from '../src/senders/egress.ts';
 import { createUndiciSender } from '../src/senders/undici.ts';
@@ -59,10 +60,15 @@ export interface World {
 /** The topics `orders.created` and `orders.paid` are declared. */
 export async function world(
   t: Pick<TestContext, 'after'>,
-  options: Partial<Pick<HttpNeeds, 'undeclared' | 'clock' | 'isLocal' | 'metrics' | 'limits'>> = {},
+  {
+    log = createMemoryLog(),
+    ...options
+  }: Partial<Pick<HttpNeeds, 'undeclared' | 'clock' | 'isLocal' | 'metrics' | 'limits'>> & {
+    readonly log?: Log;
+  } = {},
 ): Promise<World> {
   const clock = systemClock;
-  const [directory, ledger, log] = [createMemoryDirectory(), createMemoryLedger(), createMemoryLog()];
+  const [directory, ledger] = [createMemoryDirectory(), createMemoryLedger()];
   const vault = createVault(randomBytes(32));
   const sender = createUndiciSender({ clock, connect: createConnect({ egress: createEgress({ allow: ['loopback'] }) }) });
   const notices: Notice[] = [];

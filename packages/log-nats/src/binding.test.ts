@@ -175,31 +175,63 @@ describe('a message of a native client', () => {
     assert.equal(event.datacontenttype, 'application/octet-stream');
   });
 
-  test('with headers that can not be used is delivered all the same, and says so', () => {
+  test('that can be no event is rejected, with the reason, and in an envelope of its bytes', () => {
     const id = { 'ce-id': '1', 'ce-source': '/s', 'ce-type': 'orders.created' };
     const good = { 'ce-specversion': '1.0', ...id };
-    const broken: [Record<string, string>, string][] = [
-      [id, 'headers'],
-      [{ ...good, 'ce-specversion': '0.3' }, 'specversion'],
-      [{ ...good, 'ce-id': '%zz' }, 'headers'],
-      [{ ...good, 'ce-id': '%ff' }, 'headers'],
-      [{ ...good, 'ce-id': '' }, 'headers'],
-      [{ ...good, 'ce-time': 'yesterday' }, 'headers'],
-      [{ ...good, 'ce-data': 'x' }, 'headers'],
-      [{ ...good, 'ce-an_other': 'x' }, 'headers'],
-      [{ ...good, 'CE-id': '2' }, 'headers'],
-      [{ ...good, 'ce-n': '1.5', 'millrace-app': 'shop', 'millrace-types': 'n=i' }, 'headers'],
-      [{ ...good, 'ce-long': 'x'.repeat(16_384) }, 'attributes'],
-      [{ 'Content-Type': 'application/cloudevents+json' }, 'headers'],
+    const broken: [Record<string, string>, string, RegExp][] = [
+      [id, 'invalid_event', /no ce-specversion/],
+      [{ ...good, 'ce-specversion': '0.3' }, 'invalid_event', /"0\.3"/],
+      [{ ...good, 'ce-id': '%zz' }, 'invalid_event', /ce-id holds a %/],
+      [{ ...good, 'ce-id': '%ff' }, 'invalid_event', /no UTF-8/],
+      [{ ...good, 'ce-id': '' }, 'invalid_event', /id/],
+      [{ ...good, 'ce-time': 'yesterday' }, 'invalid_event', /RFC 3339/],
+      [{ ...good, 'ce-data': 'x' }, 'invalid_event', /data/],
+      [{ ...good, 'ce-an_other': 'x' }, 'invalid_event', /an_other/],
+      [{ ...good, 'CE-id': '2' }, 'invalid_event', /ce-id is there twice/],
+      [{ ...good, 'ce-n': '1.5', 'millrace-app': 'shop', 'millrace-types': 'n=i' }, 'invalid_event', /integer/],
+      [{ ...good, 'ce-long': 'x'.repeat(16_384) }, 'payload_too_large', /attributes/],
+      [{ 'Content-Type': 'application/cloudevents+json' }, 'invalid_event', /specversion/],
     ];
-    for (const [headers, fault] of broken) {
-      const { event, app } = native('{"a":1}', headers);
-      assert.deepEqual({ ...event.extensions }, { millracefault: fault }, JSON.stringify(headers));
+    for (const [headers, code, detail] of broken) {
+      const { event, app, rejected } = native('{"a":1}', headers);
+      assert.equal(rejected?.code, code, JSON.stringify(headers));
+      assert.match(rejected?.detail ?? '', detail);
+      assert.deepEqual({ ...event.extensions }, {});
       assert.deepEqual(
         [app, event.id, new TextDecoder().decode(event.data)],
         ['nats:MILLRACE', 'nats:MILLRACE:1:0000000000000007', '{"a":1}'],
       );
     }
+  });
+
+  test('that says it is JSON and is none is rejected; of any other type its bytes are its own affair', () => {
+    const of = (datacontenttype: string, body: string | Uint8Array) =>
+      native(body, { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/s', 'ce-datacontenttype': datacontenttype }).rejected
+        ?.code;
+    assert.equal(of('application/json', '{"a":'), 'invalid_json');
+    assert.equal(of('application/vnd.shop+json', Uint8Array.of(0x22, 0xff, 0x22)), 'invalid_json');
+    assert.deepEqual(
+      [
+        of('application/json', '{"a":1}'),
+        of('application/json', ''),
+        of('application/avro', Uint8Array.of(0xff, 0)),
+        of('text/plain', '{'),
+      ],
+      Array(4).fill(undefined),
+    );
+    assert.equal(native(Uint8Array.of(0xff, 0, 0xfe)).rejected, undefined);
+  });
+
+  test('that is larger than any event is rejected, in whatever form, and whoever it says it is of', () => {
+    const large = JSON.stringify('x'.repeat(524_287));
+    const full = JSON.stringify('x'.repeat(524_286));
+    const own = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/s', 'ce-type': 'orders.created', 'millrace-app': 'shop' };
+    const structured = (data: string) => `{"specversion":"1.0","id":"1","source":"/s","type":"orders.created","data":${data}}`;
+    const type = { 'Content-Type': 'application/cloudevents+json' };
+    const codes = [native(large), native(large, own), native(structured(large), type)].map(({ rejected }) => rejected?.code);
+    assert.deepEqual(codes, Array(3).fill('payload_too_large'));
+    const taken = [native(full), native(full, own), native(structured(full), type)].map(({ rejected }) => rejected);
+    assert.deepEqual(taken, Array(3).fill(undefined));
   });
 
   test('with a header block of nonsense is delivered all the same', () => {

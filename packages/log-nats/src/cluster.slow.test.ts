@@ -14,7 +14,7 @@ import { cacheDirectory } from '../../../scripts/brokers/running.ts';
 import { freePort } from '../../../scripts/brokers/servers.ts';
 import { takeTurn } from './declaring.ts';
 import { openNats } from './log-nats.ts';
-import { entry, plainClient, readAll } from './testing.ts';
+import { entry, ownStream, plainClient, readAll } from './testing.ts';
 
 const { server, skip } = await findBroker('nats');
 await server?.remove();
@@ -111,5 +111,17 @@ describe('a cluster', { skip, timeout: 120_000 }, () => {
       }),
     );
     assert.equal(turns, 30);
+  });
+
+  test('tells that a stream of one replica is on one of its servers alone, and of one with three nothing', async (t) => {
+    const cluster = await startCluster(t);
+    const found = async (replicas: number) => {
+      const log = await onceElected(() => openNats({ servers: cluster.urls, ...ownStream(), replicas }));
+      t.after(() => log.close());
+      const findings = await log.findings?.({ topics: [], patterns: [], dedupeWindowMs: 1 });
+      return findings?.map(({ code }) => code);
+    };
+    assert.deepEqual(await found(1), ['log_sync_unknown', 'log_one_replica']);
+    assert.deepEqual(await found(3), []);
   });
 });

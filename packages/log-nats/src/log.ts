@@ -9,6 +9,7 @@ import { createAppends } from './appends.ts';
 import type { Stored, Where } from './binding.ts';
 import { marksOf, recordOf } from './binding.ts';
 import { createEnds } from './ends.ts';
+import { examine } from './examine.ts';
 import { createFollow } from './follow.ts';
 import { createLink } from './link.ts';
 import { createLookUps } from './look-ups.ts';
@@ -252,6 +253,7 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
       dedupe: stream.dedupeWindowMs > 0,
       durable: stream.config.storage === 'file',
       shards: 'one',
+      natives: true,
       dedupeWindowMs: stream.dedupeWindowMs,
     }),
     shards: () => [shard],
@@ -268,6 +270,7 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
     bounds: (of) => track(of, ends.bounds),
     declareTopic: ({ environment, topic, retentionMs }) =>
       track(shard, () => stream.declare(subjects.subjectOf(environment, topic), retentionMs)),
+    findings: (wanted) => track(shard, () => examine({ nc, stream, subjects }, wanted)),
     trim: () =>
       track(shard, async () => {
         // The stream gives back by itself what is too old for all topics. What was removed from it must not stand in memory.

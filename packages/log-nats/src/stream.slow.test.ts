@@ -156,10 +156,10 @@ describe('a stream that was there before', { skip, timeout: 60_000 }, () => {
     const log = await openFor(t, { servers, ...own });
     const users = { environment: 'default', topic: 'users.created', retentionMs: DAY_MS };
     await assert.rejects(log.declareTopic(users), (error: { code?: string; advice?: string }) => {
-      assert.deepEqual([error.code, /subjects/.test(error.advice ?? '')], ['conflict', true]);
+      assert.deepEqual([error.code, /subjects/.test(error.advice ?? '')], ['log_unsuitable', true]);
       return true;
     });
-    await assert.rejects(log.append([entry('1', { topic: 'users.created' })]), hasCode('conflict'));
+    await assert.rejects(log.append([entry('1', { topic: 'users.created' })]), hasCode('log_unsuitable'));
     assert.equal((await log.append([entry('1')]))[0]!.status, 'appended');
     assert.deepEqual(await config(), before);
   });
@@ -187,14 +187,14 @@ describe('a stream that was there before', { skip, timeout: 60_000 }, () => {
       const { own } = await theirs(t, config);
       await assert.rejects(openNats({ servers, ...own }), (error: Error) => {
         assert.match(error.message, why);
-        return hasCode('conflict')(error);
+        return hasCode('log_unsuitable')(error);
       });
     }
   });
 
   test('does not take subjects that are to be adopted unless it may be changed', async (t) => {
     const { own } = await theirs(t);
-    await assert.rejects(openNats({ servers, ...own, adopt: [`${own.subjectPrefix}.sensors.>`] }), hasCode('conflict'));
+    await assert.rejects(openNats({ servers, ...own, adopt: [`${own.subjectPrefix}.sensors.>`] }), hasCode('log_unsuitable'));
   });
 });
 

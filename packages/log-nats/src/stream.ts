@@ -28,6 +28,8 @@ export interface Stream {
   /** As it was when it was looked at last. */
   readonly config: StreamConfig;
   readonly dedupeWindowMs: number;
+  /** Whether it is kept in step with what is declared: made by Millrace, or lent to it. */
+  readonly mayChange: boolean;
   info(): Promise<StreamInfo>;
   /** Reads the configuration again. */
   refresh(): Promise<StreamInfo>;
@@ -132,6 +134,7 @@ export async function openStream(jsm: JetStreamManager, options: StreamOptions):
       return current.config;
     },
     dedupeWindowMs: current.config.duplicate_window / NANOS_PER_MS,
+    mayChange,
     info: () => jsm.streams.info(options.name),
     async refresh() {
       take(await jsm.streams.info(options.name));

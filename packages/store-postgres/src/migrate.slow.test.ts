@@ -55,7 +55,7 @@ test('a schema of a newer version is refused, with what to do, and left as it is
   await server.query(`INSERT INTO ${schema}.migrations VALUES (${SCHEMA_VERSION + 1})`);
   for (const opening of [() => openPostgres({ url, schema }), () => migrate({ url, schema })]) {
     await assert.rejects(opening, (error: Error & { code: string; advice: string }) => {
-      assert.equal(error.code, 'data_directory_newer');
+      assert.equal(error.code, 'schema_newer');
       assert.match(error.message, new RegExp(`${schema} .* version ${SCHEMA_VERSION + 1}`));
       assert.match(error.advice, /newer one/);
       return true;

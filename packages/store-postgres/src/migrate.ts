@@ -97,7 +97,7 @@ function once(schema: string, version: number, sql: string): string {
 
 function newer(schema: string, version: number): Problem {
   return new Problem(
-    'data_directory_newer',
+    'schema_newer',
     `The schema ${schema} in Postgres is of version ${version}; this Millrace knows those up to ${SCHEMA_VERSION}`,
     {
       advice:

@@ -17,6 +17,7 @@ import { openDatabase } from './database.ts';
 import type { DatabaseOptions } from './database.ts';
 import { createDays } from './days.ts';
 import { createDirectory } from './directory.ts';
+import { createFindings } from './findings.ts';
 import { openFeed } from './feed.ts';
 import { createHouse } from './house.ts';
 import { createCommit, createLedger } from './ledger.ts';
@@ -44,7 +45,7 @@ export interface Postgres {
   close(): Promise<void>;
 }
 
-/** Rejects with `ledger_unavailable` (the advice says what to look at), `data_directory_newer` or `invalid_request`. */
+/** Rejects with `ledger_unavailable` (the advice says what to look at), `schema_newer` or `invalid_request`. */
 export async function openPostgres({ onFailure = warn, now = Date.now, ...options }: PostgresOptions): Promise<Postgres> {
   await migrate(options);
   const database = openDatabase(options);
@@ -57,7 +58,10 @@ export async function openPostgres({ onFailure = warn, now = Date.now, ...option
     const commit = createCommit({ database, days });
     return {
       directory: createDirectory({ database, feed, origin }),
-      ledger: createLedger({ database, days, commit, keepHouse: createHouse({ database, days, now }) }),
+      ledger: {
+        ...createLedger({ database, days, commit, keepHouse: createHouse({ database, days, now }) }),
+        findings: createFindings({ database, now }),
+      },
       async close() {
         listening.close();
         await database.close();

@@ -62,7 +62,7 @@ test('a slot that is lost while a commit waits is left out, and the rest is writ
   const { held, fenced, script, lanes } = made();
   script.push(() => {
     held.delete(slotOf(A));
-    throw new Problem('conflict', 'the slot is at another epoch');
+    throw new Problem('stale_epoch', 'the slot is at another epoch');
   });
   await fenced.commit({ lanes: [row(A), row(B)] });
   assert.deepEqual(lanes(), [`${B}.p0`]);

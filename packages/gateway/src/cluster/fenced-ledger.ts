@@ -52,7 +52,7 @@ export function createFencedLedger({ ledger, leases, held, renew }: Needs): Fenc
         for (const { slot, shard, cursor } of waters) written.set(`${slot}\n${shard}`, cursor.position);
         return;
       } catch (error) {
-        if (!(error instanceof Problem) || error.code !== 'conflict') throw error;
+        if (!(error instanceof Problem) || error.code !== 'stale_epoch') throw error;
         await renew();
         // Else it would be refused for ever: whoever repeats commits waits in between.
         if (fences.every(({ slot, token }) => held.get(slot)?.token === token)) throw error;

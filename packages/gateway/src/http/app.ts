@@ -17,6 +17,7 @@ import { type Access, type Caller, createAccess } from './access.ts';
 import { appRoutes } from './apps.ts';
 import { refuseCompressed, takeAnyBody, takeJson } from './bodies.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
+import { checkRoutes } from './checks.ts';
 import { answerAndClose, answerSocket, type Closing, endConnectionsOnClose, isBodyComing } from './closing.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
 import { deliveryRoutes } from './deliveries.ts';
@@ -34,6 +35,7 @@ import { documentRoute } from './openapi/route.ts';
 import { problemOf, problemOfConnection } from './problems.ts';
 import { createPublish, type Undeclared } from './publish.ts';
 import { readEventRoutes } from './read-events.ts';
+import { rejectRoutes } from './rejects.ts';
 import { answerRepeats } from './repeats.ts';
 import { createRoom } from './room.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
@@ -180,6 +182,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
     for (const add of [
       readEventRoutes,
       topicRoutes,
+      rejectRoutes,
       appRoutes,
       keyRoutes,
       subscriptionRoutes,
@@ -187,6 +190,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       deadLetterRoutes,
       operationRoutes,
       healthRoutes,
+      checkRoutes,
     ])
       add(scope, all);
     documentRoute(scope, { version: needs.version, routes });

@@ -93,6 +93,8 @@ interface Needs {
   /** A run by its id, also one that has ended. */
   readonly run: (environment: string, id: string) => Run | undefined;
   readonly onNotice: (notice: Notice) => void;
+  /** The tail came to a record that can not be an event. */
+  readonly onRejected: (record: LogRecord) => void;
   /** An endpoint keeps failing, or does so no longer: to be remembered over a restart. */
   readonly keepFailing: (subscription: Versioned<Subscription>, kept: Failing | undefined) => void;
   readonly onDisable: (subscription: Versioned<Subscription>, cause: DisabledCause) => void;
@@ -313,6 +315,7 @@ export function createLanes(needs: Needs): Lanes {
 
   function dispatch(shard: string, record: LogRecord, before: Place): void {
     if (stopped) return;
+    if (record.rejected !== undefined) return needs.onRejected(record);
     for (const { subscriber } of match(record)) {
       const name = subscriber.liveName;
       const lane = subscriber.lanes.get(laneKey(name, shard));

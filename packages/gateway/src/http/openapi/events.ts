@@ -126,6 +126,7 @@ const EVENT_PROBLEMS = [
   'invalid_topic',
   'unknown_topic',
   'idempotency_key_reused',
+  'log_unsuitable',
   'log_unavailable',
   'log_full',
   'overloaded',
