@@ -19,6 +19,7 @@ import {
 import type { Gateway, SubscriptionSpec } from '../api.ts';
 import { createGateway } from '../gateway.ts';
 import { SLOTS } from '../lanes/subscriber.ts';
+import { LIMITS } from '../limits.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import { createVault } from '../vault.ts';
 import { type ClusterNode, createClusterNode } from './cluster.ts';
@@ -340,4 +341,24 @@ test('whoever waits for a slot that moves is woken when it is worked, on the nod
   assert.equal(seen.b, seen.c);
   const owner = seen.b === 'http://b' ? b : c;
   assert.equal(owner.node.addressOf(slot), seen.b);
+});
+
+test('a node that is stopped while the store is away ends, and what it could not write down is sent again by others', async (t) => {
+  const world = await cluster(t);
+  const one = await world.join('a');
+  await subscribe([one], 1);
+  world.isAway = true;
+  await publish(one, '1');
+  assert.deepEqual(world.sent(one), ['1']);
+  let hasEnded = false;
+  const stopped = one.node.stop().then(() => (hasEnded = true));
+  await world.advance(ROUND_MS);
+  assert.equal(hasEnded, false);
+  await world.advance(LEASE_MS + 2 * LIMITS.drainMs);
+  await stopped;
+  one.gateway.abandon();
+  world.isAway = false;
+  const other = await world.join('b');
+  await world.advance(LEASE_MS);
+  assert.deepEqual(world.sent(other), ['1']);
 });

@@ -11,6 +11,7 @@
  */
 import { Problem } from '@millrace/core/problem';
 import type { Slots } from '../api.ts';
+import { atMost } from '../at-most.ts';
 import { SLOTS } from '../lanes/subscriber.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Fence, Leases, NodeRow, SlotOwner } from '../ports/leases.ts';
@@ -282,7 +283,8 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, onTaken,
     async stop() {
       if (state !== 'running') return;
       state = 'stopping';
-      await round;
+      // One that waits for what is away would never end; after a lease others go on anyway.
+      await atMost(clock, leaseMs, round);
       await slots.leave(new Set(worked));
       await leases.leave().catch(() => undefined); // then others wait for the end of the lease
       ended();

@@ -8,6 +8,7 @@ import { createLane, type Lane, type Recovered } from '../flow/lane.ts';
 import type { LaneKind } from './delivery.ts';
 import type { Match } from '../flow/match.ts';
 import type { Recorder } from '../flow/record.ts';
+import { atMost } from '../at-most.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DisabledCause, Failing, Run, Subscription, Topic, Versioned } from '../ports/directory.ts';
@@ -652,10 +653,7 @@ export function createLanes(needs: Needs): Lanes {
       await Promise.all([...subscribers.values()].flatMap(({ lanes }) => [...lanes.values()].map((lane) => lane.retire())));
       checkpoint.writeAll();
       // A ledger that can't be written, its disk being full for instance, must not keep the process.
-      const tooLong = Promise.withResolvers<void>();
-      const timer = clock.after(limits.drainMs, tooLong.resolve);
-      await Promise.race([recorder.settled(), tooLong.promise]);
-      timer.cancel();
+      await atMost(clock, limits.drainMs, recorder.settled());
       stopAll();
     },
     abandon: stopAll,

@@ -7,6 +7,7 @@
  * Leaving: the subscriptions are taken out of the index in one turn of the event loop, and where the tails stood in that turn is
  * what their slots' rows say. Lanes that were caught up stand at that place from then on, so that no row of theirs passes it.
  */
+import { atMost } from '../at-most.ts';
 import type { Lane } from '../flow/lane.ts';
 import type { Match } from '../flow/match.ts';
 import type { Recorder } from '../flow/record.ts';
@@ -176,19 +177,17 @@ export function createMoving(needs: Needs): Moving {
     if (!isHolding)
       for (const slot of new Set(its.map((subscriber) => subscriber.slot)))
         for (const [shard, end] of ends) recorder.add({ slot: { slot, shard, cursor: cursorAt(end, needs.log) } });
-    await recorder.settled();
+    // Where the store is away it would never end. What is not written down then is sent again by whoever has the slot next.
+    await atMost(clock, limits.drainMs, recorder.settled());
     endAll(its);
   }
 
   /** What an endpoint has not answered by then is sent again by whoever has the slot next. */
   async function ended(lanes: readonly Lane[], ends: ReadonlyMap<string, Place>): Promise<void> {
-    const tooLong = Promise.withResolvers<void>();
-    const timer = clock.after(limits.drainMs, tooLong.resolve);
     const all = Promise.all(lanes.map((lane) => lane.retire()));
     // Only now: a lane that may still take would read on, and be caught up again.
     for (const lane of lanes) lane.fallBehind(ends.get(lane.shard) as Place);
-    await Promise.race([all, tooLong.promise]);
-    timer.cancel();
+    await atMost(clock, limits.drainMs, all);
   }
 
   return {
