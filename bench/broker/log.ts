@@ -29,12 +29,13 @@ export interface LogBench {
 
 export const LOG_SAID = [
   `Appends: how many events the broker has answered for per second. Ours: append() of the driver, which answers when its own tail has seen the event come back, as each carries its time in the log. Raw: publish() of the JetStream client of nats.js with the same headers and bodies, made beforehand, as many in flight; nobody reads them. "Append and tail": until all are answered and have come, ours through read() at every signal, raw by a push consumer with a callback that counts.`,
-  `Tail: another process publishes with the bare client, ${IN_FLIGHT} in flight, as fast as it can, so the CPU of who follows says more than the rate. Read back: from the first event on, with nothing in memory; ours in pages of 512, raw by consume() of a pull consumer with as many on their way. CPU is that of this process. 7 days of retention, a dedupe window of 2 minutes.`,
+  `Tail: another process publishes with the bare client, ${IN_FLIGHT} in flight, as fast as it can, so the CPU of who follows says more than the rate. Read back: from the first event on, with nothing in memory; ours in pages of 512, raw by consume() of a pull consumer with twice as many on their way. Ours reads each message into an event; raw only counts them, or, where that is said, has the client read its place and headers. CPU is that of this process. 7 days of retention, a dedupe window of 2 minutes.`,
   'Durability: file storage, one replica, sync_interval as the server has it by default, 2 minutes: an answer means that the message is with the operating system. "Every message synced": on another server with sync_interval always, as durable as the embedded log is.',
 ];
 
 export async function openLogBench(servers: string, synced: string, count: number): Promise<LogBench> {
   const [ours, raw] = [await openOurs(servers), await openRaw(servers)];
+  const reading = await openRaw(servers, 'reading');
   const [oursSynced, rawSynced] = [await openOurs(synced), await openRaw(synced)];
   const publisher = startProcess('broker/publisher.ts', [servers]);
   await nextMessage(publisher);
@@ -79,8 +80,13 @@ export async function openLogBench(servers: string, synced: string, count: numbe
   }
 
   async function pair(name: string, number: number, of: (way: Way, prefix: string) => Promise<Took>): Promise<Sample[]> {
-    const [own, bare] = [await of(ours, 'ours'), await of(raw, 'raw')];
+    const [own, bare] = [await of(ours, 'ours'), await of(raw, 'counting')];
     return samplesOf(name, number, own, bare);
+  }
+
+  async function trio(name: string, of: (way: Way, prefix: string) => Promise<Took>): Promise<Sample[]> {
+    const [own, bare, read] = [await of(ours, 'ours'), await of(raw, 'counting'), await of(reading, 'reading')];
+    return [...samplesOf(name, count, own, bare), ...samplesOf(`${name}, raw reads each message`, count, own, read)];
   }
 
   return {
@@ -89,7 +95,7 @@ export async function openLogBench(servers: string, synced: string, count: numbe
       for (const { name, share, ...how } of KINDS)
         samples.push(...(await pair(name, count * share, (way) => appends(way, count * share, how))));
       samples.push(...(await pair('append and tail', count, appendsAndTail)));
-      samples.push(...(await pair('tail', count, tails)), ...(await pair('read back', count, readsBack)));
+      samples.push(...(await trio('tail', tails)), ...(await trio('read back', readsBack)));
       const number = count * SYNCED_SHARE;
       const [own, bare] = [await appends(oursSynced, number, TAIL), await appends(rawSynced, number, TAIL)];
       samples.push(...samplesOf(`append, ${IN_FLIGHT} in flight, every message synced`, number, own, bare));
@@ -97,7 +103,7 @@ export async function openLogBench(servers: string, synced: string, count: numbe
     },
     async close() {
       publisher.disconnect();
-      for (const way of [ours, raw, oursSynced, rawSynced]) await way.close();
+      for (const way of [ours, raw, reading, oursSynced, rawSynced]) await way.close();
     },
   };
 }

@@ -5,7 +5,7 @@ import { TOPIC } from '../rig.ts';
 import { entriesOf, messagesOf } from './entries.ts';
 
 export interface Order {
-  /** `ours` or `raw`: whose stream. */
+  /** Of the subjects of a stream: whose it is. */
   readonly prefix: string;
   readonly count: number;
   readonly inFlight: number;

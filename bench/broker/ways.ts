@@ -1,6 +1,6 @@
 /** What is measured of a log on NATS: the same verbs for the driver and for the bare client. */
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { type NatsConnection, connect, createInbox } from '@nats-io/transport-node';
+import { type Msg, type MsgHdrs, type NatsConnection, connect, createInbox } from '@nats-io/transport-node';
 import type { Entry, Log } from '@millrace/gateway/ports/log';
 import { openNats } from '@millrace/log-nats';
 import { TOPIC } from '../rig.ts';
@@ -100,9 +100,10 @@ async function followLog(log: Log, shard: string, count: number): Promise<{ read
   return { came };
 }
 
-export async function openRaw(servers: string): Promise<Way> {
-  const stream = 'RAW';
-  const subject = `raw.${TOPIC}`;
+/** `reading`: it has the client read each message, as whoever wants to know what is in it must; else it only counts them. */
+export async function openRaw(servers: string, of: 'counting' | 'reading' = 'counting'): Promise<Way> {
+  const stream = of.toUpperCase();
+  const subject = `${of}.${TOPIC}`;
   const { nc, jsm, empty } = await openEmptier(servers, stream);
   // The settings of the driver's stream.
   const DAY_NANOS = 86_400_000_000_000;
@@ -116,6 +117,7 @@ export async function openRaw(servers: string): Promise<Way> {
     duplicate_window: 120_000_000_000,
   });
   const js = jetstream(nc);
+  const look = of === 'reading' ? read : (): void => undefined;
 
   return {
     async append(entries, how, started) {
@@ -132,6 +134,7 @@ export async function openRaw(servers: string): Promise<Way> {
       const subscription = nc.subscribe(inbox, {
         callback(_error, message) {
           if (message.data.length > 0) {
+            look(message, placeIn(message));
             if (++seen === count) {
               subscription.unsubscribe();
               resolve();
@@ -164,7 +167,10 @@ export async function openRaw(servers: string): Promise<Way> {
       let seen = 0;
       const messages = await consumer.consume({
         max_messages: AHEAD,
-        callback: () => void (++seen === count && resolve()),
+        callback(message) {
+          look(message, message.seq);
+          if (++seen === count) resolve();
+        },
       });
       await all;
       return async () => {
@@ -175,6 +181,21 @@ export async function openRaw(servers: string): Promise<Way> {
     empty,
     close: () => nc.close(),
   };
+}
+
+interface Looked extends Pick<Msg, 'subject' | 'data'> {
+  readonly headers?: MsgHdrs | undefined;
+}
+
+/** Its place, and an attribute: the client reads all headers for the first. */
+function read({ subject, headers, data }: Looked, place: number): void {
+  if (headers?.get('ce-id') === '' || !(place > 0) || subject === '' || data.length === 0)
+    throw new Error('a message of the benchmark is not what was published');
+}
+
+/** A push consumer's messages come as the core client has them: the place is in the subject to answer to. */
+function placeIn({ reply = '' }: Msg): number {
+  return Number(reply.split('.')[5]);
 }
 
 async function openEmptier(servers: string, stream: string) {
