@@ -3,8 +3,10 @@ import { type Cpu, cpuNow, cpuSince } from '../cpu.ts';
 import type { Sample } from '../figure.ts';
 import { nextMessage, startProcess } from '../processes.ts';
 import { entriesOf } from './entries.ts';
+import { openOurs } from './ours.ts';
 import type { Order } from './publisher.ts';
-import { openOurs, openRaw, type Pipelining, type Way } from './ways.ts';
+import { openRaw } from './raw.ts';
+import type { Pipelining, Way } from './ways.ts';
 
 const AIM = 0.7;
 const IN_FLIGHT = 512;

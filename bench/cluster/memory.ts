@@ -4,7 +4,8 @@ import type { Sample } from '../figure.ts';
 import { spreadOf } from '../figure.ts';
 import { nextMessage, startProcess } from '../processes.ts';
 import { TOPIC } from '../rig.ts';
-import { type ClusterNode, createCluster, startCluster } from './nodes.ts';
+import type { ClusterNode } from './node.ts';
+import { createCluster, startCluster } from './nodes.ts';
 import { subscribeMany } from './subscribe-many.ts';
 
 const LOOKS = 10;

@@ -5,7 +5,7 @@ import { openNats } from '@millrace/log-nats';
 import { openLeases, openPostgres } from '@millrace/store-postgres';
 import { cpuNow } from '../cpu.ts';
 import { machineMs } from '../stamp.ts';
-import type { NodeSetup, NodeStarted, SlotsTold } from './nodes.ts';
+import type { NodeSetup, NodeStarted, SlotsTold } from './node.ts';
 
 const { data, nats, postgres, cluster, port, leaseMs } = JSON.parse(process.argv[2] ?? '{}') as NodeSetup;
 
