@@ -2,9 +2,10 @@
  * npm run bench -- [names] [--long] [--runs 5] [--quick] [--json] [--profile DIRECTORY]
  *
  * Every benchmark runs in a process of its own, one after the other, each figure beside its raw limit in the same run.
- * Without names all run but those marked long, about 12 minutes; --long has these run too, about 35. A whole long run writes
- * bench/RESULTS.md; --json prints the single runs; --profile writes a CPU profile of every gateway process (read them with
- * bench/profile.ts).
+ * Without names all run but those marked long, about 17 minutes; --long has these run too, about 55. `broker` and `cluster`
+ * start servers of their own, from what `npm run brokers -- up` made ready; where that is missing they say so and the others
+ * go on. A whole long run writes bench/RESULTS.md; --json prints the single runs; --profile writes a CPU profile of every
+ * gateway process (read them with bench/profile.ts).
  */
 import { fork } from 'node:child_process';
 import { writeFileSync } from 'node:fs';

@@ -51,8 +51,8 @@ await runBenchmark('broker', async ({ directory, quick }) => {
       `Publish → webhook: ${count} events per run and kind, from the first request to the gateway until the receiver has all; ${KINDS_SAID} One subscription, ${CONCURRENCY} deliveries at once, signing and attempts on. On NATS: the log there, directory and ledger embedded with fsync. Embedded: the log, too, and with fsync. Raw: as in deliver. Generator, gateway, NATS and receiver share the cores; CPU is that of the gateway process alone.`,
       `Latency: ${rates.said} Raw: the same generator posts the same payloads straight to the receiver.`,
     ],
-    // Nothing is asked of a quick run but that it ends; else much has to be compiled.
-    warmUps: quick ? 0 : 2,
+    // Nothing is asked of a quick run but that it ends.
+    warmUps: quick ? 0 : 1,
     async pass() {
       const samples = await log.measure();
       for (const [of, place] of Object.entries(places)) samples.push(...(await measureKinds(place, of, count)));

@@ -41,7 +41,7 @@ await runBenchmark('cluster', async ({ directory, quick, runs }) => {
   // One for all nodes; they are our children.
   process.env['MILLRACE_SECRET_KEY'] = randomBytes(32).toString('base64');
   const needs = { directory, nats, postgres };
-  const count = quick ? 1_000 : 8_000;
+  const count = quick ? 1_000 : 5_000;
   const moved = quick ? 50 : 1_000;
   const idle = { subscriptions: quick ? 100 : 10_000, nodes: quick ? 1 : 3 };
   const nodes = quick ? 2 : 3;

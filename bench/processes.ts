@@ -102,7 +102,8 @@ export async function startGateway(setup: Setup): Promise<GatewayProcess> {
 /** The environment variable that bench.ts sets with --profile. */
 export const PROFILE_VARIABLE = 'MILLRACE_BENCH_PROFILE';
 
-function profiling(): string[] {
+/** Arguments of Node for whatever is a gateway. */
+export function profiling(): string[] {
   const directory = process.env[PROFILE_VARIABLE];
   return directory === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${directory}`];
 }

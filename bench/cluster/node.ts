@@ -2,7 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Cpu } from '../cpu.ts';
-import { startProcess } from '../processes.ts';
+import { profiling, startProcess } from '../processes.ts';
 import { machineMs } from '../stamp.ts';
 
 export interface NodeSetup {
@@ -48,7 +48,7 @@ export interface Started {
 
 /** `onTold` hears of slots also before it is started. */
 export async function startNode(setup: NodeSetup, onTold: (told: SlotsTold) => void): Promise<Started> {
-  const child = startProcess('cluster/node-process.ts', [JSON.stringify(setup)]);
+  const child = startProcess('cluster/node-process.ts', [JSON.stringify(setup)], profiling());
   const answers: ((answer: unknown) => void)[] = [];
   const started = Promise.withResolvers<NodeStarted>();
   child.on('message', (message: SlotsTold | NodeStarted | { readonly answer: unknown }) => {
