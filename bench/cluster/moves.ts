@@ -12,7 +12,8 @@ const NODES = 2;
 const SLOTS = 128;
 /** What the third of three nodes has: the last one by name has no slot more. */
 const PART = Math.floor(SLOTS / (NODES + 1));
-const PER_SECOND = 20;
+/** Each is for all subscriptions: far from what the machine can deliver, so that it is moves that are measured. */
+const PER_SECOND = 1;
 const RAW_ROUNDS = 10;
 /** The load is there before the slots move. */
 const BEFORE_MS = 500;
@@ -33,7 +34,7 @@ export interface Moves {
 }
 
 export const movesSaid = (subscriptions: number): string =>
-  `Slots that move: a third node joins two (from when it takes requests until each has its part), and leaves again (from when it is told to stop until the others have all). Without subscriptions, and with ${subscriptions} of them that all get ${PER_SECOND} events per second. Nodes look every third of a lease, which is most of the time. Raw: the same number of slots taken and given back by the leases in Postgres alone, one call each. "Until balanced": beside the third of a lease.`;
+  `Slots that move: a third node joins two (from when it takes requests until each has its part), and leaves again (from when it is told to stop until the others have all). Without subscriptions, and with ${subscriptions} of them that all get ${PER_SECOND} event per second. Nodes look every third of a lease, which is most of the time. Raw: the same number of slots taken and given back by the leases in Postgres alone, one call each. "Until balanced": beside the third of a lease.`;
 
 export async function openMoves({ subscriptions, quick, ...needs }: Needs): Promise<Moves> {
   const { leaseMs, postgres } = needs;
@@ -60,7 +61,7 @@ export async function openMoves({ subscriptions, quick, ...needs }: Needs): Prom
   /** Publishes as long as the work takes. */
   async function underLoad<Result>(work: () => Promise<Result>): Promise<Result> {
     let isOver = false;
-    const load = { form: 'event', topic: TOPIC, key: busy.key(), connections: 8, spanMs: 1_000 } as const;
+    const load = { form: 'event', topic: TOPIC, key: busy.key(), connections: 8, spanMs: 2_000 } as const;
     const publishing = (async () => {
       while (!isOver) {
         const prepared = await generator.prepare({ ...load, urls: [busy.nodes[0]!.events], requestsPerSecond: PER_SECOND });

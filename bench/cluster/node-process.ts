@@ -7,6 +7,9 @@ import { cpuNow } from '../cpu.ts';
 import { machineMs } from '../stamp.ts';
 import type { NodeSetup, NodeStarted, SlotsTold } from './node.ts';
 
+/** What is under way has 20 s (limits.drainMs). */
+const STOP_MS = 30_000;
+
 const { data, nats, postgres, cluster, port, leaseMs } = JSON.parse(process.argv[2] ?? '{}') as NodeSetup;
 
 const openStore: OpenStore = async ({ onFailure }) => {
@@ -65,5 +68,9 @@ const running = await start({
 process.on('message', (asked: 'cpu' | 'rssMb') => {
   process.send?.({ answer: asked === 'cpu' ? cpuNow() : process.memoryUsage.rss() / 1024 / 1024 });
 });
-process.on('disconnect', () => void running.stop().then(() => process.exit()));
+process.on('disconnect', () => {
+  // Where the servers went first, as at the end of a benchmark that failed, it would wait for them.
+  setTimeout(() => process.exit(1), STOP_MS).unref();
+  void running.stop().then(() => process.exit());
+});
 process.send?.({ address: running.address, ...(running.key !== undefined && { key: running.key }) } satisfies NodeStarted);
