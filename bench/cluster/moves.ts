@@ -4,7 +4,7 @@ import { openLeases, openPostgres } from '@millrace/store-postgres';
 import type { Sample } from '../figure.ts';
 import { startGenerator, startReceiver } from '../processes.ts';
 import { TOPIC } from '../rig.ts';
-import { machineMs } from '../stamp.ts';
+import { addressedTo, machineMs } from '../stamp.ts';
 import { type Cluster, startCluster } from './nodes.ts';
 import { subscribeMany } from './subscribe-many.ts';
 
@@ -12,8 +12,9 @@ const NODES = 2;
 const SLOTS = 128;
 /** What the third of three nodes has: the last one by name has no slot more. */
 const PART = Math.floor(SLOTS / (NODES + 1));
-/** Each is for all subscriptions: far from what the machine can deliver, so that it is moves that are measured. */
-const PER_SECOND = 1;
+/** Each is for one in so many subscriptions: far from what the machine can deliver, so that it is moves that are measured. */
+const PER_SECOND = 2;
+const ONE_IN = 10;
 const RAW_ROUNDS = 10;
 /** The load is there before the slots move. */
 const BEFORE_MS = 500;
@@ -34,7 +35,7 @@ export interface Moves {
 }
 
 export const movesSaid = (subscriptions: number): string =>
-  `Slots that move: a third node joins two (from when it takes requests until each has its part), and leaves again (from when it is told to stop until the others have all). Without subscriptions, and with ${subscriptions} of them that all get ${PER_SECOND} event per second. Nodes look every third of a lease, which is most of the time. Raw: the same number of slots taken and given back by the leases in Postgres alone, one call each. "Until balanced": beside the third of a lease.`;
+  `Slots that move: a third node joins two (from when it takes requests until each has its part), and leaves again (from when it is told to stop until the others have all). Without subscriptions, and with ${subscriptions} of them, while ${PER_SECOND} events per second are published, each for one in ${ONE_IN}. Nodes look every third of a lease, which is most of the time. Raw: the same number of slots taken and given back by the leases in Postgres alone, one call each. "Until balanced": beside the third of a lease.`;
 
 export async function openMoves({ subscriptions, quick, ...needs }: Needs): Promise<Moves> {
   const { leaseMs, postgres } = needs;
@@ -43,7 +44,11 @@ export async function openMoves({ subscriptions, quick, ...needs }: Needs): Prom
   const receiver = await startReceiver();
   const generator = startGenerator();
   await busy.ask(busy.nodes[0]!, `PUT /v1/topics/${TOPIC}`, {});
-  await subscribeMany(busy, subscriptions, () => ({ topics: [TOPIC], deliver: { webhook: { url: receiver.url } } }));
+  await subscribeMany(busy, subscriptions, (n) => ({
+    topics: [TOPIC],
+    filter: addressedTo(n % ONE_IN),
+    deliver: { webhook: { url: receiver.url } },
+  }));
 
   async function move(cluster: Cluster, of: string): Promise<Sample[]> {
     const raw = await rawMove(postgres);
@@ -61,7 +66,7 @@ export async function openMoves({ subscriptions, quick, ...needs }: Needs): Prom
   /** Publishes as long as the work takes. */
   async function underLoad<Result>(work: () => Promise<Result>): Promise<Result> {
     let isOver = false;
-    const load = { form: 'event', topic: TOPIC, key: busy.key(), connections: 8, spanMs: 2_000 } as const;
+    const load = { form: 'event', topic: TOPIC, key: busy.key(), connections: 8, spanMs: 2_000, endpoints: ONE_IN } as const;
     const publishing = (async () => {
       while (!isOver) {
         const prepared = await generator.prepare({ ...load, urls: [busy.nodes[0]!.events], requestsPerSecond: PER_SECOND });

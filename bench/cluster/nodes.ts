@@ -21,7 +21,7 @@ export interface Cluster {
 
 const SLOTS = 128;
 /** As for the busy: a cluster that has not found its balance by then never will. */
-const BALANCED_MS = 60_000;
+const BALANCED_MS = 120_000;
 const LOOK_MS = 1_000;
 
 interface Needs {
