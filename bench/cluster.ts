@@ -43,8 +43,8 @@ await runBenchmark('cluster', async ({ directory, quick, runs }) => {
   const needs = { directory, nats, postgres };
   const count = quick ? 1_000 : 5_000;
   const moved = quick ? 50 : 1_000;
-  const idle = { subscriptions: quick ? 100 : 10_000, nodes: quick ? 1 : 3 };
   const nodes = quick ? 2 : 3;
+  const idle = { subscriptions: quick ? 100 : 10_000, nodes };
   const leases = quick ? [LEASE_SHORT_MS] : [LEASE_SHORT_MS, LEASE_MS];
 
   const parts: readonly Part[] = [

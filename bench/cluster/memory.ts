@@ -18,9 +18,8 @@ interface Needs {
   readonly nats: string;
   readonly postgres: string;
   readonly leaseMs: number;
-  /** Per node. */
   readonly subscriptions: number;
-  /** Of the larger cluster; 1: there is none. */
+  /** That share them. */
   readonly nodes: number;
 }
 
@@ -30,23 +29,19 @@ export interface Memory {
 }
 
 export const memorySaid = ({ subscriptions, nodes }: Pick<Needs, 'subscriptions' | 'nodes'>): string =>
-  `Memory: the median of the resident set of freshly started nodes (every ${LOOK_MS} ms, ${LOOKS} times), without any forced garbage collection: a node without subscriptions, one with ${subscriptions} that are idle, and ${nodes} nodes that share ${subscriptions * nodes}, so that each works ${subscriptions}: the largest of them. Raw: a Node process that has loaded the modules of a gateway and done nothing.`;
+  `Memory: the median of the resident set of freshly started nodes (every ${LOOK_MS} ms, ${LOOKS} times), without any forced garbage collection: a node without subscriptions, one that works ${subscriptions}, all idle, and ${nodes} nodes that share them, so that each knows all and works its part: the largest of the nodes. Raw: a Node process that has loaded the modules of a gateway and done nothing.`;
 
 export async function openMemory({ subscriptions, nodes, ...needs }: Needs): Promise<Memory> {
-  const all = [
-    { name: 'a node without subscriptions', cluster: 'memory_none', nodes: 1, count: 0 },
-    { name: `a node with ${subscriptions} idle subscriptions`, cluster: 'memory_one', nodes: 1, count: subscriptions },
-    {
-      name: `each of ${nodes} nodes with ${subscriptions} of ${subscriptions * nodes} idle subscriptions`,
-      cluster: 'memory_many',
-      nodes,
-      count: subscriptions * nodes,
-    },
+  const none = { name: 'memory_none', count: 0 };
+  const many = { name: 'memory_many', count: subscriptions };
+  const kinds = [
+    { name: 'a node without subscriptions', cluster: none, number: 1 },
+    { name: `a node with ${subscriptions} idle subscriptions`, cluster: many, number: 1 },
+    { name: `each of ${nodes} nodes that share ${subscriptions} idle subscriptions`, cluster: many, number: nodes },
   ];
-  const kinds = nodes === 1 ? all.slice(0, -1) : all;
-  await Promise.all(kinds.map(prepare));
+  await Promise.all([none, many].map(prepare));
 
-  async function prepare({ cluster: name, count }: (typeof kinds)[number]): Promise<void> {
+  async function prepare({ name, count }: typeof none): Promise<void> {
     const cluster = await startCluster({ ...needs, name }, 1);
     await cluster.ask(cluster.nodes[0]!, `PUT /v1/topics/${TOPIC}`, {});
     await subscribeMany(cluster, count, (n) => ({
@@ -73,8 +68,8 @@ export async function openMemory({ subscriptions, nodes, ...needs }: Needs): Pro
     async measure() {
       const raw = await bareMb(needs.directory);
       const samples: Sample[] = [];
-      for (const { name, cluster, nodes: number } of kinds)
-        samples.push({ name, unit: 'MB', ours: await lookAt(cluster, number), raw });
+      for (const { name, cluster, number } of kinds)
+        samples.push({ name, unit: 'MB', ours: await lookAt(cluster.name, number), raw });
       return samples;
     },
     close: async () => undefined,
