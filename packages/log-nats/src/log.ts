@@ -57,7 +57,11 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
   let answeredEnd = 0;
   let following: Promise<void> | undefined;
 
-  const toRecord = (message: Stored) => recordOf({ ...message, timeMs: stamp(message.sequence, message.timeMs) }, where);
+  const toRecord = (message: Stored) => {
+    const timeMs = stamp(message.sequence, message.timeMs);
+    // A copy only for those who have a clock of their own: every message of the log comes by here.
+    return recordOf(timeMs === message.timeMs ? message : { ...message, timeMs }, where);
+  };
   const link = createLink({ nc, stream, lastSeen: () => Math.max(tail.end, answeredEnd), onLost });
   const lookUps = createLookUps({ nc, jsm, stream: stream.name });
   const firstSequence = async () => (await stream.info()).state.first_seq;
