@@ -63,6 +63,11 @@ export interface LogRecord {
   readonly event: Event;
   /** Length of `bytes` of the entry: what the record costs in windows and bounds. */
   readonly size: number;
+  /**
+   * Of an entry with a dedupe key: SHA-256 (base64url) of `JSON.stringify([environment, app, key])`, and its digest. Asked of logs
+   * that do not remember keys, or for a while only (`dedupeWindowMs`): by it an append is found whose answer nobody heard.
+   */
+  readonly keyed?: { readonly key: string; readonly digest: string };
 }
 
 export interface ReadRequest {
@@ -105,6 +110,8 @@ export interface Log {
   readonly supports: Readonly<{
     /** True: `dedupe` of an entry is settled in the append's own transaction. */
     dedupe: boolean;
+    /** How long the log remembers a key at most, where that is shorter than it may be asked to: the gateway then claims keys (claims.ts). */
+    dedupeWindowMs?: number;
     /** Survives a kill of the process. */
     durable: boolean;
     shards: 'one' | 'many';

@@ -1,0 +1,72 @@
+/**
+ * What became of claims, on its way to the store. Nobody waits for it: the log says the same, and is asked where it is missing.
+ * That is why what can't be written down may be dropped here.
+ */
+import type { Clock } from '../ports/clock.ts';
+import type { Claims, Outcome } from '../ports/claims.ts';
+
+export interface Settling {
+  /** `onDone`: it is written down, or given up. */
+  add(outcome: Outcome, onDone: () => void): void;
+  /** Resolves when nothing is left, or can be written down at the moment. */
+  idle(): Promise<void>;
+}
+
+interface Waiting {
+  readonly outcome: Outcome;
+  readonly onDone: () => void;
+}
+
+/** As the port has it. */
+const AT_ONCE = 4_096;
+/** Some megabytes, a minute of a thousand keys a second: a store that is away for longer is asked less about them than the log. */
+const WAITING_MAX = 65_536;
+const AGAIN_MS = 500;
+
+export function createSettling({ claims, clock }: { readonly claims: Claims; readonly clock: Clock }): Settling {
+  let queue: Waiting[] = [];
+  let working: Promise<void> | undefined;
+  let isResting = false;
+
+  async function work(): Promise<void> {
+    await Promise.resolve();
+    while (queue.length > 0) {
+      const group = queue.slice(0, AT_ONCE);
+      try {
+        await claims.settle(group.map(({ outcome }) => outcome));
+      } catch {
+        // Also what no repeat would mend goes out at the bound.
+        return rest();
+      }
+      queue = queue.slice(group.length);
+      for (const { onDone } of group) onDone();
+    }
+  }
+
+  function rest(): void {
+    isResting = true;
+    clock.after(AGAIN_MS, () => {
+      isResting = false;
+      start();
+    });
+  }
+
+  function start(): void {
+    if (queue.length === 0 || isResting) return;
+    working ??= work().finally(() => {
+      working = undefined;
+      start();
+    });
+  }
+
+  return {
+    add(outcome, onDone) {
+      if (queue.length >= WAITING_MAX) return onDone();
+      queue.push({ outcome, onDone });
+      start();
+    },
+    async idle() {
+      while (working !== undefined) await working;
+    },
+  };
+}
