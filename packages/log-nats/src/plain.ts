@@ -5,6 +5,7 @@
  */
 import type { AttributeValue, Event } from '@millrace/core/event';
 import type { LogRecord } from '@millrace/gateway/ports/log';
+import { unescapeValue } from './headers.ts';
 
 export interface Plain {
   readonly app: string;
@@ -111,7 +112,7 @@ function put(lines: Lines, header: string, value: string): boolean {
     case 'Nats-Msg-Id':
       return isNew(lines.messageId, value) && ((lines.messageId = value), true);
     case 'millrace-digest':
-      return isNew(lines.digest, value) && ((lines.digest = value), true);
+      return lines.digest === '' && (lines.digest = unescapeValue(value) ?? '') !== '';
     case 'millrace-append':
       return true;
     case 'millrace-app':
