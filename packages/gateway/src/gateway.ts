@@ -360,6 +360,7 @@ export function createGateway({
       await lanes.stop();
       tooLong.cancel();
       await claiming?.settled();
+      claiming?.stop();
       registry.stop();
       recorder.abandon();
       state = 'stopped';
@@ -369,6 +370,7 @@ export function createGateway({
       jobs.stop();
       registry.stop();
       lanes.abandon();
+      claiming?.stop();
       recorder.abandon();
     },
   };

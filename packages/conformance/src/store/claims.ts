@@ -190,7 +190,7 @@ export const claimsHeld: Behaviours<OpenedStores> = {
     const place = {
       log: 'l',
       topics: ['a', "it's.b"],
-      ends: Object.fromEntries([...'"\\\u{1f600}é'].map((one) => [one, at(1)])),
+      ends: Object.fromEntries(['"', '\\', '\u{1f600}', 'é'].map((one) => [one, at(1)])),
     };
     const odd = { shard: '"\u{1f600}', position: at(1), timeMs: 0, eventId: `'\\"é\u0301 %_` };
     await world.claims.claim([claim('open', 't1', { place, digest: '\\' }), claim('settled', 't2')]);

@@ -306,6 +306,28 @@ test('what can not be settled is tried again, and told by the node itself and by
   assert.deepEqual(c.calls.settle, []);
 });
 
+test('who has stopped settles nothing any more, and arms no timer for it', async () => {
+  const { clock, node } = made();
+  const a = node();
+  a.store.settle = () => Promise.reject(new Problem('ledger_unavailable', 'away'));
+  await one(a, entry('1'));
+  await settle();
+  a.publish.stop();
+  const { armed } = clock;
+  await clock.advance(500);
+  assert.deepEqual([a.calls.settle, armed], [[1], 0]);
+});
+
+test('a store that hangs does not keep who wants to end', async () => {
+  const { clock, node } = made();
+  const a = node();
+  a.store.settle = never;
+  await one(a, entry('1'));
+  const settled = a.publish.settled();
+  await clock.advance(5_000);
+  await settled;
+});
+
 test('when the window is over the key may be used for something else', async () => {
   const { clock, log, node } = made();
   const a = node();

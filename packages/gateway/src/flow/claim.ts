@@ -23,6 +23,8 @@ export interface Claiming {
   (entries: readonly Entry[]): Promise<readonly (Appended | Problem)[]>;
   /** Resolves when what was appended is settled, as far as the store takes it. */
   settled(): Promise<void>;
+  /** Settles nothing any more. */
+  stop(): void;
 }
 
 interface Needs {
@@ -311,7 +313,7 @@ export function createClaiming({ append, log, claims, clock, limits }: Needs): C
     return left;
   }
 
-  return Object.assign(publish, { settled: settling.idle });
+  return Object.assign(publish, { settled: settling.idle, stop: settling.stop });
 }
 
 /** As LogRecord.keyed has it. */
