@@ -2,6 +2,7 @@
  * What became of claims, on its way to the store. Nobody waits for it: the log says the same, and is asked where it is missing.
  * That is why what can't be written down may be dropped here.
  */
+import { Problem } from '@millrace/core/problem';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Claims, Outcome } from '../ports/claims.ts';
 
@@ -39,9 +40,9 @@ export function createSettling({ claims, clock }: { readonly claims: Claims; rea
       const group = queue.slice(0, AT_ONCE);
       try {
         await claims.settle(group.map(({ outcome }) => outcome));
-      } catch {
-        // Also what no repeat would mend goes out at the bound.
-        return rest();
+      } catch (error) {
+        // What no repeat would mend must not stand in the way of all that come after it.
+        if (isPassing(error)) return rest();
       }
       queue = queue.slice(group.length);
       for (const { onDone } of group) onDone();
@@ -85,4 +86,8 @@ export function createSettling({ claims, clock }: { readonly claims: Claims; rea
       resting?.cancel();
     },
   };
+}
+
+function isPassing(error: unknown): boolean {
+  return error instanceof Problem && (error.code === 'ledger_unavailable' || error.code === 'ledger_full');
 }

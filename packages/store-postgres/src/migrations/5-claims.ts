@@ -11,6 +11,6 @@ export const claims = (schema: string): string => `
     id text COLLATE "C" PRIMARY KEY, digest text NOT NULL, token text NOT NULL, place text NOT NULL,
     since timestamptz NOT NULL, taken timestamptz NOT NULL, until timestamptz NOT NULL,
     shard text, position text, time_ms bigint, event_id text
-  ) WITH (fillfactor = 70);
+  ) WITH (fillfactor = 50);
   CREATE INDEX claims_until ON ${schema}.claims (until);
 `;
