@@ -371,6 +371,74 @@ test('an event that the log has refused may be published again under its key, as
   assert.deepEqual(await idsIn(log), ['2']);
 });
 
+test('an event that is in the log, though the log has refused its call, is found before anybody uses its key again', async () => {
+  const { log, node } = made();
+  const a = node();
+  await one(a, entry('0', { key: '' }));
+  const gate = Promise.withResolvers<void>();
+  a.after = () => gate.promise.then(() => Promise.reject(new Problem('log_full', 'full')));
+  const refused = assert.rejects(one(a, entry('1')), { code: 'log_full' });
+  await settle();
+  a.after = async () => undefined;
+  // It is behind the present end by then, and was before the end when its key was claimed.
+  await one(a, entry('2', { key: '' }));
+  gate.resolve();
+  await refused;
+  assert.equal(statusOf(await one(a, entry('3'))), 'duplicate');
+  assert.deepEqual(await idsIn(log), ['0', '1', '2']);
+});
+
+test('an error that nobody expected says nothing of an event: its key stays claimed', async () => {
+  const { log, node } = made();
+  const a = node();
+  a.before = () => Promise.reject(new Error('a bug'));
+  await assert.rejects(one(a, entry('1')), { message: 'a bug' });
+  a.before = async () => undefined;
+  assert.equal(statusOf(await one(a, entry('2'))), 'in_flight');
+  assert.deepEqual(await idsIn(log), []);
+});
+
+test('all who wait for one that is told of a publish elsewhere are told with it: the store is asked once', async () => {
+  const { node } = made();
+  const [a, b] = [node(), node()];
+  a.before = never;
+  void one(a, entry('1'));
+  await settle();
+  const answers = await Promise.all(Array.from({ length: 10 }, (_, i) => one(b, entry(String(i)))));
+  assert.deepEqual(new Set(answers.map(statusOf)), new Set(['in_flight']));
+  assert.deepEqual(b.calls.claim, [1]);
+});
+
+test('keys that were claimed one after the other are looked for together, from the first one on', async () => {
+  const { clock, log, node } = made();
+  const [a, b] = [node(), node()];
+  a.store.settle = never;
+  const keys = ['x', 'y', 'z'];
+  for (const key of keys) await one(a, entry(key, { key }));
+  a.before = never;
+  void one(a, entry('dead', { key: 'dead' }));
+  await settle();
+  await clock.advance(claimMs);
+  const answers = await b.publish([...keys, 'dead'].map((key) => entry(key, { key })));
+  assert.deepEqual(answers.map(statusOf), ['duplicate', 'duplicate', 'duplicate', 'appended']);
+  assert.deepEqual(await idsIn(log), ['x', 'y', 'z', 'dead']);
+});
+
+test('what retention took before a key was claimed leaves no doubt about it, whatever is asked with it', async () => {
+  const { clock, log, node } = made();
+  const [a, b] = [node(), node()];
+  await log.declareTopic({ environment: 'default', topic: 'orders.created', retentionMs: 60_000 });
+  a.store.settle = never;
+  await one(a, entry('old', { key: 'old' }));
+  await clock.advance(61_000);
+  a.before = never;
+  void one(a, entry('new', { key: 'new' }));
+  await settle();
+  await clock.advance(claimMs);
+  const answers = await b.publish([entry('old', { key: 'old' }), entry('new', { key: 'new' })]);
+  assert.deepEqual(answers.map(statusOf), ['conflict', 'appended']);
+});
+
 test('an event that waited too long behind a slow log is not appended any more, and its key is free', async () => {
   const { clock, log, node } = made();
   const a = node();

@@ -1,16 +1,13 @@
 /**
  * Claim, between accept and append, where the log does not remember idempotency keys as long as is promised: a key is claimed in the
- * store, then its event is appended, then the claim is settled, which nobody waits for.
- *
- * A claim that is found open is never guessed about. As long as the log itself is sure to know the key, the event is appended under it
- * once more, and the log says what is so. Else the log is read from where it ended when the key was claimed: what is found settles
- * the claim; what is not there, though its claimant is surely dead, is free, and of several who take it over one succeeds.
+ * store, then its event is appended, then the claim is settled, which nobody waits for. A claim that is found open is never guessed
+ * about (claims/judge.ts).
  */
 import { hash } from 'node:crypto';
 import { Problem } from '@millrace/core/problem';
 import { createClaimCalls } from '../claims/calls.ts';
 import { createEnds } from '../claims/ends.ts';
-import { createLook, type Seen } from '../claims/look.ts';
+import { createJudge, type OpenClaim, underWayElsewhere, usedBy } from '../claims/judge.ts';
 import { createSettling } from '../claims/settling.ts';
 import type { Limits } from '../limits.ts';
 import { bytesFrom, type Clock } from '../ports/clock.ts';
@@ -37,9 +34,8 @@ interface Needs {
 
 /** Parts of limits.claimMs: in one the store answers, in two the event goes to the log, which gives up within another two. */
 const PARTS = 6;
-/** Each reads the log: who comes on top of these comes again. */
-const LOOKS_MAX = 8;
-const AGAIN_MS = 1_000;
+/** Of these the log says that nothing will come of the call any more: each of its events is there, or never will be. */
+const FINAL: ReadonlySet<string> = new Set(['log_full', 'payload_too_large', 'invalid_request']);
 
 /** What came of a key: known, refused, or nothing that anybody else could use. */
 type End = { readonly digest: string; readonly use: Use } | Problem | undefined;
@@ -50,6 +46,8 @@ interface UnderWay {
   readonly token: string;
   /** It was another's, of whose append nothing is known: it is never given back. */
   isTaken: boolean;
+  /** Where its event is, if it was appended. */
+  place: ClaimPlace;
   readonly ended: Promise<End>;
   readonly end: (end: End) => void;
 }
@@ -63,7 +61,6 @@ interface Keyed extends Piece {
   readonly dedupe: Dedupe;
   readonly work: UnderWay;
 }
-type Open = Extract<Claimed, { status: 'open' }>;
 type Results = (Appended | Problem | undefined)[];
 
 /** Whether the log forgets keys before they may be used again. */
@@ -77,14 +74,14 @@ export function createClaiming({ append, log, claims, clock, limits }: Needs): C
   const ends = createEnds({ log, clock });
   const claimAll = createClaimCalls({ claims, clock, patienceMs: limits.claimMs / PARTS });
   const settling = createSettling({ claims, clock });
-  const look = createLook({ log, clock });
+  const judge = createJudge({ log, clock, limits });
   let count = 0;
-  let looks = 0;
 
   /** The key is under way from here on. */
   function begin(piece: Piece, dedupe: Dedupe, id: string): Keyed {
     const { promise: ended, resolve: end } = Promise.withResolvers<End>();
-    const work = { id, token: `${own}.${++count}`, isTaken: false, ended, end };
+    const place = { log: log.identity, topics: [piece.entry.event.type], ends: {} };
+    const work = { id, token: `${own}.${++count}`, isTaken: false, place, ended, end };
     underWay.set(id, work);
     return { ...piece, dedupe, work };
   }
@@ -106,14 +103,9 @@ export function createClaiming({ append, log, claims, clock, limits }: Needs): C
     leave(work, end);
   }
 
-  function claimOf({ dedupe, work: { id, token } }: Keyed, place: ClaimPlace, over?: Claim['over']): Claim {
+  function claimOf({ dedupe, work: { id, token, place } }: Keyed, over?: Claim['over']): Claim {
     const windowMs = Math.max(dedupe.windowMs, limits.claimMs);
     return { id, digest: dedupe.digest, windowMs, token, place, ...(over && { over }) };
-  }
-
-  function takenBy(one: Keyed, place: ClaimPlace, over: NonNullable<Claim['over']>) {
-    one.work.isTaken = true;
-    return { one, claim: claimOf(one, place, over) };
   }
 
   /** Results for all but those that are to be appended: these. Rejects when the store can't tell, and frees what it may have noted. */
@@ -121,8 +113,9 @@ export function createClaiming({ append, log, claims, clock, limits }: Needs): C
     if (keyed.length === 0) return [];
     try {
       const now = await ends.now();
-      const answers = await claimAll(keyed.map((one) => claimOf(one, placeOf(one, now))));
-      const open: (readonly [Keyed, Open])[] = [];
+      for (const { work } of keyed) work.place = { ...work.place, ends: now };
+      const answers = await claimAll(keyed.map((one) => claimOf(one)));
+      const open: (readonly [Keyed, OpenClaim])[] = [];
       const ours = keyed.filter((one, at) => isOurs(one, answers[at]!, results, (answer) => open.push([one, answer])));
       return [...ours, ...(await takeOver(open, results))];
     } catch (error) {
@@ -131,11 +124,7 @@ export function createClaiming({ append, log, claims, clock, limits }: Needs): C
     }
   }
 
-  function placeOf({ entry }: Keyed, now: ClaimPlace['ends']): ClaimPlace {
-    return { log: log.identity, topics: [entry.event.type], ends: now };
-  }
-
-  function isOurs(one: Keyed, answer: Claimed, results: Results, onOpen: (answer: Open) => void): boolean {
+  function isOurs(one: Keyed, answer: Claimed, results: Results, onOpen: (answer: OpenClaim) => void): boolean {
     if (answer.status === 'claimed') return true;
     if (answer.status === 'open') onOpen(answer);
     else {
@@ -146,18 +135,23 @@ export function createClaiming({ append, log, claims, clock, limits }: Needs): C
   }
 
   /** Of open claims those that are ours after all. */
-  async function takeOver(open: readonly (readonly [Keyed, Open])[], results: Results): Promise<Keyed[]> {
+  async function takeOver(open: readonly (readonly [Keyed, OpenClaim])[], results: Results): Promise<Keyed[]> {
     if (open.length === 0) return [];
-    const [known, unknown] = [
-      open.filter(([, answer]) => isRemembered(answer)),
-      open.filter(([, answer]) => !isRemembered(answer)),
-    ];
-    const again = known.map(([one, { token, ageMs, place }]) => {
-      const topics = [...new Set([...place.topics, one.entry.event.type])];
-      return takenBy(one, { ...place, topics }, { token, ageMs });
+    const asked = open.map(([{ work, entry }, answer]) => {
+      return { id: work.id, environment: entry.environment, topic: entry.event.type, claim: answer };
     });
-    for (const group of Map.groupBy(unknown, ([{ entry }, { place }]) => JSON.stringify([entry.environment, place])).values())
-      again.push(...(await lookFor(group, results)));
+    const again: { readonly one: Keyed; readonly claim: Claim }[] = [];
+    for (const [i, verdict] of (await judge(asked)).entries()) {
+      const [one, answer] = open[i]!;
+      if (verdict.status === 'refused') refuse(one, results, verdict.problem);
+      else if (verdict.status === 'used') {
+        results[one.at] = repeatOf(one.dedupe, verdict);
+        settle(one, verdict.digest, verdict.use, answer.token);
+      } else {
+        Object.assign(one.work, { isTaken: true, place: verdict.place });
+        again.push({ one, claim: claimOf(one, verdict.over) });
+      }
+    }
     if (again.length === 0) return [];
     const answers = await claimAll(again.map((each) => each.claim));
     const isTaken = ({ one }: (typeof again)[number], at: number): boolean =>
@@ -165,51 +159,9 @@ export function createClaiming({ append, log, claims, clock, limits }: Needs): C
     return again.filter(isTaken).map(({ one }) => one);
   }
 
-  /** The log knows the key for as long as our append takes, whenever within the claim's life the first one came. */
-  function isRemembered({ ageMs, place }: Open): boolean {
-    const { dedupe, dedupeWindowMs = Infinity } = log.supports;
-    return dedupe && place.log === log.identity && ageMs + limits.claimMs <= dedupeWindowMs;
-  }
-
-  /** All of one place are looked for in one go. Those that are free come back, with the claim that takes them. */
-  async function lookFor(group: readonly (readonly [Keyed, Open])[], results: Results) {
-    const [first] = group;
-    if (first === undefined) return [];
-    const heldMs = Math.min(...group.map(([, answer]) => answer.heldMs));
-    const seen = await lookAt(
-      first[0].entry.environment,
-      first[1].place,
-      group.map(([{ work }]) => work.id),
-      heldMs,
-    );
-    return group.flatMap(([one, answer]) => {
-      const record = seen?.found.get(one.work.id);
-      if (record?.keyed !== undefined) {
-        const { shard, position, timeMs, event } = record;
-        const used = { digest: record.keyed.digest, use: { shard, position, timeMs, eventId: event.id } };
-        results[one.at] = repeatOf(one.dedupe, used);
-        settle(one, used.digest, used.use, answer.token);
-      } else if (seen?.extent === 'gone') refuse(one, results, unknowable());
-      // Dead before the look began: what it did is in what was looked at.
-      else if (seen?.extent !== 'whole' || answer.heldMs < limits.claimMs) refuse(one, results, underWayElsewhere());
-      else return [takenBy(one, placeOf(one, seen.ends), { token: answer.token, ageMs: 0 })];
-      return [];
-    });
-  }
-
-  async function lookAt(environment: string, place: ClaimPlace, ids: readonly string[], heldMs = 0): Promise<Seen | undefined> {
-    if (looks >= LOOKS_MAX) return undefined;
-    looks++;
-    try {
-      return await look({ environment, place, ids: new Set(ids), untilMs: clock.now() - heldMs + limits.claimMs });
-    } finally {
-      looks--;
-    }
-  }
-
   function refuse({ at, work }: Keyed, results: Results, problem: Problem): void {
     results[at] = problem;
-    leave(work);
+    leave(work, problem);
   }
 
   /** In the order of the call, with what has no key. */
@@ -243,24 +195,27 @@ export function createClaiming({ append, log, claims, clock, limits }: Needs): C
   /** What never came to the log is free. What the log has refused may all the same be there in part: it is looked. Else it stays open. */
   async function notAppended(keyed: readonly Keyed[], problem: Problem): Promise<void> {
     if (problem.code === 'overloaded') for (const one of keyed) free(one, problem);
-    else if (problem.code !== 'log_unavailable' && keyed.length > 0) await refused(keyed, problem).catch(() => undefined);
+    else if (FINAL.has(problem.code))
+      for (const group of Map.groupBy(keyed, ({ entry, work }) => JSON.stringify([entry.environment, work.place])).values())
+        await refused(group, problem).catch(() => undefined);
     for (const { work } of keyed) leave(work, problem);
   }
 
-  async function refused(keyed: readonly Keyed[], problem: Problem): Promise<void> {
-    for (const group of Map.groupBy(keyed, ({ entry }) => entry.environment).values()) {
-      const topics = [...new Set(group.map(({ entry }) => entry.event.type))];
-      const place = { log: log.identity, topics, ends: await ends.now() };
-      const seen = await lookAt(
-        group[0]!.entry.environment,
-        place,
-        group.map(({ work }) => work.id),
-      );
-      for (const one of group) {
-        const record = seen?.found.get(one.work.id);
-        if (record === undefined && seen?.extent === 'whole') free(one, problem);
-      }
+  async function refused(group: readonly Keyed[], problem: Problem): Promise<void> {
+    const { entry, work } = group[0]!;
+    const ids = group.map((one) => one.work.id);
+    const { found, extent } = await judge.settle(entry.environment, work.place, ids);
+    for (const one of group) {
+      const used = usedBy(found, one.work.id);
+      if (used !== undefined) settle(one, used.digest, used.use);
+      else if (extent === 'whole') free(one, problem);
     }
+  }
+
+  async function appendPlain(entries: readonly Entry[]): Promise<readonly Appended[]> {
+    const appended = await append(entries);
+    ends.passed(appended);
+    return appended;
   }
 
   async function publishRound(pieces: readonly (Piece | Keyed)[], results: Results): Promise<void> {
@@ -276,6 +231,7 @@ export function createClaiming({ append, log, claims, clock, limits }: Needs): C
 
   /** Those whose key another call has are none of this round: they wait for it, holding nothing themselves. */
   async function publish(entries: readonly Entry[]): Promise<readonly (Appended | Problem)[]> {
+    if (entries.every(({ dedupe }) => dedupe === undefined)) return appendPlain(entries);
     const results: Results = entries.map(() => undefined);
     let left: readonly Piece[] = entries.map((entry, at) => ({ entry, at }));
     for (let round = 1; left.length > 0; round++) {
@@ -330,11 +286,3 @@ function repeatOf({ digest }: Dedupe, used: { readonly digest: string; readonly 
 function asProblem(error: unknown): Problem {
   return error instanceof Problem ? error : new Problem('internal_error', String(error), { cause: error });
 }
-
-const underWayElsewhere = (): Problem =>
-  new Problem('in_flight', 'a publish with this idempotency key is under way', { retryAfterMs: AGAIN_MS });
-
-const unknowable = (): Problem =>
-  new Problem('conflict', 'whether the event of this idempotency key was stored can not be told any more', {
-    advice: 'Look for the event, or publish it under a new key: it may then be there twice.',
-  });
