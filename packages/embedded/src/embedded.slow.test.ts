@@ -40,7 +40,7 @@ storeConformance({
   name: 'the embedded directory and ledger',
   async open() {
     const { store, reopen, close } = await openStore();
-    return { directory: store.directory, ledger: store.ledger, reopen, close };
+    return { directory: store.directory, ledger: store.ledger, claims: store.claims, reopen, close };
   },
   skip: STORE_GAPS,
 });

@@ -6,9 +6,11 @@
  *   segments/           sealed files with older events and idempotency keys
  *   set-aside/          files that could not be used (see `damaged`)
  */
+import type { Claims } from '@millrace/gateway/ports/claims';
 import type { Directory } from '@millrace/gateway/ports/directory';
 import type { Ledger } from '@millrace/gateway/ports/ledger';
 import type { Log } from '@millrace/gateway/ports/log';
+import { createClaims } from './claims.ts';
 import { createDirectory } from './directory.ts';
 import { createFindings } from './findings.ts';
 import { createLedger } from './ledger.ts';
@@ -47,6 +49,8 @@ export interface Embedded {
   readonly log: Log;
   readonly directory: Directory;
   readonly ledger: Ledger;
+  /** For another log than ours, which settles keys in its own transaction. */
+  readonly claims: Claims;
   /** Files that were set aside while opening. To be shown to a person. */
   readonly setAside: readonly SetAside[];
   /** Settles what is in flight, stops the thread, lets the directory go. Closing twice is safe. */
@@ -86,6 +90,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
     log,
     directory: createDirectory(thread),
     ledger: { ...createLedger(thread), findings: createFindings({ directory, durability }) },
+    claims: createClaims(thread),
     setAside: thread.ready.setAside,
     async close() {
       await log.close();

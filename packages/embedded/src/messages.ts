@@ -11,6 +11,7 @@ import type {
   ParkedRow,
   SlotRow,
 } from '@millrace/gateway/ports/ledger';
+import type { Claim, Claimed, Outcome } from '@millrace/gateway/ports/claims';
 import type { Page, TopicRetention } from '@millrace/gateway/ports/log';
 import type { AppendAnswer, AppendBatch, AttemptColumns, RecordPack } from './packing.ts';
 import type { SealStep } from './store/seal.ts';
@@ -142,7 +143,13 @@ export interface DirectoryCalls {
   ];
 }
 
-export interface Calls extends LogCalls, LedgerCalls, DirectoryCalls {
+export interface ClaimCalls {
+  claim: [readonly Claim[], readonly Claimed[]];
+  settleClaims: [readonly Outcome[], null];
+  pruneClaims: [null, null];
+}
+
+export interface Calls extends LogCalls, LedgerCalls, DirectoryCalls, ClaimCalls {
   close: [null, null];
 }
 export type CallName = keyof Calls;

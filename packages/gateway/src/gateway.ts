@@ -17,6 +17,7 @@ import { createEvents } from './events.ts';
 import { createForgetRuns } from './forget-runs.ts';
 import { createAccept } from './flow/accept.ts';
 import { createAppend } from './flow/append.ts';
+import { createClaiming, isForgetful } from './flow/claim.ts';
 import { createDeliver } from './flow/deliver.ts';
 import { createMatch } from './flow/match.ts';
 import { createRecorder } from './flow/record.ts';
@@ -30,6 +31,7 @@ import { LIMITS, type Limits } from './limits.ts';
 import { createLookUp } from './look-up.ts';
 import { createPace } from './pace.ts';
 import { Problem } from '@millrace/core/problem';
+import type { Claims } from './ports/claims.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Change, Directory, Run, Subscription, Versioned } from './ports/directory.ts';
 import type { Cursor, Ledger } from './ports/ledger.ts';
@@ -48,6 +50,8 @@ export interface GatewayPorts {
   readonly log: Log;
   readonly directory: Directory;
   readonly ledger: Ledger;
+  /** Asked where the log forgets idempotency keys too soon; without it they are remembered as long as the log does. */
+  readonly claims?: Claims | undefined;
   readonly sender: Sender;
   readonly clock: Clock;
   readonly vault: Vault;
@@ -71,7 +75,7 @@ export function createGateway({
   checkEndpoint = () => undefined,
   onNotice = () => undefined,
 }: GatewayOptions): Gateway {
-  const { log, directory, ledger, sender, clock, vault } = ports;
+  const { log, directory, ledger, claims, sender, clock, vault } = ports;
   const limits: Limits = { ...LIMITS, ...given };
   const opening = new Map<string, ReadonlyMap<string, Cursor>>();
 
@@ -81,12 +85,15 @@ export function createGateway({
 
   // The five steps.
   const accept = createAccept({ topic, clock, limits });
-  const append = createAppend({
+  const appendToLog = createAppend({
     log,
     limits,
     pace,
     isUrgent: ({ environment, event }) => topic(environment, event.type)?.latency === 'interactive',
   });
+  const append = (entries: readonly Entry[], isLate?: () => boolean) => appendToLog(entries, isLate).then(logWorks, logFails);
+  const claiming =
+    claims !== undefined && isForgetful(log, limits) ? createClaiming({ append, log, claims, clock, limits }) : undefined;
   const match = createMatch<Indexed>();
   const deliver = createDeliver({ sender, clock });
   const recorder = createRecorder({
@@ -178,10 +185,10 @@ export function createGateway({
     if (state !== 'running') throw new Problem('shutting_down', 'the gateway takes no events now', { retryAfterMs: 1_000 });
     const accepted = await acceptAll(request);
     const entries = accepted.filter((one): one is Entry => !(one instanceof Problem));
-    const appended = entries.length === 0 ? [] : await append(entries).then(logWorks, logFails);
+    const appended = entries.length === 0 ? [] : await (claiming ?? append)(entries);
     let at = 0;
     return accepted.map((one) =>
-      one instanceof Problem ? { status: 'refused', problem: one } : publishedAs(one, appended[at++] as Appended),
+      one instanceof Problem ? { status: 'refused', problem: one } : publishedAs(one, appended[at++] as Appended | Problem),
     );
   }
 
@@ -332,6 +339,8 @@ export function createGateway({
       const tooLong = clock.after(limits.drainMs, () => void sender.close());
       await lanes.stop();
       tooLong.cancel();
+      await claiming?.settled();
+      claiming?.stop();
       registry.stop();
       recorder.abandon();
       state = 'stopped';
@@ -341,12 +350,14 @@ export function createGateway({
       jobs.stop();
       registry.stop();
       lanes.abandon();
+      claiming?.stop();
       recorder.abandon();
     },
   };
 }
 
-function publishedAs({ event }: Entry, appended: Appended): Published {
+function publishedAs({ event }: Entry, appended: Appended | Problem): Published {
+  if (appended instanceof Problem) return { status: 'refused', problem: appended };
   if (appended.status === 'conflict') {
     return {
       status: 'refused',

@@ -47,10 +47,10 @@ async function openSharedStore(url: string, { data, onFailure }: Needs): Promise
   if (!/^postgres(ql)?:\/\//.test(url))
     throw new StartRefused('the address of the store is none that is known', 'Use postgres://….');
   const { openLeases, openPostgres } = await import('@millrace/store-postgres');
-  const { directory, ledger, close } = await openPostgres({ url, onFailure });
+  const { directory, ledger, claims, close } = await openPostgres({ url, onFailure });
   // For the keys, which are never in the store.
   mkdirSync(data, { recursive: true });
-  return { directory, ledger, close, openLeases: (node) => openLeases({ url, ...node }) };
+  return { directory, ledger, claims, close, openLeases: (node) => openLeases({ url, ...node }) };
 }
 
 async function openLog(url: string, { onFailure }: Needs): Promise<Store['log']> {

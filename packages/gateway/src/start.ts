@@ -15,6 +15,7 @@ import { type Limits, limitsOf } from './limits.ts';
 import { slotOf } from './lanes/subscriber.ts';
 import { createMetrics } from './metrics.ts';
 import type { StartOptions } from './options.ts';
+import type { Claims } from './ports/claims.ts';
 import type { Directory } from './ports/directory.ts';
 import type { Ledger } from './ports/ledger.ts';
 import type { Leases } from './ports/leases.ts';
@@ -41,6 +42,8 @@ export interface Store {
   readonly log: Log;
   readonly directory: Directory;
   readonly ledger: Ledger;
+  /** For a log that forgets idempotency keys too soon. */
+  readonly claims?: Claims;
   /** Where several nodes may share it: who works what. */
   readonly openLeases?: (node: { readonly node: string; readonly address: string; readonly leaseMs: number }) => Leases;
   close(): Promise<void>;
@@ -100,7 +103,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
   const egress = createEgress({ allow: [...(options.mode === 'dev' ? ['loopback'] : []), ...options.allowEgress] });
   try {
     const store = await openStore({ ...options, onFailure });
-    const { log, directory, close } = store;
+    const { log, directory, claims, close } = store;
     opened.push(close);
     const clock = systemClock;
     const vault = await openVault(options, directory);
@@ -122,7 +125,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
     const cluster = joinCluster(store, { options, limits, clock, slots: () => gateway.slots, onNotice: tell });
     const ledger = cluster?.ledger ?? store.ledger;
     const gateway = createGateway({
-      ports: { log, directory, ledger, sender, clock, vault },
+      ports: { log, directory, ledger, claims, sender, clock, vault },
       limits,
       withoutSlots: cluster !== undefined,
       checkEndpoint: egress.checkHost,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Event } from '@millrace/core/event';
 import { encodeEvent } from '@millrace/core/event-bytes';
-import type { LogRecord } from '@millrace/gateway/ports/log';
+import type { Entry, LogRecord } from '@millrace/gateway/ports/log';
 import { bodyOf, headersOf, marksOf, recordOf } from './binding.ts';
 import { readHeaders, readStatus, writeHeaders } from './headers.ts';
 import { readPlain } from './plain.ts';
@@ -67,6 +67,21 @@ describe('an event of ours', () => {
     assert.deepEqual(marksOf(stored), { digest: 'di gest', append: 'append-1' });
   });
 
+  test('has the key under which it was used anew, and none where it has no digest or no app', () => {
+    const entry = { environment: 'default', app: 'shop', event, bytes: encodeEvent(event) };
+    const read = (dedupe: Entry['dedupe'], id: string, more = '') => {
+      const headers = headersOf({ ...entry, ...(dedupe && { dedupe }) }, 'append-1', id);
+      return recordOf({ sequence: 7, timeMs, subject: event.type, headers: withLine(headers, more), body: bodyOf(event) }, where);
+    };
+    const dedupe = { key: 'k', digest: 'd', windowMs: 1 };
+    for (const more of ['', 'x: y\r\n']) {
+      assert.deepEqual(read(dedupe, 'id@5@9', more).keyed, { key: 'id', digest: 'd' });
+      assert.equal(read(undefined, 'id', more).keyed, undefined);
+    }
+    const fields = { 'Nats-Msg-Id': 'id', 'millrace-digest': 'd', 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/s' };
+    assert.equal(native('1', { ...fields, 'ce-type': 'orders.created' }).keyed, undefined);
+  });
+
   test('is read the same by the short way and the long one', () => {
     const { time: _, ...untimed } = event;
     const { data: __, ...empty } = event;
@@ -74,10 +89,11 @@ describe('an event of ours', () => {
       const { entry, record, headers, stored } = roundTrip(one);
       assert.ok(readPlain(headers, stored.body, one.type, 16_384) !== undefined);
       // A header the short way does not know leaves it to the long one.
-      const long = recordOf({ ...stored, headers: writeHeaders(`${textOf(headers)}x: y\r\n`) }, where);
+      const long = recordOf({ ...stored, headers: withLine(headers, 'x: y\r\n') }, where);
       assert.deepEqual({ ...record.event }, { ...long.event });
       assert.deepEqual({ ...record.event }, one);
       assert.deepEqual([record.app, record.size, long.app, long.size], ['shop', entry.bytes.length, 'shop', entry.bytes.length]);
+      for (const { keyed } of [record, long]) assert.deepEqual(keyed, { key: 'id-1', digest: 'di gest' });
     }
   });
 
@@ -274,6 +290,11 @@ describe('a status', () => {
     );
   });
 });
+
+/** A header the short way does not know leaves a message to the long one. */
+function withLine(headers: Uint8Array, line: string): Uint8Array {
+  return writeHeaders(`${textOf(headers)}${line}`);
+}
 
 function textOf(block: Uint8Array): string {
   return new TextDecoder().decode(block).slice('NATS/1.0\r\n'.length, -2);

@@ -5,7 +5,7 @@
  *   millrace-app     whose event it is; without it the message is a native client's
  *   millrace-types   extensions that are no strings: `n=i,yes=b`
  *   millrace-data    `none` where the event has no data: the body of a JSON event is then `null`, so that it always parses
- *   millrace-digest  of a dedupe key: what was sent
+ *   millrace-digest  of a dedupe key: what was sent. The key is in Nats-Msg-Id, digested with whose it is
  *   millrace-append  which append wrote it, so that a repeat of our own is told from another's
  *
  * A message of a native client becomes an event where it can be one, and whatever its bytes are: data of no stated type that is
@@ -22,7 +22,7 @@ import { attributesOf } from '@millrace/core/event-bytes';
 import { Problem } from '@millrace/core/problem';
 import type { Entry, LogRecord, Rejected } from '@millrace/gateway/ports/log';
 import { escapeValue, readHeaders, unescapeValue, writeHeaders } from './headers.ts';
-import { readPlain } from './plain.ts';
+import { keyIn, readPlain } from './plain.ts';
 import { positionOf } from './position.ts';
 import type { Named } from './subjects.ts';
 
@@ -47,6 +47,7 @@ export interface Where {
   readonly named: (subject: string) => Named;
 }
 
+const MESSAGE_ID = 'Nats-Msg-Id';
 const NULL = new TextEncoder().encode('null');
 const NOTHING = new Uint8Array();
 /** As at the door (limits.attributeBytes): no part of the gateway, and no endpoint, has to cope with more. */
@@ -110,8 +111,14 @@ export function recordOf(message: Stored, where: Where): LogRecord {
     type: topic,
   };
   const event = eventOf(read, bare, isTopic ? undefined : 'subject', timeMs);
-  const record = { ...place, app: read.app ?? nativeApp(where), event, size: sizeOf(event) };
-  return read.rejected === undefined ? record : { ...record, rejected: read.rejected };
+  return {
+    ...place,
+    app: read.app ?? nativeApp(where),
+    event,
+    size: sizeOf(event),
+    ...(read.keyed === undefined ? {} : { keyed: read.keyed }),
+    ...(read.rejected === undefined ? {} : { rejected: read.rejected }),
+  };
 }
 
 /** No app's id has a colon: what a native client sends is never taken for an app's, unless it says so. */
@@ -121,6 +128,7 @@ function nativeApp({ stream }: Where): string {
 
 interface Read {
   readonly app?: string;
+  readonly keyed?: LogRecord['keyed'];
   readonly draft?: EventDraft;
   readonly data: Uint8Array | undefined;
   /** Without a draft. */
@@ -182,7 +190,13 @@ function readWithHeaders(headers: Uint8Array, body: Uint8Array, topic: string): 
   if (attributes.length === 0) return { data: body.length === 0 ? undefined : body };
   const app = unescaped(ours.get('millrace-app'));
   const draft = draftOf(attributes, ours, body, app !== undefined, topic);
-  return { draft, data: draft.data, ...(app !== undefined && app !== '' ? { app } : {}) };
+  return { draft, data: draft.data, ...(app !== undefined && app !== '' ? { app, keyed: keyedOf(ours) } : {}) };
+}
+
+function keyedOf(ours: ReadonlyMap<string, string>): LogRecord['keyed'] {
+  const digest = unescaped(ours.get('millrace-digest'));
+  const messageId = ours.get(MESSAGE_ID);
+  return digest === undefined || messageId === undefined ? undefined : { key: keyIn(messageId), digest };
 }
 
 function mustBeTaken(data: Uint8Array | undefined): void {
@@ -220,7 +234,7 @@ function sortHeaders(block: Uint8Array): Sorted {
       const lower = name.toLowerCase();
       if (lower.startsWith('ce-')) sorted.attributes.push([lower.slice(3), value]);
       else if (lower === 'content-type') sorted.contentType = value.toLowerCase();
-    } else if (first === 0x6d && name.startsWith('millrace-')) sorted.ours.set(name, value);
+    } else if ((first === 0x6d && name.startsWith('millrace-')) || name === MESSAGE_ID) sorted.ours.set(name, value);
   }
   return sorted;
 }

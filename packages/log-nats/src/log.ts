@@ -22,10 +22,7 @@ import type { Subjects } from './subjects.ts';
 import { createTail } from './tail.ts';
 
 export interface NatsLog extends Log {
-  readonly supports: Log['supports'] & {
-    /** How long the stream remembers a dedupe key; one that is to be remembered longer needs more than this log. */
-    readonly dedupeWindowMs: number;
-  };
+  readonly supports: Required<Log['supports']>;
 }
 
 export interface LogNeeds {

@@ -1,5 +1,6 @@
 import { logConformance } from '@millrace/conformance/log-conformance';
 import { storeConformance } from '@millrace/conformance/store-conformance';
+import { createMemoryClaims } from './claims.ts';
 import { createMemoryDirectory } from './directory.ts';
 import { createMemoryLedger } from './ledger.ts';
 import { createMemoryLog } from './log.ts';
@@ -14,10 +15,18 @@ for (const shards of [1, 3]) {
   });
 }
 
+logConformance({
+  name: 'the memory log that leaves keys to the gateway',
+  async open({ now }) {
+    const log = createMemoryLog({ now, dedupe: false });
+    return { log, close: () => log.close() };
+  },
+});
+
 storeConformance({
   name: 'the memory stores',
   async open() {
-    const stores = { directory: createMemoryDirectory(), ledger: createMemoryLedger() };
+    const stores = { directory: createMemoryDirectory(), ledger: createMemoryLedger(), claims: createMemoryClaims() };
     return { ...stores, peer: async () => stores, close: async () => {} };
   },
 });

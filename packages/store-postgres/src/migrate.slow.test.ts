@@ -26,6 +26,9 @@ for (let from = 0; from < SCHEMA_VERSION; from++) {
     assert.deepEqual(await store.ledger.lanes(), from >= 2 ? [{ lane: 'sub.0', shard: 'main', cursor }] : []);
     await store.directory.put('app', 'default', 'other', { name: 'Other', createdMs: 2 }, 'absent');
     await store.ledger.commit({ attempts: [attempt(1)] });
+    const place = { log: 'log', topics: [], ends: {} };
+    const claims = [{ id: 'k', digest: 'd', windowMs: 1_000, token: 't', place }];
+    assert.deepEqual(await store.claims.claim(claims), [{ status: 'claimed' }]);
     assert.equal(await migrate({ url, schema }), SCHEMA_VERSION);
   });
 }

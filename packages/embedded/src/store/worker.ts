@@ -5,6 +5,8 @@
 import { join } from 'node:path';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { Transferable } from 'node:worker_threads';
+import { openClaimsStore } from './claims-store.ts';
+import type { ClaimsStore } from './claims-store.ts';
 import { openDirectoryStore } from './directory-store.ts';
 import type { DirectoryStore } from './directory-store.ts';
 import { isStorageError, problemOf } from './faults.ts';
@@ -42,6 +44,7 @@ interface Stores {
   readonly log: LogStore;
   readonly ledger: LedgerStore;
   readonly resources: DirectoryStore;
+  readonly claims: ClaimsStore;
   unlock(): void;
 }
 
@@ -54,15 +57,16 @@ function open({ directory, ...options }: Setup): Stores {
     const log = openLogStore(state, { ...options, turn, took: (removedThrough) => tell({ removedThrough }) });
     const ledger = openLedgerStore(state, { turn });
     const resources = openDirectoryStore(state);
+    const claims = openClaimsStore(state);
     state.begin(options.relaxed);
-    return { state, log, ledger, resources, unlock };
+    return { state, log, ledger, resources, claims, unlock };
   } catch (error) {
     unlock();
     throw error;
   }
 }
 
-function serve({ state, log, ledger, resources, unlock }: Stores): void {
+function serve({ state, log, ledger, resources, claims, unlock }: Stores): void {
   const { directory } = state;
   const context = { state, apply, mark };
   const writeBack = openWriteBack(state.db, state.path);
@@ -72,12 +76,14 @@ function serve({ state, log, ledger, resources, unlock }: Stores): void {
     return () => {
       undoLog();
       ledger.reload();
+      claims.reload();
     };
   }
 
   const calls: PlainCalls = {
     ...ledger,
     ...resources,
+    ...claims,
     append: log.append,
     declareTopic: log.declareTopic,
     read: log.read,

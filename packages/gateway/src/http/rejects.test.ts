@@ -15,7 +15,7 @@ test(
   },
   async (t) => {
     const log = createNativeLog();
-    const { ask, key } = await world(t, { log });
+    const { ask, key } = await world(t, { stores: { log } });
     await log.write('orders.created', 'bad one', `bad ${'x'.repeat(1_000)}`, '{}');
     const { status, json } = await ask(ROUTE);
     assert.deepEqual([status, json.next], [200, null]);
@@ -51,7 +51,7 @@ test(
   async (t) => {
     const log = createNativeLog();
     const metrics = createMetrics({ version: '1' });
-    const { ask, notice } = await world(t, { log });
+    const { ask, notice } = await world(t, { stores: { log } });
     const endpoint = await receiver(t);
     const spec = { topics: ['orders.*'], ordering: 'key', deliver: { webhook: { url: endpoint.url } } };
     assert.equal((await ask('PUT /v1/subscriptions/crm', { json: spec })).status, 201);

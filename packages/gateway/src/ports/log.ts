@@ -66,6 +66,11 @@ export interface LogRecord {
   /** Length of `bytes` of the entry: what the record costs in windows and bounds. */
   readonly size: number;
   /**
+   * Of an entry with a dedupe key: SHA-256 (base64url) of `JSON.stringify([environment, app, key])`, and its digest. Asked of logs
+   * that do not remember keys, or for a while only (`dedupeWindowMs`): by it an append is found whose answer nobody heard.
+   */
+  readonly keyed?: { readonly key: string; readonly digest: string };
+  /**
    * Present where it can not be an event: a client of the broker wrote it, past the door. `event` is then an envelope around its
    * bytes. Nobody gets it and no lane waits for it, but it is there to be looked at.
    */
@@ -119,6 +124,8 @@ export interface Log {
   readonly supports: Readonly<{
     /** True: `dedupe` of an entry is settled in the append's own transaction. */
     dedupe: boolean;
+    /** How long the log remembers a key at most, where that is shorter than it may be asked to: the gateway then claims keys (claims.ts). */
+    dedupeWindowMs?: number;
     /** Survives a kill of the process. */
     durable: boolean;
     shards: 'one' | 'many';
