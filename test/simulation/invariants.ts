@@ -292,6 +292,8 @@ export function createInvariants({ world, limits, situations, hidden, slotOf, is
       for (const request of underWay) if (request.exchange.life === life) underWay.delete(request);
       for (const request of nobodys) if (request.exchange.life === life) nobodys.delete(request);
       bounds.crashed(life);
+      // Within a step: what has expired since the last one may be gone.
+      retention.tick(world.now());
       await publishing.checkDurable(durable);
     },
     owned: (fences, life) => owners.owned(fences, life),

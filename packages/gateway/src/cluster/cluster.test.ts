@@ -42,6 +42,8 @@ interface Cluster {
   readonly ledger: Ledger;
   /** Refuses everything while it is away. */
   isAway: boolean;
+  /** Refuses only what is asked about subscriptions: leases and commits work. */
+  isUnreadable: boolean;
   join(name: string, clock?: HandClock): Promise<Member>;
   /** Of the next call of this name to the leases, by any node, the answer is lost: it has had its effect, or has none. */
   lose(call: 'take' | 'release' | 'renew', when: 'before' | 'after'): void;
@@ -56,9 +58,15 @@ async function cluster(t: TestContext): Promise<Cluster> {
   const log = createMemoryLog({ now: clock.now });
   const stored = createMemoryLedger();
   const vault = createVault(new Uint8Array(32).fill(7));
-  const made = { isAway: false };
+  const made = { isAway: false, isUnreadable: false };
   const lost = new Map<string, 'before' | 'after'>();
-  const ledger = unlessAway(stored, made);
+  const { commit } = unlessAway(stored, made);
+  const unreadable = {
+    get isAway() {
+      return made.isAway || made.isUnreadable;
+    },
+  };
+  const ledger = { ...unlessAway(stored, unreadable), commit };
   const leases = createMemoryCluster({ ledger, now: clock.now, leaseMs: LEASE_MS });
   for (const app of ['shop', 'crm']) await directory.put('app', 'default', app, { name: app, createdMs: 0 });
   await directory.put('topic', 'default', 'orders.created', TOPIC);
@@ -272,6 +280,32 @@ test('while the store is away longer than a lease nothing is sent; then every no
   assert.deepEqual(all.sent(a, b), times(['1'], 12));
   assert.deepEqual([a.slots(), b.slots()], [64, 64]);
   for (const { notices } of [a, b]) assert.ok(!notices.some(({ kind }) => kind === 'slots_lost'));
+});
+
+test('a lease that ends while slots are being taken costs none of their subscriptions what is written of it', async (t) => {
+  const all = await cluster(t);
+  const a = await all.join('a');
+  await subscribe([a], 12, { retry: { schedule: [] } });
+  a.sender.script = () => 500;
+  await publish(a, '1');
+  await all.advance(100);
+  assert.equal((await all.ledger.deadLetterCounts()).length, 12);
+  a.node.abandon();
+  a.gateway.abandon();
+  const b = await all.join('b');
+  all.isUnreadable = true;
+  await all.advance(LEASE_MS + ROUND_MS);
+  // It has them, and can't read what is written of them; then its lease ends, too.
+  all.isAway = true;
+  await all.advance(2 * LEASE_MS);
+  assert.ok(b.notices.some(({ kind }) => kind === 'lease_over'));
+  all.isAway = false;
+  all.isUnreadable = false;
+  await all.advance(8_000);
+  assert.equal(b.slots(), SLOTS);
+  assert.equal((await all.ledger.deadLetterCounts()).length, 12);
+  await publish(b, '2');
+  assert.deepEqual(all.sent(b), times(['2'], 12));
 });
 
 for (const [call, when] of [

@@ -438,12 +438,13 @@ export function createLanes(needs: Needs): Lanes {
 
   /** What the ledger knows of these; repeated until it answers. */
   function recovered(
-    which: Pick<Parameters<typeof recover>[0], 'slots' | 'subscribers' | 'runs'>,
+    which: Pick<Parameters<typeof recover>[0], 'slots' | 'subscribers' | 'runs'> & { readonly known?: ReadonlySet<string> },
   ): Promise<Recovery | undefined> {
     const moved = new Set<string>();
     const { run, onLogChanged } = needs;
+    // Those that were to be taken may be lost again before the ledger answers: they are not here then, and not deleted.
+    const exists = (uid: string): boolean => subscribers.has(uid) || moving.isComing(uid) || which.known?.has(uid) === true;
     // One that was not discovered yet is entered when it is.
-    const exists = (uid: string): boolean => subscribers.has(uid) || moving.isComing(uid);
     const shards = (): readonly string[] => (which.slots === undefined ? log.shards() : [...tails.keys()]);
     return untilItWorks(() =>
       recover({ log, ledger, recorder, shards: shards(), exists, run, moved, lostRange, onLogChanged, ...which }),

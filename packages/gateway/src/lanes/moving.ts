@@ -16,7 +16,7 @@ import type { Run, Subscription, Versioned } from '../ports/directory.ts';
 import type { Position } from '../ports/log.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { cursorAt } from './cursor.ts';
-import type { Lanes } from './lanes.ts';
+import type { Known, Lanes } from './lanes.ts';
 import type { RecoveredLane, Recovery, Standing } from './recovery.ts';
 import { type Indexed, liveName, runName, slotOf, type Subscriber } from './subscriber.ts';
 import type { Place, Tail } from './tail.ts';
@@ -38,6 +38,8 @@ interface Needs {
     readonly slots: ReadonlySet<number>;
     readonly subscribers: ReadonlyMap<string, Subscriber>;
     readonly runs: ReadonlyMap<string, Versioned<Run>>;
+    /** All there are (uid), also those that are not to be recovered. */
+    readonly known: ReadonlySet<string>;
   }) => Promise<Recovery | undefined>;
   readonly begin: (recovery: Pick<Recovery, 'lanes' | 'counts' | 'lostRuns'>) => Promise<void>;
   /** Shards that were discovered since: the subscription enters them. */
@@ -63,8 +65,13 @@ export function createMoving(needs: Needs): Moving {
   const coming = new Map<string, Coming>();
 
   /** Their slots' rows stand still until their lanes are there: they would speak for what has not begun. */
-  const take: Lanes['take'] = (slots, known) =>
-    checkpoint.holdSlots(async () => {
+  const take: Lanes['take'] = (slots, known) => {
+    const uids = new Set(known.subscriptions.map(({ value }) => value.uid));
+    return takeThose(slots, known, uids);
+  };
+
+  function takeThose(slots: ReadonlySet<number>, known: Known, uids: ReadonlySet<string>): Promise<void> {
+    return checkpoint.holdSlots(async () => {
       const taken = new Map<string, Subscriber>();
       for (const subscription of known.subscriptions) {
         const { uid } = subscription.value;
@@ -78,15 +85,17 @@ export function createMoving(needs: Needs): Moving {
       // What is on its way for them, from when they were worked here before, comes first.
       await recorder.settled();
       await needs.reachEnds();
-      const recovery = await needs.recovered({ slots, subscribers: taken, runs: its });
+      const recovery = await needs.recovered({ slots, subscribers: taken, runs: its, known: uids });
       if (recovery === undefined || needs.isStopped()) return;
-      await beginTaken(taken, its, recovery);
+      await beginTaken(taken, its, uids, recovery);
     });
+  }
 
   /** In one turn of the event loop: what the tails bring from then on finds the subscriptions in the index. */
   function beginTaken(
     taken: ReadonlyMap<string, Subscriber>,
     its: ReadonlyMap<string, Versioned<Run>>,
+    uids: ReadonlySet<string>,
     { places, lanes, standing, counts, lostRuns }: Recovery,
   ): Promise<void> {
     const setBack: Versioned<Subscription>[] = [];
@@ -112,14 +121,19 @@ export function createMoving(needs: Needs): Moving {
     const shards = new Set(places.keys());
     for (const subscriber of taken.values()) if (isThere({ subscriber })) void needs.enterNewcomers(subscriber, shards);
     const begun = needs.begin({ lanes: [...lanes.filter(isThere), ...late], counts: counts.filter(isThere), lostRuns });
-    return setBack.length === 0 ? begun : begun.then(() => takeAgain(setBack, its));
+    return setBack.length === 0 ? begun : begun.then(() => takeAgain(setBack, its, uids));
   }
 
   /** Those that were set back while they came: what was found for them is of another pass. */
-  function takeAgain(subscriptions: readonly Versioned<Subscription>[], its: ReadonlyMap<string, Versioned<Run>>): Promise<void> {
+  function takeAgain(
+    subscriptions: readonly Versioned<Subscription>[],
+    its: ReadonlyMap<string, Versioned<Run>>,
+    known: ReadonlySet<string>,
+  ): Promise<void> {
     const uids = new Set(subscriptions.map(({ value }) => value.uid));
     const slots = new Set([...uids].map(slotOf));
-    return take(slots, { subscriptions, runs: [...its.values()].filter(({ value }) => uids.has(value.subscriptionUid)) });
+    const runs = [...its.values()].filter(({ value }) => uids.has(value.subscriptionUid));
+    return takeThose(slots, { subscriptions, runs }, known);
   }
 
   /** Of those that stand with their slot, the ones for which something came since. */
