@@ -117,6 +117,7 @@ export function createGateway({
   });
   const disabling = createDisabling({ directory, registry, lanes: () => lanes, clock, onNotice, onTrouble: reportLog });
   const isOurs = (uid: string): boolean => owned.has(slotOf(uid)) && !taking.has(slotOf(uid));
+  const tenureOf = (uid: string): object | undefined => owned.get(slotOf(uid));
   const lookUp = createLookUp({ registry, lanes, isOurs });
   const subscriptions = createSubscriptions({
     directory,
@@ -131,6 +132,7 @@ export function createGateway({
     clock,
     opening,
     isOurs,
+    tenureOf,
   });
   const forgetRuns = createForgetRuns({ directory, ledger, registry, lanes, isOurs, clock, limits });
   const replays = createReplays({
@@ -144,6 +146,7 @@ export function createGateway({
     checkEndpoint,
     clock,
     limits,
+    tenureOf,
     onStart: forgetOldRuns,
   });
   const again = createAgain({ recorder, lanes });
@@ -151,7 +154,8 @@ export function createGateway({
   const deliveries = createDeliveries({ log, ledger, lookUp, lanes, deadLetters, again, run: registry.run, clock });
   const jobs = createJobs({ directory, ledger, lookUp, isOurs, deadLetters, clock, limits, onTrouble: reportLog });
   const events = createEvents({ log, clock, limits });
-  const owned = new Set<number>(withoutSlots ? [] : Array.from({ length: SLOTS }, (_, slot) => slot));
+  /** Each with its tenure: one that is lost and comes back is held anew. */
+  const owned = new Map<number, object>(withoutSlots ? [] : Array.from({ length: SLOTS }, (_, slot) => [slot, {}]));
   /** Owned, and not worked yet. */
   const taking = new Set<number>();
   let logTrouble: string | undefined;
@@ -286,7 +290,7 @@ export function createGateway({
   }
 
   async function take(slots: ReadonlySet<number>): Promise<void> {
-    for (const slot of slots) owned.add(slot);
+    for (const slot of slots) if (!owned.has(slot)) owned.set(slot, {});
     for (const slot of slots) taking.add(slot);
     try {
       // One that was begun before they were lost: rows of a pass that the directory does not have yet are taken for leftovers.

@@ -308,6 +308,26 @@ test('a lease that ends while slots are being taken costs none of their subscrip
   assert.deepEqual(all.sent(b), times(['2'], 12));
 });
 
+test('a subscription is not made where its node lost the slot before its beginning was written down', async (t) => {
+  const all = await cluster(t);
+  const a = await all.join('a');
+  await subscribe([a], 1);
+  all.isAway = true;
+  const making = a.gateway.subscriptions.create('default', 'late', SUBSCRIPTION);
+  const refused = assert.rejects(making, { code: 'moving' });
+  const rewinding = a.gateway.replays.rewind('default', 's0', 'latest');
+  const notRewound = assert.rejects(rewinding, { code: 'moving' });
+  await all.advance(2 * LEASE_MS);
+  all.isAway = false;
+  await all.advance(8_000);
+  await refused;
+  await notRewound;
+  await assert.rejects(a.gateway.subscriptions.pause('default', 'late'), { code: 'not_found' });
+  await a.gateway.subscriptions.create('default', 'late', SUBSCRIPTION);
+  await publish(a, '1');
+  assert.deepEqual(all.sent(a), times(['1'], 2));
+});
+
 for (const [call, when] of [
   ['take', 'after'],
   ['take', 'before'],
