@@ -136,7 +136,7 @@ export function createProcess(needs: ProcessNeeds): Process {
       log,
       ledger: node?.ledger ?? stored,
       directory,
-      sender: endpoints.sender(life),
+      sender: node?.guard(endpoints.sender(life)) ?? endpoints.sender(life),
       clock,
       vault: {
         seal: (text: string) => `sealed:${text}`,

@@ -84,7 +84,7 @@ async function cluster(t: TestContext): Promise<Cluster> {
       load: () => 0,
       onNotice: (notice) => notices.push(notice),
     });
-    const ports = { log, directory, ledger: node.ledger, sender, clock: own, vault };
+    const ports = { log, directory, ledger: node.ledger, sender: node.guard(sender), clock: own, vault };
     const gateway = createGateway({ ports, withoutSlots: true });
     await gateway.start();
     await node.start();
@@ -262,6 +262,36 @@ test('a node that was frozen past its lease writes nothing any more, and sends n
   await frozen.advance(2 * ROUND_MS);
   assert.equal(b.sender.sent.filter(({ event }) => event === '2').length, 0);
   assert.equal(a.sender.sent.filter(({ event }) => event === '2').length, 12);
+});
+
+test('a node that was frozen past its lease sends nothing though what it waited for comes before its timers', async (t) => {
+  const all = await cluster(t);
+  const frozen = createHandClock();
+  const [a, b] = [await all.join('a'), await all.join('b', frozen)];
+  for (let round = 0; round < 3; round++) {
+    await all.advance(ROUND_MS);
+    await frozen.advance(ROUND_MS);
+  }
+  await subscribe([b], 12, { ordering: 'key' });
+  b.sender.script = () => undefined;
+  await publish(a, 'k/1', 'k/2');
+  assert.deepEqual(all.sent(b), times(['k/1'], 12));
+  frozen.pass(LEASE_MS + ROUND_MS);
+  await all.advance(LEASE_MS + ROUND_MS);
+  assert.deepEqual(all.sent(a), times(['k/1', 'k/2'], 12));
+  // It goes on: the answers stand in its sockets, and its timers come after them.
+  for (const sent of b.sender.sent) sent.answer(200);
+  await settle();
+  assert.deepEqual(all.sent(b), times(['k/1'], 12));
+  assert.ok(b.notices.some(({ kind }) => kind === 'lease_over'));
+  b.sender.script = () => 200;
+  for (let round = 0; round < 4; round++) {
+    await frozen.advance(ROUND_MS);
+    await all.advance(ROUND_MS);
+  }
+  assert.deepEqual([a.slots(), b.slots()], [64, 64]);
+  await publish(a, 'k/3');
+  assert.equal([...a.sender.sent, ...b.sender.sent].filter(({ event }) => event === 'k/3').length, 12);
 });
 
 test('while the store is away longer than a lease nothing is sent; then every node goes on with what it had', async (t) => {

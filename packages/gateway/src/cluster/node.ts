@@ -17,6 +17,10 @@ export interface Node {
   start(): Promise<void>;
   /** Finds out at once what this node still has, and lets go of the rest. Rejects when that can't be told. */
   renew(): Promise<void>;
+  /** Whether others may count on this node: its timers may be late to tell that they can't any more. */
+  hasLease(): boolean;
+  /** Lets go of what is worked, where the lease is over and nobody has noticed yet. */
+  expire(): void;
   /** Where the owner of a slot is reached; undefined where nobody works it now. */
   addressOf(slot: number): string | undefined;
   /** Lets everything end, writes it down and gives it back. */
@@ -58,6 +62,8 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, load, on
   let end: Timer | undefined;
   let failing: string | undefined;
   let isOver = false;
+  /** Of the lease, on the monotonic clock. */
+  let endMs = -Infinity;
   /** Until then nothing of others is taken. */
   let patientUntilMs = -Infinity;
   let state: 'running' | 'stopping' | 'ended' = 'running';
@@ -92,7 +98,8 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, load, on
     if (isOver) patientUntilMs = clock.monotonic() + leaseMs;
     isOver = false;
     end?.cancel();
-    end = clock.after(Math.max(0, askedMs + leaseMs - clock.monotonic()), leaseOver);
+    endMs = askedMs + leaseMs;
+    end = clock.after(Math.max(0, endMs - clock.monotonic()), leaseOver);
     const isLost = ([slot, { token }]: (typeof asked)[number]): boolean =>
       fences.get(slot)?.token !== token && held.get(slot)?.token === token;
     lose(asked.filter(isLost).map(([slot]) => slot));
@@ -153,6 +160,7 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, load, on
   }
 
   const mayGoOn = (): boolean => !isOver && state === 'running';
+  const hasLease = (): boolean => !isOver && clock.monotonic() < endMs;
 
   async function tried(): Promise<void> {
     try {
@@ -197,6 +205,12 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, load, on
       again();
     },
     renew,
+    hasLease,
+    expire() {
+      if (hasLease() || isOver || state === 'ended') return;
+      end?.cancel();
+      leaseOver();
+    },
     addressOf: (slot) => addresses.get(slot),
     async stop() {
       if (state !== 'running') return;
