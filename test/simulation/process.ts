@@ -182,10 +182,10 @@ export function createProcess(needs: ProcessNeeds): Process {
   function watched(slots: Slots, name: string): Slots {
     return {
       owns: (uid) => slots.owns(uid),
-      async take(taken) {
+      async take(taken, onBegun) {
         world.trace.note(`${name} takes ${taken.size} slots`);
         invariants.taken(taken, life);
-        await slots.take(taken);
+        await slots.take(taken, onBegun);
         if (life.alive) situations.count('slotsTaken');
       },
       async leave(left) {

@@ -289,7 +289,7 @@ export function createGateway({
     await jobs.start(isOurs);
   }
 
-  async function take(slots: ReadonlySet<number>): Promise<void> {
+  async function take(slots: ReadonlySet<number>, onBegun?: () => void): Promise<void> {
     for (const slot of slots) if (!owned.has(slot)) owned.set(slot, {});
     for (const slot of slots) taking.add(slot);
     try {
@@ -301,7 +301,7 @@ export function createGateway({
       // Some may be lost again by now.
       const still = new Set([...slots].filter((slot) => owned.has(slot)));
       if (state !== 'running') return;
-      await lanes.take(still, known());
+      await lanes.take(still, known(), onBegun);
       if (state !== 'running') return;
       // A replay that was asked for meanwhile found its subscription not there yet.
       for (const run of registry.runs())

@@ -19,6 +19,7 @@ import {
 import type { Gateway, SubscriptionSpec } from '../api.ts';
 import { createGateway } from '../gateway.ts';
 import { SLOTS } from '../lanes/subscriber.ts';
+import type { Directory } from '../ports/directory.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import { createVault } from '../vault.ts';
 import { type ClusterNode, createClusterNode } from './cluster.ts';
@@ -44,6 +45,10 @@ interface Cluster {
   isAway: boolean;
   /** Refuses only what is asked about subscriptions: leases and commits work. */
   isUnreadable: boolean;
+  /** The directory refuses the next so many changes. */
+  refusedPuts: number;
+  /** Whoever joins from now on finds another log, without any event. */
+  recreateLog(): void;
   join(name: string, clock?: HandClock): Promise<Member>;
   /** Of the next call of this name to the leases, by any node, the answer is lost: it has had its effect, or has none. */
   lose(call: 'take' | 'release' | 'renew', when: 'before' | 'after'): void;
@@ -54,11 +59,11 @@ interface Cluster {
 
 async function cluster(t: TestContext): Promise<Cluster> {
   const clock = createHandClock();
-  const directory = createMemoryDirectory();
-  const log = createMemoryLog({ now: clock.now });
+  const made = { isAway: false, isUnreadable: false, refusedPuts: 0 };
+  const directory = refusing(createMemoryDirectory(), made);
+  let log = createMemoryLog({ now: clock.now });
   const stored = createMemoryLedger();
   const vault = createVault(new Uint8Array(32).fill(7));
-  const made = { isAway: false, isUnreadable: false };
   const lost = new Map<string, 'before' | 'after'>();
   const { commit } = unlessAway(stored, made);
   const unreadable = {
@@ -103,10 +108,23 @@ async function cluster(t: TestContext): Promise<Cluster> {
     clock,
     ledger,
     join,
+    recreateLog: () => void (log = createMemoryLog({ now: clock.now, identity: 'another' })),
     lose: (call: string, when: 'before' | 'after') => void lost.set(call, when),
     sent: (...members: readonly Member[]) => members.flatMap(({ sender }) => sender.sent.map(({ event }) => event)).toSorted(),
     advance: (ms: number) => clock.advance(ms),
   });
+}
+
+/** The same, but it refuses the next `refusedPuts`. */
+function refusing(directory: Directory, when: { refusedPuts: number }): Directory {
+  return {
+    ...directory,
+    async put(...args) {
+      if (when.refusedPuts === 0) return directory.put(...args);
+      when.refusedPuts--;
+      throw new Problem('ledger_unavailable', 'it is away');
+    },
+  };
 }
 
 /** The same, but every call is refused while it is away. */
@@ -336,6 +354,65 @@ test('a lease that ends while slots are being taken costs none of their subscrip
   assert.equal((await all.ledger.deadLetterCounts()).length, 12);
   await publish(b, '2');
   assert.deepEqual(all.sent(b), times(['2'], 12));
+});
+
+test('where the log is another one and the store fails while slots are taken, what the new log holds is not taken for worked', async (t) => {
+  const all = await cluster(t);
+  const a = await all.join('a');
+  await subscribe([a], 1);
+  await publish(a, '1', '2', '3');
+  // Until only their slots' rows stand for them.
+  await all.advance(20_000);
+  assert.equal((await all.ledger.lanes()).filter(({ shard }) => shard !== '').length, 0);
+  a.node.abandon();
+  a.gateway.abandon();
+  all.recreateLog();
+  const b = await all.join('b');
+  await publish(b, '4', '5', '6');
+  all.refusedPuts = 1;
+  await all.advance(LEASE_MS + 2 * ROUND_MS);
+  assert.equal(all.refusedPuts, 0);
+  await all.advance(8_000);
+  assert.equal(b.slots(), SLOTS);
+  assert.deepEqual(all.sent(b), ['4', '5', '6']);
+});
+
+test('settings that change while its slot is taken do not keep a subscription from going on in another log', async (t) => {
+  const all = await cluster(t);
+  const a = await all.join('a');
+  await subscribe([a], 1);
+  await publish(a, '1', '2', '3');
+  await all.advance(20_000);
+  a.node.abandon();
+  a.gateway.abandon();
+  all.recreateLog();
+  const b = await all.join('b');
+  await publish(b, '4');
+  all.refusedPuts = 1;
+  while (all.refusedPuts > 0) await all.advance(10);
+  await b.gateway.subscriptions.update('default', 's0', { concurrency: 3 });
+  await all.advance(8_000);
+  assert.deepEqual(all.sent(b), ['4']);
+  assert.equal(b.slots(), SLOTS);
+});
+
+test('one that is deleted while its slot is taken keeps no other from going on in another log', async (t) => {
+  const all = await cluster(t);
+  const a = await all.join('a');
+  await subscribe([a], 2);
+  await publish(a, '1', '2', '3');
+  await all.advance(20_000);
+  a.node.abandon();
+  a.gateway.abandon();
+  all.recreateLog();
+  const b = await all.join('b');
+  await publish(b, '4');
+  all.refusedPuts = 1;
+  while (all.refusedPuts > 0) await all.advance(10);
+  await b.gateway.subscriptions.delete('default', 's0');
+  await all.advance(8_000);
+  assert.deepEqual(all.sent(b), ['4']);
+  assert.equal(b.slots(), SLOTS);
 });
 
 test('a subscription is not made where its node lost the slot before its beginning was written down', async (t) => {

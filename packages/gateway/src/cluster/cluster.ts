@@ -33,9 +33,10 @@ export function createClusterNode({ ledger, slots, ...needs }: Needs): ClusterNo
     ...needs,
     held,
     onTaken: fenced.forget,
+    onBegun: fenced.begin,
     slots: {
       owns: (uid) => slots().owns(uid),
-      take: (taken) => slots().take(taken),
+      take: (taken, onBegun) => slots().take(taken, onBegun),
       leave: (left) => slots().leave(left),
       lose: (lost) => slots().lose(lost),
     },

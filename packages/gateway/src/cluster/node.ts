@@ -48,13 +48,15 @@ interface Needs {
   readonly load: () => number;
   /** Before slots are worked that were another's. */
   readonly onTaken: (slots: Iterable<number>) => void;
+  /** It is known what was written about them. */
+  readonly onBegun: (slots: Iterable<number>) => void;
   readonly onNotice: (notice: NodeNotice) => void;
 }
 
 /** Renewals of one lease: two may fail. */
 const ROUNDS_PER_LEASE = 3;
 
-export function createNode({ node, leases, held, slots, clock, leaseMs, load, onTaken, onNotice }: Needs): Node {
+export function createNode({ node, leases, held, slots, clock, leaseMs, load, onTaken, onBegun, onNotice }: Needs): Node {
   /** Slots that are worked now: what is held, but while the lease is over. */
   const worked = new Set<number>();
   let addresses = new Map<number, string>();
@@ -116,7 +118,7 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, load, on
     for (const slot of fresh) worked.add(slot);
     onTaken(fresh);
     try {
-      await slots.take(new Set(fresh));
+      await slots.take(new Set(fresh), () => onBegun(fresh));
     } catch (error) {
       // What can't be read now the next round tries again, from the beginning.
       for (const slot of fresh) worked.delete(slot);

@@ -40,6 +40,8 @@ interface Needs {
     readonly runs: ReadonlyMap<string, Versioned<Run>>;
     /** All there are (uid), also those that are not to be recovered. */
     readonly known: ReadonlySet<string>;
+    /** Before each try: a pass is stored only on top of the present settings. */
+    readonly onTry: () => void;
   }) => Promise<Recovery | undefined>;
   readonly begin: (recovery: Pick<Recovery, 'lanes' | 'counts' | 'lostRuns'>) => Promise<void>;
   /** Shards that were discovered since: the subscription enters them. */
@@ -65,12 +67,12 @@ export function createMoving(needs: Needs): Moving {
   const coming = new Map<string, Coming>();
 
   /** Their slots' rows stand still until their lanes are there: they would speak for what has not begun. */
-  const take: Lanes['take'] = (slots, known) => {
+  const take: Lanes['take'] = (slots, known, onBegun = () => undefined) => {
     const uids = new Set(known.subscriptions.map(({ value }) => value.uid));
-    return takeThose(slots, known, uids);
+    return takeThose(slots, known, uids, onBegun);
   };
 
-  function takeThose(slots: ReadonlySet<number>, known: Known, uids: ReadonlySet<string>): Promise<void> {
+  function takeThose(slots: ReadonlySet<number>, known: Known, uids: ReadonlySet<string>, onBegun: () => void): Promise<void> {
     return checkpoint.holdSlots(async () => {
       const taken = new Map<string, Subscriber>();
       for (const subscription of known.subscriptions) {
@@ -85,10 +87,22 @@ export function createMoving(needs: Needs): Moving {
       // What is on its way for them, from when they were worked here before, comes first.
       await recorder.settled();
       await needs.reachEnds();
-      const recovery = await needs.recovered({ slots, subscribers: taken, runs: its, known: uids });
+      const onTry = (): void => update(taken);
+      const recovery = await needs.recovered({ slots, subscribers: taken, runs: its, known: uids, onTry });
       if (recovery === undefined || needs.isStopped()) return;
+      onBegun();
       await beginTaken(taken, its, uids, recovery);
     });
+  }
+
+  /** By what was heard of them meanwhile. Those that were deleted, or are lost, are no more to be taken. */
+  function update(taken: Map<string, Subscriber>): void {
+    for (const [uid, subscriber] of taken) {
+      const one = coming.get(uid);
+      if (one?.subscriber !== subscriber) taken.delete(uid);
+      else if (one.newest !== undefined) subscriber.configure(one.newest);
+      if (one?.subscriber === subscriber) one.newest = undefined;
+    }
   }
 
   /** In one turn of the event loop: what the tails bring from then on finds the subscriptions in the index. */
@@ -133,7 +147,7 @@ export function createMoving(needs: Needs): Moving {
     const uids = new Set(subscriptions.map(({ value }) => value.uid));
     const slots = new Set([...uids].map(slotOf));
     const runs = [...its.values()].filter(({ value }) => uids.has(value.subscriptionUid));
-    return takeThose(slots, { subscriptions, runs }, known);
+    return takeThose(slots, { subscriptions, runs }, known, () => undefined);
   }
 
   /** Of those that stand with their slot, the ones for which something came since. */
