@@ -17,7 +17,7 @@ import { createProcess } from './process.ts';
 import type { Process } from './process.ts';
 import { APPS, KEYS, createScenario } from './scenario.ts';
 import type { Crash } from './scenario.ts';
-import { seedCrypto } from './random.ts';
+import { createRandom, seedCrypto } from './random.ts';
 import { createSituations } from './situations.ts';
 import type { Counts } from './situations.ts';
 import { createWorkload } from './workload.ts';
@@ -46,6 +46,11 @@ const HEALING_STEPS = 30_000;
 const HEALING_MS = 300_000;
 /** Beyond what a drain may take: the store may be away. */
 const STOP_MS = 120_000;
+
+/** Whether a seed is about several nodes. */
+export function isCluster(seed: number): boolean {
+  return createScenario(createRandom(seed).fork('seed').fork('scenario'), STEPS).cluster !== undefined;
+}
 
 export async function runSeed(seed: number, { steps = STEPS, print }: SeedOptions = {}): Promise<SeedResult> {
   const world = createWorld(seed, print);
