@@ -502,7 +502,15 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'a slot is left with what its lanes have open passed',
     clusters: true,
     file: MOVING,
-    find: 'for (const lane of lanes) lane.checkpoint();',
+    find: 'for (const subscriber of ours) for (const lane of subscriber.lanes.values()) lane.checkpoint();',
     replace: '',
+  },
+  {
+    name: 'what is lost while it is left is passed',
+    clusters: true,
+    from: 2101,
+    file: MOVING,
+    find: 'const ours = its.filter((subscriber) => leaving.has(subscriber));',
+    replace: 'const ours = its;',
   },
 ];

@@ -415,6 +415,30 @@ test('one that is deleted while its slot is taken keeps no other from going on i
   assert.equal(b.slots(), SLOTS);
 });
 
+test('a lease that ends while slots are given back passes nothing that is not written down', async (t) => {
+  const all = await cluster(t);
+  const [a, b] = [await all.join('a'), await all.join('b')];
+  await all.advance(3 * ROUND_MS);
+  await subscribe([b], 1);
+  b.sender.script = () => undefined;
+  await publish(a, '1', '2', '3');
+  assert.equal(b.sender.sent.length, 3);
+  all.isAway = true;
+  const stopping = b.node.stop();
+  await settle();
+  // The first is on its way to the store, which is away; the second waits behind it; the third is still open when the lease ends.
+  b.sender.sent[0]?.answer(500);
+  await settle();
+  b.sender.sent[1]?.answer(500);
+  await all.advance(LEASE_MS + ROUND_MS);
+  b.sender.sent[2]?.answer(500);
+  await settle();
+  all.isAway = false;
+  await all.advance(60_000);
+  await stopping;
+  for (const event of ['1', '2', '3']) assert.ok(all.sent(a).includes(event), event);
+});
+
 test('a subscription is not made where its node lost the slot before its beginning was written down', async (t) => {
   const all = await cluster(t);
   const a = await all.join('a');

@@ -65,6 +65,8 @@ interface Coming {
 export function createMoving(needs: Needs): Moving {
   const { subscribers, runs, tails, match, recorder, clock, limits, checkpoint } = needs;
   const coming = new Map<string, Coming>();
+  /** Whose slots are being left: what they did is not all written down yet. */
+  const leaving = new Set<Subscriber>();
 
   /** Their slots' rows stand still until their lanes are there: they would speak for what has not begun. */
   const take: Lanes['take'] = (slots, known, onBegun = () => undefined) => {
@@ -197,15 +199,27 @@ export function createMoving(needs: Needs): Moving {
     const ends = new Map<string, Place>([...tails].map(([shard, { end }]) => [shard, end]));
     const isHolding = checkpoint.isHolding();
     const its = takeOut(slots);
-    const lanes = its.flatMap((subscriber) => [...subscriber.lanes.values()]);
-    await ended(lanes, ends);
-    for (const lane of lanes) lane.checkpoint();
+    for (const subscriber of its) leaving.add(subscriber);
+    await ended(
+      its.flatMap((subscriber) => [...subscriber.lanes.values()]),
+      ends,
+    );
+    // Of what was lost meanwhile that which was not on its way is forgotten: a place beyond it would pass it for good.
+    const ours = its.filter((subscriber) => leaving.has(subscriber));
+    for (const subscriber of ours) for (const lane of subscriber.lanes.values()) lane.checkpoint();
     // Else the rows that are there stand for some that have not begun: whoever is next reads on from these.
     if (!isHolding)
-      for (const slot of new Set(its.map((subscriber) => subscriber.slot)))
+      for (const slot of new Set(ours.map((subscriber) => subscriber.slot)))
         for (const [shard, end] of ends) recorder.add({ slot: { slot, shard, cursor: cursorAt(end, needs.log) } });
     await recorder.settled();
+    for (const subscriber of its) leaving.delete(subscriber);
     endAll(its);
+  }
+
+  function lose(slots: ReadonlySet<number>): void {
+    const left = [...leaving].filter(({ slot }) => slots.has(slot));
+    for (const subscriber of left) leaving.delete(subscriber);
+    endAll([...left, ...takeOut(slots)]);
   }
 
   /** What an endpoint has not answered by then is sent again by whoever has the slot next. */
@@ -222,7 +236,7 @@ export function createMoving(needs: Needs): Moving {
   return {
     take,
     leave,
-    lose: (slots) => endAll(takeOut(slots)),
+    lose,
     isComing: (uid) => coming.has(uid),
     note(subscription) {
       const one = coming.get(subscription.value.uid);
