@@ -169,7 +169,7 @@ describe('of two nodes', { skip, timeout: 300_000 }, () => {
     for (const offsetMs of [240_000, -240_000]) {
       const t = lastFirst(test);
       const { nodes, endpoint, publish, arrived } = await world(t, async () => {
-        const file = join(temporary(t as unknown as TestContext), 'clock');
+        const file = join(temporary(t), 'clock');
         writeFileSync(file, String(offsetMs));
         const clock = new URL('../chaos/clock.ts', import.meta.url).href;
         return { environment: { NODE_OPTIONS: `--import=${clock}`, CHAOS_CLOCK: file } };
