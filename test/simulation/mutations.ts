@@ -119,7 +119,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a change of settings drops what is parked',
     file: LANES,
-    find: "if (stood && subscription.value.state === 'active') subscriber.endpoint.probeNow();",
+    find: "if (isOther && subscription.value.state === 'active') subscriber.endpoint.probeNow();",
     replace: 'recorder.add({ dropLane: liveName(subscription.value) });',
   },
 
