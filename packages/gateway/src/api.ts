@@ -45,8 +45,8 @@ export interface Check {
 export interface Slots {
   /** Whether the subscription with this uid is worked here. */
   owns(uid: string): boolean;
-  /** Resolves when what they hold is being worked. */
-  take(slots: ReadonlySet<number>): Promise<void>;
+  /** Resolves when what they hold is being worked. `onBegun` is called once it is known what the ledger has of them, before any of it is. */
+  take(slots: ReadonlySet<number>, onBegun?: () => void): Promise<void>;
   /** What is under way ends, within limits.drainMs, and is written down. Resolves when another node may take them. */
   leave(slots: ReadonlySet<number>): Promise<void>;
   /** They are another's already: nothing of them is sent or written any more. */

@@ -130,7 +130,7 @@ export function createGateway({
   });
   const disabling = createDisabling({ directory, registry, lanes: () => lanes, clock, onNotice, onTrouble: reportLog });
   const ownership = createOwnership({ withoutSlots });
-  const { isOurs } = ownership;
+  const { isOurs, tenureOf } = ownership;
   const lookUp = createLookUp({ registry, lanes, isOurs });
   const subscriptions = createSubscriptions({
     directory,
@@ -145,6 +145,7 @@ export function createGateway({
     clock,
     opening,
     isOurs,
+    tenureOf,
   });
   const forgetRuns = createForgetRuns({ directory, ledger, registry, lanes, isOurs, clock, limits });
   const replays = createReplays({
@@ -158,6 +159,7 @@ export function createGateway({
     checkEndpoint,
     clock,
     limits,
+    tenureOf,
     onStart: forgetOldRuns,
   });
   const again = createAgain({ recorder, lanes });

@@ -13,18 +13,25 @@ import type { ReplaysAndEnd } from './replays.ts';
 
 /** What everybody asks, before there is anything to take with. */
 export interface Ownership {
-  /** Also those that are not worked yet. */
-  readonly owned: Set<number>;
+  /** Also those that are not worked yet; each with its tenure: one that is lost and comes back is held anew. */
+  readonly owned: Map<number, object>;
   /** Owned, and not worked yet. */
   readonly taking: Set<number>;
   /** Whether the subscription with this uid is worked here. */
   isOurs(uid: string): boolean;
+  /** Under what its slot is held; another one where it was lost meanwhile. */
+  tenureOf(uid: string): object | undefined;
 }
 
 export function createOwnership({ withoutSlots }: { readonly withoutSlots: boolean }): Ownership {
-  const owned = new Set<number>(withoutSlots ? [] : Array.from({ length: SLOTS }, (_, slot) => slot));
+  const owned = new Map<number, object>(withoutSlots ? [] : Array.from({ length: SLOTS }, (_, slot) => [slot, {}]));
   const taking = new Set<number>();
-  return { owned, taking, isOurs: (uid) => owned.has(slotOf(uid)) && !taking.has(slotOf(uid)) };
+  return {
+    owned,
+    taking,
+    isOurs: (uid) => owned.has(slotOf(uid)) && !taking.has(slotOf(uid)),
+    tenureOf: (uid) => owned.get(slotOf(uid)),
+  };
 }
 
 interface Needs {
@@ -56,12 +63,12 @@ export function createSlots({
   isRunning,
   goOnWith,
 }: Needs): Slots {
-  async function take(slots: ReadonlySet<number>): Promise<void> {
-    for (const slot of slots) owned.add(slot);
+  async function take(slots: ReadonlySet<number>, onBegun?: () => void): Promise<void> {
+    for (const slot of slots) if (!owned.has(slot)) owned.set(slot, {});
     for (const slot of slots) taking.add(slot);
     let isDone = false;
     try {
-      isDone = await takeLanes(slots);
+      isDone = await takeLanes(slots, onBegun);
     } finally {
       for (const slot of slots) taking.delete(slot);
     }
@@ -69,7 +76,7 @@ export function createSlots({
   }
 
   /** False where the gateway was stopped meanwhile. */
-  async function takeLanes(slots: ReadonlySet<number>): Promise<boolean> {
+  async function takeLanes(slots: ReadonlySet<number>, onBegun: (() => void) | undefined): Promise<boolean> {
     // One that was begun before they were lost: rows of a pass that the directory does not have yet are taken for leftovers.
     await replays.rewound();
     if (!isRunning()) return false;
@@ -78,7 +85,7 @@ export function createSlots({
     // Some may be lost again by now.
     const still = new Set([...slots].filter((slot) => owned.has(slot)));
     if (!isRunning()) return false;
-    await lanes.take(still, known());
+    await lanes.take(still, known(), onBegun);
     if (!isRunning()) return false;
     // A replay that was asked for meanwhile found its subscription not there yet.
     for (const run of registry.runs())

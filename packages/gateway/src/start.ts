@@ -125,7 +125,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
     const cluster = joinCluster(store, { options, limits, clock, slots: () => gateway.slots, onNotice: tell });
     const ledger = cluster?.ledger ?? store.ledger;
     const gateway = createGateway({
-      ports: { log, directory, ledger, claims, sender, clock, vault },
+      ports: { log, directory, ledger, claims, sender: cluster?.guard(sender) ?? sender, clock, vault },
       limits,
       withoutSlots: cluster !== undefined,
       checkEndpoint: egress.checkHost,

@@ -62,6 +62,7 @@ function cluster(t: TestContext, rates: number[]): Cluster {
       clock,
       leaseMs: LEASE_MS,
       onTaken: () => undefined,
+      onBegun: () => undefined,
       onNotice: () => undefined,
       slots: {
         owns: () => false,

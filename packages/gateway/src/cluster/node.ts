@@ -23,6 +23,10 @@ export interface Node {
   start(): Promise<void>;
   /** Finds out at once what this node still has, and lets go of the rest. Rejects when that can't be told. */
   renew(): Promise<void>;
+  /** Whether others may count on this node: its timers may be late to tell that they can't any more. */
+  hasLease(): boolean;
+  /** Lets go of what is worked, where the lease is over and nobody has noticed yet. */
+  expire(): void;
   /** Where the owner of a slot is reached; undefined where nobody works it now. */
   addressOf(slot: number): string | undefined;
   /** Resolves when another answer of `addressOf`, or another from there, may be had: this node has looked at the table, or works more. */
@@ -58,6 +62,8 @@ interface Needs {
   readonly leaseMs: number;
   /** Before slots are worked that were another's. */
   readonly onTaken: (slots: Iterable<number>) => void;
+  /** It is known what was written about them. */
+  readonly onBegun: (slots: Iterable<number>) => void;
   readonly onNotice: (notice: NodeNotice) => void;
 }
 
@@ -68,7 +74,7 @@ const MEASURED_ROUNDS = 6;
 /** In so many rounds whoever is to take a slot has taken it; then it can't, or sees another table, and anybody does. */
 const FREE_ROUNDS_MAX = 2;
 
-export function createNode({ node, leases, held, slots, clock, leaseMs, onTaken, onNotice }: Needs): Node {
+export function createNode({ node, leases, held, slots, clock, leaseMs, onTaken, onBegun, onNotice }: Needs): Node {
   const roundMs = leaseMs / ROUNDS_PER_LEASE;
   const meter = createMeter({ clock, started: slots.started });
   /** Slots that are worked now: what is held, but while the lease is over. */
@@ -86,6 +92,8 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, onTaken,
   let end: Timer | undefined;
   let failing: string | undefined;
   let isOver = false;
+  /** Of the lease, on the monotonic clock. */
+  let endMs = -Infinity;
   /** Until then nothing of others is taken. */
   let patientUntilMs = -Infinity;
   let state: 'running' | 'stopping' | 'ended' = 'running';
@@ -130,7 +138,8 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, onTaken,
     if (isOver) patientUntilMs = clock.monotonic() + leaseMs;
     isOver = false;
     end?.cancel();
-    end = clock.after(Math.max(0, askedMs + leaseMs - clock.monotonic()), leaseOver);
+    endMs = askedMs + leaseMs;
+    end = clock.after(Math.max(0, endMs - clock.monotonic()), leaseOver);
     const isLost = ([slot, { token }]: (typeof asked)[number]): boolean =>
       fences.get(slot)?.token !== token && held.get(slot)?.token === token;
     lose(asked.filter(isLost).map(([slot]) => slot));
@@ -147,7 +156,7 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, onTaken,
     for (const slot of fresh) worked.add(slot);
     onTaken(fresh);
     try {
-      await slots.take(new Set(fresh));
+      await slots.take(new Set(fresh), () => onBegun(fresh));
     } catch (error) {
       // What can't be read now the next round tries again, from the beginning.
       for (const slot of fresh) worked.delete(slot);
@@ -231,6 +240,7 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, onTaken,
   }
 
   const mayGoOn = (): boolean => !isOver && state === 'running';
+  const hasLease = (): boolean => !isOver && clock.monotonic() < endMs;
 
   async function tried(): Promise<void> {
     try {
@@ -275,6 +285,12 @@ export function createNode({ node, leases, held, slots, clock, leaseMs, onTaken,
       again();
     },
     renew,
+    hasLease,
+    expire() {
+      if (hasLease() || isOver || state === 'ended') return;
+      end?.cancel();
+      leaseOver();
+    },
     addressOf: (slot) => addresses.get(slot),
     changed: () => look.promise,
     get work() {

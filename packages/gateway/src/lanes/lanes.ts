@@ -36,7 +36,7 @@ export interface Lanes {
   /** Brings back what the ledger knows; then the tails run. Without anything known they begin at the ends, and slots are to be taken. */
   start(known?: Known): Promise<void>;
   /** Takes these slots over while it runs; what they hold is worked from where the ledger says. */
-  take(slots: ReadonlySet<number>, known: Known): Promise<void>;
+  take(slots: ReadonlySet<number>, known: Known, onBegun?: () => void): Promise<void>;
   /** Lets them go: what is under way ends, within limits.drainMs, and is written down. Resolves when another may take them. */
   leave(slots: ReadonlySet<number>): Promise<void>;
   /** They are another's already: nothing of them is sent or written any more. */
@@ -442,16 +442,21 @@ export function createLanes(needs: Needs): Lanes {
 
   /** What the ledger knows of these; repeated until it answers. */
   function recovered(
-    which: Pick<Parameters<typeof recover>[0], 'slots' | 'subscribers' | 'runs'>,
+    which: Pick<Parameters<typeof recover>[0], 'slots' | 'subscribers' | 'runs'> & {
+      readonly known?: ReadonlySet<string>;
+      readonly onTry?: () => void;
+    },
   ): Promise<Recovery | undefined> {
     const moved = new Set<string>();
     const { run, onLogChanged } = needs;
+    // Those that were to be taken may be lost again before the ledger answers: they are not here then, and not deleted.
+    const exists = (uid: string): boolean => subscribers.has(uid) || moving.isComing(uid) || which.known?.has(uid) === true;
     // One that was not discovered yet is entered when it is.
-    const exists = (uid: string): boolean => subscribers.has(uid) || moving.isComing(uid);
     const shards = (): readonly string[] => (which.slots === undefined ? log.shards() : [...tails.keys()]);
-    return untilItWorks(() =>
-      recover({ log, ledger, recorder, shards: shards(), exists, run, moved, lostRange, onLogChanged, ...which }),
-    );
+    return untilItWorks(() => {
+      which.onTry?.();
+      return recover({ log, ledger, recorder, shards: shards(), exists, run, moved, lostRange, onLogChanged, ...which });
+    });
   }
 
   async function start(known?: Known): Promise<void> {
