@@ -1,5 +1,9 @@
 /** The gateway as a process, on the drivers there are: the only file that knows which. Started by the `millrace` command. */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Problem } from '@millrace/core/problem';
+import { type MigrateOptions, type Migrated, migrateLog, type Openers } from './migrate/migrate-log.ts';
+import { storeIn } from './migrate/whereabouts.ts';
 import { natsOptionsOf } from './nats-address.ts';
 import type { StartOptions } from './options.ts';
 import { serve, type Watch } from './serve.ts';
@@ -12,8 +16,16 @@ export function serveHere(options: StartOptions, watch: Watch = {}): Promise<voi
   return serve(options, { ...watch, openStore });
 }
 
-const openStore: OpenStore = async (needs) => {
-  const { log, store } = needs;
+/** Moves the embedded log of a gateway that is stopped to another one. */
+export function migrateHere(options: MigrateOptions): Promise<Migrated> {
+  return migrateLog({ ...options, open: openers, now: Date.now });
+}
+
+const openStore: OpenStore = async (given) => {
+  const { log, store } = given;
+  const data = storeIn(given);
+  if (typeof data !== 'string') throw new StartRefused(data.message, data.advice);
+  const needs = { ...given, data };
   if (log === undefined && store === undefined) return openEmbeddedStore(needs);
   if (log === undefined)
     throw new StartRefused(
@@ -53,9 +65,29 @@ async function openSharedStore(url: string, { data, onFailure }: Needs): Promise
   return { directory, ledger, close, openLeases: (node) => openLeases({ url, ...node }) };
 }
 
-async function openLog(url: string, { onFailure }: Needs): Promise<Store['log']> {
+async function openLog(
+  url: string,
+  { onFailure, now }: Pick<Needs, 'onFailure'> & { readonly now?: () => number },
+): Promise<Store['log']> {
   if (!/^(nats|tls):\/\//.test(url))
     throw new StartRefused('the address of the log is none that is known', 'Use nats://HOST:4222, or tls://….');
   const { openNats } = await import('@millrace/log-nats');
-  return openNats({ ...natsOptionsOf(url), onLost: onFailure });
+  return openNats({ ...natsOptionsOf(url), ...(now === undefined ? {} : { now }), onLost: onFailure });
 }
+
+const openers: Openers = {
+  async former({ data, nowMs, onFailure }) {
+    if (!existsSync(join(data, 'state.db')))
+      throw new Problem('not_found', `there is no embedded log in ${data}`, {
+        advice: 'Name the data directory of the gateway: --data DIRECTORY.',
+      });
+    const { openEmbedded } = await import('@millrace/embedded');
+    return openEmbedded({ directory: data, now: () => nowMs, onFailure });
+  },
+  log: ({ address, nowMs, onFailure }) => openLog(address, { onFailure, now: () => nowMs }),
+  async store({ address, directory, onFailure }) {
+    if (address !== undefined) return openSharedStore(address, { data: dirname(directory), durability: 'fsync', onFailure });
+    const { openEmbedded } = await import('@millrace/embedded');
+    return openEmbedded({ directory, onFailure });
+  },
+};
