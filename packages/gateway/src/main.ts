@@ -4,10 +4,11 @@ import { dirname, join } from 'node:path';
 import { Problem } from '@millrace/core/problem';
 import { type MigrateOptions, type Migrated, migrateLog, type Openers } from './migrate/migrate-log.ts';
 import { storeIn } from './migrate/whereabouts.ts';
-import { natsOptionsOf } from './nats-address.ts';
+import { explained } from './data-refusals.ts';
+import { type NatsAddress, natsOptionsOf } from './nats-address.ts';
 import type { StartOptions } from './options.ts';
 import { serve, type Watch } from './serve.ts';
-import { type OpenStore, StartRefused, type Store } from './start.ts';
+import { type OpenStore, PRIVATE_UMASK, StartRefused, type Store } from './start.ts';
 
 type Needs = Parameters<OpenStore>[0];
 
@@ -17,8 +18,16 @@ export function serveHere(options: StartOptions, watch: Watch = {}): Promise<voi
 }
 
 /** Moves the embedded log of a gateway that is stopped to another one. */
-export function migrateHere(options: MigrateOptions): Promise<Migrated> {
-  return migrateLog({ ...options, open: openers, now: Date.now });
+export async function migrateHere(options: MigrateOptions): Promise<Migrated> {
+  process.umask(PRIVATE_UMASK);
+  // What was typed is looked at before anything is opened.
+  natsOf(options.log);
+  if (options.store !== undefined) mustBePostgres(options.store);
+  try {
+    return await migrateLog({ ...options, open: openers, now: Date.now });
+  } catch (error) {
+    throw explained(error, options.data);
+  }
 }
 
 const openStore: OpenStore = async (given) => {
@@ -56,8 +65,7 @@ async function openEmbeddedStore({ data, durability, onFailure }: Needs): Promis
 }
 
 async function openSharedStore(url: string, { data, onFailure }: Needs): Promise<Omit<Store, 'log'>> {
-  if (!/^postgres(ql)?:\/\//.test(url))
-    throw new StartRefused('the address of the store is none that is known', 'Use postgres://….');
+  mustBePostgres(url);
   const { openLeases, openPostgres } = await import('@millrace/store-postgres');
   const { directory, ledger, close } = await openPostgres({ url, onFailure });
   // For the keys, which are never in the store.
@@ -65,14 +73,24 @@ async function openSharedStore(url: string, { data, onFailure }: Needs): Promise
   return { directory, ledger, close, openLeases: (node) => openLeases({ url, ...node }) };
 }
 
+function mustBePostgres(url: string): void {
+  if (!/^postgres(ql)?:\/\//.test(url))
+    throw new StartRefused('the address of the store is none that is known', 'Use postgres://….');
+}
+
+function natsOf(url: string): NatsAddress {
+  if (!/^(nats|tls):\/\//.test(url))
+    throw new StartRefused('the address of the log is none that is known', 'Use nats://HOST:4222, or tls://….');
+  return natsOptionsOf(url);
+}
+
 async function openLog(
   url: string,
   { onFailure, now }: Pick<Needs, 'onFailure'> & { readonly now?: () => number },
 ): Promise<Store['log']> {
-  if (!/^(nats|tls):\/\//.test(url))
-    throw new StartRefused('the address of the log is none that is known', 'Use nats://HOST:4222, or tls://….');
+  const options = natsOf(url);
   const { openNats } = await import('@millrace/log-nats');
-  return openNats({ ...natsOptionsOf(url), ...(now === undefined ? {} : { now }), onLost: onFailure });
+  return openNats({ ...options, ...(now === undefined ? {} : { now }), onLost: onFailure });
 }
 
 const openers: Openers = {

@@ -10,6 +10,7 @@ import { rangeLetter } from '../lanes/rows.ts';
 import type { DeadLetter } from '../ports/ledger.ts';
 import type { Entry, Log, LogRecord } from '../ports/log.ts';
 import { readMigration, readMoved } from './files.ts';
+import type { Progress } from './migrate-log.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -424,6 +425,19 @@ describe('a move that ended too soon', () => {
     assert.deepEqual(await idsIn(log), ['a/1', 'b/1', 'a/2', '3', '4']);
   });
 
+  test('by a signal ends where it is, and goes on', async (t) => {
+    const world = await busy(t);
+    const move = moveOf(t, world);
+    const ending = new AbortController();
+    const onProgress = ({ phase, done }: Progress): void => {
+      if (phase === 'verify' && done === 2) ending.abort(new Error('enough'));
+    };
+    await assert.rejects(move.run({ signal: ending.signal, onProgress }), /enough/);
+    assert.equal(readMoved(move.data), undefined);
+    assert.equal((await move.run()).events, 5);
+    assert.equal((await idsIn(move.log)).length, 5);
+  });
+
   test('lets the gateway go on over the former log, and what that adds is moved then', async (t) => {
     const world = await busy(t);
     const move = moveOf(t, world);
@@ -469,7 +483,7 @@ describe('a move that ended too soon', () => {
     const move = moveOf(t, world);
     const { sha256, events } = await move.run();
     const again = await move.run();
-    assert.deepEqual([again.state, again.sha256, again.events], ['moved before', sha256, events]);
+    assert.deepEqual([again.state, again.sha256, again.events], ['already-moved', sha256, events]);
     await assert.rejects(move.run({ log: 'memory://elsewhere' }), { code: 'migration_conflict' });
   });
 });
@@ -616,7 +630,7 @@ test('a dry run counts and writes nothing', async (t) => {
   const move = moveOf(t, world);
   const phases = new Set<string>();
   const result = await move.run({ dryRun: true, onProgress: ({ phase }) => phases.add(phase) });
-  assert.deepEqual([result.state, result.events, result.deadLetters, result.subscriptions], ['looked', 2, 2, 1]);
+  assert.deepEqual([result.state, result.events, result.deadLetters, result.subscriptions], ['planned', 2, 2, 1]);
   assert.deepEqual([...phases], ['look']);
   assert.deepEqual([readMigration(move.data), readMoved(move.data)], [undefined, undefined]);
   assert.deepEqual(await idsIn(move.log), []);

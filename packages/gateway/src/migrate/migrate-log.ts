@@ -27,6 +27,8 @@ export interface MigrateOptions {
   /** Looks and counts; nothing is written anywhere. */
   readonly dryRun?: boolean;
   readonly onProgress?: (progress: Progress) => void;
+  /** Ends it where it is, with its reason; another run goes on from there. Not any more once it has switched over. */
+  readonly signal?: AbortSignal;
 }
 
 export interface Progress {
@@ -38,7 +40,7 @@ export interface Progress {
 }
 
 export interface Migrated extends Partial<LedgerCounts> {
-  readonly state: 'looked' | 'moved' | 'moved before';
+  readonly state: 'planned' | 'moved' | 'already-moved';
   readonly log: string;
   readonly store?: string;
   readonly events: number;
@@ -121,6 +123,7 @@ async function migrate(needs: Working): Promise<Migrated> {
 
   reached('store');
   const counts = await moveStore(needs, { former, shard, log, migration, verified, uids });
+  needs.signal?.throwIfAborted();
   reached('switch');
   const { events, bytes, sha256 } = verified;
   const stores = store === undefined ? {} : { store: shownAddress(store) };
@@ -136,7 +139,7 @@ function movedBefore(moved: NonNullable<ReturnType<typeof readMoved>>, address: 
     throw new Problem('migration_conflict', `the log was moved to ${log} already`, {
       advice: 'From there to another one is not possible yet.',
     });
-  return { state: 'moved before', log, ...(store === undefined ? {} : { store }), events, bytes, sha256 };
+  return { state: 'already-moved', log, ...(store === undefined ? {} : { store }), events, bytes, sha256 };
 }
 
 /** Answers the one shard. The ledger must be of this log: else its places mean other events. */
@@ -191,7 +194,7 @@ interface Moving {
 }
 
 async function moveStore(needs: Working, { former, shard, log, migration, verified, uids }: Moving): Promise<LedgerCounts> {
-  const { data, store: address, open, onFailure, onProgress = () => undefined, reached = () => undefined } = needs;
+  const { data, store: address, open, onFailure, signal, onProgress = () => undefined, reached = () => undefined } = needs;
   const directory = join(data, MOVED_DIRECTORY);
   // Nobody uses it before the switch: what an earlier try left there is made anew.
   rmSync(directory, { recursive: true, force: true });
@@ -214,7 +217,10 @@ async function moveStore(needs: Working, { former, shard, log, migration, verifi
       to: store.ledger,
       translate,
       uids,
-      onRows: (rows) => onProgress({ phase: 'ledger', done: (done += rows) }),
+      onRows(rows) {
+        signal?.throwIfAborted();
+        onProgress({ phase: 'ledger', done: (done += rows) });
+      },
     });
   } finally {
     await store.close();
@@ -258,7 +264,7 @@ async function look(
   const open = await ledger.openLanes();
   const dead = await ledger.deadLetterCounts();
   return {
-    state: 'looked',
+    state: 'planned',
     log: shownAddress(needs.log),
     ...(needs.store === undefined ? {} : { store: shownAddress(needs.store) }),
     events,
@@ -273,7 +279,7 @@ async function look(
 
 /** How many there are no log says: how far it is, is told by when events were appended. */
 async function counting(
-  { onProgress = () => undefined }: Needs,
+  { signal, onProgress = () => undefined }: Needs,
   phase: Progress['phase'],
   log: Log,
   shard: string,
@@ -283,6 +289,7 @@ async function counting(
   let done = 0;
   let part = 0;
   return ({ timeMs }) => {
+    signal?.throwIfAborted();
     if (timeMs !== undefined && first !== undefined && spanMs > 0) part = Math.max(part, (timeMs - first.timeMs) / spanMs);
     onProgress({ phase, done: ++done, part: Math.min(1, part) });
   };
