@@ -90,7 +90,7 @@ function endedBy(interrupted: AbortSignal): AbortSignal {
   return ending.signal;
 }
 
-/** A bar for people, a record a second with `--json`. */
+/** A bar for people; with `--json` a record at the beginning of each phase, and one a second. */
 function createTelling(terminal: Terminal): { at(step: Step): void; end(): void } {
   let phase: Step['phase'] | undefined;
   let bar: Progress | undefined;
@@ -101,7 +101,7 @@ function createTelling(terminal: Terminal): { at(step: Step): void; end(): void 
     bar?.end();
     phase = next;
     startedMs = toldMs = performance.now();
-    if (terminal.json) return;
+    if (terminal.json) return terminal.record({ kind: 'progress', phase, done: 0 });
     terminal.hint(SAID[next]);
     bar = createProgress(terminal, UNITS[next]);
   }
@@ -127,12 +127,18 @@ function createTelling(terminal: Terminal): { at(step: Step): void; end(): void 
 function say(result: Migrated, { data }: Options, terminal: Terminal): void {
   terminal.data({ kind: 'migration', ...result }, () => detailsOf(shown(result), Date.now()).join('\n'));
   if (result.state === 'planned') {
-    terminal.hint(`${count(result.events, 'event')} would be moved. Without --dry-run it is done; the gateway stays stopped meanwhile.`);
+    terminal.hint(
+      `${count(result.events, 'event')} would be moved. Without --dry-run it is done; the gateway stays stopped meanwhile.`,
+    );
     return;
   }
   // Without who signs in: that is not for a screen.
   const { log, store } = result;
-  const where = [data === DEFAULT_DATA ? '' : ` --data ${data}`, ` --log '${log}'`, store === undefined ? '' : ` --store '${store}'`];
+  const where = [
+    data === DEFAULT_DATA ? '' : ` --data ${data}`,
+    ` --log '${log}'`,
+    store === undefined ? '' : ` --store '${store}'`,
+  ];
   terminal.hint(`Start the gateway: millrace start${where.join('')}`);
   terminal.hint(`Nothing reads the former log any more. When you are content, delete it: state.db* and segments in ${data}.`);
 }

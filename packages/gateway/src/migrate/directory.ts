@@ -36,11 +36,7 @@ async function copyKind<K extends Kind>(needs: Needs, kind: K): Promise<void> {
     for (const { environment, id } of page) if (!names.has(`${environment}\n${id}`)) await to.delete(kind, environment, id);
 }
 
-async function copyOne<K extends Kind>(
-  needs: Needs,
-  kind: K,
-  { environment, id, value }: Versioned<Kinds[K]>,
-): Promise<void> {
+async function copyOne<K extends Kind>(needs: Needs, kind: K, { environment, id, value }: Versioned<Kinds[K]>): Promise<void> {
   const wanted = await translated(needs, kind, value);
   const present = await needs.to.get(kind, environment, id);
   if (present !== undefined && JSON.stringify(present.value) === JSON.stringify(wanted)) return;

@@ -154,7 +154,10 @@ describe('after a log was moved', () => {
     await world.publish('a/1', 'b/1', 'a/2', 'a/3', 'b/2');
     await world.clock.advance(8_000);
     const { ledger } = world;
-    assert.equal((await ledger.openLanes()).reduce((sum, { held }) => sum + held, 0), 2);
+    assert.equal(
+      (await ledger.openLanes()).reduce((sum, { held }) => sum + held, 0),
+      2,
+    );
     world.fresh();
     const { result } = await moved(t, world);
     assert.deepEqual([result.parked, result.held], [1, 2]);

@@ -63,7 +63,11 @@ export type NewStore = Omit<FormerStore, 'log'>;
 export interface Openers {
   former(options: { readonly data: string; readonly nowMs: number; readonly onFailure: OnFailure }): Promise<FormerStore>;
   log(options: { readonly address: string; readonly nowMs: number; readonly onFailure: OnFailure }): Promise<Log>;
-  store(options: { readonly address: string | undefined; readonly directory: string; readonly onFailure: OnFailure }): Promise<NewStore>;
+  store(options: {
+    readonly address: string | undefined;
+    readonly directory: string;
+    readonly onFailure: OnFailure;
+  }): Promise<NewStore>;
 }
 type OnFailure = (error: Error) => void;
 
@@ -145,8 +149,7 @@ function movedBefore(moved: NonNullable<ReturnType<typeof readMoved>>, address: 
 /** Answers the one shard. The ledger must be of this log: else its places mean other events. */
 async function mustBeMovable({ log, ledger }: FormerStore): Promise<string> {
   const [shard, ...others] = log.shards();
-  if (shard === undefined || others.length > 0)
-    throw new Problem('migration_conflict', 'only a log with one shard can be moved');
+  if (shard === undefined || others.length > 0) throw new Problem('migration_conflict', 'only a log with one shard can be moved');
   const [rows, slots] = await Promise.all([ledger.lanes(), ledger.slots()]);
   const changed = await changedShards({ log, shards: [shard], rows, slots });
   if (changed.size > 0)
@@ -196,6 +199,7 @@ interface Moving {
 async function moveStore(needs: Working, { former, shard, log, migration, verified, uids }: Moving): Promise<LedgerCounts> {
   const { data, store: address, open, onFailure, signal, onProgress = () => undefined, reached = () => undefined } = needs;
   const directory = join(data, MOVED_DIRECTORY);
+  onProgress({ phase: 'ledger', done: 0 });
   // Nobody uses it before the switch: what an earlier try left there is made anew.
   rmSync(directory, { recursive: true, force: true });
   const store = await open.store({ address, directory, onFailure });
