@@ -173,7 +173,7 @@ describe('millrace migrate-log', { timeout: 240_000 }, () => {
     'to NATS and Postgres, killed again and again: every event is there once',
     { skip: nats.skip || postgres.skip },
     async (t) => {
-      const EVENTS = 10_000;
+      const EVENTS = 5_000;
       const data = temporary(t);
       const log = `${nats.server!.url}?stream=KILLED&prefix=killed`;
       const to = ['--to', log, '--store', postgres.server!.url];
@@ -186,9 +186,15 @@ describe('millrace migrate-log', { timeout: 240_000 }, () => {
       await stop(before);
       const taken = good.taken.length;
 
+      const stopped = moving(t, data, to);
+      await stopped.line((line) => line['phase'] === 'copy');
+      stopped.child.kill('SIGINT');
+      assert.equal(await stopped.ended, 130, stopped.output.stderr);
+      assert.match(stopped.output.stderr, /"The same command goes on where it was/);
+
       // real time: somewhere in each phase, at its beginning or later, is where it is killed
       for (const phase of ['copy', 'verify', 'ledger'])
-        for (const delayMs of [0, 60, 250]) {
+        for (const delayMs of [0, 150]) {
           const running = moving(t, data, to);
           const isThere = running.line((line) => line.kind === 'progress' && line['phase'] === phase);
           // Where the last one came to its end before it was killed, there is nothing left to do.

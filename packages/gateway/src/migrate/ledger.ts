@@ -81,7 +81,7 @@ function createBatch(ledger: Ledger, onRows: (rows: number) => void) {
 
   async function flush(): Promise<void> {
     if (rows === 0) return;
-    await ledger.commit(Object.fromEntries(lists) as Commit);
+    await ledger.commit(Object.fromEntries(lists));
     onRows(rows);
     lists = new Map();
     rows = 0;
