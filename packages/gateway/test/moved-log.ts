@@ -24,6 +24,10 @@ export interface Move {
   readonly ledger: Ledger;
   /** Once; again where an earlier call ended too soon. */
   run(options?: Partial<MigrateOptions & Pick<Migration, 'reached'>>): Promise<Migrated>;
+  /** By which moment each run has judged what is too old. */
+  readonly judgedMs: readonly number[];
+  /** The log can't go on, and says so. */
+  fail(error: Error): void;
   /** The gateway on what was moved; its deliveries go to the sender of the world. */
   start(): Promise<Gateway>;
 }
@@ -39,6 +43,8 @@ export function moveOf(
   const directory = createMemoryDirectory();
   const ledger = createMemoryLedger();
   const close = async (): Promise<void> => undefined;
+  const judgedMs: number[] = [];
+  let fail = (_: Error): void => undefined;
   return {
     data,
     log,
@@ -50,13 +56,21 @@ export function moveOf(
         log: 'memory://there',
         now: world.clock.now,
         open: {
-          former: async () => ({ log: from, directory: world.directory, ledger: world.ledger, close }),
+          async former({ nowMs }) {
+            judgedMs.push(nowMs);
+            return { log: from, directory: world.directory, ledger: world.ledger, close };
+          },
           // Closed, a log in memory would be gone.
-          log: async () => ({ ...log, close }),
+          async log({ onFailure }) {
+            fail = onFailure;
+            return { ...log, close };
+          },
           store: async () => ({ directory, ledger, close }),
         },
         ...options,
       }),
+    judgedMs,
+    fail: (error) => fail(error),
     async start() {
       const vault = createVault(new Uint8Array(32).fill(7));
       const ports = { log, directory, ledger, sender: world.sender, clock: world.clock, vault };

@@ -1,7 +1,8 @@
 /** The ledger of the former log becomes that of the new one. The target holds nothing of these subscriptions yet, or of an earlier try. */
-import { uidOf } from '../lanes/subscriber.ts';
+import { SLOTS, uidOf } from '../lanes/subscriber.ts';
+import { HIGH_WATER, highWaterOf } from '../lanes/trust.ts';
 import { Problem } from '@millrace/core/problem';
-import type { Commit, Ledger } from '../ports/ledger.ts';
+import type { Commit, Ledger, SlotRow } from '../ports/ledger.ts';
 import { attemptsOf, deadLettersOf, openRowsOf } from './ledger-reads.ts';
 import type { Translate } from './translate.ts';
 
@@ -43,7 +44,8 @@ export async function copyLedger({ from, to, translate, uids, onRows }: Needs): 
     if (!uids.has(uidOf(row.lane))) continue;
     for (const moved of await translate.lane(row)) await batch.add('lanes', moved);
   }
-  for (const row of await from.slots()) for (const moved of await translate.slot(row)) await batch.add('slots', moved);
+  for (const row of await from.slots())
+    for (const moved of await translate.slot(row)) for (const one of watersOf(moved)) await batch.add('slots', one);
   for await (const { rows } of openRowsOf(from, uids)) {
     for (let at = 0; at < rows.length; at += ASKED_AT_ONCE) {
       for (const moved of await Promise.all(rows.slice(at, at + ASKED_AT_ONCE).map(translate.parked))) {
@@ -70,6 +72,12 @@ export async function copyLedger({ from, to, translate, uids, onRows }: Needs): 
   await batch.flush();
   await verifyLedger(to, counts);
   return counts;
+}
+
+/** In a cluster it is noted for each slot how far the log was read: what one process noted for all is so for each. */
+function watersOf(row: SlotRow): readonly SlotRow[] {
+  if (row.slot !== HIGH_WATER) return [row];
+  return [row, ...Array.from({ length: SLOTS }, (_, slot) => ({ ...row, slot: highWaterOf(slot) }))];
 }
 
 type RowsOf = { readonly [Name in keyof Commit]-?: NonNullable<Commit[Name]>[number] };

@@ -6,7 +6,9 @@ import { createMemoryLog } from '@millrace/memory/log';
 import { chance, draftOf, type HandOptions, type HandWorld, handWorld, settle } from '../../test/clock.ts';
 import { moveOf } from '../../test/moved-log.ts';
 import type { Gateway } from '../api.ts';
+import { cursorAt } from '../lanes/cursor.ts';
 import { rangeLetter } from '../lanes/rows.ts';
+import { HIGH_WATER, highWaterOf } from '../lanes/trust.ts';
 import type { DeadLetter } from '../ports/ledger.ts';
 import type { Entry, Log, LogRecord } from '../ports/log.ts';
 import { readMigration, readMoved } from './files.ts';
@@ -61,6 +63,20 @@ describe('after a log was moved', () => {
     await world.clock.advance(3_000);
     assert.deepEqual(world.fresh(), ['4']);
     assert.equal((await lettersOf(ledger, world)).length, 0);
+  });
+
+  test('how far the log was read is known for all, and for each slot of a cluster', async (t) => {
+    const world = await handWorld(t);
+    await world.subscribe('s');
+    await world.publish('1', '2');
+    await world.clock.advance(3_000);
+    await world.gateway.stop();
+    const { log, ledger, run } = moveOf(t, world);
+    await run();
+    const end = cursorAt((await recordsOf(log)).at(-1)!, log.identity);
+    const rows = await ledger.slots();
+    for (const slot of [HIGH_WATER, highWaterOf(0), highWaterOf(127)])
+      assert.deepEqual(rows.find((row) => row.slot === slot)?.cursor, end);
   });
 
   test('every event is the one it was, with its app, its environment and its webhook-id', async (t) => {
@@ -221,6 +237,20 @@ describe('after a log was moved', () => {
     assert.deepEqual(world.fresh(), ['3', '4']);
     const [run] = await directory.list('run', { limit: 10 });
     assert.equal(run?.value.state, 'done');
+  });
+
+  test('from when on a subscription is owed events is told on the clock of the new log', async (t) => {
+    const world = await handWorld(t);
+    await world.publish('before');
+    await world.clock.advance(HOUR_MS);
+    await world.subscribe('s');
+    await world.subscribe('all', { from: 'earliest' });
+    await world.publish('1');
+    await world.clock.advance(HOUR_MS);
+    const { directory, log } = await moved(t, world);
+    const begins = async (id: string) => (await directory.get('subscription', 'default', id))?.value.beginsMs;
+    assert.equal(await begins('s'), (await recordsOf(log))[0]?.timeMs);
+    assert.equal(await begins('all'), 0);
   });
 
   test('a replay by time finds what was moved, from the time of the move on', async (t) => {
@@ -428,6 +458,19 @@ describe('a move that ended too soon', () => {
     assert.deepEqual(await idsIn(log), ['a/1', 'b/1', 'a/2', '3', '4']);
   });
 
+  test('judges what is too old by the moment it began, and so does the one that goes on with it', async (t) => {
+    const world = await busy(t);
+    const move = moveOf(t, world);
+    const reached = (at: string): void => {
+      if (at === 'verify') throw new Error('ended here');
+    };
+    await assert.rejects(move.run({ reached }), /ended here/);
+    await world.clock.advance(HOUR_MS);
+    await move.run();
+    const [first, second] = move.judgedMs;
+    assert.equal(second, first);
+  });
+
   test('by a signal ends where it is, and goes on', async (t) => {
     const world = await busy(t);
     const move = moveOf(t, world);
@@ -545,6 +588,19 @@ describe('the other log', () => {
     const move = moveOf(t, world, { log: leaky });
     await assert.rejects(move.run(), { code: 'migration_mismatch' });
     assert.equal(readMoved(move.data), undefined);
+  });
+
+  test('that is lost when all stands there is not switched to', async (t) => {
+    const world = await handWorld(t);
+    await world.publish('1');
+    await world.gateway.stop();
+    const move = moveOf(t, world);
+    const reached = (at: string): void => {
+      if (at === 'ledger') move.fail(new Error('the stream is gone'));
+    };
+    await assert.rejects(move.run({ reached }), /the stream is gone/);
+    await settle();
+    assert.equal((await move.run()).state, 'moved');
   });
 
   test('that changes events is noticed', async (t) => {
