@@ -44,7 +44,7 @@ export function moveOf(
   const ledger = createMemoryLedger();
   const close = async (): Promise<void> => undefined;
   const judgedMs: number[] = [];
-  let fail = (_: Error): void => undefined;
+  let fail: (error: Error) => void = () => undefined;
   return {
     data,
     log,
