@@ -26,6 +26,7 @@ export const PROBLEMS = {
   in_flight: [409, 'It is being worked on just now'],
   not_redrivable: [409, 'This dead letter holds no event to send'],
   stale_epoch: [409, 'Another node has taken it over'],
+  migration_conflict: [409, 'What is there does not allow to move the log'],
   version_mismatch: [412, 'It is not at the version that was asked for'],
   payload_too_large: [413, 'It is larger than what is taken here'],
   unsupported_media_type: [415, 'The body is of a kind that is not taken here'],
@@ -42,6 +43,7 @@ export const PROBLEMS = {
   overloaded: [503, 'The gateway has as much work as it can hold'],
   log_full: [507, 'There is no space left for events'],
   ledger_full: [507, 'There is no space left for the record of deliveries'],
+  migration_mismatch: [500, 'What was moved is not what was there'],
   // start
   data_directory_locked: [500, 'Another process uses the data directory'],
   data_directory_damaged: [500, 'The data directory can not be read'],

@@ -1,9 +1,14 @@
 /** The gateway as a process, on the drivers there are: the only file that knows which. Started by the `millrace` command. */
-import { mkdirSync } from 'node:fs';
-import { natsOptionsOf } from './nats-address.ts';
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Problem } from '@millrace/core/problem';
+import { type MigrateOptions, type Migrated, migrateLog, type Openers } from './migrate/migrate-log.ts';
+import { storeIn } from './migrate/whereabouts.ts';
+import { explained } from './data-refusals.ts';
+import { type NatsAddress, natsOptionsOf } from './nats-address.ts';
 import type { StartOptions } from './options.ts';
 import { serve, type Watch } from './serve.ts';
-import { type OpenStore, StartRefused, type Store } from './start.ts';
+import { type OpenStore, PRIVATE_UMASK, StartRefused, type Store } from './start.ts';
 
 type Needs = Parameters<OpenStore>[0];
 
@@ -12,8 +17,24 @@ export function serveHere(options: StartOptions, watch: Watch = {}): Promise<voi
   return serve(options, { ...watch, openStore });
 }
 
-const openStore: OpenStore = async (needs) => {
-  const { log, store } = needs;
+/** Moves the embedded log of a gateway that is stopped to another one. */
+export async function migrateHere(options: MigrateOptions): Promise<Migrated> {
+  process.umask(PRIVATE_UMASK);
+  // What was typed is looked at before anything is opened.
+  natsOf(options.log);
+  if (options.store !== undefined) mustBePostgres(options.store);
+  try {
+    return await migrateLog({ ...options, open: openers, now: Date.now });
+  } catch (error) {
+    throw explained(error, options.data);
+  }
+}
+
+const openStore: OpenStore = async (given) => {
+  const { log, store } = given;
+  const data = storeIn(given);
+  if (typeof data !== 'string') throw new StartRefused(data.message, data.advice);
+  const needs = { ...given, data };
   if (log === undefined && store === undefined) return openEmbeddedStore(needs);
   if (log === undefined)
     throw new StartRefused(
@@ -44,8 +65,7 @@ async function openEmbeddedStore({ data, durability, onFailure }: Needs): Promis
 }
 
 async function openSharedStore(url: string, { data, onFailure }: Needs): Promise<Omit<Store, 'log'>> {
-  if (!/^postgres(ql)?:\/\//.test(url))
-    throw new StartRefused('the address of the store is none that is known', 'Use postgres://….');
+  mustBePostgres(url);
   const { openLeases, openPostgres } = await import('@millrace/store-postgres');
   const { directory, ledger, claims, close } = await openPostgres({ url, onFailure });
   // For the keys, which are never in the store.
@@ -53,9 +73,39 @@ async function openSharedStore(url: string, { data, onFailure }: Needs): Promise
   return { directory, ledger, claims, close, openLeases: (node) => openLeases({ url, ...node }) };
 }
 
-async function openLog(url: string, { onFailure }: Needs): Promise<Store['log']> {
+function mustBePostgres(url: string): void {
+  if (!/^postgres(ql)?:\/\//.test(url))
+    throw new StartRefused('the address of the store is none that is known', 'Use postgres://….');
+}
+
+function natsOf(url: string): NatsAddress {
   if (!/^(nats|tls):\/\//.test(url))
     throw new StartRefused('the address of the log is none that is known', 'Use nats://HOST:4222, or tls://….');
-  const { openNats } = await import('@millrace/log-nats');
-  return openNats({ ...natsOptionsOf(url), onLost: onFailure });
+  return natsOptionsOf(url);
 }
+
+async function openLog(
+  url: string,
+  { onFailure, now }: Pick<Needs, 'onFailure'> & { readonly now?: () => number },
+): Promise<Store['log']> {
+  const options = natsOf(url);
+  const { openNats } = await import('@millrace/log-nats');
+  return openNats({ ...options, ...(now === undefined ? {} : { now }), onLost: onFailure });
+}
+
+const openers: Openers = {
+  async former({ data, nowMs, onFailure }) {
+    if (!existsSync(join(data, 'state.db')))
+      throw new Problem('not_found', `there is no embedded log in ${data}`, {
+        advice: 'Name the data directory of the gateway: --data DIRECTORY.',
+      });
+    const { openEmbedded } = await import('@millrace/embedded');
+    return openEmbedded({ directory: data, now: () => nowMs, onFailure });
+  },
+  log: ({ address, nowMs, onFailure }) => openLog(address, { onFailure, now: () => nowMs }),
+  async store({ address, directory, onFailure }) {
+    if (address !== undefined) return openSharedStore(address, { data: dirname(directory), durability: 'fsync', onFailure });
+    const { openEmbedded } = await import('@millrace/embedded');
+    return openEmbedded({ directory, onFailure });
+  },
+};

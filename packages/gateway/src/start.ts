@@ -33,7 +33,7 @@ export const DEFAULT_APP = 'default';
 /** Of its own, so that no subscription for somebody's events sees the sample. */
 export const SAMPLE_TOPIC = 'millrace.sample';
 /** For our own user alone: what is stored, and what lets somebody in, is nobody else's to read. */
-const PRIVATE_UMASK = 0o077;
+export const PRIVATE_UMASK = 0o077;
 const DEV_PROBE_MS = 5_000;
 /** Ports tried after the default one. */
 const PORTS_TRIED = 20;
