@@ -116,9 +116,11 @@ export async function joinEmbedded({
 }: JoinOptions): Promise<JoinedEmbedded> {
   const thread = await joinThread({ port, now, onFailure });
   const log = createLog({ thread, now, tailBytes });
+  const directory = createDirectory(thread);
+  thread.begin();
   return {
     log,
-    directory: createDirectory(thread),
+    directory,
     ledger: createLedger(thread),
     openLeases: (node) => createLeases(thread, node),
     hear: thread.hear,

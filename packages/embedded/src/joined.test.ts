@@ -83,7 +83,7 @@ test('a thread that does not listen is told where the log ends instead of all th
   assert.ok(told.includes('appended'));
   assert.equal(told.at(-1), 'skippedTo');
   seen.close();
-  const b = await joinEmbedded({ port, tailBytes: 64 * 1024 * 1024 });
+  const b = await joinEmbedded({ port, now: () => START_MS, tailBytes: 64 * 1024 * 1024 });
   context.after(() => b.close());
   assert.deepEqual(await heard(b.log, 60), positions);
   const [later] = positionsOf(await a.log.append([entry({ id: 'later' })]));

@@ -8,6 +8,8 @@ import type { Ready, Told } from './messages.ts';
 import type { StoreThread } from './thread.ts';
 
 export interface JoinedThread extends StoreThread {
+  /** What was told since it joined is taken in, and from now on all else: whoever wants to hear has said so by now. */
+  begin(): void;
   /**
    * Takes in what has been told by now. Whoever was told of a change by the thread that made it finds it here after this call,
    * however much else waits in this thread's loop.
@@ -25,6 +27,8 @@ interface Needs {
 export async function joinThread({ port, now, onFailure }: Needs): Promise<JoinedThread> {
   const opened = Promise.withResolvers<Ready>();
   let unheard = new Int32Array(new SharedArrayBuffer(4));
+  /** Messages that are there already come in one turn with the first: before anybody could listen. */
+  let early: Told[] | undefined = [];
   let closing: Promise<void> | undefined;
   const calls = createCalls({
     now,
@@ -37,6 +41,7 @@ export async function joinThread({ port, now, onFailure }: Needs): Promise<Joine
       if (told.unheard !== undefined) unheard = new Int32Array(told.unheard);
       opened.resolve(told.ready);
     } else if ('refused' in told) opened.reject(problemFrom(told.refused));
+    else if (early !== undefined) early.push(told);
     else calls.take(told);
   }
 
@@ -58,6 +63,11 @@ export async function joinThread({ port, now, onFailure }: Needs): Promise<Joine
   return {
     ready,
     ...calls,
+    begin() {
+      const told = early ?? [];
+      early = undefined;
+      for (const one of told) calls.take(one);
+    },
     hear() {
       for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port))
         take(next.message as Told);
