@@ -56,20 +56,32 @@ export function createCalls({ now, post, heard = () => undefined }: Needs): Open
   const waiting = new Map<number, Waiting>();
   const hearings: Hearing[] = [];
   const idle: (() => void)[] = [];
+  let held: (() => void)[] = [];
   let removed: (through: number) => void = () => {};
   let asked = 0;
   let ended: { readonly cause: unknown } | undefined;
   let isClosing = false;
 
-  function settle(answer: Answer): void {
-    const { take, resolve, reject } = waiting.get(answer.number)!;
+  function settle(answer: Answer, isHeld: boolean): void {
+    const { take } = waiting.get(answer.number)!;
+    if ('value' in answer) take?.(answer.value as never);
+    if (isHeld) held.push(() => conclude(answer));
+    else conclude(answer);
+  }
+
+  /** What ended meanwhile was told so. */
+  function conclude(answer: Answer): void {
+    const asked = waiting.get(answer.number);
     waiting.delete(answer.number);
-    if ('problem' in answer) reject(problemFrom(answer.problem));
-    else {
-      take?.(answer.value as never);
-      resolve(answer.value);
-    }
+    if ('problem' in answer) asked?.reject(problemFrom(answer.problem));
+    else asked?.resolve(answer.value);
     if (waiting.size === 0) for (const wake of idle.splice(0)) wake();
+  }
+
+  function release(): void {
+    const concluded = held;
+    held = [];
+    for (const conclude of concluded) conclude();
   }
 
   function hear(one: Heard): void {
@@ -100,8 +112,9 @@ export function createCalls({ now, post, heard = () => undefined }: Needs): Open
     onRemoved: (listener) => void (removed = listener),
     onHeard: (hearing) => void hearings.push(hearing),
     take(told) {
-      if ('answers' in told) for (const answer of told.answers) settle(answer);
+      if ('answers' in told) for (const answer of told.answers) settle(answer, told.held === true);
       else if ('heard' in told) for (const one of told.heard) hear(one);
+      else if ('release' in told) release();
       else if ('removedThrough' in told) removed(told.removedThrough);
     },
     end(cause) {

@@ -207,7 +207,9 @@ export type Told =
   | { readonly ready: Ready; readonly unheard?: SharedArrayBuffer }
   | { readonly heard: readonly Heard[] }
   | { readonly refused: { readonly code: ProblemCode; readonly message: string; readonly advice: string | undefined } }
-  | { readonly answers: readonly Answer[] }
+  /** `held`: what was done counts, and whoever asked hears of it at `release`, when all others have been told. */
+  | { readonly answers: readonly Answer[]; readonly held?: boolean }
+  | { readonly release: true }
   /** Retention took files with offsets up to here. */
   | { readonly removedThrough: number };
 

@@ -84,7 +84,7 @@ export function createClients({ log, work, onGone }: Needs): Clients {
     let answers: Answer[] = [];
     let heard: Heard[] = [];
     const flush = (): void => {
-      if (answers.length > 0) to.answer(answers);
+      if (answers.length > 0) to.port.postMessage({ answers, held: true } satisfies Told);
       if (heard.length > 0) to.port.postMessage({ heard } satisfies Told);
       [answers, heard] = [[], []];
     };
@@ -110,6 +110,9 @@ export function createClients({ log, work, onGone }: Needs): Clients {
       if (all.size === 1) return first!.answer(answers);
       const written = answers.map((answer, at) => ({ answer, news: newsOf(questions[at]!, answer) }));
       for (const client of all) tellEach(client, questions, written);
+      // Whoever is answered may tell the world: by then it is known to all.
+      const askers = new Set(questions.map(({ client }) => client));
+      for (const client of all) if (askers.has(client)) client.port.postMessage({ release: true } satisfies Told);
     },
     tellAll(removedThrough) {
       for (const { port } of all) port.postMessage({ removedThrough } satisfies Told);
