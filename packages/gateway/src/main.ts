@@ -3,23 +3,21 @@ import { mkdirSync } from 'node:fs';
 import { natsOptionsOf } from './nats-address.ts';
 import type { StartOptions } from './options.ts';
 import { serve, type Watch } from './serve.ts';
-import { type OpenStore, StartRefused, type Store } from './start.ts';
+import { StartRefused } from './refused.ts';
+import type { OpenStore, Store } from './start.ts';
+import type { OpenHost } from './workers/workers.ts';
 
 type Needs = Parameters<OpenStore>[0];
 
 /** Resolves when it takes events; it ends with the process. What prevents it is said on the screen, with exit code 1. */
 export function serveHere(options: StartOptions, watch: Watch = {}): Promise<void> {
-  return serve(options, { ...watch, openStore });
+  return serve(options, { ...watch, openStore, openHost });
 }
 
-const openStore: OpenStore = async (needs) => {
+export const openStore: OpenStore = async (needs) => {
   const { log, store } = needs;
   if (log === undefined && store === undefined) return openEmbeddedStore(needs);
-  if (log === undefined)
-    throw new StartRefused(
-      'a store that nodes share needs a log that they share, and the embedded log is of one machine',
-      'Name one: --log nats://HOST:4222.',
-    );
+  if (log === undefined) throw withoutLog();
   // The log first: it says at once when it is not there.
   const shared = await openLog(log, needs);
   try {
@@ -38,8 +36,26 @@ const openStore: OpenStore = async (needs) => {
   }
 };
 
-async function openEmbeddedStore({ data, durability, onFailure }: Needs): Promise<Store> {
-  const { openEmbedded } = await import('@millrace/embedded');
+/** For workers: the embedded store is opened once and shared, any other one is only asked before they begin. */
+const openHost: OpenHost = async ({ data, durability, log, store, onFailure }) => {
+  if (store === undefined) {
+    const { openEmbeddedHost } = await import('@millrace/embedded');
+    return openEmbeddedHost({ directory: data, durability, onFailure });
+  }
+  if (log === undefined) throw withoutLog();
+  return openSharedStore(store, { data, durability, onFailure });
+};
+
+function withoutLog(): StartRefused {
+  return new StartRefused(
+    'a store that nodes share needs a log that they share, and the embedded log is of one machine',
+    'Name one: --log nats://HOST:4222.',
+  );
+}
+
+async function openEmbeddedStore({ data, durability, onFailure, shared }: Needs): Promise<Store> {
+  const { joinEmbedded, openEmbedded } = await import('@millrace/embedded');
+  if (shared !== undefined) return joinEmbedded({ port: shared, onFailure });
   return openEmbedded({ directory: data, durability, onFailure });
 }
 

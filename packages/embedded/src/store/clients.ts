@@ -133,22 +133,12 @@ type News = Heard & { readonly end?: number };
 
 function newsOf({ call, value, client }: Asked, answer: Answer): News | undefined {
   if (!('value' in answer)) return undefined;
-  switch (call) {
-    case 'append':
-      return appendedOf(value as AppendBatch, answer.value as AppendAnswer, client.refs);
-    case 'declareTopic':
-      return { declared: value as TopicRetention };
-    case 'putResource': {
-      const { kind, environment, id } = value as Calls['putResource'][0];
-      return { changed: { kind, environment, id, now: answer.value as StoredResource } };
-    }
-    case 'deleteResource': {
-      const { kind, environment, id } = value as Calls['deleteResource'][0];
-      return answer.value === true ? { changed: { kind, environment, id } } : undefined;
-    }
-    default:
-      return undefined;
-  }
+  if (call === 'append') return appendedOf(value as AppendBatch, answer.value as AppendAnswer, client.refs);
+  if (call === 'declareTopic') return { declared: value as TopicRetention };
+  if (call !== 'putResource' && call !== 'deleteResource') return undefined;
+  const { kind, environment, id } = value as Calls['deleteResource'][0];
+  if (call === 'putResource') return { changed: { kind, environment, id, now: answer.value as StoredResource } };
+  return answer.value === true ? { changed: { kind, environment, id } } : undefined;
 }
 
 function appendedOf(batch: AppendBatch, { first, timeMs, others }: AppendAnswer, refs: NameRefs): News | undefined {
