@@ -7,7 +7,8 @@ import { createOutbox } from './outbox.ts';
 import { said } from './said.ts';
 
 export async function runWorker(openStore: OpenStore): Promise<void> {
-  const port = parentPort!;
+  const port = parentPort;
+  if (port === null) throw new TypeError('a worker is a thread of its own');
   const { number, options, version, prepared, shared } = workerData as Setup;
   const asked = new Map<number, (answer: never) => void>();
   const outbox = createOutbox((notices, unprinted) => tell({ notices, unprinted }));
