@@ -53,6 +53,11 @@ export async function joinThread({ port, now, onFailure }: Needs): Promise<Joine
     if (error !== undefined) onFailure(error);
   });
 
+  /** A thread that is being ended gets nothing instead of a message, in the moments in which it still runs. */
+  function nextTold(): Told | undefined {
+    return closing === undefined ? (receiveMessageOnPort(port)?.message as Told | undefined) : undefined;
+  }
+
   async function closeAll(): Promise<void> {
     await calls.settled();
     calls.refuse();
@@ -69,8 +74,7 @@ export async function joinThread({ port, now, onFailure }: Needs): Promise<Joine
       for (const one of told) calls.take(one);
     },
     hear() {
-      for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port))
-        take(next.message as Told);
+      for (let told = nextTold(); told !== undefined; told = nextTold()) take(told);
     },
     close: () => (closing ??= closeAll()),
   };

@@ -14,6 +14,7 @@ export async function runWorker(openStore: OpenStore): Promise<void> {
   const outbox = createOutbox((notices, unprinted) => tell({ notices, unprinted }));
   let numbers = 0;
   let running: Running | undefined;
+  const starting = Promise.withResolvers<void>();
 
   function tell(message: FromWorker): void {
     port.postMessage(message);
@@ -34,6 +35,7 @@ export async function runWorker(openStore: OpenStore): Promise<void> {
 
   async function stop(): Promise<void> {
     try {
+      await starting.promise;
       await running?.stop();
       tell({ stopped: true });
     } catch (error) {
@@ -72,5 +74,7 @@ export async function runWorker(openStore: OpenStore): Promise<void> {
     tell({ ready: true });
   } catch (error) {
     tell({ refused: said(explained(error, options.data)) });
+  } finally {
+    starting.resolve();
   }
 }

@@ -35,15 +35,12 @@ export function startWorkerThread({ setup, onMessage }: Needs): WorkerThread {
   const ready = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<Error | undefined>();
   ready.promise.catch(() => undefined); // whoever waits for it is told
-  let isReady = false;
   let isStopping = false;
   let error: Error | undefined;
 
   thread.on('message', (message: FromWorker) => {
-    if ('ready' in message) {
-      isReady = true;
-      ready.resolve();
-    } else if ('refused' in message) fail(errorOf(message.refused));
+    if ('ready' in message) ready.resolve();
+    else if ('refused' in message) fail(errorOf(message.refused));
     else if ('stopped' in message) void thread.terminate();
     else onMessage(message);
   });
@@ -66,9 +63,8 @@ export function startWorkerThread({ setup, onMessage }: Needs): WorkerThread {
     post: (message) => thread.postMessage(message),
     async stop() {
       isStopping = true;
-      // One that does not work yet has nothing to end.
-      if (isReady) thread.postMessage({ stop: true } satisfies ToWorker);
-      else void thread.terminate();
+      // Also one that is not ready: it may have begun to send.
+      thread.postMessage({ stop: true } satisfies ToWorker);
       await ended.promise;
     },
     async terminate() {
