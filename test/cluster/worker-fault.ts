@@ -11,7 +11,7 @@ const faults = new BroadcastChannel('fault');
 faults.unref();
 let next = 0;
 if (isMainThread) process.on('SIGUSR2', () => faults.postMessage(`${PREFIX}${(next++ % WORKERS) + 1}`));
-else if (threadName.startsWith(PREFIX))
+else if (threadName?.startsWith(PREFIX) === true)
   faults.addEventListener('message', (event) => {
     if ((event as { readonly data?: unknown }).data === threadName) throw new Error('a fault that a test has made');
   });

@@ -1,5 +1,5 @@
 /** One worker: a gateway that is a node, in a thread of its own. What concerns the process it asks the main thread. */
-import { parentPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { explained } from '../data-refusals.ts';
 import { type OpenStore, type Running, start } from '../start.ts';
 import type { FromWorker, Setup, ToWorker } from './messages.ts';
@@ -7,10 +7,9 @@ import { createOutbox } from './outbox.ts';
 import { said } from './said.ts';
 
 export async function runWorker(openStore: OpenStore): Promise<void> {
-  const port = parentPort;
-  if (port === null) throw new TypeError('a worker is a thread of its own');
+  const port = ownPort();
   const { number, options, version, prepared, shared } = workerData as Setup;
-  const asked = new Map<number, (answer: never) => void>();
+  const asked = new Map<number, (answer: unknown) => void>();
   const outbox = createOutbox((notices, unprinted) => tell({ notices, unprinted }));
   let numbers = 0;
   let running: Running | undefined;
@@ -23,13 +22,13 @@ export async function runWorker(openStore: OpenStore): Promise<void> {
   function ask<Answer>(question: (number: number) => FromWorker): Promise<Answer> {
     return new Promise((resolve) => {
       const at = ++numbers;
-      asked.set(at, resolve as never);
+      asked.set(at, (answer) => resolve(answer as Answer));
       tell(question(at));
     });
   }
 
   function answered(at: number, answer: unknown): void {
-    asked.get(at)?.(answer as never);
+    asked.get(at)?.(answer);
     asked.delete(at);
   }
 
@@ -77,4 +76,9 @@ export async function runWorker(openStore: OpenStore): Promise<void> {
   } finally {
     starting.resolve();
   }
+}
+
+function ownPort(): MessagePort {
+  if (parentPort === null) throw new TypeError('a worker is a thread of its own');
+  return parentPort;
 }

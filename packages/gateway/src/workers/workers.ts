@@ -13,12 +13,12 @@ import { limitsOf } from '../limits.ts';
 import { addressOf, reservePort } from '../listen.ts';
 import type { StartOptions } from '../options.ts';
 import type { Directory } from '../ports/directory.ts';
-import type { Timer } from '../ports/clock.ts';
 import { StartRefused } from '../refused.ts';
 import { createEgress } from '../senders/egress.ts';
 import { prepare, PRIVATE_UMASK, type Running, type StartNeeds } from '../start.ts';
 import { systemClock as clock } from '../system-clock.ts';
 import type { FromWorker } from './messages.ts';
+import { createRestarts } from './restarts.ts';
 import { errorOf } from './said.ts';
 import { createScrapes } from './scrapes.ts';
 import { startWorkerThread, type WorkerThread } from './worker-thread.ts';
@@ -46,13 +46,6 @@ export interface WorkersNeeds extends Omit<StartNeeds, 'openStore' | 'onNotice' 
   readonly onWorkerBack: (worker: number) => void;
 }
 
-/** Before a worker is started again: doubled each time, up to half a minute. */
-const AGAIN_MS = 500;
-const AGAIN_MS_MAX = 30_000;
-/** One that worked for so long has not failed in a row. */
-const STEADY_MS = 60_000;
-/** In a row. It takes about a minute to get there. */
-const FAILURES_MAX = 8;
 const PORT_MAX = 65_535;
 
 export async function startWorkers(needs: WorkersNeeds): Promise<Running> {
@@ -60,16 +53,11 @@ export async function startWorkers(needs: WorkersNeeds): Promise<Running> {
   const options = checked(needs.options);
   const host = await needs.openHost({ ...options, onFailure: needs.onFailure });
   const workers = new Map<number, WorkerThread>();
-  const again = new Map<number, Timer>();
-  const failures = new Map<number, number>();
+  const restarts = createRestarts({ clock, onAgain: needs.onWorkerEnded, onGivenUp: needs.onFailure });
   const underWay = createUnderWay();
   const theirs = new Map<WorkerThread, Set<string>>();
   const scrapes = createScrapes({ clock });
   let isStopping = false;
-
-  async function closeHost(): Promise<void> {
-    await host.close();
-  }
 
   function launch(
     number: number,
@@ -92,26 +80,14 @@ export async function startWorkers(needs: WorkersNeeds): Promise<Running> {
       workers.delete(number);
       if (error === undefined || isStopping || !isStarted) return;
       scrapes.ended(worker);
-      if (clock.monotonic() - beganMs > STEADY_MS) failures.delete(number);
-      relaunch(number, error, () => launch(number, setup));
+      const start = (): void =>
+        void launch(number, setup).ready.then(
+          () => needs.onWorkerBack(number),
+          () => undefined, // it has ended: that is told where it ends
+        );
+      restarts.ended(number, { error, ranMs: clock.monotonic() - beganMs, start });
     });
     return worker;
-  }
-
-  function relaunch(number: number, error: Error, start: () => WorkerThread): void {
-    const count = (failures.get(number) ?? 0) + 1;
-    failures.set(number, count);
-    if (count > FAILURES_MAX) return needs.onFailure(givenUp(number, count, error));
-    const againMs = Math.min(AGAIN_MS * 2 ** (count - 1), AGAIN_MS_MAX);
-    needs.onWorkerEnded({ worker: number, error, againMs });
-    const back = (): void => {
-      again.delete(number);
-      start().ready.then(
-        () => needs.onWorkerBack(number),
-        () => undefined, // it has ended: that is told where it ends
-      );
-    };
-    again.set(number, clock.after(againMs, back));
   }
 
   function took(worker: WorkerThread, message: FromWorker): void {
@@ -143,7 +119,8 @@ export async function startWorkers(needs: WorkersNeeds): Promise<Running> {
     const numbers = Array.from({ length: options.workers ?? 1 }, (_, at) => at + 1);
     const started = numbers.map((number) => launch(number, setup));
     try {
-      await Promise.all(started.map(({ ready }) => ready));
+      const ends = started.map(async ({ ended }) => Promise.reject((await ended) ?? new Error('a worker has ended')));
+      await Promise.race([Promise.all(started.map(({ ready }) => ready)), ...ends]);
     } catch (error) {
       await Promise.all(started.map((one) => one.terminate()));
       throw error;
@@ -157,16 +134,16 @@ export async function startWorkers(needs: WorkersNeeds): Promise<Running> {
       samples: async () => [],
       async stop() {
         isStopping = true;
-        for (const timer of again.values()) timer.cancel();
+        restarts.stop();
         await Promise.all([...theirs.keys()].map((worker) => worker.stop()));
-        await closeHost();
+        await host.close();
       },
       // The process ends with all its threads.
       abandon: () => undefined,
     };
   } catch (error) {
     isStopping = true;
-    await closeHost();
+    await host.close();
     throw error;
   }
 }
@@ -184,11 +161,4 @@ function checked(options: StartOptions): StartOptions {
       `Choose a port up to ${PORT_MAX - workers}: the workers have those right above it.`,
     );
   return options;
-}
-
-function givenUp(number: number, count: number, error: Error): Error {
-  return new StartRefused(
-    `worker ${number} ended ${count} times in a row: ${error.message}`,
-    'What ended it before is above. Start again when that is repaired.',
-  );
 }
