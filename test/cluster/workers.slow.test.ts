@@ -94,6 +94,14 @@ describe('three workers', { timeout: 180_000 }, () => {
     }
   });
 
+  test('show an event as soon as it was answered, whichever of them took it', async () => {
+    for (let n = 0; n < 10; n++) {
+      const published = await gateway.askOnce('POST /v1/events', { type: 'others.created', data: n });
+      const { json } = await gateway.askOnce('GET /v1/events?topics=others.*&from=earliest&limit=100');
+      assert.equal(json.data.at(-1)?.event.id, published.json.id);
+    }
+  });
+
   test('append an event once that is published to all of them at the same time under one key', async () => {
     const event = { type: 'others.created', data: 1 };
     const answers = await Promise.all(
@@ -181,11 +189,15 @@ describe('three workers', { timeout: 180_000 }, () => {
   });
 });
 
-test('a worker that can not start prevents the start, with the reason', async (t) => {
-  const data = temporary(t);
-  const running = startProcess(t, ['start', '--data', data, '--workers', '2', '--port', '0', '--host', '203.0.113.1']);
-  assert.equal(await running.ended, 1);
-  assert.match(running.output.stderr, /203\.0\.113\.1 is no address of this machine/);
+test('what prevents the start of one worker prevents that of all, and is said once', async (t) => {
+  for (const [more, why] of [
+    [['--host', '203.0.113.1'], /203\.0\.113\.1 is no address of this machine/g],
+    [['--log', 'nats://127.0.0.1:1'], /can not go on/g],
+  ] as const) {
+    const running = startProcess(t, ['start', '--data', temporary(t), '--workers', '2', '--port', '0', ...more]);
+    assert.equal(await running.ended, 1);
+    assert.equal(running.output.stderr.match(why)?.length, 1, running.output.stderr);
+  }
 });
 
 test('numbers of workers that can not be are refused, and auto is as many as there are cores', async (t) => {

@@ -26,7 +26,11 @@ test('a worker of a process that shares its store with none has a port of loopba
   const chunks: string[] = [];
   for await (const chunk of socket) chunks.push(String(chunk));
   assert.match(chunks.join(''), /worker 2$/);
-  await inside.close();
+  // A connection that is kept for further requests does not keep a worker from its end.
+  const idle = connect(Number(url.port), '127.0.0.1');
+  await once(idle, 'connect');
+  idle.resume();
+  await Promise.all([inside.close(), once(idle, 'close')]);
 });
 
 test('one of a process that shares its store with others has the port that is so much above, also where the others know it by another name', async (t) => {

@@ -87,22 +87,27 @@ export async function openInside(options: StartOptions, number: number, limits: 
   const place = store === undefined ? { host: '127.0.0.1', port: 0 } : { host, port: port + number };
   const server = createServer();
   server.maxConnections = limits.connections;
-  const early: Socket[] = [];
-  let take = (socket: Socket): void => void early.push(socket);
-  server.on('connection', (socket) => take(socket));
+  const sockets = new Set<Socket>();
+  let take = (_socket: Socket): void => undefined;
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    take(socket);
+  });
   const at = await listenAt(server, place);
   return {
     address: advertise === undefined || store === undefined ? addressOf(place.host, at) : beside(advertise, number),
     answerWith(app) {
       // To the same server, so that all that guards it guards these connections.
       take = (socket) => void app.server.emit('connection', socket);
-      for (const socket of early.splice(0)) take(socket);
+      for (const socket of sockets) take(socket);
     },
-    close: () =>
-      new Promise((resolve) => {
-        for (const socket of early.splice(0)) socket.destroy();
-        server.close(() => resolve());
-      }),
+    async close() {
+      const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
+      // The door is closed and the gateway has stopped by then: whoever still asks is told nothing by anybody.
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
   };
 }
 

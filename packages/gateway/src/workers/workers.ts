@@ -106,7 +106,10 @@ export async function startWorkers(needs: WorkersNeeds): Promise<Running> {
       theirs.get(worker)?.delete(message.end);
       underWay.end(message.end);
     } else if ('metrics' in message)
-      void scrapes.text([...workers.values()]).then((text) => worker.post({ text, number: message.metrics }));
+      scrapes
+        .text([...workers.values()])
+        .then((text) => worker.post({ text, number: message.metrics }))
+        .catch(needs.onError);
     else if ('samples' in message) scrapes.told(message.number, message.samples);
   }
 
