@@ -9,12 +9,14 @@ const LOG_CALLS: ReadonlySet<CallName> = new Set<CallName>([
   'bounds',
   'declareTopic',
   'trim',
+  'connect',
   'close',
 ]);
 const WRITES: ReadonlySet<CallName> = new Set<CallName>([
   'append',
   'declareTopic',
   'commit',
+  'leaseCommit',
   'pruneAttempts',
   'putResource',
   'deleteResource',

@@ -8,13 +8,15 @@ import { explained } from './data-refusals.ts';
 import { type NatsAddress, natsOptionsOf } from './nats-address.ts';
 import type { StartOptions } from './options.ts';
 import { serve, type Watch } from './serve.ts';
-import { type OpenStore, PRIVATE_UMASK, StartRefused, type Store } from './start.ts';
+import { StartRefused } from './refused.ts';
+import { type OpenStore, PRIVATE_UMASK, type Store } from './start.ts';
+import type { OpenHost } from './workers/workers.ts';
 
 type Needs = Parameters<OpenStore>[0];
 
 /** Resolves when it takes events; it ends with the process. What prevents it is said on the screen, with exit code 1. */
 export function serveHere(options: StartOptions, watch: Watch = {}): Promise<void> {
-  return serve(options, { ...watch, openStore });
+  return serve(options, { ...watch, openStore, openHost });
 }
 
 /** Moves the embedded log of a gateway that is stopped to another one. */
@@ -30,17 +32,11 @@ export async function migrateHere(options: MigrateOptions): Promise<Migrated> {
   }
 }
 
-const openStore: OpenStore = async (given) => {
+export const openStore: OpenStore = async (given) => {
   const { log, store } = given;
-  const data = storeIn(given);
-  if (typeof data !== 'string') throw new StartRefused(data.message, data.advice);
-  const needs = { ...given, data };
+  const needs = { ...given, data: whereStored(given) };
   if (log === undefined && store === undefined) return openEmbeddedStore(needs);
-  if (log === undefined)
-    throw new StartRefused(
-      'a store that nodes share needs a log that they share, and the embedded log is of one machine',
-      'Name one: --log nats://HOST:4222.',
-    );
+  if (log === undefined) throw withoutLog();
   // The log first: it says at once when it is not there.
   const shared = await openLog(log, needs);
   try {
@@ -59,8 +55,35 @@ const openStore: OpenStore = async (given) => {
   }
 };
 
-async function openEmbeddedStore({ data, durability, onFailure }: Needs): Promise<Store> {
-  const { openEmbedded } = await import('@millrace/embedded');
+/** Of a log that was moved the rest is elsewhere. */
+function whereStored(options: Parameters<typeof storeIn>[0]): string {
+  const data = storeIn(options);
+  if (typeof data !== 'string') throw new StartRefused(data.message, data.advice);
+  return data;
+}
+
+/** For workers: the embedded store is opened once and shared, any other one is only asked before they begin. */
+const openHost: OpenHost = async (given) => {
+  const { durability, log, store, onFailure } = given;
+  const data = whereStored(given);
+  if (store === undefined) {
+    const { openEmbeddedHost } = await import('@millrace/embedded');
+    return openEmbeddedHost({ directory: data, durability, onFailure });
+  }
+  if (log === undefined) throw withoutLog();
+  return openSharedStore(store, { data, durability, onFailure });
+};
+
+function withoutLog(): StartRefused {
+  return new StartRefused(
+    'a store that nodes share needs a log that they share, and the embedded log is of one machine',
+    'Name one: --log nats://HOST:4222.',
+  );
+}
+
+async function openEmbeddedStore({ data, durability, onFailure, shared }: Needs): Promise<Store> {
+  const { joinEmbedded, openEmbedded } = await import('@millrace/embedded');
+  if (shared !== undefined) return joinEmbedded({ port: shared, opened: { directory: data, durability }, onFailure });
   return openEmbedded({ directory: data, durability, onFailure });
 }
 

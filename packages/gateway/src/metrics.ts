@@ -4,9 +4,13 @@ import { Problem } from '@millrace/core/problem';
 import type { Gateway, Notice, SubscriptionState } from './api.ts';
 import type { NodeWork } from './cluster/node.ts';
 
+/** As they cross from one thread to another. */
+export type Samples = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
+
 export interface Metrics {
   readonly contentType: string;
   text(): Promise<string>;
+  samples(): Promise<Samples>;
   notice(notice: Notice): void;
   /** The same gateway, what is published through it counted. */
   counting(gateway: Gateway): Gateway;
@@ -32,7 +36,10 @@ export function createMetrics({ version, node }: Needs): Metrics {
   const topics = createLabels();
   let states: () => Iterable<SubscriptionState> = () => [];
 
-  new Gauge({ name: 'millrace_build_info', help: 'Always 1.', labelNames: ['version'], registers }).set({ version }, 1);
+  new Gauge({ name: 'millrace_build_info', help: 'Always 1.', labelNames: ['version'], aggregator: 'first', registers }).set(
+    { version },
+    1,
+  );
   const events = new Counter({
     name: 'millrace_events_total',
     help: 'Events published, by what became of them: appended, duplicate, or the code they were refused with (then without a topic).',
@@ -91,6 +98,10 @@ export function createMetrics({ version, node }: Needs): Metrics {
       collect();
       return registry.metrics();
     },
+    samples() {
+      collect();
+      return registry.getMetricsAsJSON();
+    },
     notice(notice) {
       if (notice.kind === 'rejected') rejects.inc({ topic: topics(notice.topic), code: notice.code });
       if (!('eventId' in notice)) return notices.inc({ kind: notice.kind });
@@ -135,7 +146,8 @@ function nodeGaugesIn(registers: Registry[]) {
 function gaugesIn(registers: Registry[]) {
   const gauge = (name: string, help: string): Gauge<'subscription'> =>
     new Gauge({ name, help, labelNames: ['subscription'], registers });
-  const plain = (name: string, help: string): Gauge => new Gauge({ name, help, registers });
+  const plain = (name: string, help: string, aggregator: 'sum' | 'max' = 'sum'): Gauge =>
+    new Gauge({ name, help, aggregator, registers });
   return {
     parked: gauge('millrace_parked_deliveries', 'Deliveries that wait for their next attempt.'),
     deadLetters: gauge('millrace_dead_letters', 'Deliveries given up and not yet decided on.'),
@@ -143,7 +155,7 @@ function gaugesIn(registers: Registry[]) {
     breakerOpen: gauge('millrace_breaker_open', '1 while the endpoint is taken to be down.'),
     standing: gauge('millrace_subscription_standing', '1 while it is paused, disabled, or stands at a bound.'),
     heap: plain('millrace_heap_bytes', 'Heap of JavaScript in use.'),
-    resident: plain('millrace_resident_bytes', 'Memory of the process.'),
+    resident: plain('millrace_resident_bytes', 'Memory of the process.', 'max'),
   };
 }
 
@@ -154,5 +166,18 @@ function createLabels(): (name: string) => string {
     if (known.size >= LABELS_MAX) return 'other';
     known.add(name);
     return name;
+  };
+}
+
+/** Those of several threads, summed. */
+export function sumOf(all: readonly Samples[]): { text(): Promise<string>; counted(): Promise<Samples> } {
+  const registry = Registry.aggregate(all as Parameters<typeof Registry.aggregate>[0]);
+  return {
+    text: () => registry.metrics(),
+    /** Counters go on where a thread that counted has ended; what was the case in it is not any more. */
+    async counted() {
+      const samples = await registry.getMetricsAsJSON();
+      return samples.filter(({ type }) => ['counter', 'histogram'].includes(type));
+    },
   };
 }

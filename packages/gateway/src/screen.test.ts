@@ -96,4 +96,16 @@ describe('the screen', () => {
     assert.ok(lines !== null && lines.length < 1_000);
     assert.match(text, /… and \d+ more/);
   });
+
+  test('of several workers says how many, and whose a notice is', () => {
+    assert.match(shown({ mode: 'start', sample: false, workers: 3 }), /Workers {3}3 threads on this port/);
+    assert.doesNotMatch(shown({ mode: 'start', sample: false }), /Workers/);
+    let text = '';
+    const stream = { write: (more: string) => void (text += more), on: () => undefined } as unknown as NodeJS.WriteStream;
+    const screen = createScreen({ json: true, stdout: stream, stderr: stream });
+    screen.notice({ kind: 'slots_taken', count: 3, now: 3 }, undefined, 2);
+    screen.workerEnded({ worker: 2, error: new Error('x'), againMs: 500 });
+    assert.match(text, /"kind":"slots_taken","count":3,"now":3,"worker":2\}/);
+    assert.match(text, /"kind":"worker_ended","worker":2,"message":"Error: x[^"]*","againMs":500\}/);
+  });
 });

@@ -1,7 +1,9 @@
+import { leasesConformance } from '@millrace/conformance/leases-conformance';
 import { logConformance } from '@millrace/conformance/log-conformance';
 import { storeConformance } from '@millrace/conformance/store-conformance';
 import { createMemoryClaims } from './claims.ts';
 import { createMemoryDirectory } from './directory.ts';
+import { createMemoryCluster } from './leases.ts';
 import { createMemoryLedger } from './ledger.ts';
 import { createMemoryLog } from './log.ts';
 
@@ -28,5 +30,20 @@ storeConformance({
   async open() {
     const stores = { directory: createMemoryDirectory(), ledger: createMemoryLedger(), claims: createMemoryClaims() };
     return { ...stores, peer: async () => stores, close: async () => {} };
+  },
+});
+
+leasesConformance({
+  name: 'leases in memory',
+  async open() {
+    const clock = { ms: 1_000 };
+    const ledger = createMemoryLedger();
+    const cluster = createMemoryCluster({ ledger, now: () => clock.ms, leaseMs: 1_000 });
+    return {
+      ledger,
+      join: (node) => cluster.join(node, `http://${node}`),
+      expire: () => void (clock.ms += 1_001),
+      close: async () => {},
+    };
   },
 });

@@ -36,7 +36,7 @@ import { problemOf, problemOfConnection } from './problems.ts';
 import { createPublish, type Undeclared } from './publish.ts';
 import { readEventRoutes } from './read-events.ts';
 import { rejectRoutes } from './rejects.ts';
-import { answerRepeats } from './repeats.ts';
+import { answerRepeats, type UnderWay } from './repeats.ts';
 import { createRoom } from './room.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
 import { topicRoutes } from './topics.ts';
@@ -62,6 +62,10 @@ export interface HttpNeeds {
   readonly addressOf?: (uid: string) => string | undefined;
   /** Resolves when that may be another, or can answer what it could not. */
   readonly changed?: () => Promise<void>;
+  /** Where workers share a store: takes in what others have changed by now, so that whoever was told of it finds it here. */
+  readonly hear?: () => void;
+  /** Idempotency keys that any worker is at. */
+  readonly underWay?: UnderWay;
   /** Told of errors nobody expected; their askers get `internal_error`. */
   readonly onError?: (error: unknown) => void;
 }
@@ -146,6 +150,13 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       throw new Problem('invalid_request', 'the target of the request is no path of this gateway');
     done();
   });
+  const { hear } = needs;
+  if (hear !== undefined)
+    app.addHook('onRequest', (_request, _reply, done) => {
+      hear();
+      // Whoever follows the directory is told in a microtask.
+      queueMicrotask(done);
+    });
   endConnectionsOnClose(app);
   takeOneAtATime(app);
   cutLateBodies(app, needs);
