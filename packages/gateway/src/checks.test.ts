@@ -15,7 +15,7 @@ import { systemClock } from './system-clock.ts';
 
 const finding: Finding = { level: 'note', code: 'log_full_soon', problem: 'it is so', advice: 'Do that.' };
 
-async function made(findings: (wanted: Demands) => Promise<readonly Finding[]>) {
+async function made(findings: (wanted: Demands) => Promise<readonly Finding[]>, hasClaims = false) {
   const directory = createMemoryDirectory();
   await directory.put('topic', 'default', 'orders.created', topicOf({}, { owner: 'shop', nowMs: 0, limits: LIMITS }));
   const registry = createRegistry({ directory, onChange: () => undefined });
@@ -23,7 +23,7 @@ async function made(findings: (wanted: Demands) => Promise<readonly Finding[]>) 
   const log = { ...createMemoryLog(), findings };
   const ledger = { ...createMemoryLedger(), findings: async () => [finding] };
   const rejects = createRejects({ log, clock: systemClock, limits: LIMITS, onNotice: () => undefined });
-  return createChecks({ log, ledger, registry, rejects, limits: LIMITS });
+  return createChecks({ log, ledger, registry, rejects, limits: LIMITS, hasClaims });
 }
 
 test('the log is told which topics it is wanted for', async () => {
@@ -39,6 +39,18 @@ test('the log is told which topics it is wanted for', async () => {
   const { dedupeWindowMs } = LIMITS;
   const topics = [{ environment: 'default', topic: 'orders.created', retentionMs: 7 * 86_400_000 }];
   assert.deepEqual(told, { topics, patterns: [], dedupeWindowMs });
+});
+
+test('a log whose keys the store remembers is to know only its own appends again', async () => {
+  let told: Demands | undefined;
+  const look = async (wanted: Demands): Promise<readonly Finding[]> => {
+    told = wanted;
+    return [];
+  };
+  await (
+    await made(look, true)
+  )();
+  assert.equal(told?.dedupeWindowMs, LIMITS.claimMs);
 });
 
 test('one that can not be reached is a problem, and the other is asked all the same', async () => {

@@ -14,13 +14,18 @@ interface Needs {
   readonly registry: Registry;
   readonly rejects: Pick<RejectsAndCount, 'findings'>;
   readonly limits: Limits;
+  /** What the log forgets of keys the store remembers: then it is only to know its own appends again. */
+  readonly hasClaims: boolean;
 }
 
 /** Whoever asks is told of each, also where the other can't be reached. */
-export function createChecks({ log, ledger, registry, rejects, limits }: Needs): () => Promise<readonly Check[]> {
+export function createChecks({ log, ledger, registry, rejects, limits, hasClaims }: Needs): () => Promise<readonly Check[]> {
   return () =>
     Promise.all([
-      checkOf('log', async () => [...((await log.findings?.(wantedOf(registry, limits))) ?? []), ...rejects.findings()]),
+      checkOf('log', async () => [
+        ...((await log.findings?.(wantedOf(registry, hasClaims ? limits.claimMs : limits.dedupeWindowMs))) ?? []),
+        ...rejects.findings(),
+      ]),
       checkOf('store', async () => ledger.findings?.() ?? []),
     ]);
 }
@@ -35,7 +40,7 @@ async function checkOf(name: Check['name'], look: () => Promise<readonly Finding
   }
 }
 
-function wantedOf(registry: Registry, { dedupeWindowMs }: Limits): Demands {
+function wantedOf(registry: Registry, dedupeWindowMs: number): Demands {
   const patterns = new Map<string, Demands['patterns'][number]>();
   for (const { environment, value } of registry.subscriptions())
     for (const pattern of value.topics) patterns.set(`${environment}\n${pattern}`, { environment, pattern });

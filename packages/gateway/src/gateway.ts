@@ -330,7 +330,7 @@ export function createGateway({
     events,
     rejects,
     health,
-    checks: createChecks({ log, ledger, registry, rejects, limits }),
+    checks: createChecks({ log, ledger, registry, rejects, limits, hasClaims: claims !== undefined }),
     states: () => [...lanes.subscribers()].map(stateOf),
     slots,
     async stop() {
