@@ -2,9 +2,10 @@
  * npm run bench -- [names] [--long] [--runs 5] [--quick] [--json] [--profile DIRECTORY]
  *
  * Every benchmark runs in a process of its own, one after the other, each figure beside its raw limit in the same run.
- * Without names all run but those marked long, about 12 minutes; --long has these run too, about 35. A whole long run writes
- * bench/RESULTS.md; --json prints the single runs; --profile writes a CPU profile of every gateway process (read them with
- * bench/profile.ts).
+ * Without names all run but those marked long, about 17 minutes; --long has these run too, about 55. `broker` and `cluster`
+ * start servers of their own, from what `npm run brokers -- up` made ready; where that is missing they say so and the others
+ * go on. A whole long run writes bench/RESULTS.md; --json prints the single runs; --profile writes a CPU profile of every
+ * gateway process (read them with bench/profile.ts).
  */
 import { fork } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -28,6 +29,7 @@ interface Benchmark {
 
 const MINUTE_MS = 60_000;
 const LIMIT_MS = 5 * MINUTE_MS;
+const END_MS = 10_000;
 
 const BENCHMARKS: readonly Benchmark[] = [
   { name: 'append' },
@@ -40,6 +42,8 @@ const BENCHMARKS: readonly Benchmark[] = [
   { name: 'fan' },
   { name: 'classes' },
   { name: 'memory' },
+  { name: 'broker', limitMs: 10 * MINUTE_MS },
+  { name: 'cluster', long: true, limitMs: 30 * MINUTE_MS },
   { name: 'outage', long: true, limitMs: 20 * MINUTE_MS, once: { args: ['--long'], limitMs: 20 * MINUTE_MS } },
 ];
 /** Fewer say nothing about their spread. */
@@ -62,11 +66,14 @@ function start(name: string, args: readonly string[], limitMs: number): Promise<
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   return new Promise((resolve, reject) => {
-    const tooLong = setTimeout(() => child.kill('SIGKILL'), limitMs);
+    // First so that it can end the servers it has started.
+    const tooLong = setTimeout(() => child.kill('SIGTERM'), limitMs);
+    const muchTooLong = setTimeout(() => child.kill('SIGKILL'), limitMs + END_MS);
     let outcome: Outcome | undefined;
     child.once('message', (message) => (outcome = message as Outcome));
     child.once('exit', (code, signal) => {
       clearTimeout(tooLong);
+      clearTimeout(muchTooLong);
       if (outcome === undefined) reject(new Error(`${name} ended without figures (${signal ?? code})`));
       else resolve(outcome);
     });

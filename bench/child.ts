@@ -26,7 +26,12 @@ export interface Passes {
   readonly warmUps?: number;
 }
 
-export async function runBenchmark(benchmark: string, open: (plan: Plan) => Promise<Passes>): Promise<void> {
+/** This machine lacks something: the other benchmarks go on. */
+export interface Skipped {
+  readonly skipped: string;
+}
+
+export async function runBenchmark(benchmark: string, open: (plan: Plan) => Promise<Passes | Skipped>): Promise<void> {
   const { values } = parseArgs({
     options: {
       runs: { type: 'string', default: '5' },
@@ -37,6 +42,7 @@ export async function runBenchmark(benchmark: string, open: (plan: Plan) => Prom
   const directory = mkdtempSync(join(tmpdir(), `millrace-bench-${benchmark}-`));
   try {
     const passes = await open({ runs: Number(values.runs), quick: values.quick, long: values.long, directory });
+    if ('skipped' in passes) return hand({ benchmark, method: [], runs: [], ...passes });
     const runs: (readonly Sample[])[] = [];
     for (let run = 1 - (passes.warmUps ?? 1); run <= 0; run++) await passes.pass(run);
     for (let run = 1; run <= Number(values.runs); run++) runs.push(await passes.pass(run));

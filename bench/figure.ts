@@ -17,6 +17,8 @@ export interface Outcome {
   readonly method: readonly string[];
   /** One list per run; every run has the same figures. */
   readonly runs: readonly (readonly Sample[])[];
+  /** Why there are no figures: what this machine lacks, and the command that gets it. */
+  readonly skipped?: string;
 }
 
 export interface Spread {

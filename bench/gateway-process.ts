@@ -10,6 +10,8 @@ import { APP, ENVIRONMENT, openRig, type Rig } from './rig.ts';
 
 export interface Setup {
   readonly directory: string;
+  /** The address of the server that has the log: else it is embedded. */
+  readonly nats?: string;
   /** Beside the topic of the rig. */
   readonly topics?: readonly { readonly name: string; readonly latency: LatencyClass }[];
   /** The raw limit of the door: it says that every event is stored, and stores none. */
@@ -57,8 +59,8 @@ function hollowOf(gateway: Gateway): Gateway {
   };
 }
 
-const { directory, topics = [], hollow = false } = JSON.parse(process.argv[2] ?? '{}') as Setup;
-const rig = await openRig({ directory, topics });
+const { directory, topics = [], hollow = false, nats } = JSON.parse(process.argv[2] ?? '{}') as Setup;
+const rig = await openRig({ directory, topics, ...(nats === undefined ? {} : { nats }) });
 const { id, value, text } = makeKey({ app: APP, scopes: ['admin'], nowMs: Date.now() });
 await rig.directory.put('key', ENVIRONMENT, id, value, 'absent');
 const app = await createApp({

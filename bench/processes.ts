@@ -13,6 +13,9 @@ export interface Receiver {
   readonly urls: readonly string[];
   /** Resolves once it counts from zero; `arrived` then resolves when all is there. */
   expect(expected: Expected): Promise<{ readonly arrived: Promise<Arrived> }>;
+  /** From now on it is noted when requests arrive; `times`: per port, on the machine's clock. */
+  watch(): Promise<void>;
+  times(): Promise<readonly (readonly number[])[]>;
   /** Connections are refused from then on. */
   goDown(): Promise<void>;
   goUp(): Promise<void>;
@@ -30,6 +33,8 @@ export async function startReceiver(endpoints = 1): Promise<Receiver> {
       await ask(child, { expect });
       return { arrived: nextMessage<Arrived>(child) };
     },
+    watch: () => ask(child, 'watch'),
+    times: () => ask(child, 'times'),
     goDown: () => ask(child, 'down'),
     goUp: () => ask(child, 'up'),
     close: () => child.disconnect(),
@@ -97,7 +102,8 @@ export async function startGateway(setup: Setup): Promise<GatewayProcess> {
 /** The environment variable that bench.ts sets with --profile. */
 export const PROFILE_VARIABLE = 'MILLRACE_BENCH_PROFILE';
 
-function profiling(): string[] {
+/** Arguments of Node for whatever is a gateway. */
+export function profiling(): string[] {
   const directory = process.env[PROFILE_VARIABLE];
   return directory === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${directory}`];
 }

@@ -39,7 +39,11 @@ function openFiles(): string {
 }
 
 export function pageOf({ lines }: Machine, outcomes: readonly Outcome[]): string {
-  const sections = outcomes.map((outcome) => `## ${outcome.benchmark}\n\n${outcome.method.join(' ')}\n\n${tableOf(outcome)}\n`);
+  const sections = outcomes.map((outcome) =>
+    [`## ${outcome.benchmark}`, ...(outcome.method.length === 0 ? [] : [outcome.method.join(' ')]), `${tableOf(outcome)}\n`].join(
+      '\n\n',
+    ),
+  );
   return `# Results
 
 Written by \`npm run bench\`; not edited by hand. Each figure is the median of its runs with the smallest and the largest in
@@ -50,7 +54,8 @@ ${lines.map((line) => `- ${line}`).join('\n')}
 ${sections.join('\n')}`;
 }
 
-export function tableOf({ benchmark, runs }: Outcome): string {
+export function tableOf({ benchmark, runs, skipped }: Outcome): string {
+  if (skipped !== undefined) return `${benchmark} was not run: ${skipped}`;
   const rows = (runs[0] ?? []).map((_, at) => rowOf(runs.map((samples) => samples[at] as Sample)));
   const head = `| ${benchmark} (${runs.length} run${runs.length === 1 ? '' : 's'}) | ours | raw | ours ÷ raw | aim |\n|---|---|---|---|---|`;
   return [head, ...rows].join('\n');

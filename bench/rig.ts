@@ -1,6 +1,10 @@
-/** A gateway as `npm start` composes it, less its HTTP door (that is in gateway-process.ts): the embedded store with fsync, undici, the system's clock. */
+/**
+ * A gateway as `npm start` composes it, less its HTTP door (that is in gateway-process.ts): the embedded store with fsync,
+ * or a log on NATS beside it; undici, the system's clock.
+ */
 import { randomBytes } from 'node:crypto';
 import { openEmbedded } from '@millrace/embedded';
+import { openNats } from '@millrace/log-nats';
 import type { Draft, Gateway } from '@millrace/gateway/api';
 import { createGateway } from '@millrace/gateway/gateway';
 import type { Limits } from '@millrace/gateway/limits';
@@ -37,12 +41,15 @@ export interface RigOptions {
   readonly limits?: Partial<Limits>;
   /** Of the embedded log's own memory. */
   readonly tailBytes?: number;
+  /** The address of the server that has the log: else it is embedded. */
+  readonly nats?: string;
   /** Declared beside TOPIC. */
   readonly topics?: readonly { readonly name: string; readonly latency: LatencyClass }[];
 }
 
-export async function openRig({ directory, limits = {}, tailBytes, topics = [] }: RigOptions): Promise<Rig> {
+export async function openRig({ directory, limits = {}, tailBytes, nats, topics = [] }: RigOptions): Promise<Rig> {
   const store = await openEmbedded({ directory, ...(tailBytes === undefined ? {} : { tailBytes }) });
+  const elsewhere = nats === undefined ? undefined : await openNats({ servers: nats });
   const clock = systemClock;
   const counts = { appends: 0, attempts: 0 };
   const waiting = new Set<{ readonly attempts: number; readonly resolve: () => void }>();
@@ -69,7 +76,7 @@ export async function openRig({ directory, limits = {}, tailBytes, topics = [] }
   const sender = createUndiciSender({ clock });
   const gateway = createGateway({
     ports: {
-      log: counting(store.log, () => counts.appends++),
+      log: counting(elsewhere ?? store.log, () => counts.appends++),
       ledger: countingAttempts(store.ledger, noteAttempts),
       directory: store.directory,
       sender,
@@ -102,6 +109,7 @@ export async function openRig({ directory, limits = {}, tailBytes, topics = [] }
     async close() {
       await gateway.stop();
       await sender.close();
+      await elsewhere?.close();
       await store.close();
     },
   };

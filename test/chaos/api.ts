@@ -1,5 +1,6 @@
 /** The gateway's HTTP API, as far as it is used here. */
 import type { Ready } from './process.ts';
+import { pass } from './waiting.ts';
 
 // oxlint-disable-next-line typescript/no-explicit-any -- answers of every shape
 type Json = any;
@@ -24,9 +25,18 @@ export async function ask({ address, key }: Ready, route: string, body?: unknown
   return { status: response.status, json: text === '' ? undefined : JSON.parse(text) };
 }
 
-/** Throws where the answer is none of the good ones. */
+/** As long as it may take until what is moved from one worker to another is worked there. */
+const MOVING_MS = 30_000;
+const AGAIN_MS = 250;
+
+/** Throws where the answer is none of the good ones. What is moving is asked for again: where one process is all, nothing moves. */
 export async function must(ready: Ready, route: string, body?: unknown): Promise<Json> {
-  const { status, json } = await ask(ready, route, body);
+  const untilMs = performance.now() + MOVING_MS;
+  let { status, json } = await ask(ready, route, body);
+  while (status === 503 && json.code === 'moving' && performance.now() < untilMs) {
+    await pass(AGAIN_MS);
+    ({ status, json } = await ask(ready, route, body));
+  }
   if (status >= 300) throw new Error(`${route} was answered ${status} ${JSON.stringify(json)}`);
   return json;
 }

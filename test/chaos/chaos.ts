@@ -17,9 +17,10 @@ import { kills } from './scenarios/kills.ts';
 import { nodes } from './scenarios/nodes.ts';
 import { sigstop } from './scenarios/sigstop.ts';
 import { sigterm } from './scenarios/sigterm.ts';
+import { workers } from './scenarios/workers.ts';
 import { type Played, table } from './table.ts';
 
-const SCENARIOS: readonly Scenario[] = [kills, firstStart, sigterm, sigstop, diskFull, clockBack, nodes];
+const SCENARIOS: readonly Scenario[] = [kills, firstStart, sigterm, sigstop, diskFull, clockBack, workers, nodes];
 const KILLS = 50;
 const KILLS_QUICK = 5;
 

@@ -47,6 +47,8 @@ export interface Frame {
   readonly publishers?: readonly PublisherSettings[];
   readonly environment?: NodeJS.ProcessEnv;
   readonly allowed?: Allowed;
+  /** Lines that the gateway may write to stderr. Default: none. */
+  readonly mayWrite?: RegExp;
 }
 
 const NONE: Allowed = { perStop: 0 };
@@ -56,7 +58,7 @@ export async function inWorld(
   frame: Frame,
   play: (world: World, note: (text: string) => void) => Promise<void>,
 ): Promise<Outcome> {
-  const { name, plan, publishers, environment, allowed = NONE } = frame;
+  const { name, plan, publishers, environment, mayWrite, allowed = NONE } = frame;
   const own = mkdtempSync(join(tmpdir(), `millrace-chaos-${name}-`));
   const removeIt = (): void => rmSync(own, { recursive: true, force: true });
   const forget = atEnd(removeIt);
@@ -67,6 +69,7 @@ export async function inWorld(
     data,
     ...(publishers === undefined ? {} : { publishers }),
     ...(environment === undefined ? {} : { environment }),
+    ...(mayWrite === undefined ? {} : { mayWrite }),
   });
   let broken: string | undefined;
   try {

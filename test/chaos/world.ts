@@ -25,6 +25,8 @@ export interface World {
   up(): Promise<Ready>;
   /** Ends this life and resolves when the process is gone and everything it had sent was noted. */
   end(by: 'kill' | 'term'): Promise<number | NodeJS.Signals | null>;
+  /** An error that ends one worker of several: resolves when the process has said so. The process itself goes on. */
+  fault(): Promise<void>;
   /** This life may end by itself, and say why: it can not begin. */
   expectRefusal(): void;
   /** Lets publishers publish until `drain`. */
@@ -45,6 +47,8 @@ export interface WorldOptions {
   readonly data: string;
   readonly publishers?: readonly PublisherSettings[];
   readonly environment?: NodeJS.ProcessEnv;
+  /** Lines that it may write to stderr. Default: none. */
+  readonly mayWrite?: RegExp;
 }
 
 /** Two write lists of 100, four write single events. */
@@ -59,7 +63,7 @@ const START_MS = 60_000;
 /** limits.drainMs of the gateway for requests, once more for its connections, and something for the disk. */
 const END_MS = 60_000;
 
-export async function openWorld({ random, data, publishers = PUBLISHERS, environment }: WorldOptions): Promise<World> {
+export async function openWorld({ random, data, publishers = PUBLISHERS, environment, mayWrite }: WorldOptions): Promise<World> {
   const book = createBook(SPECS);
   const broken = Promise.withResolvers<never>();
   broken.promise.catch(() => undefined);
@@ -93,7 +97,8 @@ export async function openWorld({ random, data, publishers = PUBLISHERS, environ
       () => undefined, // it ended; that is told below
     );
     void started.ended.then(({ how, stderr }) => {
-      if (stderr !== '' && !isRefusal) book.breach(`life ${life.n} wrote to stderr: ${stderr.slice(0, 2_000)}`);
+      const isExpected = mayWrite !== undefined && stderr.split('\n').every((line) => mayWrite.test(line));
+      if (stderr !== '' && !isRefusal && !isExpected) book.breach(`life ${life.n} wrote to stderr: ${stderr.slice(0, 2_000)}`);
       if (mayEnd || gateway !== started || isClosed) return;
       life.end = 'crash';
       fail(new Error(`life ${life.n} of the gateway ended by itself (${how})\n${stderr}`));
@@ -132,6 +137,22 @@ export async function openWorld({ random, data, publishers = PUBLISHERS, environ
     return how;
   }
 
+  /** What it had sent is of a life of its own, and what of that is accepted later of another: nobody hears of it. */
+  async function fault(): Promise<void> {
+    if (gateway === undefined) throw new Error('no gateway was started');
+    const said = gateway.line('worker_ended');
+    divide();
+    gateway.signal('SIGUSR2');
+    await within(END_MS, 'a worker ends', said);
+    divide();
+  }
+
+  function divide(): void {
+    noteOpen(book.life, { receivers, writers });
+    book.life.end = 'kill';
+    book.beginLife();
+  }
+
   async function declare(): Promise<void> {
     const now = await within(START_MS, 'the first start', up());
     for (const topic of Object.values(TOPICS)) await must(now, `PUT /v1/topics/${topic}`);
@@ -157,6 +178,7 @@ export async function openWorld({ random, data, publishers = PUBLISHERS, environ
     start,
     up: () => within(START_MS, 'a gateway that is ready', up()),
     end,
+    fault,
     expectRefusal: () => void (mayEnd = isRefusal = true),
     load() {
       for (const writer of writers) running.push(writer.run());

@@ -51,6 +51,26 @@ describe('three nodes', { skip: brokers.skip, timeout: 120_000 }, () => {
     for (const id of ['e0', 'e1', 'e2']) await arrived(id, 9);
   });
 
+  test('tell what their log and their store say of themselves', async () => {
+    const { status, json } = await node(1).ask('GET /v1/health/checks');
+    const codes = json.data.map(
+      ({ name, findings }: { readonly name: string; readonly findings: readonly { code: string }[] }) => [
+        name,
+        findings.map(({ code }) => code),
+      ],
+    );
+    assert.deepEqual(
+      [status, codes],
+      [
+        200,
+        [
+          ['log', ['log_sync_unknown', 'log_dedupes_shorter']],
+          ['store', []],
+        ],
+      ],
+    );
+  });
+
   test('answer for every subscription, whichever is asked', async () => {
     for (const one of nodes) {
       for (let at = 0; at < 9; at++) {

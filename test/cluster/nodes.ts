@@ -47,11 +47,16 @@ export function sharedKey(): NodeJS.ProcessEnv {
 export async function startNode(
   t: Suite,
   { log, store }: Brokers,
-  { environment, key }: { readonly environment: NodeJS.ProcessEnv; readonly key?: string },
+  {
+    environment,
+    key,
+    limits = [],
+  }: { readonly environment: NodeJS.ProcessEnv; readonly key?: string; readonly limits?: readonly string[] },
 ): Promise<TestNode> {
   const data = temporary(t);
   const port = String(await freePort());
-  const shared = ['--log', log, '--store', store, '--limit', 'leaseMs=2000', '--allow-egress', 'loopback'];
+  const settings = ['leaseMs=2000', ...limits].flatMap((limit) => ['--limit', limit]);
+  const shared = ['--log', log, '--store', store, ...settings, '--allow-egress', 'loopback'];
   const running = startProcess(t, ['start', '--json', '--port', port, '--data', data, '--auto-topics', ...shared], environment);
   if (key === undefined) {
     const first = await ready(running, data);

@@ -50,7 +50,7 @@ interface Endpoint {
 export interface Endpoints {
   sender(life: Life): Sender;
   /** What is under way in a life that has ended reached its endpoint, or not. */
-  crash(): void;
+  crash(life: Life): void;
   /** Everybody works from now on. */
   heal(): void;
   inFlight(): number;
@@ -63,6 +63,8 @@ export interface EndpointOptions {
   readonly poisonRate: number;
   readonly poisons: readonly ({ readonly topic: string } | { readonly key: string })[];
   readonly onSent: (exchange: Exchange) => void;
+  /** The endpoint has answered a process that is frozen, which hears of it later. */
+  readonly onUnheard: (exchange: Exchange) => void;
   readonly onAnswered: (exchange: Exchange) => void;
   readonly onGhost: (what: string) => void;
 }
@@ -70,9 +72,12 @@ export interface EndpointOptions {
 const HEALTHY: Mood = { kind: 'healthy', fromMs: 1, toMs: 15 };
 const decoder = new TextDecoder();
 
-export function createEndpoints({ world, moodMs, poisonRate, poisons, onSent, onAnswered, onGhost }: EndpointOptions): Endpoints {
+export function createEndpoints(options: EndpointOptions): Endpoints {
+  const { world, moodMs, poisonRate, poisons, onSent, onUnheard, onAnswered, onGhost } = options;
   const endpoints = new Map<string, Endpoint>();
   const under = new Set<Exchange>();
+  /** Answered, and not heard of yet. */
+  const unheard = new Map<Exchange, SendResult>();
   const random = world.random.fork('endpoints');
   let healed = false;
   let count = 0;
@@ -96,10 +101,10 @@ export function createEndpoints({ world, moodMs, poisonRate, poisons, onSent, on
 
   function end(exchange: Exchange, result: SendResult): void {
     exchange.endedMs = world.monotonic();
-    exchange.endedWallMs = world.now();
+    exchange.endedWallMs = world.now() + exchange.life.skewMs;
     exchange.endedJumpedMs = world.jumpedMs();
     exchange.result = result;
-    exchange.accepted = 'status' in result && result.status >= 200 && result.status < 300;
+    exchange.accepted = isAccepted(result);
     under.delete(exchange);
     onAnswered(exchange);
   }
@@ -116,7 +121,7 @@ export function createEndpoints({ world, moodMs, poisonRate, poisons, onSent, on
       request,
       host: endpoint.host,
       startedMs: world.monotonic(),
-      startedWallMs: world.now(),
+      startedWallMs: world.now() + life.skewMs,
       body: toldBy(request.body),
       accepted: false,
     };
@@ -128,20 +133,35 @@ export function createEndpoints({ world, moodMs, poisonRate, poisons, onSent, on
         end(exchange, result);
         resolve(result);
       };
+      const arrive = (): void => {
+        if (!life.isFrozen) return settle();
+        unheard.set(exchange, result);
+        exchange.accepted = isAccepted(result);
+        onUnheard(exchange);
+        world.at(0, `#${exchange.number} is heard of`, () => unheard.delete(exchange) && settle(), life);
+      };
       world.at(
         afterMs,
         `#${exchange.number} ${endpoint.host} answers event ${exchange.body.n}: ${'status' in result ? result.status : result.error}`,
-        settle,
+        arrive,
         life,
+        'outside',
       );
     });
   }
 
   return {
     sender: (life) => ({ send: (request) => send(life, request), close: async () => undefined }),
-    crash() {
+    crash(life) {
       for (const exchange of under) {
+        if (exchange.life !== life) continue;
         const endpoint = endpointAt(exchange.host);
+        const known = unheard.get(exchange);
+        unheard.delete(exchange);
+        if (known !== undefined) {
+          end(exchange, known);
+          continue;
+        }
         const { result } = answerOf(endpoint, exchange);
         end(exchange, endpoint.random.chance(0.5) ? result : { error: 'aborted', detail: 'the gateway died', durationMs: 0 });
         world.trace.note(`crash: #${exchange.number} event ${exchange.body.n} was ${exchange.accepted ? 'accepted' : 'lost'}`);
@@ -156,6 +176,10 @@ export function createEndpoints({ world, moodMs, poisonRate, poisons, onSent, on
     },
     inFlight: () => under.size,
   };
+}
+
+function isAccepted(result: SendResult): boolean {
+  return 'status' in result && result.status >= 200 && result.status < 300;
 }
 
 function badMood(random: Random): Mood {

@@ -6,6 +6,7 @@ import type { Health, Notice, Published, From } from '@millrace/gateway/api';
 import type { Limits } from '@millrace/gateway/limits';
 import type { Change } from '@millrace/gateway/ports/directory';
 import type { Commit, LanePosition } from '@millrace/gateway/ports/ledger';
+import type { Fence } from '@millrace/gateway/ports/leases';
 import type { Appended, Entry } from '@millrace/gateway/ports/log';
 import type { Durable } from './durable.ts';
 import type { Exchange } from './endpoints.ts';
@@ -19,6 +20,7 @@ import { createMirror, nameOf } from './oracle/mirror.ts';
 import { createOrder } from './oracle/order.ts';
 import { createOwed } from './oracle/owed.ts';
 import type { Left } from './oracle/owed.ts';
+import { createOwners } from './oracle/owners.ts';
 import { createPublishing } from './oracle/publishing.ts';
 import { createRequests } from './oracle/requests.ts';
 import type { Request } from './oracle/requests.ts';
@@ -28,7 +30,7 @@ import type { SubscriptionFact, Subscriptions } from './oracle/subscriptions.ts'
 import { createVerdict } from './oracle/verdict.ts';
 import type { Broken, PromiseName } from './oracle/verdict.ts';
 import type { Situations } from './situations.ts';
-import type { World } from './world.ts';
+import type { Life, World } from './world.ts';
 
 export interface Invariants {
   readonly found: readonly Broken[];
@@ -53,15 +55,23 @@ export interface Invariants {
   // the world says what happens
   appended(entries: readonly Entry[], results: readonly Appended[]): void;
   topicDeclared(environment: string, topic: string, retentionMs: number): void;
-  committed(commit: Commit): void;
+  committed(commit: Commit, life: Life): void;
   configured(change: Change): void;
-  noticed(notice: Notice): void;
+  noticed(notice: Notice, life: Life): void;
   sent(exchange: Exchange): void;
+  /** Its endpoint answered a process that is frozen. */
+  unheard(exchange: Exchange): void;
   answered(exchange: Exchange): void;
   stepped(): void;
   crashed(durable: Durable): Promise<void>;
+  /** One node of several. */
+  nodeCrashed(durable: Durable, life: Life): Promise<void>;
+  /** The store has given slots to a node. */
+  owned(fences: readonly Fence[], life: Life): void;
+  /** A node works these from now on. */
+  taken(slots: ReadonlySet<number>, life: Life): void;
   /** The gateway has let these slots go: what it knew of their endpoints is forgotten, and what is under way is nobody's. */
-  left(slots: ReadonlySet<number>): void;
+  left(slots: ReadonlySet<number>, life?: Life): void;
   /** The gateway is up again: nobody acts on settings of before. */
   recovered(): void;
   logChanged(survives: (fact: Fact) => boolean): void;
@@ -76,9 +86,10 @@ export interface InvariantOptions {
   readonly situations: Situations;
   readonly hidden: () => ReadonlySet<string>;
   readonly slotOf: (uid: string) => number;
+  readonly isCluster: boolean;
 }
 
-export function createInvariants({ world, limits, situations, hidden, slotOf }: InvariantOptions): Invariants {
+export function createInvariants({ world, limits, situations, hidden, slotOf, isCluster }: InvariantOptions): Invariants {
   const now = (): number => world.monotonic();
   const verdict = createVerdict();
   const facts = createFacts();
@@ -95,12 +106,13 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
   const attempts = createAttempts({ ...common, requests, setBackMs: world.setBackMs, jumpedMs: world.jumpedMs });
   const bounds = createBounds(common);
   const breakers = createBreakers({ ...common, requests, wallMs: () => world.now() });
+  const owners = createOwners({ isCluster, slotOf, letter: mirror.letter, verdict });
   const underWay = new Set<Request>();
   /** Under way when their slot was let go. */
   const nobodys = new Set<Request>();
   let journal: Commit[] = [];
   /** The number of the newest life that sent anything. */
-  let life = 0;
+  let newest = 0;
 
   function checkMatch({ subscription, fact, redriven, lane }: Request): void {
     if (!subscriptions.may(subscription, fact)) {
@@ -137,6 +149,30 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
     for (const { letter } of ranges) situations.count(letter.cause === 'expired' ? 'rangeExpired' : 'logChangedRange');
     for (const { letter } of buried) if (letter.cause === 'log_changed') situations.count('logChangedRange');
     for (const { delivery } of unburied) situations.count(delivery.discarded ? 'discard' : 'redrive');
+  }
+
+  function accept({ lanes: its, fact }: Request): void {
+    for (const lane of its) lanes.delivery(lane, fact).accepted = true;
+  }
+
+  function letGo(slots: ReadonlySet<number>): void {
+    if (slots.size === 0) return;
+    const isGone = ({ uid }: SubscriptionFact): boolean => slots.has(slotOf(uid));
+    for (const request of underWay) if (isGone(request.subscription)) nobodys.add(request);
+    order.left(isGone);
+    bounds.left(isGone);
+    breakers.left(isGone);
+    if (!isCluster) return;
+    // What was heard of and not written down is sent again by whoever has the slot next, though it be the same process.
+    for (const lane of lanes.all)
+      if (isGone(lane.subscription)) for (const delivery of lane.deliveries.values()) delivery.heardIn = 0;
+  }
+
+  function countUnwritten(life: number): void {
+    for (const lane of lanes.all) {
+      for (const delivery of lane.deliveries.values())
+        if (delivery.heardIn === life && !delivery.delivered) situations.count('crashAnswered');
+    }
   }
 
   return {
@@ -177,7 +213,8 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
       publishing.appended(facts.all.slice(before));
     },
     topicDeclared: (environment, topic, retentionMs) => retention.declared(environment, topic, retentionMs),
-    committed(commit) {
+    committed(commit, life) {
+      owners.committed(commit, life);
       journal.push(commit);
       const touched = mirror.apply(commit);
       owed.committed(commit, touched);
@@ -194,30 +231,38 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
       if (run?.state === 'done') situations.count('runDone');
       if (run !== undefined) owed.runEnded(run);
     },
-    noticed(notice) {
-      breakers.noticed(notice);
+    noticed(notice, life) {
+      const uid = 'subscription' in notice ? subscriptions.byName(notice.environment, notice.subscription)?.uid : undefined;
+      // What a node that was frozen believes of a subscription that is another's by now is nobody's concern.
+      if (uid === undefined || owners.counts(slotOf(uid), life)) breakers.noticed(notice);
       bounds.noticed(notice);
     },
     sent(exchange) {
       const request = requests.sent(exchange);
       if (request === undefined) return;
-      life = exchange.life.number;
+      newest = exchange.life.number;
       underWay.add(request);
+      owners.sent(request);
       checkMatch(request);
       breakers.sent(request);
       bounds.sent(request);
       order.sent(request);
       attempts.sent(request);
     },
+    unheard(exchange) {
+      const request = requests.of(exchange);
+      if (request === undefined) return;
+      if (exchange.accepted) accept(request);
+      order.answered(request);
+      situations.count('answeredFrozen');
+    },
     answered(exchange) {
       const request = requests.of(exchange);
       if (request === undefined) return;
-      if (exchange.accepted) {
-        for (const lane of request.lanes) lanes.delivery(lane, request.fact).accepted = true;
-      }
+      if (exchange.accepted) accept(request);
       order.answered(request);
       underWay.delete(request);
-      if (nobodys.delete(request) && exchange.life.alive) return bounds.ended();
+      if (nobodys.delete(request) && exchange.life.alive) return bounds.ended(exchange.life);
       if (!exchange.life.alive) {
         situations.count('crashInFlight');
         if (exchange.accepted) situations.count('answerLost');
@@ -232,10 +277,7 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
       breakers.stepped();
     },
     async crashed(durable) {
-      for (const lane of lanes.all) {
-        for (const delivery of lane.deliveries.values())
-          if (delivery.heardIn === life && !delivery.delivered) situations.count('crashAnswered');
-      }
+      countUnwritten(newest);
       underWay.clear();
       nobodys.clear();
       subscriptions.crashed();
@@ -244,13 +286,22 @@ export function createInvariants({ world, limits, situations, hidden, slotOf }: 
       breakers.crashed();
       await publishing.checkDurable(durable);
     },
-    left(slots) {
-      const isGone = ({ uid }: SubscriptionFact): boolean => slots.has(slotOf(uid));
-      for (const request of underWay) if (isGone(request.subscription)) nobodys.add(request);
-      order.left(isGone);
-      bounds.left(isGone);
-      breakers.left(isGone);
+    async nodeCrashed(durable, life) {
+      countUnwritten(life.number);
+      letGo(owners.left(owners.workedBy(life), life));
+      for (const request of underWay) if (request.exchange.life === life) underWay.delete(request);
+      for (const request of nobodys) if (request.exchange.life === life) nobodys.delete(request);
+      bounds.crashed(life);
+      // Within a step: what has expired since the last one may be gone.
+      retention.tick(world.now());
+      await publishing.checkDurable(durable);
     },
+    owned: (fences, life) => owners.owned(fences, life),
+    taken(slots, life) {
+      letGo(slots);
+      owners.taken(slots, life);
+    },
+    left: (slots, life) => letGo(life === undefined ? slots : owners.left(slots, life)),
     recovered: () => subscriptions.settled(now()),
     logChanged(survives) {
       facts.logChanged(survives);

@@ -15,8 +15,10 @@ export interface SeedRange {
   readonly jobs?: number;
 }
 
-/** A seed takes a tenth of a second. */
+/** A worker that has its turns says so far more often, also on a machine that is busy with other things. */
 const STUCK_MS = 20_000;
+const ALIVE_MS = 1_000;
+const ALIVE = 'alive';
 
 interface Task {
   readonly seed: number;
@@ -39,6 +41,7 @@ export async function runSeeds(
     const worker = new Worker(new URL(import.meta.url));
     return new Promise((resolve, reject) => {
       let watchdog: NodeJS.Timeout | undefined;
+      let seed = 0;
       const give = (): void => {
         clearTimeout(watchdog);
         while (skip.has(next)) next++;
@@ -46,18 +49,23 @@ export async function runSeeds(
           void worker.terminate();
           return resolve();
         }
-        const seed = next++;
+        seed = next++;
         worker.postMessage({ seed, steps } satisfies Task);
+        watch();
+      };
+      const watch = (): void => {
+        clearTimeout(watchdog);
         // real time: a seed that never gives up its turn can only be noticed by the clock on the wall.
         watchdog = setTimeout(() => {
-          // Only a loop that never gives up its turn lasts so long. Its worker is lost; another goes on.
+          // Only a loop that never gives up its turn is silent for so long. Its worker is lost; another goes on.
           void worker.terminate();
-          take(failed(seed, 'liveness', 'every step comes to its end', `still running after ${STUCK_MS} ms`));
+          take(failed(seed, 'liveness', 'every step comes to its end', `no sign of life for ${STUCK_MS} ms`));
           runWorker().then(resolve, reject);
         }, STUCK_MS);
       };
-      worker.on('message', (result: SeedResult) => {
-        take(result);
+      worker.on('message', (said: SeedResult | typeof ALIVE) => {
+        if (said === ALIVE) return watch();
+        take(said);
         give();
       });
       worker.on('error', reject);
@@ -94,6 +102,8 @@ function failed(seed: number, promise: PromiseName, sentence: string, detail: st
 
 if (!isMainThread && parentPort !== null) {
   const port = parentPort;
+  // real time: as STUCK_MS
+  setInterval(() => port.postMessage(ALIVE), ALIVE_MS);
   port.on('message', ({ seed, steps }: Task) => {
     void runSafely(seed, steps === undefined ? {} : { steps }).then((result) => port.postMessage(result));
   });

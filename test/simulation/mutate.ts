@@ -1,5 +1,5 @@
 /**
- * npm run mutate -- [--seeds N] [--only name] [--list]
+ * npm run mutate -- [--seeds N] [--only name] [--clusters] [--list]
  * Breaks the flow on purpose, one way at a time, on a copy of the tree, and requires that the simulation notices. What
  * is not noticed is a hole in the oracle, or a line that does nothing.
  */
@@ -27,6 +27,10 @@ interface Summary {
   }[];
 }
 
+const SEEDS_PER_CLUSTER = 3;
+/** More than all seeds take on a machine that is busy with other things, too. */
+const RUN_MS = 600_000;
+
 const run = promisify(execFile);
 const ROOT = new URL('../..', import.meta.url).pathname;
 
@@ -34,11 +38,15 @@ const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '300' },
     only: { type: 'string' },
+    /** Only those that clusters meet. */
+    clusters: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
   },
 });
 
-const chosen = MUTATIONS.filter(({ name }) => values.only === undefined || name.includes(values.only));
+const chosen = MUTATIONS.filter(
+  ({ name, clusters = false }) => (values.only === undefined || name.includes(values.only)) && (clusters || !values.clusters),
+);
 if (values.list) for (const { name, file } of chosen) console.log(`${name.padEnd(70)} ${file}`);
 else process.exitCode = await mutateAll();
 
@@ -107,7 +115,9 @@ async function tryOne(mutation: Mutation, copy: string, broken: readonly number[
   const startedMs = performance.now();
   await writeFile(path, after);
   try {
-    const { seeds, failures } = await simulate(copy, ['--skip', broken.join(','), '--from', String(mutation.from ?? 1)]);
+    const range = mutation.clusters === true ? ['--clusters', '--seeds', String(Number(values.seeds) * SEEDS_PER_CLUSTER)] : [];
+    const from = ['--from', String(mutation.from ?? 1)];
+    const { seeds, failures } = await simulate(copy, ['--skip', broken.join(','), ...from, ...range]);
     const first = failures[0]?.broken[0];
     const caughtBy = first === undefined ? undefined : `${first.promise}: ${first.sentence}`;
     return { mutation, caughtBy, seeds, seconds: (performance.now() - startedMs) / 1_000 };
@@ -120,10 +130,11 @@ async function tryOne(mutation: Mutation, copy: string, broken: readonly number[
 async function simulate(copy: string, more: readonly string[]): Promise<Summary> {
   const script = join(copy, 'test/simulation/simulate.ts');
   try {
+    // Of a setting that is given twice the last one counts.
     const { stdout } = await run(process.execPath, [script, '--seeds', values.seeds, '--json', ...more], {
       cwd: copy,
       maxBuffer: 64 * 1024 * 1024,
-      timeout: 180_000,
+      timeout: RUN_MS,
     });
     return JSON.parse(stdout) as Summary;
   } catch (error) {

@@ -7,6 +7,8 @@ export interface Mutation {
   readonly replace: string;
   /** The seed to begin with, where what it takes is so rare that the first few hundred don't meet it. */
   readonly from?: number;
+  /** Only clusters can meet it: of these there are fewer, so more seeds are looked through. */
+  readonly clusters?: true;
 }
 
 const LANE = 'packages/gateway/src/flow/lane.ts';
@@ -26,6 +28,11 @@ const TRUST = 'packages/gateway/src/lanes/trust.ts';
 const TAPE = 'packages/gateway/src/lanes/tape.ts';
 const TURNS = 'packages/gateway/src/lanes/turns.ts';
 const DEAD_LETTERS = 'packages/gateway/src/dead-letters.ts';
+const GATEWAY = 'packages/gateway/src/gateway.ts';
+const MOVING = 'packages/gateway/src/lanes/moving.ts';
+const FENCED = 'packages/gateway/src/cluster/fenced-ledger.ts';
+const NODE = 'packages/gateway/src/cluster/node.ts';
+const CLUSTER = 'packages/gateway/src/cluster/cluster.ts';
 
 export const MUTATIONS: readonly Mutation[] = [
   // the record
@@ -112,7 +119,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a change of settings drops what is parked',
     file: LANES,
-    find: "if (stood && subscription.value.state === 'active') subscriber.endpoint.probeNow();",
+    find: "if (isOther && subscription.value.state === 'active') subscriber.endpoint.probeNow();",
     replace: 'recorder.add({ dropLane: liveName(subscription.value) });',
   },
 
@@ -374,5 +381,136 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'packages/gateway/src/lanes/restore.ts',
     find: "return isSame ? record : 'log_changed';",
     replace: 'return record ?? isSame;',
+  },
+
+  // clusters
+  {
+    name: 'a commit names no epochs',
+    clusters: true,
+    file: FENCED,
+    find: '...waters] }, fences);',
+    replace: '...waters] }, []);',
+  },
+  {
+    name: 'what is about slots of others is written, too',
+    clusters: true,
+    file: FENCED,
+    find: 'const isGone = (slot: number): boolean => !held.has(slot) || held.get(slot)?.token !== tokens.get(slot);',
+    replace: 'const isGone = (slot: number): boolean => slot < 0 && tokens.has(slot);',
+  },
+  {
+    name: 'a commit is repeated under the epochs of now',
+    clusters: true,
+    file: FENCED,
+    find: '!held.has(slot) || held.get(slot)?.token !== tokens.get(slot);',
+    replace: '!held.has(slot) || tokens.has(-1);',
+  },
+  {
+    name: 'how far the log was read is noted before it is known what was written',
+    clusters: true,
+    from: 301,
+    file: FENCED,
+    find: '.filter((slot) => begun.has(slot))',
+    replace: '',
+  },
+  {
+    name: 'the end of a lease stops nothing',
+    clusters: true,
+    file: NODE,
+    find: 'slots.lose(new Set(held.keys()));\n    worked.clear();',
+    replace: '',
+  },
+  {
+    name: 'a node that was stopped past its lease sends when it goes on',
+    clusters: true,
+    file: CLUSTER,
+    find: 'node.hasLease() ? sender.send(request) : unsent(node)',
+    replace: 'node.hasLease() || request.url !== "" ? sender.send(request) : unsent(node)',
+  },
+  {
+    name: 'the fences of lost slots are kept',
+    clusters: true,
+    file: NODE,
+    find: 'held.delete(slot);\n      worked.delete(slot);',
+    replace: '',
+  },
+  {
+    name: 'slots are given back before what is under way is written down',
+    clusters: true,
+    file: NODE,
+    find: 'await slots.leave(new Set(surplus));\n    await leases.release(surplus);',
+    replace: 'const left = slots.leave(new Set(surplus));\n    await leases.release(surplus);\n    await left;',
+  },
+  {
+    name: 'what is not written down of a lost slot is written later',
+    clusters: true,
+    file: GATEWAY,
+    find: 'if (withoutSlots) recorder.forget(slots, (uid) => slots.has(slotOf(uid)));',
+    replace: '',
+  },
+  {
+    name: 'of a lost slot its own row is written later',
+    clusters: true,
+    file: RECORD,
+    find: 'if (slots.has(slot)) batch.slots.delete(name);',
+    replace: 'if (slots.has(-slot - 1)) batch.slots.delete(name);',
+  },
+  {
+    name: 'slots are taken before the log is read to its end',
+    clusters: true,
+    file: MOVING,
+    find: 'await needs.reachEnds();',
+    replace: '',
+  },
+  {
+    name: 'who stood with its slot gets only what comes from now on',
+    clusters: true,
+    file: MOVING,
+    find: 'if (tail.covers(cursor.position) && !wanted.has(subscriber)) continue;',
+    replace: 'if (tail.covers(cursor.position) || wanted.has(subscriber)) continue;',
+  },
+  {
+    name: 'slots are taken without looking who there is',
+    clusters: true,
+    file: GATEWAY,
+    find: 'await registry.refresh();',
+    replace: '',
+  },
+  {
+    name: 'what is lost while it is taken counts as deleted',
+    clusters: true,
+    file: LANES,
+    find: ' || which.known?.has(uid) === true;',
+    replace: ';',
+  },
+  {
+    name: 'what is deleted while it is taken is moved to another log',
+    clusters: true,
+    from: 301,
+    file: MOVING,
+    find: 'if (one?.subscriber !== subscriber) taken.delete(uid);',
+    replace: 'if (one?.subscriber !== subscriber) continue;',
+  },
+  {
+    name: 'a subscription is made though its slot was lost',
+    clusters: true,
+    file: 'packages/gateway/src/subscriptions.ts',
+    find: 'if (tenure === undefined || tenureOf(value.uid) !== tenure) throw new Elsewhere(id, value.uid);',
+    replace: '',
+  },
+  {
+    name: 'a slot is left with what its lanes have open passed',
+    clusters: true,
+    file: MOVING,
+    find: 'for (const subscriber of ours) for (const lane of subscriber.lanes.values()) lane.checkpoint();',
+    replace: '',
+  },
+  {
+    name: 'what is lost while it is left is passed',
+    clusters: true,
+    from: 2101,
+    file: MOVING,
+    find: 'const ours = its.filter((subscriber) => leaving.has(subscriber));',
+    replace: 'const ours = its;',
   },
 ];

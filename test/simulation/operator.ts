@@ -10,8 +10,8 @@ import type { World } from './world.ts';
 export interface Operator {
   start(): void;
   stop(): void;
-  /** Whoever waited for the process that ended waits no longer. */
-  crashed(): void;
+  /** Whoever waited for the process that ended (one of several) waits no longer. */
+  crashed(ended?: Gateway): void;
   /** Sets some subscription back, just as something else is about to happen. */
   rewindSome(): void;
   /** Asks for everybody's health, which has new shards discovered. */
@@ -25,10 +25,13 @@ interface Needs {
   readonly scenario: Scenario;
   readonly invariants: Invariants;
   readonly situations: Situations;
-  readonly gateway: () => Gateway | undefined;
+  /** Whom to ask about a subscription. */
+  readonly gateway: (of: Name) => Gateway | undefined;
+  /** Where there are several: resolves when all know of what stands in the directory by now. Nobody acts on what was before then. */
+  readonly known?: () => Promise<void>;
 }
 
-interface Name {
+export interface Name {
   readonly environment: string;
   readonly id: string;
 }
@@ -49,12 +52,12 @@ const EXPECTED = new Set([
   'moving',
 ]);
 
-export function createOperator({ world, scenario, invariants, situations, gateway }: Needs): Operator {
+export function createOperator({ world, scenario, invariants, situations, gateway, known }: Needs): Operator {
   const random = world.random.fork('operator');
-  const busy = new Set<string>();
+  /** What is being done, by name, and by whom. */
+  const busy = new Map<string, { readonly target: Gateway; readonly name: Name }>();
   let stopped = false;
   let hosts = 0;
-  let life = 0;
 
   const names: readonly Name[] = Array.from({ length: scenario.subscriptions }, (_, at) => ({
     environment: at === 3 ? 'staging' : 'default',
@@ -66,15 +69,14 @@ export function createOperator({ world, scenario, invariants, situations, gatewa
 
   /** One action at one subscription: nobody else touches it until it is answered or its process is gone. */
   function act(name: Name, what: string, action: (gateway: Gateway) => Promise<unknown>): void {
-    const target = gateway();
-    if (target === undefined || busy.has(nameOf(name))) return;
-    busy.add(nameOf(name));
-    const mine = life;
+    if (busy.has(nameOf(name))) return;
+    const target = gateway(name);
+    if (target === undefined) return;
+    const mine = { target, name };
+    busy.set(nameOf(name), mine);
     world.trace.note(`operator: ${what} ${nameOf(name)}`);
     const done = (): void => {
-      if (mine !== life) return;
-      busy.delete(nameOf(name));
-      invariants.changeAnswered(name.environment, name.id);
+      if (busy.get(nameOf(name)) === mine) settle(mine);
     };
     action(target).then(done, (error: unknown) => {
       done();
@@ -86,6 +88,17 @@ export function createOperator({ world, scenario, invariants, situations, gatewa
         `${what}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
       );
     });
+  }
+
+  function settle(doing: { readonly target: Gateway; readonly name: Name }): void {
+    const { name } = doing;
+    const settled = (): void => {
+      if (busy.get(nameOf(name)) !== doing) return;
+      busy.delete(nameOf(name));
+      invariants.changeAnswered(name.environment, name.id);
+    };
+    if (known === undefined) settled();
+    else void known().then(settled);
   }
 
   function create(name: Name): void {
@@ -228,9 +241,15 @@ export function createOperator({ world, scenario, invariants, situations, gatewa
     stop() {
       stopped = true;
     },
-    crashed() {
-      life += 1;
-      busy.clear();
+    crashed(ended) {
+      if (ended === undefined) return busy.clear();
+      for (const [of, { target, name }] of busy) {
+        if (target !== ended) continue;
+        // Nobody answers any more; what it did, the others come to know.
+        const over = { target, name };
+        busy.set(of, over);
+        settle(over);
+      }
     },
     rewindSome() {
       const there = names.filter(isThere);

@@ -20,6 +20,17 @@ export interface Scenario {
   readonly clockJumps: boolean;
   readonly crashes: readonly Crash[];
   readonly subscriptions: number;
+  /** Undefined: one process has all to itself. */
+  readonly cluster?: ClusterPlan;
+}
+
+export interface ClusterPlan {
+  readonly nodes: number;
+  readonly leaseMs: number;
+  /** How far the wall clocks of nodes are from the world's, either way. */
+  readonly skewMs: number;
+  /** Mean time between two things that befall a node or the network. */
+  readonly troubleMs: number;
 }
 
 export interface TopicPlan {
@@ -45,6 +56,8 @@ export const KEYS = ['k0', 'k1', 'k2', 'k3', 'k4'] as const;
 export const KINDS = ['a', 'b', 'c'] as const;
 const TOPICS = ['orders.created', 'orders.paid', 'users.changed', 'audit.log'] as const;
 const DAY_MS = 86_400_000;
+/** Of all seeds. */
+const CLUSTERS = 0.3;
 
 export function createScenario(random: Random, steps: number): Scenario {
   const shards = random.pick([1, 2, 2, 3, 3]);
@@ -62,6 +75,20 @@ export function createScenario(random: Random, steps: number): Scenario {
     clockJumps: random.chance(0.4),
     crashes: crashesOf(random, steps),
     subscriptions: random.int(3, 5),
+    ...clusterOf(random.fork('cluster')),
+  };
+}
+
+/** Of its own, so that seeds of one process go on meaning what they meant. */
+function clusterOf(random: Random): Pick<Scenario, 'cluster'> {
+  if (!random.chance(CLUSTERS)) return {};
+  return {
+    cluster: {
+      nodes: random.pick([2, 2, 3]),
+      leaseMs: random.pick([300, 600, 1_500]),
+      skewMs: random.pick([0, 0, 2_000, 90_000]),
+      troubleMs: random.between(500, 2_500),
+    },
   };
 }
 

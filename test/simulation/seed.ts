@@ -4,6 +4,7 @@
  */
 import { Problem } from '@millrace/core/problem';
 import type { Gateway } from '@millrace/gateway/api';
+import { createNodes, type Nodes } from './nodes.ts';
 import { LIMITS } from '@millrace/gateway/limits';
 import type { Limits } from '@millrace/gateway/limits';
 import { createDurable } from './durable.ts';
@@ -16,7 +17,7 @@ import { createProcess } from './process.ts';
 import type { Process } from './process.ts';
 import { APPS, KEYS, createScenario } from './scenario.ts';
 import type { Crash } from './scenario.ts';
-import { seedCrypto } from './random.ts';
+import { createRandom, seedCrypto } from './random.ts';
 import { createSituations } from './situations.ts';
 import type { Counts } from './situations.ts';
 import { createWorkload } from './workload.ts';
@@ -43,6 +44,13 @@ export interface SeedOptions {
 const STEPS = 2_000;
 const HEALING_STEPS = 30_000;
 const HEALING_MS = 300_000;
+/** Beyond what a drain may take: the store may be away. */
+const STOP_MS = 120_000;
+
+/** Whether a seed is about several nodes. */
+export function isCluster(seed: number): boolean {
+  return createScenario(createRandom(seed).fork('seed').fork('scenario'), STEPS).cluster !== undefined;
+}
 
 export async function runSeed(seed: number, { steps = STEPS, print }: SeedOptions = {}): Promise<SeedResult> {
   const world = createWorld(seed, print);
@@ -60,8 +68,10 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
   let healing = false;
   let crashes = 0;
 
-  const gateway = (): Gateway | undefined => (up ? process?.gateway : undefined);
-  const invariants = createInvariants({ world, limits, situations, hidden: () => hidden, slotOf });
+  const gateway = (): Gateway | undefined => (nodes === undefined ? (up ? process?.gateway : undefined) : nodes.gateway());
+  const isUp = (): boolean => nodes?.areUp() ?? up;
+  const isCluster = scenario.cluster !== undefined;
+  const invariants = createInvariants({ world, limits, situations, hidden: () => hidden, slotOf, isCluster });
   const onGhost = (what: string): void => invariants.broken('contract', 'an abandoned gateway does nothing any more', what);
   const endpoints = createEndpoints({
     world,
@@ -74,6 +84,7 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
       );
       invariants.sent(exchange);
     },
+    onUnheard: (exchange) => invariants.unheard(exchange),
     onAnswered: (exchange) => invariants.answered(exchange),
     onGhost,
   });
@@ -81,23 +92,45 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
   /** What happens just before something else: of its own, so that all else stays as it is. */
   const hurried = world.random.fork('hurried');
   const moves = world.random.fork('moves');
-  const operator = createOperator({ world, scenario, invariants, situations, gateway });
-
-  function launch(): void {
-    const launched = createProcess({
+  const processNeeds = {
+    world,
+    scenario,
+    limits,
+    situations,
+    durable,
+    invariants,
+    endpoints,
+    hidden: () => hidden,
+    faultRate: (port: 'log' | 'ledger') => (healing ? 0 : outage === port ? 0.9 : faultRate),
+    onGhost,
+  };
+  const nodes =
+    scenario.cluster &&
+    createNodes({
       world,
-      scenario,
-      limits,
-      situations,
+      plan: scenario.cluster,
       durable,
       invariants,
-      endpoints,
-      hidden: () => hidden,
-      faultRate: (port) => (healing ? 0 : outage === port ? 0.9 : faultRate),
-      onGhost,
+      situations,
+      operator: () => operator,
+      create: (member) => createProcess({ ...processNeeds, member }),
+      stopMs: limits.drainMs + STOP_MS,
     });
+  const operator = createOperator({
+    world,
+    scenario,
+    invariants,
+    situations,
+    gateway: (of) =>
+      nodes === undefined ? gateway() : nodes.gateway(invariants.subscriptions.byName(of.environment, of.id)?.uid),
+    ...(nodes === undefined ? {} : { known: () => nodes.known() }),
+  });
+
+  function launch(): void {
+    if (nodes !== undefined) return nodes.launch();
+    const launched = createProcess(processNeeds);
     process = launched;
-    launched.gateway.start().then(
+    launched.start().then(
       () => {
         if (process !== launched) return;
         up = true;
@@ -174,6 +207,7 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
   async function crash(plan: Crash): Promise<void> {
     crashes += 1;
     world.trace.note(plan.graceful ? 'stop' : 'crash');
+    if (nodes !== undefined) return crashNodes(nodes, plan);
     const dying = process;
     if (dying !== undefined) {
       if (plan.graceful && up) {
@@ -182,6 +216,14 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
       }
       await kill(dying);
     }
+    await befall(plan);
+    world.at(plan.downMs, 'launch', launch);
+  }
+
+  /** Most often one of them; but nothing befalls what is durable while any of them runs. */
+  async function crashNodes(of: Nodes, plan: Crash): Promise<void> {
+    if (plan.disaster === 'none') return of.loseOne(plan);
+    await of.killAll();
     await befall(plan);
     world.at(plan.downMs, 'launch', launch);
   }
@@ -199,11 +241,11 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
   async function stopInOrder(stopping: Process): Promise<void> {
     up = false;
     let stopped = false;
-    stopping.gateway.stop().then(
+    stopping.stop().then(
       () => (stopped = true),
       (error: unknown) => invariants.broken('contract', 'a stop never fails', String(error)),
     );
-    const untilMs = world.monotonic() + limits.drainMs + 120_000;
+    const untilMs = world.monotonic() + limits.drainMs + STOP_MS;
     while (!stopped && !isBroken() && world.monotonic() < untilMs && (await world.step())) invariants.stepped();
     if (!stopped && !isBroken())
       invariants.broken('liveness', 'a stop comes to its end', `not within ${limits.drainMs} ms and two minutes`);
@@ -232,11 +274,11 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
   function unsettle(): void {
     if (scenario.lateShard) {
       world.at(random.between(1_500, 5_000), 'rewind', () => {
-        if (hurried.chance(0.5) && up) operator.rewindSome();
+        if (hurried.chance(0.5) && isUp()) operator.rewindSome();
         world.at(hurried.between(0, 30), 'shard discovered', () => {
           hidden = new Set();
           situations.count('lateShard');
-          if (up) operator.lookAtAll();
+          if (isUp()) operator.lookAtAll();
         });
       });
     }
@@ -258,7 +300,8 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
       if (healing || target === undefined) return void (healing || world.at(moves.gap(2_000), 'move', move));
       void moveSlots(target).finally(() => world.at(moves.gap(2_000), 'move', move));
     };
-    if (moves.chance(0.5)) world.at(moves.gap(2_000), 'move', move);
+    if (nodes !== undefined) nodes.unsettle();
+    else if (moves.chance(0.5)) world.at(moves.gap(2_000), 'move', move);
     const trim = (): void => {
       void durable.log().trim();
       if (!healing) world.at(random.gap(700), 'trim', trim);
@@ -302,6 +345,7 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
     workload.stop();
     operator.stop();
     endpoints.heal();
+    nodes?.heal();
     const untilMs = world.monotonic() + HEALING_MS;
     const untilStep = world.steps() + HEALING_STEPS;
     const help = (): void => {
@@ -312,7 +356,7 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
     while (!isBroken() && (await world.step())) {
       invariants.stepped();
       const late = world.steps() > untilStep || world.monotonic() > untilMs;
-      if (!late && (world.steps() % 40 !== 0 || !up)) continue;
+      if (!late && (world.steps() % 40 !== 0 || !isUp())) continue;
       const left = invariants.stillOpen();
       if (left.length === 0 && endpoints.inFlight() === 0) return;
       if (!late) continue;
@@ -320,7 +364,7 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
       invariants.broken(
         'liveness',
         'once all is well, everything open is delivered',
-        `${up ? '' : 'the gateway is not up; '}${left.length} left, such as ${first.join('; ')}`,
+        `${isUp() ? '' : 'the gateway is not up; '}${left.length} left, such as ${first.join('; ')}`,
         left[0]?.words,
       );
       return;
@@ -331,15 +375,16 @@ export async function runSeed(seed: number, { steps = STEPS, print }: SeedOption
   unsettle();
   launch();
   workload.start();
-  while (!up && !isBroken() && (await world.step())) invariants.stepped();
+  while (!isUp() && !isBroken() && (await world.step())) invariants.stepped();
   operator.start();
   await trouble();
   await heal();
-  if (!isBroken() && process !== undefined) {
-    const last = process;
+  for (const last of nodes?.all() ?? (process === undefined ? [] : [process])) {
+    if (isBroken()) break;
     await stopInOrder(last);
-    await kill(last);
+    if (nodes === undefined) await kill(last);
   }
+  await nodes?.killAll();
 
   const [first] = invariants.found;
   const history =

@@ -48,6 +48,17 @@ export const SITUATIONS = {
   audience: 'an event has an audience',
   earliest: 'a subscription begins at the earliest event',
   slotsMoved: 'slots are left and taken again while the process runs',
+  slotsTaken: 'a node takes slots',
+  slotsLost: 'a node finds that slots are another’s by now',
+  leaseOver: 'a lease ends before it is renewed',
+  commitRefused: 'a commit is refused, as a slot is another’s by now',
+  answeredFrozen: 'an endpoint answers a node that is frozen',
+  frozen: 'a node is frozen for longer than its lease',
+  cutOff: 'a node has no network to the store, or to the log',
+  storeGone: 'the store is gone for all for longer than a lease',
+  nodeKilled: 'a node is killed while others go on',
+  nodeStopped: 'a node stops in order while others go on',
+  skewed: 'wall clocks of nodes are a minute and more apart',
   keptBytes: 'a delivery is made from kept bytes, its event gone from the log',
 } as const;
 

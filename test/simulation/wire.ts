@@ -27,14 +27,20 @@ export interface WireOptions {
   readonly onGhost: (what: string) => void;
   /** A write was applied and its caller told that it failed. */
   readonly onUnknown?: () => void;
+  /** Nothing goes over it now: what is under way may arrive, its answer does not. */
+  readonly isCut?: () => boolean;
 }
+
+/** Until a call is given up whose answer never came: drivers have such a bound, less than a lease. */
+const CUT_MS = 60;
 
 interface Write {
   readonly what: string;
   apply(): Promise<unknown>;
 }
 
-export function createWire({ world, life, random, latencyMs, fault, faultRate, onGhost, onUnknown }: WireOptions): Wire {
+export function createWire(options: WireOptions): Wire {
+  const { world, life, random, latencyMs, fault, faultRate, onGhost, onUnknown, isCut = () => false } = options;
   const under = new Set<Write>();
 
   function never<T>(what: string): Promise<T> {
@@ -44,8 +50,9 @@ export function createWire({ world, life, random, latencyMs, fault, faultRate, o
 
   /** Settles now or a little later: in the gap the thing is done and the caller does not know. */
   function answer(what: string, settle: () => void): void {
-    if (random.chance(0.7)) settle();
-    else world.at(random.gap(latencyMs), `${what} answered`, settle, life);
+    const delayMs = random.chance(0.7) ? 0 : random.gap(latencyMs);
+    if (delayMs === 0 && !life.isFrozen) settle();
+    else world.at(delayMs, `${what} answered`, settle, life);
   }
 
   function call<T>(
@@ -59,6 +66,7 @@ export function createWire({ world, life, random, latencyMs, fault, faultRate, o
       const appliedFirst = failing && mayFail === 'unknown' && random.chance(0.5);
       const run = async (): Promise<void> => {
         if (write !== undefined) under.delete(write);
+        if (isCut()) return cut();
         if (failing && !appliedFirst) return answer(`${what} failed`, () => reject(fault()));
         try {
           const result = await apply();
@@ -71,7 +79,14 @@ export function createWire({ world, life, random, latencyMs, fault, faultRate, o
           answer(`${what} refused`, () => reject(error));
         }
       };
-      world.at(random.gap(latencyMs), failing && !appliedFirst ? `${what} fails` : what, run, life);
+      /** Whoever waits finds out only after a while. */
+      const cut = async (): Promise<void> => {
+        const applied = write !== undefined && random.chance(0.3);
+        if (applied) await apply().catch(() => undefined);
+        if (applied) onUnknown?.();
+        world.at(random.gap(CUT_MS), `${what} cut off${applied ? ' after it was applied' : ''}`, () => reject(fault()), life);
+      };
+      world.at(random.gap(latencyMs), failing && !appliedFirst ? `${what} fails` : what, run, life, 'outside');
     });
   }
 

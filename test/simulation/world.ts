@@ -8,10 +8,14 @@ import type { Random } from './random.ts';
 import { createTrace } from './trace.ts';
 import type { Trace } from './trace.ts';
 
-/** One life of the gateway process, from a start to a crash. What was set up in a life never happens after it. */
+/** One life of a gateway process, from a start to a crash. What was set up in a life never happens after it. */
 export interface Life {
   readonly number: number;
+  /** By how much the wall clock of its machine is ahead of the world's. */
+  readonly skewMs: number;
   alive: boolean;
+  /** Its process stands still, as after SIGSTOP: what would happen in it waits. */
+  isFrozen: boolean;
 }
 
 export interface World {
@@ -26,24 +30,32 @@ export interface World {
   /** What wall time was jumped by in all. */
   jumpedMs(): number;
   steps(): number;
-  /** Does `run` in `delayMs`, unless cancelled or its life has ended by then. */
-  at(delayMs: number, what: string, run: () => unknown, life?: Life): Timer;
+  /**
+   * Does `run` in `delayMs`, unless cancelled or its life has ended by then. What happens outside of a process (a broker takes in what
+   * it was sent) happens also while it is frozen.
+   */
+  at(delayMs: number, what: string, run: () => unknown, life?: Life, where?: 'inside' | 'outside'): Timer;
   /** Runs the next thing due. False when nothing is left. */
   step(): Promise<boolean>;
-  begin(): Life;
+  begin(skewMs?: number): Life;
   end(life: Life): void;
+  freeze(life: Life): void;
+  /** It goes on, first with what has come for it meanwhile, as a process does that was stopped while it waited; then with its timers. */
+  thaw(life: Life): void;
 }
 
 /** 2027-01-15 in UTC: any date will do, as long as every run has the same. */
 const START_MS = 1_800_000_000_000;
 const DAY_MS = 86_400_000;
+const TIMER = 'timer';
 
 interface Due {
-  readonly atMs: number;
-  readonly order: number;
+  atMs: number;
+  order: number;
   readonly what: string;
   readonly run: () => unknown;
   readonly life: Life | undefined;
+  readonly where: 'inside' | 'outside';
   cancelled: boolean;
 }
 
@@ -57,6 +69,15 @@ export function createWorld(seed: number, print?: (line: string) => void): World
   let steps = 0;
   let order = 0;
   let lives = 0;
+  /** What was due in a process that is frozen, by its life. */
+  const waiting = new Map<Life, Due[]>();
+
+  function nextDue(): Due | undefined {
+    for (let next = due.shift(); ; next = due.shift()) {
+      if (next?.life?.isFrozen !== true || next.where === 'outside') return next;
+      waiting.getOrInsertComputed(next.life, () => []).push(next);
+    }
+  }
 
   return {
     random,
@@ -71,8 +92,8 @@ export function createWorld(seed: number, print?: (line: string) => void): World
       trace.note(`wall clock jumps by ${ms} ms`);
     },
     steps: () => steps,
-    at(delayMs, what, run, life) {
-      const item: Due = { atMs: timeMs + Math.max(0, delayMs), order: order++, what, run, life, cancelled: false };
+    at(delayMs, what, run, life, where = 'inside') {
+      const item: Due = { atMs: timeMs + Math.max(0, delayMs), order: order++, what, run, life, where, cancelled: false };
       due.push(item);
       return {
         cancel: () => {
@@ -81,7 +102,7 @@ export function createWorld(seed: number, print?: (line: string) => void): World
       };
     },
     async step() {
-      const next = due.shift();
+      const next = nextDue();
       if (next === undefined) return false;
       timeMs = Math.max(timeMs, next.atMs);
       steps += 1;
@@ -90,9 +111,21 @@ export function createWorld(seed: number, print?: (line: string) => void): World
       await settled();
       return true;
     },
-    begin: () => ({ number: ++lives, alive: true }),
+    begin: (skewMs = 0) => ({ number: ++lives, skewMs, alive: true, isFrozen: false }),
     end(life) {
       life.alive = false;
+      waiting.delete(life);
+    },
+    freeze(life) {
+      life.isFrozen = true;
+    },
+    thaw(life) {
+      life.isFrozen = false;
+      const its = waiting.get(life) ?? [];
+      waiting.delete(life);
+      for (const isTimer of [false, true])
+        for (const item of its)
+          if ((item.what === TIMER) === isTimer) due.push(Object.assign(item, { atMs: timeMs, order: order++ }));
     },
   };
 }
@@ -101,10 +134,10 @@ export function createWorld(seed: number, print?: (line: string) => void): World
 export function clockOf(world: World, life: Life): Clock {
   const random = world.random.fork(`life ${life.number}`);
   return {
-    now: () => world.now(),
+    now: () => world.now() + life.skewMs,
     monotonic: () => world.monotonic(),
     // A millisecond at least: a real timer never fires at once, and a loop of zero delays would stop virtual time.
-    after: (delayMs, callback) => world.at(Math.min(Math.max(delayMs, 1), DAY_MS), 'timer', callback, life),
+    after: (delayMs, callback) => world.at(Math.min(Math.max(delayMs, 1), DAY_MS), TIMER, callback, life),
     random: () => random.next(),
   };
 }

@@ -18,6 +18,7 @@ async function examined(
     'GET /v1/keys/self': () => ({ json: { scopes: ['admin'] } }),
     'GET /v1/subscriptions': () => ({ json: { data: [], next: null } }),
     'GET /v1/topics': () => ({ json: { data: [], next: null } }),
+    'GET /v1/health/checks': () => ({ json: { data: [] } }),
   };
   const { address } = await serverFor(t, ({ route }) => {
     const [asked = ''] = route.split('?');
@@ -70,6 +71,26 @@ describe('the doctor', () => {
       assert.equal(stdout.trim().split('\n').length, 1, 'a line per problem');
     });
   }
+
+  test('shows what log and store say of themselves: what needs somebody, and what is worth knowing', async (t) => {
+    const data = [
+      { name: 'log', findings: [{ level: 'note', code: 'log_sync_unknown', problem: 'the log says so', advice: 'Look at it.' }] },
+      { name: 'store', findings: [{ level: 'problem', code: 'store_clock', problem: 'the clock is off', advice: 'Set it.' }] },
+    ];
+    const answers = { 'GET /v1/health/checks': () => ({ json: { data } }) };
+    const { exit, stdout } = await examined(t, answers);
+    assert.deepEqual([exit, stdout], [1, 'the clock is off. Set it.\nworth knowing: the log says so. Look at it.\n']);
+    const { checks } = JSON.parse((await examined(t, answers, ['--json'])).stdout);
+    assert.deepEqual(checks.slice(-2), data, 'for programs as they came');
+  });
+
+  test('of a key that may not ask log and store says so, and looks at the disk itself', async (t) => {
+    const forbidden = (): Answer => ({ status: 403, json: { status: 403, code: 'forbidden', detail: 'no' } });
+    const { exit, stderr } = await examined(t, { 'GET /v1/health/checks': forbidden });
+    assert.equal(exit, 0);
+    assert.match(stderr, /not checked: log and store \(it needs a key with the scope admin\)/);
+    assert.match(stderr, /not checked: disk/);
+  });
 
   test('names what it could not look at', async (t) => {
     const forbidden = (): Answer => ({ status: 403, json: { status: 403, code: 'forbidden', detail: 'no' } });

@@ -10,6 +10,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'millrace topic update orders.created --key-path $.customer.id',
     'millrace topic update orders.created --retention 30d',
   ],
+  'topic rejects': ['millrace topic rejects orders.created', 'millrace topic rejects orders.created --since 7d --json'],
   'topic delete': ['millrace topic delete orders.created'],
   'subscription list': ['millrace subscription list'],
   'subscription get': ['millrace subscription get crm-orders', 'millrace subscription get crm-orders --json | jq .health'],

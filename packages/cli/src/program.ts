@@ -19,6 +19,7 @@ import { doctorVerb } from './verbs/doctor.ts';
 import { keyVerbs } from './verbs/key.ts';
 import { limitsVerb } from './verbs/limits.ts';
 import { listenVerb } from './verbs/listen.ts';
+import { migrateLogVerb } from './verbs/migrate-log.ts';
 import { operationVerbs } from './verbs/operation.ts';
 import { publishVerb } from './verbs/publish.ts';
 import { replayVerb } from './verbs/replay.ts';
@@ -34,7 +35,7 @@ const GROUPS = [
   ['Events:', [publishVerb, listenVerb, tailVerb]],
   ['What is configured:', [topicVerbs, subscriptionVerbs, appVerbs, keyVerbs]],
   ['What happened:', [deliveryVerbs, deadLetterVerbs, replayVerb, operationVerbs]],
-  ['The rest:', [doctorVerb, limitsVerb, secretKeyVerbs, commandsVerb, completionVerb]],
+  ['The rest:', [doctorVerb, limitsVerb, secretKeyVerbs, migrateLogVerb, commandsVerb, completionVerb]],
 ] as const;
 
 const EXAMPLES = `Examples:

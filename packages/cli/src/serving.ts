@@ -1,6 +1,7 @@
 /** The options of `dev` and `start`: flags, then environment, then defaults. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { DEFAULT_DATA, DEFAULT_PORT, type Mode, type StartOptions } from '@millrace/gateway/options';
+import { availableParallelism } from 'node:os';
+import { DEFAULT_DATA, DEFAULT_PORT, type Mode, type StartOptions, WORKERS_MAX } from '@millrace/gateway/options';
 import { wholeNumber, words } from './readers.ts';
 
 export interface ServingOptions {
@@ -11,6 +12,7 @@ export interface ServingOptions {
   readonly store?: string;
   readonly node?: string;
   readonly advertise?: string;
+  readonly workers?: number;
   readonly durability: 'fsync' | 'relaxed';
   readonly allowEgress?: readonly string[];
   readonly limit?: Readonly<Record<string, number>>;
@@ -77,7 +79,20 @@ function withClusterOptions(command: Command): Command {
     .addOption(new Option('--node <name>', 'with --store: this node (default: host name and port)').env('MILLRACE_NODE'))
     .addOption(
       new Option('--advertise <address>', 'with --store: where other nodes reach this one, http://…').env('MILLRACE_ADVERTISE'),
+    )
+    .addOption(
+      new Option(
+        '--workers <n>',
+        'threads that share the port, each with the limits of a process; auto: as many as cores (default 1)',
+      )
+        .env('MILLRACE_WORKERS')
+        .argParser(workers),
     );
+}
+
+/** `auto`: one for each core there is. */
+function workers(text: string): number {
+  return text === 'auto' ? Math.min(availableParallelism(), WORKERS_MAX) : wholeNumber(1, WORKERS_MAX)(text);
 }
 
 function limits(text: string, before: Readonly<Record<string, number>> | undefined): Readonly<Record<string, number>> {
@@ -90,11 +105,13 @@ function limits(text: string, before: Readonly<Record<string, number>> | undefin
 export function startOptionsOf(mode: Mode, options: ServingOptions): StartOptions {
   const { port, host, data, durability, allowEgress = [], limit = {}, metrics, json = false } = options;
   const { log, store, node, advertise } = options;
+  const { workers: count = 1 } = options;
   return {
     ...(log === undefined ? {} : { log }),
     ...(store === undefined ? {} : { store }),
     ...(node === undefined ? {} : { node }),
     ...(advertise === undefined ? {} : { advertise }),
+    workers: count,
     mode,
     host,
     port: port ?? DEFAULT_PORT,

@@ -8,6 +8,8 @@ import { count } from './text.ts';
 export interface Finding {
   /** `problem`: it needs somebody. `note`: worth knowing, and maybe meant so. */
   readonly level: 'problem' | 'note';
+  /** Of what log and store say of themselves. */
+  readonly code?: string;
   readonly problem: string;
   readonly advice: string;
 }

@@ -496,6 +496,21 @@ describe('millrace', { timeout: 300_000 }, () => {
     await wrong(4, /there is no .*secret\.key/, 'secret-key', 'rotate', '--data', 'elsewhere');
   });
 
+  test('migrate-log', async () => {
+    const to = ['--from', 'embedded', '--to', 'nats://127.0.0.1:1'];
+    await wrong(6, /in use by another process/, 'migrate-log', ...to, '--yes');
+    await wrong(6, /in use by another process/, 'migrate-log', ...to, '--dry-run');
+    await wrong(4, /no embedded log in/, 'migrate-log', ...to, '--data', 'elsewhere', '--dry-run');
+    await wrong(2, /required option '--from/, 'migrate-log', '--to', 'nats://127.0.0.1:1');
+    await wrong(2, /required option '--to/, 'migrate-log', '--from', 'embedded');
+    await wrong(2, /Allowed choices are embedded/, 'migrate-log', '--from', 'nats', '--to', 'nats://127.0.0.1:1');
+    await wrong(2, /log is none that is known/, 'migrate-log', '--from', 'embedded', '--to', 'nats', '--dry-run');
+    await wrong(2, /no member 'strem'/, 'migrate-log', '--from', 'embedded', '--to', 'nats://h?strem=x', '--dry-run');
+    await wrong(2, /store is none that is known/, 'migrate-log', ...to, '--store', 'mysql://db', '--dry-run');
+    await wrong(2, /no terminal to ask at/, 'migrate-log', ...to);
+    assert.equal((await run(['migrate-log', ...to], { answers: ['n'] })).exit, 130);
+  });
+
   test('subscription delete', async () => {
     assert.equal((await run(['subscription', 'delete', 'from-file'], { answers: [''] })).exit, 130);
     assert.deepEqual(await json('subscription', 'delete', 'from-file', '--yes'), { deleted: 'from-file' });
@@ -523,6 +538,7 @@ describe('millrace', { timeout: 300_000 }, () => {
       'doctor',
       'limits',
       'secret-key rotate',
+      'migrate-log',
       'commands',
       'completion',
     ]);

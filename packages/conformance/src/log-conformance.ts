@@ -8,7 +8,7 @@
  */
 import { runSuite } from './behaviours.ts';
 import { append } from './log/append.ts';
-import { dedupe, noDedupe } from './log/dedupe.ts';
+import { dedupe, keysOfRecords, noDedupe } from './log/dedupe.ts';
 import { close, reopen } from './log/lifetime.ts';
 import { bounds, fetch, finding, names, positions } from './log/positions.ts';
 import { read } from './log/read.ts';
@@ -34,6 +34,7 @@ export const LOG_AREAS = {
   read,
   dedupe,
   'without dedupe': noDedupe,
+  'keys of records': keysOfRecords,
   'positions and times': positions,
   'finding by time': finding,
   bounds,

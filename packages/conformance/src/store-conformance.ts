@@ -1,10 +1,11 @@
 /**
- * The suite for Directory and Ledger drivers: every sentence of ports/directory.ts and ports/ledger.ts as behaviour.
+ * The suite for drivers of Directory, Ledger and Claims: every sentence of these three ports as behaviour.
  * A driver's test file is one call:
  *
  *   storeConformance({ name: 'the embedded stores', open: async () => { … } });
  */
 import { runSuite } from './behaviours.ts';
+import { claiming, claimsHeld, claimWindows, takingOver } from './store/claims.ts';
 import { commits } from './store/commit.ts';
 import { due, keyed, parking } from './store/deliveries.ts';
 import { lists, values, versions } from './store/directory.ts';
@@ -40,6 +41,10 @@ export const STORE_AREAS = {
   'ledger: keys': keyed,
   'ledger: attempts': attempts,
   'ledger: dead letters': deadLetters,
+  'claims: one owner for each key': claiming,
+  'claims: taking over': takingOver,
+  'claims: windows': claimWindows,
+  'claims: many at once, and kept': claimsHeld,
 };
 
 /** Registers the tests with node:test. */

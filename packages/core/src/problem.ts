@@ -29,6 +29,8 @@ export const PROBLEMS = {
   conflict: [409, 'What is there does not allow this now'],
   in_flight: [409, 'It is being worked on just now'],
   not_redrivable: [409, 'This dead letter holds no event to send'],
+  stale_epoch: [409, 'Another node has taken it over'],
+  migration_conflict: [409, 'What is there does not allow to move the log'],
   version_mismatch: [412, 'It is not at the version that was asked for'],
   payload_too_large: [413, 'It is larger than what is taken here'],
   unsupported_media_type: [415, 'The body is of a kind that is not taken here'],
@@ -37,6 +39,7 @@ export const PROBLEMS = {
   headers_too_large: [431, 'The headers are too large'],
   // what we can't do now
   internal_error: [500, 'Something went wrong on our side'],
+  log_unsuitable: [500, 'What was named as the log can not be one as it is set up'],
   log_unavailable: [503, 'The log can not be reached now'],
   ledger_unavailable: [503, 'The ledger can not be reached now'],
   shutting_down: [503, 'The gateway is shutting down'],
@@ -44,10 +47,12 @@ export const PROBLEMS = {
   overloaded: [503, 'The gateway has as much work as it can hold'],
   log_full: [507, 'There is no space left for events'],
   ledger_full: [507, 'There is no space left for the record of deliveries'],
+  migration_mismatch: [500, 'What was moved is not what was there'],
   // start
   data_directory_locked: [500, 'Another process uses the data directory'],
   data_directory_damaged: [500, 'The data directory can not be read'],
   data_directory_newer: [500, 'The data directory was written by a newer version'],
+  schema_newer: [500, 'The schema of the store was made by a newer version'],
 } as const satisfies Record<string, readonly [number, string]>;
 
 export type ProblemCode = keyof typeof PROBLEMS;

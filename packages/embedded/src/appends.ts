@@ -23,7 +23,8 @@ export interface Appends {
 }
 
 export interface AppendsOptions {
-  send(batch: AppendBatch): Promise<AppendAnswer>;
+  /** `take`: called with the answer in the very turn in which it arrives, so that what others append after it comes after it. */
+  send(batch: AppendBatch, take: (answer: AppendAnswer) => void): Promise<AppendAnswer>;
   /** What was appended, before the callers of add() hear of it. */
   appended(records: readonly LogRecord[]): void;
 }
@@ -62,9 +63,13 @@ export function createAppends({ send, appended }: AppendsOptions): Appends {
   async function write(calls: readonly Call[]): Promise<void> {
     underWay++;
     const entries = calls.length === 1 ? calls[0]!.entries : calls.flatMap((call) => call.entries);
+    let results: readonly Appended[] = [];
     try {
-      const results = resultsOf(entries, await send(packer.pack(entries)));
-      settle(calls, entries, results);
+      await send(packer.pack(entries), (answer) => {
+        results = resultsOf(entries, answer);
+        appended(results.flatMap((result, i) => (result.status === 'appended' ? recordOf(entries[i]!, result) : [])));
+      });
+      settle(calls, results);
     } catch (error) {
       for (const call of calls) call.reject(error);
     } finally {
@@ -73,8 +78,7 @@ export function createAppends({ send, appended }: AppendsOptions): Appends {
     }
   }
 
-  function settle(calls: readonly Call[], entries: readonly Entry[], results: readonly Appended[]): void {
-    appended(results.flatMap((result, i) => (result.status === 'appended' ? recordOf(entries[i]!, result) : [])));
+  function settle(calls: readonly Call[], results: readonly Appended[]): void {
     let from = 0;
     for (const call of calls) call.resolve(results.slice(from, (from += call.entries.length)));
   }

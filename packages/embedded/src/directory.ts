@@ -1,11 +1,16 @@
-/** The Directory port over the store thread. Changes are told here: this process is the only one that makes any. */
+/**
+ * The Directory port over the store thread. A change of one's own is told when it is answered, those of other threads when they
+ * are heard of: each in the turn in which its message arrives, so in their order.
+ */
 import { parseText } from '@millrace/core/json-parse';
 import type { Change, Directory, Kind, Kinds, Versioned } from '@millrace/gateway/ports/directory';
 import type { StoredResource } from './messages.ts';
 import type { StoreThread } from './thread.ts';
 
-export function createDirectory({ ask }: Pick<StoreThread, 'ask'>): Directory {
+export function createDirectory({ ask, onHeard }: Pick<StoreThread, 'ask' | 'onHeard'>): Directory {
   const watchers = new Set<{ readonly listener: (change: Change) => void }>();
+
+  onHeard({ changed: ({ kind, environment, id, now }) => tell(kind as Kind, environment, id, now) });
 
   /** In a microtask, so that what a listener throws is its own; in order, as the thread answers in order. */
   function tell(kind: Kind, environment: string, id: string, stored?: StoredResource): void {
@@ -22,20 +27,19 @@ export function createDirectory({ ask }: Pick<StoreThread, 'ask'>): Directory {
       return (await ask('listResources', { kind, ...query })).map((stored) => read<K>(stored));
     },
     async put<K extends Kind>(kind: K, environment: string, id: string, value: Kinds[K], expect?: 'absent' | number) {
-      const stored = await ask('putResource', {
-        kind,
-        environment,
-        id,
-        value: JSON.stringify(value),
-        ...(expect === undefined ? {} : { expect }),
-      });
-      tell(kind, environment, id, stored);
+      const stored = await ask(
+        'putResource',
+        { kind, environment, id, value: JSON.stringify(value), ...(expect === undefined ? {} : { expect }) },
+        { take: (made) => tell(kind, environment, id, made) },
+      );
       return read<K>(stored);
     },
     async delete(kind, environment, id, expect) {
-      const existed = await ask('deleteResource', { kind, environment, id, ...(expect === undefined ? {} : { expect }) });
-      if (existed) tell(kind, environment, id);
-      return existed;
+      return ask(
+        'deleteResource',
+        { kind, environment, id, ...(expect === undefined ? {} : { expect }) },
+        { take: (existed) => existed && tell(kind, environment, id) },
+      );
     },
     watch(listener) {
       const watcher = { listener };

@@ -7,7 +7,7 @@ import type { StoreThread } from './thread.ts';
 export function createLedger({ ask }: Pick<StoreThread, 'ask'>): Ledger {
   return {
     async commit(commit) {
-      await ask('commit', pack(commit));
+      await ask('commit', packCommit(commit));
     },
     lanes: () => ask('lanes', null),
     slots: () => ask('slots', null),
@@ -27,7 +27,7 @@ export function createLedger({ ask }: Pick<StoreThread, 'ask'>): Ledger {
   };
 }
 
-function pack({ attempts, park, bury, ...rest }: Commit): PackedCommit {
+export function packCommit({ attempts, park, bury, ...rest }: Commit): PackedCommit {
   return {
     ...rest,
     ...(attempts === undefined || attempts.length === 0 ? {} : { attempts: packAttempts(attempts) }),

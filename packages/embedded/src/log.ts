@@ -1,7 +1,7 @@
 /** The Log port over the store thread. */
 import { Problem } from '@millrace/core/problem';
 import { compileTopics } from '@millrace/core/topic';
-import type { Appended, Entry, Log, LogRecord, Page, ReadRequest } from '@millrace/gateway/ports/log';
+import type { Appended, Entry, Log, LogRecord, Page, ReadRequest, TopicRetention } from '@millrace/gateway/ports/log';
 import { createAppends } from './appends.ts';
 import { DEFAULT_RETENTION_MS, nameOf } from './messages.ts';
 import { unpackRecords } from './packing.ts';
@@ -25,10 +25,21 @@ export function createLog({ thread, now, tailBytes }: LogOptions): Log {
   const listeners = new Set<{ readonly call: () => void }>();
   const selections = new Map<string, (record: LogRecord) => boolean>();
   const open = new Set<Promise<unknown>>();
-  const appends = createAppends({ send: (batch) => track(thread.ask('append', batch, [batch.buffer])), appended });
+  const appends = createAppends({
+    send: (batch, take) => track(thread.ask('append', batch, { transfer: [batch.buffer], take })),
+    appended,
+  });
   let closed = false;
 
   thread.onRemoved((through) => tail.forget(through));
+  thread.onHeard({
+    appended,
+    skippedTo(end) {
+      tail.skip(end);
+      wake();
+    },
+    declared: retain,
+  });
 
   function mustBeOpen(): void {
     if (closed) throw new Problem('log_unavailable', 'The log is closed');
@@ -45,8 +56,16 @@ export function createLog({ thread, now, tailBytes }: LogOptions): Log {
   /** The records are in the tail before anybody hears of them; what a listener throws is its own. */
   function appended(records: readonly LogRecord[]): void {
     for (const record of records) tail.add(record);
-    if (records.length === 0) return;
+    if (records.length > 0) wake();
+  }
+
+  function wake(): void {
     for (const listener of listeners) queueMicrotask(() => listeners.has(listener) && listener.call());
+  }
+
+  function retain({ environment, topic, retentionMs }: TopicRetention): void {
+    retentions.set(nameOf(environment, topic), retentionMs);
+    shortestMs = Math.min(shortestMs, retentionMs);
   }
 
   function wantedBy(only: ReadRequest['only']): (record: LogRecord) => boolean {
@@ -117,8 +136,7 @@ export function createLog({ thread, now, tailBytes }: LogOptions): Log {
     async declareTopic({ environment, topic, retentionMs }) {
       mustBeOpen();
       await track(thread.ask('declareTopic', { environment, topic, retentionMs }));
-      retentions.set(nameOf(environment, topic), retentionMs);
-      shortestMs = Math.min(shortestMs, retentionMs);
+      retain({ environment, topic, retentionMs });
     },
     async trim() {
       mustBeOpen();

@@ -1,4 +1,5 @@
-/** What crosses between the main thread and the store thread. All of it survives a structured clone. */
+/** What crosses between the threads that use the store and the store thread. All of it survives a structured clone. */
+import type { MessagePort } from 'node:worker_threads';
 import type { ProblemCode } from '@millrace/core/problem';
 import type {
   Commit,
@@ -11,6 +12,8 @@ import type {
   ParkedRow,
   SlotRow,
 } from '@millrace/gateway/ports/ledger';
+import type { Claim, Claimed, Outcome } from '@millrace/gateway/ports/claims';
+import type { Fence, NodeRow, SlotOwner } from '@millrace/gateway/ports/leases';
 import type { Page, TopicRetention } from '@millrace/gateway/ports/log';
 import type { AppendAnswer, AppendBatch, AttemptColumns, RecordPack } from './packing.ts';
 import type { SealStep } from './store/seal.ts';
@@ -142,7 +145,35 @@ export interface DirectoryCalls {
   ];
 }
 
-export interface Calls extends LogCalls, LedgerCalls, DirectoryCalls {
+export interface ClaimCalls {
+  claim: [readonly Claim[], readonly Claimed[]];
+  settleClaims: [readonly Outcome[], null];
+  pruneClaims: [null, null];
+}
+
+/** A node, and which process of that name it is. */
+export interface Member {
+  readonly node: string;
+  readonly token: string;
+}
+
+/** `atMs`: of a clock that never jumps and that all threads of the process share. */
+export interface LeaseCalls {
+  leaseRenew: [
+    { readonly member: Member; readonly address: string; readonly load: number; readonly leaseMs: number; readonly atMs: number },
+    readonly Fence[],
+  ];
+  leaseTake: [{ readonly member: Member; readonly slots: readonly number[]; readonly atMs: number }, readonly Fence[]];
+  leaseRelease: [{ readonly member: Member; readonly slots: readonly number[] }, null];
+  leaseLeave: [Member, null];
+  leaseNodes: [{ readonly atMs: number }, readonly NodeRow[]];
+  leaseSlots: [{ readonly atMs: number }, readonly SlotOwner[]];
+  leaseCommit: [{ readonly commit: PackedCommit; readonly fences: readonly Fence[] }, null];
+}
+
+export interface Calls extends LogCalls, LedgerCalls, DirectoryCalls, ClaimCalls, LeaseCalls {
+  /** Another thread that may ask, at the other end of this port. */
+  connect: [MessagePort, null];
   close: [null, null];
 }
 export type CallName = keyof Calls;
@@ -162,11 +193,30 @@ export type Answer =
       readonly problem: { readonly code: ProblemCode; readonly message: string; readonly advice: string | undefined };
     };
 
-/** Thread to main. */
+/** What others have changed, in the order in which it was. */
+export type Heard =
+  | { readonly appended: RecordPack; readonly bytes: number }
+  /** Everything up to here was appended, and is not told: so much is on its way that it would wait too long. */
+  | { readonly skippedTo: number }
+  | {
+      readonly changed: {
+        readonly kind: string;
+        readonly environment: string;
+        readonly id: string;
+        readonly now?: StoredResource;
+      };
+    }
+  | { readonly declared: TopicRetention };
+
+/** The store thread to whoever asks it. */
 export type Told =
-  | { readonly ready: Ready }
+  /** `unheard`: one Int32, the bytes of what others appended that are on their way. */
+  | { readonly ready: Ready; readonly unheard?: SharedArrayBuffer }
+  | { readonly heard: readonly Heard[] }
   | { readonly refused: { readonly code: ProblemCode; readonly message: string; readonly advice: string | undefined } }
-  | { readonly answers: readonly Answer[] }
+  /** `held`: what was done counts, and whoever asked hears of it at `release`, when all others have been told. */
+  | { readonly answers: readonly Answer[]; readonly held?: boolean }
+  | { readonly release: true }
   /** Retention took files with offsets up to here. */
   | { readonly removedThrough: number };
 

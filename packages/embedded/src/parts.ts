@@ -1,4 +1,4 @@
-/** Which of the three ports a call belongs to, and whether it writes. */
+/** Which port a call belongs to, and whether it writes. */
 import type { CallName } from './messages.ts';
 
 const LOG_CALLS: ReadonlySet<CallName> = new Set<CallName>([
@@ -9,18 +9,23 @@ const LOG_CALLS: ReadonlySet<CallName> = new Set<CallName>([
   'bounds',
   'declareTopic',
   'trim',
+  'connect',
   'close',
 ]);
 const WRITES: ReadonlySet<CallName> = new Set<CallName>([
   'append',
   'declareTopic',
   'commit',
+  'leaseCommit',
   'pruneAttempts',
   'putResource',
   'deleteResource',
+  'claim',
+  'settleClaims',
+  'pruneClaims',
 ]);
 
-/** The directory has no codes of its own: it fails as the ledger does, they share a store wherever they are. */
+/** The directory and claims have no codes of their own: they fail as the ledger does, they share a store wherever they are. */
 export function partOf(call: CallName): 'log' | 'ledger' {
   return LOG_CALLS.has(call) ? 'log' : 'ledger';
 }

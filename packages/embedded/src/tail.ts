@@ -1,5 +1,5 @@
 /**
- * The newest records, in the memory of the main thread: the very objects that were appended. Who reads near the end
+ * The newest records, in the memory of the thread that reads them: of what was appended there the very objects. Who reads near the end
  * costs the store thread nothing.
  */
 import type { LogRecord, Page } from '@millrace/gateway/ports/log';
@@ -27,6 +27,8 @@ export interface Tail {
   read(query: TailQuery): Page | undefined;
   /** What lies up to here is gone from the log. */
   forget(through: number): void;
+  /** What was appended up to here is not here: whoever wants it reads it from the log. */
+  skip(end: number): void;
 }
 
 export function createTail(end: number, bytesMax: number): Tail {
@@ -86,6 +88,9 @@ export function createTail(end: number, bytesMax: number): Tail {
     },
     forget(through) {
       while (head < records.length && after < through) dropFirst();
+    },
+    skip(to) {
+      [records, head, bytes, after] = [[], 0, 0, to];
     },
   };
 }

@@ -1,26 +1,20 @@
-/** The store thread as the main side sees it: questions and answers, and one end for all when it dies. */
-import { Worker } from 'node:worker_threads';
-import type { Transferable } from 'node:worker_threads';
-import { Problem } from '@millrace/core/problem';
-import type { Answer, CallName, Calls, Ready, Setup, Told } from './messages.ts';
-import { partOf } from './parts.ts';
+/** The store thread as the thread that started it sees it: questions and answers, and one end for all when it dies. */
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { createCalls, problemFrom, type StoreCalls } from './calls.ts';
+import type { Ready, Setup, Told } from './messages.ts';
 
 /** The one place that names the file; the packed package has it as .js. */
 const WORKER = new URL('./store/worker.ts', import.meta.url);
 
-export interface StoreThread {
+export interface StoreThread extends StoreCalls {
   readonly ready: Ready;
-  /** Rejects with a Problem; with `log_unavailable` or `ledger_unavailable` at once when the thread has ended. */
-  ask<Name extends CallName>(call: Name, value: Calls[Name][0], transfer?: readonly Transferable[]): Promise<Calls[Name][1]>;
-  onRemoved(listener: (through: number) => void): void;
   /** Waits for all that was asked. Closing twice is safe. */
   close(): Promise<void>;
 }
 
-interface Waiting {
-  readonly call: CallName;
-  resolve(value: unknown): void;
-  reject(problem: Problem): void;
+export interface StartedThread extends StoreThread {
+  /** For another thread of this process: what `joinThread` is given there. */
+  share(): MessagePort;
 }
 
 export interface ThreadOptions {
@@ -31,68 +25,33 @@ export interface ThreadOptions {
 }
 
 /** Rejects with what opening the directory was refused for. */
-export async function startThread({ setup, now, onFailure }: ThreadOptions): Promise<StoreThread> {
+export async function startThread({ setup, now, onFailure }: ThreadOptions): Promise<StartedThread> {
   const worker = new Worker(WORKER, { workerData: setup, name: 'millrace-store' });
-  const waiting = new Map<number, Waiting>();
+  const calls = createCalls({ now, post: (question, transfer) => worker.postMessage(question, transfer) });
   const opened = Promise.withResolvers<Ready>();
   const exited = Promise.withResolvers<void>();
-  let removed: (through: number) => void = () => {};
-  let asked = 0;
-  let ended: { readonly cause: unknown } | undefined;
   let isOpen = false;
   let closing: Promise<void> | undefined;
 
   worker.on('message', (told: Told) => {
-    if ('answers' in told) for (const answer of told.answers) settle(answer);
-    else if ('ready' in told) opened.resolve(told.ready);
+    if ('ready' in told) opened.resolve(told.ready);
     else if ('refused' in told) opened.reject(problemFrom(told.refused));
-    else removed(told.removedThrough);
+    else calls.take(told);
   });
   worker.on('error', (error) => {
     opened.reject(error);
-    end(error);
+    calls.end(error);
     if (isOpen) onFailure(error as Error);
   });
   worker.on('exit', () => {
-    end(undefined);
+    calls.end(undefined);
     exited.resolve();
   });
 
-  function settle(answer: Answer): void {
-    const { resolve, reject } = waiting.get(answer.number)!;
-    waiting.delete(answer.number);
-    if ('problem' in answer) reject(problemFrom(answer.problem));
-    else resolve(answer.value);
-  }
-
-  function end(cause: unknown): void {
-    ended ??= { cause };
-    for (const { call, reject } of waiting.values()) reject(unavailable(call));
-    waiting.clear();
-  }
-
-  function unavailable(call: CallName): Problem {
-    const cause = ended?.cause;
-    const why = cause === undefined ? 'is closed' : `has failed: ${(cause as Error).message}`;
-    return new Problem(`${partOf(call)}_unavailable`, `The embedded store ${why}`, { cause });
-  }
-
-  function ask<Name extends CallName>(
-    call: Name,
-    value: Calls[Name][0],
-    transfer: readonly Transferable[] = [],
-  ): Promise<Calls[Name][1]> {
-    if (ended !== undefined || (closing !== undefined && call !== 'close')) return Promise.reject(unavailable(call));
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    const number = ++asked;
-    waiting.set(number, { call, resolve, reject });
-    worker.postMessage({ number, call, nowMs: now(), value }, transfer);
-    return promise as Promise<Calls[Name][1]>;
-  }
-
   async function closeAll(): Promise<void> {
+    calls.refuse();
     // A thread that failed has nothing to close; it is as it would be after a crash.
-    await ask('close', null).catch(() => {});
+    await calls.ask('close', null).catch(() => {});
     await exited.promise;
   }
 
@@ -100,20 +59,13 @@ export async function startThread({ setup, now, onFailure }: ThreadOptions): Pro
   isOpen = true;
   return {
     ready,
-    ask,
-    onRemoved: (listener) => void (removed = listener),
+    ...calls,
+    share() {
+      const { port1, port2 } = new MessageChannel();
+      // Where the thread has ended the port is closed with it, and whoever joins is told so.
+      calls.ask('connect', port1, { transfer: [port1] }).catch(() => port1.close());
+      return port2;
+    },
     close: () => (closing ??= closeAll()),
   };
-}
-
-function problemFrom({
-  code,
-  message,
-  advice,
-}: {
-  readonly code: Problem['code'];
-  readonly message: string;
-  readonly advice: string | undefined;
-}): Problem {
-  return new Problem(code, message, advice === undefined ? {} : { advice });
 }

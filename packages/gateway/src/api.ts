@@ -8,8 +8,9 @@ import type { NodeNotice } from './cluster/node.ts';
 import type { Outage } from './lanes/endpoint.ts';
 import type { Consumer, Member } from './lanes/group.ts';
 import type { DisabledCause, Job, Run, Subscription, SubscriptionBounds, Versioned } from './ports/directory.ts';
+import type { Finding } from './ports/finding.ts';
 import type { DeadLetter, LanePosition } from './ports/ledger.ts';
-import type { LogRecord, Position } from './ports/log.ts';
+import type { LogRecord, Position, Rejected } from './ports/log.ts';
 import type { Feeds } from './realtime/feeds.ts';
 
 export interface Gateway {
@@ -26,10 +27,13 @@ export interface Gateway {
   /** Ephemeral subs: what sessions are fed by. */
   readonly feeds: Feeds;
   readonly groups: Groups;
+  readonly rejects: Rejects;
   /** State of a subscription's lanes as a management page shows it. */
   health(environment: string, id: string): Promise<Health>;
   /** Of all subscriptions that are worked here, what can be said without asking anybody. */
   states(): Iterable<SubscriptionState>;
+  /** What log and store say of themselves. */
+  checks(): Promise<readonly Check[]>;
   readonly slots: Slots;
   /** Stops reading, waits for what is in flight (at most limits.drainMs), commits, stops. Leaves the ports open. */
   stop(): Promise<void>;
@@ -37,16 +41,23 @@ export interface Gateway {
   abandon(): void;
 }
 
+export interface Check {
+  readonly name: 'log' | 'store';
+  readonly findings: readonly Finding[];
+}
+
 /** Which subscriptions are worked here: all, or in a cluster those of the slots that the node was given. */
 export interface Slots {
   /** Whether the subscription with this uid is worked here. */
   owns(uid: string): boolean;
-  /** Resolves when what they hold is being worked. */
-  take(slots: ReadonlySet<number>): Promise<void>;
+  /** Resolves when what they hold is being worked. `onBegun` is called once it is known what the ledger has of them, before any of it is. */
+  take(slots: ReadonlySet<number>, onBegun?: () => void): Promise<void>;
   /** What is under way ends, within limits.drainMs, and is written down. Resolves when another node may take them. */
   leave(slots: ReadonlySet<number>): Promise<void>;
   /** They are another's already: nothing of them is sent or written any more. */
   lose(slots: ReadonlySet<number>): void;
+  /** Deliveries of a slot that were begun here since the process started. */
+  started(slot: number): number;
 }
 
 export interface Publish {
@@ -206,6 +217,35 @@ export interface Created {
   readonly warnings: readonly string[];
 }
 
+/** What clients of the broker wrote to a topic and can not be an event. It stands in the log, and nowhere else. */
+export interface Rejects {
+  /** Newest first. One call looks through so much of the log; `next` goes on where it stopped, also where it found nothing. */
+  read(query: RejectsQuery): Promise<RejectPage>;
+}
+
+export interface RejectsQuery {
+  readonly environment: string;
+  readonly topic: string;
+  readonly limit: number;
+  readonly cursor?: RejectCursor;
+}
+
+/** Before this record; without shard and position, before this time. */
+export interface RejectCursor {
+  readonly timeMs: number;
+  readonly shard: string;
+  readonly position: Position;
+  /** What is looked through next, as the last call found it fit. */
+  readonly windowMs: number;
+}
+
+export interface RejectPage {
+  readonly records: readonly (LogRecord & { readonly rejected: Rejected })[];
+  /** Everything from this time on was looked through, up to where the call began. */
+  readonly throughMs: number;
+  readonly next?: RejectCursor;
+}
+
 export interface ReplaySpec {
   readonly from: From;
   /** Inclusive; without it the end at the time of the call. */
@@ -326,6 +366,14 @@ export type Notice =
       readonly environment: string;
       readonly subscription: string;
       readonly bound: keyof SubscriptionBounds;
+    }
+  | {
+      /** A client of the broker wrote what can not be an event. */
+      readonly kind: 'rejected';
+      readonly environment: string;
+      readonly topic: string;
+      readonly code: string;
+      readonly detail: string;
     }
   | { readonly kind: 'retention_near'; readonly environment: string; readonly subscription: string; readonly percent: 50 | 80 }
   | {

@@ -1,6 +1,6 @@
 /** Why the data directory can not be used at start, in words that name a way out: the system's own ("ENOSPC") name none. */
 import { Problem } from '@millrace/core/problem';
-import { StartRefused } from './start.ts';
+import { StartRefused } from './refused.ts';
 
 /** What the system, or SQLite for it, says; what that means for this directory; and what to do. */
 const REFUSALS: readonly (readonly [says: RegExp, means: (data: string) => string, advice: string])[] = [

@@ -13,7 +13,7 @@ import type { LookUp } from './look-up.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Run } from './ports/directory.ts';
 import type { LanePosition, Ledger } from './ports/ledger.ts';
-import type { Log } from './ports/log.ts';
+import type { Log, LogRecord } from './ports/log.ts';
 
 interface Needs {
   readonly log: Log;
@@ -34,6 +34,11 @@ export function createDeliveries({ log, ledger, lookUp, lanes, deadLetters, agai
   /** Being tried again just now: two at once would send it twice. */
   const deciding = new Set<string>();
 
+  /** What was delivered out of a former log stands on a shard that this one need not have. */
+  async function recordAt({ shard, position }: LanePosition): Promise<LogRecord | undefined> {
+    return log.shards().includes(shard) ? log.fetch(shard, position) : undefined;
+  }
+
   /** A delivery that is settled: redriven where it has a dead letter, else made anew from the log. */
   async function sendAgain(environment: string, subscriber: Subscriber, place: LanePosition): Promise<void> {
     const last = (await ledger.attemptsOf(place.lane, place.shard, place.position)).at(-1);
@@ -42,7 +47,7 @@ export function createDeliveries({ log, ledger, lookUp, lanes, deadLetters, agai
     // Looked for after its attempts: it may have died a moment ago, and then has a letter by now.
     const letter = await ledger.deadLetter(deadLetterId(place));
     if (letter !== undefined) return deadLetters.redrive(environment, subscriber.id, letter.id);
-    const record = await log.fetch(place.shard, place.position);
+    const record = await recordAt(place);
     if (record === undefined || record.event.id !== last.eventId)
       throw new Problem('not_redrivable', 'retention took the event of this delivery: there is nothing to send');
     const { app, event, timeMs } = record;
@@ -83,8 +88,9 @@ export function createDeliveries({ log, ledger, lookUp, lanes, deadLetters, agai
         deciding.delete(key);
       }
     },
-    async webhookIdOf(environment, { lane, shard, position }, eventId) {
-      const record = await log.fetch(shard, position);
+    async webhookIdOf(environment, place, eventId) {
+      const { lane } = place;
+      const record = await recordAt(place);
       if (record === undefined || record.event.id !== eventId) return undefined;
       const subscription = uidOf(lane);
       const name = lane.slice(subscription.length + 1);

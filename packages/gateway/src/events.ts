@@ -39,7 +39,9 @@ export function createEvents({ log, clock, limits }: Needs): Events {
     return { places: { ...(await positionsAt(cursor.timeMs)), ...cursor.positions } };
   }
 
-  function maySee({ app }: EventsQuery, { event }: LogRecord): boolean {
+  /** What can not be an event is none here either: see rejects.ts. */
+  function maySee({ app }: EventsQuery, { event, rejected }: LogRecord): boolean {
+    if (rejected !== undefined) return false;
     const audience = audienceOf(event);
     return app === undefined || audience === undefined || audience === app;
   }

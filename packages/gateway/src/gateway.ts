@@ -9,6 +9,7 @@
  */
 import { createAgain } from './again.ts';
 import type { Gateway, Health, Notice, Published, SubscriptionState } from './api.ts';
+import { createChecks } from './checks.ts';
 import { createDeadLetters } from './dead-letters.ts';
 import { createDeliveries } from './deliveries.ts';
 import { createDisabling } from './disabling.ts';
@@ -17,6 +18,7 @@ import { createFeeds } from './realtime/feeds.ts';
 import { createForgetRuns } from './forget-runs.ts';
 import { createAccept } from './flow/accept.ts';
 import { createAppend } from './flow/append.ts';
+import { createClaiming, isForgetful } from './flow/claim.ts';
 import { createDeliver } from './flow/deliver.ts';
 import { createMatch } from './flow/match.ts';
 import { createRecorder } from './flow/record.ts';
@@ -24,20 +26,23 @@ import { createGroups } from './groups.ts';
 import { createJobs } from './jobs.ts';
 import { createLanes, type Known } from './lanes/lanes.ts';
 import { storePass } from './lanes/passes.ts';
-import { type Indexed, liveName, SLOTS, slotOf, type Subscriber } from './lanes/subscriber.ts';
+import { type Indexed, liveName, slotOf, type Subscriber } from './lanes/subscriber.ts';
 import { createTurns } from './lanes/turns.ts';
 import { oldestWaiting } from './lanes/waiting.ts';
 import { LIMITS, type Limits } from './limits.ts';
 import { createLookUp } from './look-up.ts';
 import { createPace } from './pace.ts';
 import { Problem } from '@millrace/core/problem';
+import type { Claims } from './ports/claims.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Change, Directory, Run, Subscription, Versioned } from './ports/directory.ts';
 import type { Cursor, Ledger } from './ports/ledger.ts';
 import type { Appended, Entry, Log } from './ports/log.ts';
 import type { Sender } from './ports/sender.ts';
 import { createRegistry } from './registry.ts';
+import { createRejects } from './rejects.ts';
 import { createReplays } from './replays.ts';
+import { createOwnership, createSlots } from './slots.ts';
 import { createSubscriptions } from './subscriptions.ts';
 import type { Vault } from './vault.ts';
 
@@ -47,6 +52,8 @@ export interface GatewayPorts {
   readonly log: Log;
   readonly directory: Directory;
   readonly ledger: Ledger;
+  /** Asked where the log forgets idempotency keys too soon; without it they are remembered as long as the log does. */
+  readonly claims?: Claims | undefined;
   readonly sender: Sender;
   readonly clock: Clock;
   readonly vault: Vault;
@@ -70,7 +77,7 @@ export function createGateway({
   checkEndpoint = () => undefined,
   onNotice = () => undefined,
 }: GatewayOptions): Gateway {
-  const { log, directory, ledger, sender, clock, vault } = ports;
+  const { log, directory, ledger, claims, sender, clock, vault } = ports;
   const limits: Limits = { ...LIMITS, ...given };
   const opening = new Map<string, ReadonlyMap<string, Cursor>>();
 
@@ -80,12 +87,15 @@ export function createGateway({
 
   // The five steps.
   const accept = createAccept({ topic, clock, limits });
-  const append = createAppend({
+  const appendToLog = createAppend({
     log,
     limits,
     pace,
     isUrgent: ({ environment, event }) => topic(environment, event.type)?.latency === 'interactive',
   });
+  const append = (entries: readonly Entry[], isLate?: () => boolean) => appendToLog(entries, isLate).then(logWorks, logFails);
+  const claiming =
+    claims !== undefined && isForgetful(log, limits) ? createClaiming({ append, log, claims, clock, limits }) : undefined;
   const match = createMatch<Indexed>();
   const deliver = createDeliver({ sender, clock });
   const recorder = createRecorder({
@@ -97,13 +107,15 @@ export function createGateway({
     highWater: () => lanes.highWater(),
   });
 
+  const turns = createTurns({ limits, pace });
+  const rejects = createRejects({ log, clock, limits, onNotice });
   const lanes = createLanes({
     log,
     ledger,
     clock,
     limits,
     vault,
-    turns: createTurns({ limits, pace }),
+    turns,
     deliver,
     recorder,
     match,
@@ -112,6 +124,7 @@ export function createGateway({
     run: registry.run,
     onNotice,
     onRecord: (record, before) => feeds.onRecord(record, before),
+    onRejected: rejects.note,
     onRunDone: (run) => void finishRun(run),
     onRunLost: ({ environment, id }) => void replays.cancel(environment, id).catch(reportLog),
     onLogChanged: nextPass,
@@ -126,7 +139,8 @@ export function createGateway({
     onTrouble: (code) => onNotice({ kind: 'log_failing', code }),
   });
   const disabling = createDisabling({ directory, registry, lanes: () => lanes, clock, onNotice, onTrouble: reportLog });
-  const isOurs = (uid: string): boolean => owned.has(slotOf(uid)) && !taking.has(slotOf(uid));
+  const ownership = createOwnership({ withoutSlots });
+  const { isOurs, tenureOf } = ownership;
   const lookUp = createLookUp({ registry, lanes, isOurs });
   const subscriptions = createSubscriptions({
     directory,
@@ -141,6 +155,7 @@ export function createGateway({
     clock,
     opening,
     isOurs,
+    tenureOf,
   });
   const forgetRuns = createForgetRuns({ directory, ledger, registry, lanes, isOurs, clock, limits });
   const replays = createReplays({
@@ -154,6 +169,7 @@ export function createGateway({
     checkEndpoint,
     clock,
     limits,
+    tenureOf,
     onStart: forgetOldRuns,
   });
   const again = createAgain({ recorder, lanes });
@@ -162,9 +178,19 @@ export function createGateway({
   const jobs = createJobs({ directory, ledger, lookUp, isOurs, deadLetters, clock, limits, onTrouble: reportLog });
   const events = createEvents({ log, clock, limits });
   const groups = createGroups({ lookUp, recorder, ledger, clock });
-  const owned = new Set<number>(withoutSlots ? [] : Array.from({ length: SLOTS }, (_, slot) => slot));
-  /** Owned, and not worked yet. */
-  const taking = new Set<number>();
+  const slots = createSlots({
+    ownership,
+    isNode: withoutSlots,
+    registry,
+    lanes,
+    replays,
+    jobs,
+    recorder,
+    turns,
+    known,
+    isRunning: () => state === 'running',
+    goOnWith,
+  });
   let logTrouble: string | undefined;
   let state: 'new' | 'running' | 'stopping' | 'stopped' = 'new';
 
@@ -172,10 +198,10 @@ export function createGateway({
     if (state !== 'running') throw new Problem('shutting_down', 'the gateway takes no events now', { retryAfterMs: 1_000 });
     const accepted = await acceptAll(request);
     const entries = accepted.filter((one): one is Entry => !(one instanceof Problem));
-    const appended = entries.length === 0 ? [] : await append(entries).then(logWorks, logFails);
+    const appended = entries.length === 0 ? [] : await (claiming ?? append)(entries);
     let at = 0;
     return accepted.map((one) =>
-      one instanceof Problem ? { status: 'refused', problem: one } : publishedAs(one, appended[at++] as Appended),
+      one instanceof Problem ? { status: 'refused', problem: one } : publishedAs(one, appended[at++] as Appended | Problem),
     );
   }
 
@@ -216,16 +242,16 @@ export function createGateway({
     const { uid } = now.value;
     const cursors = opening.get(uid);
     const slot = slotOf(uid);
-    if (!owned.has(slot)) return;
+    if (!ownership.owned.has(slot)) return;
     if (cursors !== undefined) lanes.open(now, cursors);
     // Another node made it, and has lost the slot since.
-    else if (withoutSlots && lanes.subscriber(uid) === undefined && !lanes.isComing(uid) && !taking.has(slot))
-      void take(new Set([slot])).catch(reportLog);
+    else if (withoutSlots && lanes.subscriber(uid) === undefined && !lanes.isComing(uid) && !ownership.taking.has(slot))
+      void slots.take(new Set([slot])).catch(reportLog);
     else if (before?.value.pass === now.value.pass || lanes.isComing(uid)) lanes.change(now);
     // A new pass is begun by whoever rewinds: it knows the cursors. One that lost the slot meanwhile is not us.
     else if (withoutSlots && !replays.isRewinding(uid) && isOfAnotherPass(now)) {
       lanes.lose(new Set([slot]));
-      void take(new Set([slot])).catch(reportLog);
+      void slots.take(new Set([slot])).catch(reportLog);
     }
   }
 
@@ -269,7 +295,9 @@ export function createGateway({
     if (code !== undefined) onNotice({ kind: 'ledger_failing', code });
   }
 
-  const known = (): Known => ({ subscriptions: [...registry.subscriptions()], runs: [...registry.runs()] });
+  function known(): Known {
+    return { subscriptions: [...registry.subscriptions()], runs: [...registry.runs()] };
+  }
 
   function isOfAnotherPass({ value: { uid, pass } }: Versioned<Subscription>): boolean {
     const subscriber = lanes.subscriber(uid);
@@ -296,34 +324,6 @@ export function createGateway({
     await jobs.start(isOurs);
   }
 
-  async function take(slots: ReadonlySet<number>): Promise<void> {
-    for (const slot of slots) owned.add(slot);
-    for (const slot of slots) taking.add(slot);
-    try {
-      // One that was begun before they were lost: rows of a pass that the directory does not have yet are taken for leftovers.
-      await replays.rewound();
-      if (state !== 'running') return;
-      // What nobody here has heard of yet would be taken for deleted.
-      await registry.refresh();
-      // Some may be lost again by now.
-      const still = new Set([...slots].filter((slot) => owned.has(slot)));
-      if (state !== 'running') return;
-      await lanes.take(still, known());
-      if (state !== 'running') return;
-      // A replay that was asked for meanwhile found its subscription not there yet.
-      for (const run of registry.runs())
-        if (run.value.state === 'running' && still.has(slotOf(run.value.subscriptionUid))) lanes.startRun(run);
-    } finally {
-      for (const slot of slots) taking.delete(slot);
-    }
-    await goOnWith((uid) => slots.has(slotOf(uid)) && isOurs(uid));
-  }
-
-  function disown(slots: ReadonlySet<number>): void {
-    for (const slot of slots) owned.delete(slot);
-    jobs.leave((uid) => slots.has(slotOf(uid)));
-  }
-
   async function health(environment: string, id: string): Promise<Health> {
     const subscriber = lookUp(environment, id);
     const [ends, waitingSinceMs] = await Promise.all([lanes.cursorsAt('end'), oldestWaiting({ subscriber, log, match })]);
@@ -341,22 +341,11 @@ export function createGateway({
     events,
     feeds,
     groups,
+    rejects,
     health,
+    checks: createChecks({ log, ledger, registry, rejects, limits, hasClaims: claims !== undefined }),
     states: () => [...lanes.subscribers()].map(stateOf),
-    slots: {
-      owns: isOurs,
-      take,
-      leave(slots) {
-        disown(slots);
-        return lanes.leave(slots);
-      },
-      lose(slots) {
-        disown(slots);
-        lanes.lose(slots);
-        // Another may write about them by now. With one ledger for all slots (no fences) it stays: its high water stands for them, too.
-        if (withoutSlots) recorder.forget(slots, (uid) => slots.has(slotOf(uid)));
-      },
-    },
+    slots,
     async stop() {
       if (state === 'stopped') return;
       state = 'stopping';
@@ -365,6 +354,8 @@ export function createGateway({
       const tooLong = clock.after(limits.drainMs, () => void sender.close());
       await lanes.stop();
       tooLong.cancel();
+      await claiming?.settled();
+      claiming?.stop();
       registry.stop();
       recorder.abandon();
       state = 'stopped';
@@ -374,12 +365,14 @@ export function createGateway({
       jobs.stop();
       registry.stop();
       lanes.abandon();
+      claiming?.stop();
       recorder.abandon();
     },
   };
 }
 
-function publishedAs({ event }: Entry, appended: Appended): Published {
+function publishedAs({ event }: Entry, appended: Appended | Problem): Published {
+  if (appended instanceof Problem) return { status: 'refused', problem: appended };
   if (appended.status === 'conflict') {
     return {
       status: 'refused',

@@ -99,6 +99,12 @@ export const LIMIT_TABLE = {
     7 * DAY_MS,
     'How long an idempotency key is remembered, ms: longer than any client retries.',
   ),
+  claimMs: limit(
+    30_000,
+    30_000,
+    600_000,
+    'After which a claim on an idempotency key that was not settled is one of a process that died, ms: the store, the queue and the log have given up long before.',
+  ),
   repeatMs: limit(DAY_MS, 1_000, 7 * DAY_MS, 'How long the answer to a configuring POST with an idempotency key is kept, ms.'),
   repeatsKept: limit(10_000, 0, 1_000_000, 'How many of these answers are kept.'),
   repeatsBytes: limit(64 * MB, 0, 4_096 * MB, 'Bytes of these answers, sealed: past it no further one is promised.'),
@@ -245,6 +251,12 @@ export const LIMIT_TABLE = {
     500,
     300_000,
     "A node's lease on its slots, ms: as long the subscriptions of one that died wait for another, and it may lose the store for so long.",
+  ),
+  movingMs: limit(
+    5_000,
+    0,
+    60_000,
+    'How long a request waits for a subscription that moves between nodes, ms: it is taken within a third of a lease, mostly; past it, `moving`.',
   ),
   // jobs
   jobs: limit(16, 0, 1_000, 'Jobs on dead letters at once.'),

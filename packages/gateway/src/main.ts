@@ -1,25 +1,42 @@
 /** The gateway as a process, on the drivers there are: the only file that knows which. Started by the `millrace` command. */
-import { mkdirSync } from 'node:fs';
-import { natsOptionsOf } from './nats-address.ts';
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Problem } from '@millrace/core/problem';
+import { type MigrateOptions, type Migrated, migrateLog, type Openers } from './migrate/migrate-log.ts';
+import { storeIn } from './migrate/whereabouts.ts';
+import { explained } from './data-refusals.ts';
+import { type NatsAddress, natsOptionsOf } from './nats-address.ts';
 import type { StartOptions } from './options.ts';
 import { serve, type Watch } from './serve.ts';
-import { type OpenStore, StartRefused, type Store } from './start.ts';
+import { StartRefused } from './refused.ts';
+import { type OpenStore, PRIVATE_UMASK, type Store } from './start.ts';
+import type { OpenHost } from './workers/workers.ts';
 
 type Needs = Parameters<OpenStore>[0];
 
 /** Resolves when it takes events; it ends with the process. What prevents it is said on the screen, with exit code 1. */
 export function serveHere(options: StartOptions, watch: Watch = {}): Promise<void> {
-  return serve(options, { ...watch, openStore });
+  return serve(options, { ...watch, openStore, openHost });
 }
 
-const openStore: OpenStore = async (needs) => {
-  const { log, store } = needs;
+/** Moves the embedded log of a gateway that is stopped to another one. */
+export async function migrateHere(options: MigrateOptions): Promise<Migrated> {
+  process.umask(PRIVATE_UMASK);
+  // What was typed is looked at before anything is opened.
+  natsOf(options.log);
+  if (options.store !== undefined) mustBePostgres(options.store);
+  try {
+    return await migrateLog({ ...options, open: openers, now: Date.now });
+  } catch (error) {
+    throw explained(error, options.data);
+  }
+}
+
+export const openStore: OpenStore = async (given) => {
+  const { log, store } = given;
+  const needs = { ...given, data: whereStored(given) };
   if (log === undefined && store === undefined) return openEmbeddedStore(needs);
-  if (log === undefined)
-    throw new StartRefused(
-      'a store that nodes share needs a log that they share, and the embedded log is of one machine',
-      'Name one: --log nats://HOST:4222.',
-    );
+  if (log === undefined) throw withoutLog();
   // The log first: it says at once when it is not there.
   const shared = await openLog(log, needs);
   try {
@@ -38,24 +55,80 @@ const openStore: OpenStore = async (needs) => {
   }
 };
 
-async function openEmbeddedStore({ data, durability, onFailure }: Needs): Promise<Store> {
-  const { openEmbedded } = await import('@millrace/embedded');
+/** Of a log that was moved the rest is elsewhere. */
+function whereStored(options: Parameters<typeof storeIn>[0]): string {
+  const data = storeIn(options);
+  if (typeof data !== 'string') throw new StartRefused(data.message, data.advice);
+  return data;
+}
+
+/** For workers: the embedded store is opened once and shared, any other one is only asked before they begin. */
+const openHost: OpenHost = async (given) => {
+  const { durability, log, store, onFailure } = given;
+  const data = whereStored(given);
+  if (store === undefined) {
+    const { openEmbeddedHost } = await import('@millrace/embedded');
+    return openEmbeddedHost({ directory: data, durability, onFailure });
+  }
+  if (log === undefined) throw withoutLog();
+  return openSharedStore(store, { data, durability, onFailure });
+};
+
+function withoutLog(): StartRefused {
+  return new StartRefused(
+    'a store that nodes share needs a log that they share, and the embedded log is of one machine',
+    'Name one: --log nats://HOST:4222.',
+  );
+}
+
+async function openEmbeddedStore({ data, durability, onFailure, shared }: Needs): Promise<Store> {
+  const { joinEmbedded, openEmbedded } = await import('@millrace/embedded');
+  if (shared !== undefined) return joinEmbedded({ port: shared, opened: { directory: data, durability }, onFailure });
   return openEmbedded({ directory: data, durability, onFailure });
 }
 
 async function openSharedStore(url: string, { data, onFailure }: Needs): Promise<Omit<Store, 'log'>> {
-  if (!/^postgres(ql)?:\/\//.test(url))
-    throw new StartRefused('the address of the store is none that is known', 'Use postgres://….');
+  mustBePostgres(url);
   const { openLeases, openPostgres } = await import('@millrace/store-postgres');
-  const { directory, ledger, close } = await openPostgres({ url, onFailure });
+  const { directory, ledger, claims, close } = await openPostgres({ url, onFailure });
   // For the keys, which are never in the store.
   mkdirSync(data, { recursive: true });
-  return { directory, ledger, close, openLeases: (node) => openLeases({ url, ...node }) };
+  return { directory, ledger, claims, close, openLeases: (node) => openLeases({ url, ...node }) };
 }
 
-async function openLog(url: string, { onFailure }: Needs): Promise<Store['log']> {
+function mustBePostgres(url: string): void {
+  if (!/^postgres(ql)?:\/\//.test(url))
+    throw new StartRefused('the address of the store is none that is known', 'Use postgres://….');
+}
+
+function natsOf(url: string): NatsAddress {
   if (!/^(nats|tls):\/\//.test(url))
     throw new StartRefused('the address of the log is none that is known', 'Use nats://HOST:4222, or tls://….');
-  const { openNats } = await import('@millrace/log-nats');
-  return openNats({ ...natsOptionsOf(url), onLost: onFailure });
+  return natsOptionsOf(url);
 }
+
+async function openLog(
+  url: string,
+  { onFailure, now }: Pick<Needs, 'onFailure'> & { readonly now?: () => number },
+): Promise<Store['log']> {
+  const options = natsOf(url);
+  const { openNats } = await import('@millrace/log-nats');
+  return openNats({ ...options, ...(now === undefined ? {} : { now }), onLost: onFailure });
+}
+
+const openers: Openers = {
+  async former({ data, nowMs, onFailure }) {
+    if (!existsSync(join(data, 'state.db')))
+      throw new Problem('not_found', `there is no embedded log in ${data}`, {
+        advice: 'Name the data directory of the gateway: --data DIRECTORY.',
+      });
+    const { openEmbedded } = await import('@millrace/embedded');
+    return openEmbedded({ directory: data, now: () => nowMs, onFailure });
+  },
+  log: ({ address, nowMs, onFailure }) => openLog(address, { onFailure, now: () => nowMs }),
+  async store({ address, directory, onFailure }) {
+    if (address !== undefined) return openSharedStore(address, { data: dirname(directory), durability: 'fsync', onFailure });
+    const { openEmbedded } = await import('@millrace/embedded');
+    return openEmbedded({ directory, onFailure });
+  },
+};

@@ -69,3 +69,9 @@ test('what is refused takes no series from the topics there are', async () => {
   assert.ok(text.includes('millrace_events_total{topic="refused",outcome="appended"} 1\n'), text);
   assert.ok(text.includes('millrace_events_total{topic="",outcome="unknown_topic"} 510\n'), text);
 });
+
+test('a node of a cluster says how many slots it works and how much it delivers; a gateway by itself does not', async () => {
+  const text = await createMetrics({ version: '1', node: () => ({ slots: 43, load: 12.5 }) }).text();
+  for (const line of ['millrace_slots 43', 'millrace_load 12.5']) assert.ok(text.includes(`${line}\n`), text);
+  assert.doesNotMatch(await createMetrics({ version: '1' }).text(), /millrace_(slots|load)/);
+});

@@ -17,6 +17,8 @@ export interface StartOptions {
   /** Of a node that shares its store: its name, and where the others reach it. */
   readonly node?: string;
   readonly advertise?: string;
+  /** Threads that share the port, each a node of its own with the limits of a process. 1, the default: none, the process does it itself. */
+  readonly workers?: number;
   readonly durability: 'fsync' | 'relaxed';
   readonly json: boolean;
   readonly sample: boolean;
@@ -28,6 +30,9 @@ export interface StartOptions {
   /** Who may read /metrics. */
   readonly metrics: 'loopback' | 'all';
 }
+
+/** Each has a heap of its own, and one machine has no more to share than its cores. */
+export const WORKERS_MAX = 64;
 
 export const DEFAULT_PORT = 4400;
 export const DEFAULT_DATA = '.millrace';

@@ -8,7 +8,7 @@ import type { Lanes } from './lanes/lanes.ts';
 import { storePass, writePass } from './lanes/passes.ts';
 import type { Indexed, Subscriber } from './lanes/subscriber.ts';
 import type { Limits } from './limits.ts';
-import { type LookUp, noSubscription } from './look-up.ts';
+import { Elsewhere, type LookUp, noSubscription } from './look-up.ts';
 import { bytesFrom, type Clock } from './ports/clock.ts';
 import type { Directory, Run, Subscription, Versioned } from './ports/directory.ts';
 import type { Log } from './ports/log.ts';
@@ -30,6 +30,8 @@ interface Needs {
   readonly checkEndpoint: CheckEndpoint;
   readonly clock: Clock;
   readonly limits: Limits;
+  /** Under what the slot of a subscription (uid) is held; another one where it was lost meanwhile. */
+  readonly tenureOf: (uid: string) => object | undefined;
   /** Another one begins: others may be old enough to be forgotten. */
   readonly onStart: () => void;
 }
@@ -44,7 +46,7 @@ export interface ReplaysAndEnd extends Replays {
 }
 
 export function createReplays(needs: Needs): ReplaysAndEnd {
-  const { log, directory, registry, lanes, recorder, lookUp, match, checkEndpoint, clock, limits, onStart } = needs;
+  const { log, directory, registry, lanes, recorder, lookUp, match, checkEndpoint, clock, limits, tenureOf, onStart } = needs;
   /** Subscriptions (uid) that are being set back: two at once would write the same rows. */
   const rewinding = new Map<string, Promise<unknown>>();
   /** Subscriptions (uid) of replays that are being started, one for each. */
@@ -116,6 +118,7 @@ export function createReplays(needs: Needs): ReplaysAndEnd {
     id: string,
     uid: string,
     at: ReturnType<typeof beginning>,
+    tenure: object | undefined,
   ): Promise<Versioned<Subscription>> {
     const found = await directory.get('subscription', environment, id);
     if (found === undefined || found.value.uid !== uid) throw noSubscription(environment, id);
@@ -126,6 +129,8 @@ export function createReplays(needs: Needs): ReplaysAndEnd {
     await writePass(recorder, value, cursors);
     // A shard may have appeared meanwhile: it is set back like the others.
     while (cursors.size < log.shards().length) await writePass(recorder, value, (cursors = await lanes.cursorsAt(at)));
+    // What was on its way for a slot that is lost is not written: whoever has it now would begin by the time alone.
+    if (tenureOf(uid) !== tenure) throw new Elsewhere(id, uid);
     const now = await storePass(directory, found, value);
     await lanes.rewind(now, cursors);
     // Unless it was deleted meanwhile.
@@ -186,11 +191,12 @@ export function createReplays(needs: Needs): ReplaysAndEnd {
     isRewinding: (uid) => rewinding.has(uid),
     async rewind(environment, id, from: From) {
       const { uid } = lookUp(environment, id);
+      const tenure = tenureOf(uid);
       const at = beginning(from);
       await checkPast(from);
       if (rewinding.has(uid))
         throw new Problem('in_flight', 'this subscription is being set back just now', { retryAfterMs: 1_000 });
-      const setting = lanes.beginning(() => setBack(environment, id, uid, at));
+      const setting = lanes.beginning(() => setBack(environment, id, uid, at, tenure));
       rewinding.set(uid, setting);
       try {
         return await setting;

@@ -79,4 +79,33 @@ describe('the screen', () => {
     screen.stopped();
     assert.match(text, /… and 10 more/);
   });
+
+  test('says what a plain client wrote in vain, and where to look, but not a line for each of thousands', () => {
+    let text = '';
+    const write = (more: string) => void (text += more);
+    const stream = { write, on: () => undefined, writableLength: 0 } as unknown as NodeJS.WriteStream;
+    const screen = createScreen({ json: false, stdout: stream, stderr: stream });
+    const address = 'http://127.0.0.1:4400';
+    screen.ready({ version: '1.2.3', address, port: DEFAULT_PORT, key: 'mr_key', options: OPTIONS, startedMs: 900 });
+    const where = { environment: 'default', topic: 'orders.created' };
+    for (let n = 0; n < 5_000; n++) screen.notice({ kind: 'rejected', ...where, code: 'invalid_json', detail: 'it is no JSON' });
+    screen.stopped();
+    const lines = text.match(
+      /on orders\.created can not be an event \(invalid_json: it is no JSON\).* millrace topic rejects orders\.created/g,
+    );
+    assert.ok(lines !== null && lines.length < 1_000);
+    assert.match(text, /… and \d+ more/);
+  });
+
+  test('of several workers says how many, and whose a notice is', () => {
+    assert.match(shown({ mode: 'start', sample: false, workers: 3 }), /Workers {3}3 threads on this port/);
+    assert.doesNotMatch(shown({ mode: 'start', sample: false }), /Workers/);
+    let text = '';
+    const stream = { write: (more: string) => void (text += more), on: () => undefined } as unknown as NodeJS.WriteStream;
+    const screen = createScreen({ json: true, stdout: stream, stderr: stream });
+    screen.notice({ kind: 'slots_taken', count: 3, now: 3 }, undefined, 2);
+    screen.workerEnded({ worker: 2, error: new Error('x'), againMs: 500 });
+    assert.match(text, /"kind":"slots_taken","count":3,"now":3,"worker":2\}/);
+    assert.match(text, /"kind":"worker_ended","worker":2,"message":"Error: x[^"]*","againMs":500\}/);
+  });
 });

@@ -4,7 +4,8 @@ import { Problem } from '@millrace/core/problem';
 import type { Notice } from './api.ts';
 import { curlLine } from './http/curl.ts';
 import { DEFAULT_PORT, ADMIN_KEY_FILE, type StartOptions } from './options.ts';
-import { SAMPLE_TOPIC, StartRefused } from './start.ts';
+import { StartRefused } from './refused.ts';
+import { SAMPLE_TOPIC } from './start.ts';
 
 /** The event that people are shown how to publish. */
 const TRY_TOPIC = 'orders.created';
@@ -26,7 +27,12 @@ export interface Ready {
 export interface Screen {
   ready(ready: Ready): void;
   sampleSent(eventId: string): void;
-  notice(notice: Notice, verdict?: string): void;
+  /** `worker`: whose it is, where there are several. */
+  notice(notice: Notice, verdict?: string, worker?: number): void;
+  /** Lines of deliveries that came faster than anybody could write them. */
+  unprinted(count: number): void;
+  workerEnded(ended: { readonly worker: number; readonly error: Error; readonly againMs: number }): void;
+  workerBack(worker: number): void;
   declared(topic: string, owner: string): void;
   /** An error inside that somebody was told `internal_error` for. */
   unexpected(error: unknown): void;
@@ -99,29 +105,43 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
     return `  ${dim(clockTime())}  ${topic}  ${dim(eventId)}  → ${subscription}  ${notice.kind === 'delivered' ? answer : red(answer)}  ${durationMs.toFixed(1)} ms${verified}${next}`;
   }
 
-  function say(notice: Notice, verdict: string | undefined): void {
+  function say(notice: Notice, verdict: string | undefined, worker: number | undefined): void {
+    const of = worker === undefined ? {} : { worker };
     if ('eventId' in notice) {
       if (!mayWrite()) return;
       if (json)
         tell(notice.kind, {
           ...withoutKind(notice),
+          ...of,
           ...(verdict === undefined ? {} : { verdict }),
           ...(notice.eventId === sample ? { sample: true } : {}),
         });
       else write(lineOf(notice, verdict));
       return;
     }
-    if (json) tell(notice.kind, withoutKind(notice));
-    else write(`  ${dim(clockTime())}  ${sentenceOf(notice)}`);
+    // As often as somebody writes nonsense.
+    if (notice.kind === 'rejected' && !mayWrite()) return;
+    if (json) tell(notice.kind, { ...withoutKind(notice), ...of });
+    else write(`  ${dim(clockTime())}  ${worker === undefined ? '' : `worker ${worker}: `}${sentenceOf(notice)}`);
   }
 
   return {
     ready(ready) {
       const { version, address, port, key, startedMs } = ready;
-      const { mode, data, durability } = ready.options;
+      const { mode, data, durability, workers = 1 } = ready.options;
       if (json) {
         const shown = mode === 'dev' ? { key } : {};
-        return tell('ready', { version, mode, address, port, ...shown, data, durability, startedMs: Math.round(startedMs) });
+        return tell('ready', {
+          version,
+          mode,
+          address,
+          port,
+          ...shown,
+          data,
+          durability,
+          ...(workers > 1 ? { workers } : {}),
+          startedMs: Math.round(startedMs),
+        });
       }
       write('');
       write(`  ${bold(`millrace ${version}`)}  ready in ${(startedMs / 1_000).toFixed(1)} s`);
@@ -137,10 +157,22 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
       sample = eventId;
       if (json) tell('sample', { eventId, topic: SAMPLE_TOPIC });
     },
-    notice(notice, verdict) {
-      if (early === undefined) say(notice, verdict);
-      else if (early.length < LINES_PER_SECOND) early.push(() => say(notice, verdict));
+    notice(notice, verdict, worker) {
+      if (early === undefined) say(notice, verdict, worker);
+      else if (early.length < LINES_PER_SECOND) early.push(() => say(notice, verdict, worker));
       else unprinted++;
+    },
+    unprinted: (count) => void (unprinted += count),
+    workerEnded({ worker, error, againMs }) {
+      const known = error instanceof Problem || error instanceof StartRefused;
+      const text = known ? error.message : (error.stack ?? error.message);
+      if (json) tell('worker_ended', { worker, message: text, againMs });
+      else write(`  ${dim(clockTime())}  ${red(`worker ${worker} has ended; it is started again in ${waitOf(againMs)}`)}`);
+      stderr.write(`${clockTime()}  worker ${worker} has ended: ${text}\n`);
+    },
+    workerBack(worker) {
+      if (json) tell('worker_back', { worker });
+      else write(`  ${dim(clockTime())}  worker ${worker} is back`);
     },
     declared(topic, owner) {
       if (json) tell('topic_declared', { topic, owner });
@@ -177,7 +209,7 @@ const LINES_COME = 'A line per delivery follows. Ctrl-C stops.';
 
 /** The key is shown where somebody tries things out; in production it would end up in the log of the process. */
 function factsOf({ address, port, key, options }: Ready): [string, string][] {
-  const { mode, host, data, durability, strictTopics, allowEgress, portChosen } = options;
+  const { mode, host, data, durability, strictTopics, allowEgress, portChosen, workers = 1 } = options;
   const notes = [
     ...(!portChosen && port !== DEFAULT_PORT ? [`port ${DEFAULT_PORT} is taken`] : []),
     ...(host === '0.0.0.0' || host === '::' ? [`listens on all addresses of this machine: ${host}`] : []),
@@ -189,6 +221,7 @@ function factsOf({ address, port, key, options }: Ready): [string, string][] {
     ['Address', notes.length === 0 ? address : `${address}  (${notes.join('; ')})`],
     ['Key', key === undefined ? 'as you have it (the first one was removed)' : shown],
     ['Storage', storageOf(options, fsync)],
+    ...(workers > 1 ? ([['Workers', `${workers} threads on this port; limits are of each`]] as [string, string][]) : []),
     ['Topics', strictTopics ? 'declared before their first event' : 'declared by their first event'],
     ...(mode === 'dev' ? [] : ([['Endpoints', ['public addresses', ...allowEgress].join(', ')]] as [string, string][])),
   ];
@@ -235,6 +268,8 @@ function sentenceOf(notice: Exclude<Notice, { eventId: string }>): string {
       return `${notice.subscription}: its endpoint answers again`;
     case 'bound_reached':
       return `${notice.subscription}: stands still at its bound "${notice.bound}"; nothing is lost`;
+    case 'rejected':
+      return `a message on ${notice.topic} can not be an event (${notice.code}: ${notice.detail}) and is delivered to nobody. Such messages: millrace topic rejects ${notice.topic}`;
     case 'retention_near':
       return `${notice.subscription}: ${notice.percent} % of the way until retention takes what it has not delivered`;
     case 'range_expired':

@@ -6,7 +6,9 @@ import type { Notice } from './api.ts';
 import { explained } from './data-refusals.ts';
 import { ADDRESS_FILE, type StartOptions } from './options.ts';
 import { createScreen, type Screen } from './screen.ts';
-import { type OpenStore, type Running, start, StartRefused } from './start.ts';
+import { StartRefused } from './refused.ts';
+import { type OpenStore, type Running, start } from './start.ts';
+import { type OpenHost, startWorkers } from './workers/workers.ts';
 
 /** What prevents or ends a run, and a value that can not be; a second signal ends it with 128 + its number. */
 const FAILED = 1;
@@ -21,7 +23,7 @@ export interface Watch {
 
 export async function serve(
   options: StartOptions,
-  { openStore, onReady, onNotice }: Watch & { readonly openStore: OpenStore },
+  { openStore, openHost, onReady, onNotice }: Watch & { readonly openStore: OpenStore; readonly openHost: OpenHost },
 ): Promise<void> {
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
     readonly version: string;
@@ -41,18 +43,27 @@ export async function serve(
   stopOnSignals(() => running, screen, fail);
   try {
     refuseFile(options.data);
-    running = await start({
-      options,
-      version,
-      openStore,
-      onNotice(notice, verdict) {
-        screen.notice(notice, verdict);
-        onNotice?.(notice);
-      },
-      onDeclared: screen.declared,
-      onError: screen.unexpected,
-      onFailure: fail,
-    });
+    const needs = { options, version, onDeclared: screen.declared, onError: screen.unexpected, onFailure: fail };
+    running = await ((options.workers ?? 1) === 1
+      ? start({
+          ...needs,
+          openStore,
+          onNotice(notice, verdict) {
+            screen.notice(notice, verdict);
+            onNotice?.(notice);
+          },
+        })
+      : startWorkers({
+          ...needs,
+          openHost,
+          onNotice(notice, worker) {
+            screen.notice(notice, undefined, worker);
+            onNotice?.(notice);
+          },
+          onUnprinted: screen.unprinted,
+          onWorkerEnded: screen.workerEnded,
+          onWorkerBack: screen.workerBack,
+        }));
     leaveNotes(options, running.address);
   } catch (error) {
     return fail(explained(error, options.data));

@@ -5,7 +5,14 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Gateway, Notice } from './api.ts';
-import { adminKeyOf, forgetFormerKeys, SECRET_KEY_FILE, SECRET_KEY_VARIABLE, secretKeysOf } from './key-files.ts';
+import {
+  adminKeyOf,
+  forgetFormerKeys,
+  SECRET_KEY_FILE,
+  SECRET_KEY_VARIABLE,
+  type SecretKeys,
+  secretKeysOf,
+} from './key-files.ts';
 import { type ClusterNode, createClusterNode } from './cluster/cluster.ts';
 import { type Echo, removeEcho, startEcho } from './echo.ts';
 import { createGateway } from './gateway.ts';
@@ -13,8 +20,10 @@ import { createApp } from './http/app.ts';
 import { topicOf } from './http/topic-settings.ts';
 import { type Limits, limitsOf } from './limits.ts';
 import { slotOf } from './lanes/subscriber.ts';
-import { createMetrics } from './metrics.ts';
+import { addressOf, listen, type InsideDoor, openInside } from './listen.ts';
+import { createMetrics, type Samples } from './metrics.ts';
 import type { StartOptions } from './options.ts';
+import type { Claims } from './ports/claims.ts';
 import type { Directory } from './ports/directory.ts';
 import type { Ledger } from './ports/ledger.ts';
 import type { Leases } from './ports/leases.ts';
@@ -24,7 +33,12 @@ import { createConnect } from './senders/connect.ts';
 import { createEgress } from './senders/egress.ts';
 import { createUndiciSender } from './senders/undici.ts';
 import { systemClock } from './system-clock.ts';
-import { createVault, type Vault } from './vault.ts';
+import { StartRefused } from './refused.ts';
+import { createVault } from './vault.ts';
+import type { UnderWay } from './http/repeats.ts';
+import type { MessagePort } from 'node:worker_threads';
+
+export { StartRefused } from './refused.ts';
 
 export const ENVIRONMENT = 'default';
 /** The app of the first admin key. */
@@ -32,35 +46,46 @@ export const DEFAULT_APP = 'default';
 /** Of its own, so that no subscription for somebody's events sees the sample. */
 export const SAMPLE_TOPIC = 'millrace.sample';
 /** For our own user alone: what is stored, and what lets somebody in, is nobody else's to read. */
-const PRIVATE_UMASK = 0o077;
+export const PRIVATE_UMASK = 0o077;
 const DEV_PROBE_MS = 5_000;
-/** Ports tried after the default one. */
-const PORTS_TRIED = 20;
 
 export interface Store {
   readonly log: Log;
   readonly directory: Directory;
   readonly ledger: Ledger;
+  /** For a log that forgets idempotency keys too soon. */
+  readonly claims?: Claims;
   /** Where several nodes may share it: who works what. */
   readonly openLeases?: (node: { readonly node: string; readonly address: string; readonly leaseMs: number }) => Leases;
+  /** Where it is shared by threads of this process: takes in what the others have told by now. */
+  readonly hear?: () => void;
   close(): Promise<void>;
 }
 
 export interface OpenStore {
   (
-    options: Pick<StartOptions, 'data' | 'durability' | 'log' | 'store'> & { readonly onFailure: (error: Error) => void },
+    options: Pick<StartOptions, 'data' | 'durability' | 'log' | 'store'> & {
+      readonly onFailure: (error: Error) => void;
+      /** To what another thread of this process has opened. */
+      readonly shared?: MessagePort;
+    },
   ): Promise<Store>;
 }
 
-/** Why there is no start: said to a person as it is. */
-export class StartRefused extends Error {
-  readonly advice: string;
+/** What happens once, whoever works afterwards: the keys, what is sealed with them, the first app. */
+export interface Prepared {
+  readonly keys: SecretKeys;
+  readonly key: string | undefined;
+}
 
-  constructor(message: string, advice: string) {
-    super(message);
-    this.name = 'StartRefused';
-    this.advice = advice;
-  }
+/** Of one worker of several in this process. */
+export interface WorkerPart {
+  readonly number: number;
+  readonly prepared: Prepared;
+  readonly shared?: MessagePort;
+  /** Of all workers together. */
+  readonly metricsText: () => Promise<string>;
+  readonly underWay: UnderWay;
 }
 
 export interface StartNeeds {
@@ -73,6 +98,7 @@ export interface StartNeeds {
   readonly onError: (error: unknown) => void;
   /** The store is gone: nothing can go on. */
   readonly onFailure: (error: Error) => void;
+  readonly worker?: WorkerPart;
 }
 
 export interface Running {
@@ -81,6 +107,8 @@ export interface Running {
   readonly key: string | undefined;
   /** Sends the sample event; what it came to arrives as a notice. Undefined without the built-in receiver. */
   readonly sendSample: (() => Promise<string>) | undefined;
+  /** What /metrics says, of this one alone. */
+  samples(): Promise<Samples>;
   /** Takes nothing new, lets what is under way end, closes everything. */
   stop(): Promise<void>;
   /** Ends as a crash would. */
@@ -88,24 +116,27 @@ export interface Running {
 }
 
 export async function start(needs: StartNeeds): Promise<Running> {
-  const { options, version, openStore, onNotice, onDeclared, onError, onFailure } = needs;
+  const { options, version, openStore, onNotice, onDeclared, onError, onFailure, worker } = needs;
   const opened: (() => Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
     for (let close = opened.pop(); close !== undefined; close = opened.pop()) await close();
   };
-  process.umask(PRIVATE_UMASK);
+  // Of the process: only its main thread may set it.
+  if (worker === undefined) process.umask(PRIVATE_UMASK);
   // What was typed is looked at before anything is opened.
   // Whoever develops a receiver stops and starts it all day: it is looked for every few seconds.
   const limits = limitsOf({ ...(options.mode === 'dev' ? { probeMs: DEV_PROBE_MS } : {}), ...options.limits });
   const egress = createEgress({ allow: [...(options.mode === 'dev' ? ['loopback'] : []), ...options.allowEgress] });
   try {
-    const store = await openStore({ ...options, onFailure });
-    const { log, directory, close } = store;
+    const shared = worker?.shared;
+    const store = await openStore({ ...options, onFailure, ...(shared === undefined ? {} : { shared }) });
+    const { log, directory, claims, close } = store;
     opened.push(close);
     const clock = systemClock;
-    const vault = await openVault(options, directory);
-    await ensureApp(directory);
-    const key = await adminKeyOf(options.data, { directory, clock, environment: ENVIRONMENT, app: DEFAULT_APP });
+    const { keys, key } = worker?.prepared ?? (await prepare(options, directory));
+    const vault = createVault(...keys);
+    const inside = worker === undefined ? undefined : await openInside(options, worker.number, limits);
+    if (inside !== undefined) opened.push(() => inside.close());
 
     const connect = createConnect({ egress, connectMs: limits.connectMs });
     const sender = createUndiciSender({ clock, connect, connectionsMax: limits.endpointConnections });
@@ -114,15 +145,15 @@ export async function start(needs: StartNeeds): Promise<Running> {
     if (echo !== undefined) opened.push(() => echo.close());
     await echo?.moveHere();
 
-    const metrics = createMetrics({ version });
+    const metrics = createMetrics({ version, ...(store.openLeases === undefined ? {} : { node: () => cluster?.work }) });
     const tell = (notice: Notice): void => {
       metrics.notice(notice);
       onNotice(notice, verdictOf(notice, echo));
     };
-    const cluster = joinCluster(store, { options, limits, clock, slots: () => gateway.slots, onNotice: tell });
+    const cluster = joinCluster(store, { options, worker, inside, limits, clock, slots: () => gateway.slots, onNotice: tell });
     const ledger = cluster?.ledger ?? store.ledger;
     const gateway = createGateway({
-      ports: { log, directory, ledger, sender, clock, vault },
+      ports: { log, directory, ledger, claims, sender: cluster?.guard(sender) ?? sender, clock, vault },
       limits,
       withoutSlots: cluster !== undefined,
       checkEndpoint: egress.checkHost,
@@ -146,13 +177,22 @@ export async function start(needs: StartNeeds): Promise<Running> {
       isReady: () => ready,
       limits,
       isLocal: options.mode === 'dev',
-      metrics: { ...metrics, isPublic: options.metrics === 'all' },
+      metrics: {
+        contentType: metrics.contentType,
+        text: worker?.metricsText ?? metrics.text,
+        isPublic: options.metrics === 'all',
+      },
       onError,
-      ...(cluster === undefined ? {} : { addressOf: (uid: string) => cluster.addressOf(slotOf(uid)) }),
+      ...(cluster === undefined
+        ? {}
+        : { addressOf: (uid: string) => cluster.addressOf(slotOf(uid)), changed: () => cluster.changed() }),
       ...(options.strictTopics ? {} : { undeclared: { onDeclared } }),
+      ...(store.hear === undefined ? {} : { hear: store.hear }),
+      ...(worker === undefined ? {} : { underWay: worker.underWay }),
     });
     opened.push(() => closeApp(app, limits));
-    const port = await listen(app, options);
+    inside?.answerWith(app);
+    const port = await listen(app, options, worker !== undefined);
     ready = true;
     opened.push(async () => void (ready = false));
     return {
@@ -160,6 +200,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
       port,
       key,
       sendSample: echo && (() => sendSample(gateway, directory, limits)),
+      samples: metrics.samples,
       stop,
       abandon() {
         cluster?.abandon();
@@ -177,28 +218,41 @@ function joinCluster(
   { ledger, openLeases }: Store,
   {
     options,
+    worker,
+    inside,
     limits: { leaseMs },
     ...needs
   }: Pick<Parameters<typeof createClusterNode>[0], 'clock' | 'slots' | 'onNotice'> & {
     readonly options: StartOptions;
+    readonly worker: WorkerPart | undefined;
+    readonly inside: InsideDoor | undefined;
     readonly limits: Limits;
   },
 ): ClusterNode | undefined {
   if (openLeases === undefined) return undefined;
-  const { host, port, advertise = addressOf(host, port) } = options;
+  const { host, port } = options;
+  const advertise = inside?.address ?? options.advertise ?? addressOf(host, port);
   // Never that of a process before it: its lease may still run, and what it began is not ours to go on with.
-  const node = `${options.node ?? `${hostname()}:${port}`}#${randomBytes(3).toString('hex')}`;
+  const chance = `${worker === undefined ? '' : `w${worker.number}.`}${randomBytes(3).toString('hex')}`;
+  const node = `${options.node ?? `${hostname()}:${port}`}#${chance}`;
   if (port === 0)
     throw new StartRefused('a node of a cluster has a port that the others know', 'Name it: --port 4400, each node its own.');
   const leases = openLeases({ node, address: advertise, leaseMs });
-  return createClusterNode({ ...needs, node, ledger, leases, leaseMs, load: () => 0 });
+  return createClusterNode({ ...needs, node, ledger, leases, leaseMs });
+}
+
+export async function prepare(options: StartOptions, directory: Directory): Promise<Prepared> {
+  const keys = await openKeys(options, directory);
+  await ensureApp(directory);
+  const needs = { directory, clock: systemClock, environment: ENVIRONMENT, app: DEFAULT_APP };
+  return { keys, key: await adminKeyOf(options.data, needs) };
 }
 
 /**
  * With a new key, everything is sealed with it before anything else happens; only then the former is forgotten: what the
  * directory has answered survives a power loss, also where the store is relaxed for the rest.
  */
-async function openVault({ data, store }: StartOptions, directory: Directory): Promise<Vault> {
+async function openKeys({ data, store }: StartOptions, directory: Directory): Promise<SecretKeys> {
   const fromEnvironment = process.env[SECRET_KEY_VARIABLE];
   if (store !== undefined && (fromEnvironment ?? '') === '' && !existsSync(join(data, SECRET_KEY_FILE)))
     throw new StartRefused(
@@ -213,7 +267,7 @@ async function openVault({ data, store }: StartOptions, directory: Directory): P
     if (fromEnvironment === undefined || fromEnvironment === '') forgetFormerKeys(data, keys);
   }
   await sealCredentials(directory, vault);
-  return vault;
+  return keys;
 }
 
 async function ensureApp(directory: Directory): Promise<void> {
@@ -244,37 +298,9 @@ async function sendSample(gateway: Gateway, directory: Directory, limits: Limits
   return published.id;
 }
 
-/** In dev a default port that is taken is no reason to stop; one that was asked for is, and any that a proxy counts on. */
-async function listen(app: FastifyInstance, { host, port, portChosen, mode }: StartOptions): Promise<number> {
-  for (let at = port; ; at++) {
-    try {
-      await app.listen({ host, port: at });
-      return (app.server.address() as { readonly port: number }).port;
-    } catch (error) {
-      const { code } = error as { readonly code?: unknown };
-      if (code === 'EADDRINUSE' && mode === 'dev' && !portChosen && at < port + PORTS_TRIED) continue;
-      if (code === 'EADDRINUSE')
-        throw new StartRefused(
-          `port ${at} of ${host} is taken`,
-          'Stop what listens there, or choose another one: --port 0 takes any that is free.',
-        );
-      if (code === 'EACCES')
-        throw new StartRefused(`port ${at} may not be used by this user`, 'Choose one above 1023: --port 4400.');
-      if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
-        throw new StartRefused(`${host} is no address of this machine`, 'Use --host 127.0.0.1, or 0.0.0.0 for all.');
-      throw error;
-    }
-  }
-}
-
 /** Requests under way may end; connections that do not let go are cut. */
 async function closeApp(app: FastifyInstance, { drainMs }: Limits): Promise<void> {
   const tooLong = systemClock.after(drainMs, () => app.server.closeAllConnections());
   await app.close();
   tooLong.cancel();
-}
-
-function addressOf(host: string, port: number): string {
-  const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
-  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
 }

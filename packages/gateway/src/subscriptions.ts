@@ -41,6 +41,8 @@ interface Needs {
   readonly clock: Clock;
   /** Whether a subscription with this uid is worked here. */
   readonly isOurs: (uid: string) => boolean;
+  /** Under what its slot is held; another one where it was lost meanwhile. */
+  readonly tenureOf: (uid: string) => object | undefined;
   /** Cursors of subscriptions that are being created, until the directory tells of them. */
   readonly opening: Map<string, ReadonlyMap<string, Cursor>>;
 }
@@ -57,6 +59,7 @@ export function createSubscriptions({
   checkEndpoint,
   clock,
   isOurs,
+  tenureOf,
   opening,
 }: Needs): Subscriptions {
   /** Subscriptions (uid) with a test under way. */
@@ -124,10 +127,13 @@ export function createSubscriptions({
     settings: Omit<Subscription, 'beginsMs' | 'beginsPass'>,
     from: ReturnType<typeof beginning>,
   ): Promise<Versioned<Subscription>> {
+    const tenure = tenureOf(settings.uid);
     const ends = await lanes.cursorsAt('end');
     const cursors = from === 'end' ? ends : await lanes.cursorsAt(from);
     const value: Subscription = { ...settings, beginsMs: owedFrom(from, ends.values()), beginsPass: 0 };
     await writePass(recorder, value, cursors);
+    // What was on its way for a slot that is lost is not written: whoever has it now would begin by the time alone.
+    if (tenure === undefined || tenureOf(value.uid) !== tenure) throw new Elsewhere(id, value.uid);
     opening.set(value.uid, cursors);
     try {
       return await store(environment, id, value, 'absent');

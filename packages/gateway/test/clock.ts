@@ -22,6 +22,8 @@ export const START_MS = Date.UTC(2026, 0, 1);
 export interface HandClock extends Clock {
   /** Fires what falls due on the way, each at its time, and lets what it started run as far as it comes. */
   advance(ms: number): Promise<void>;
+  /** Time goes by and no timer fires, as for a process that is stopped: they are due when it goes on. */
+  pass(ms: number): void;
   /** Moves wall time alone, as an operator or NTP does. */
   jump(ms: number): void;
   /** Timers that have not fired yet. */
@@ -59,6 +61,7 @@ export function createHandClock(seed = 1): HandClock {
       }
       nowMs = untilMs;
     },
+    pass: (ms) => void (nowMs += ms),
     jump: (ms) => void (offsetMs += ms),
     get armed() {
       return timers.size;

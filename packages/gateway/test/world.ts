@@ -14,7 +14,9 @@ import { judgeOf } from '../src/http/openapi/test/contract.ts';
 import { topicOf } from '../src/http/topic-settings.ts';
 import { LIMITS } from '../src/limits.ts';
 import type { Directory, Scope } from '../src/ports/directory.ts';
+import type { Claims } from '../src/ports/claims.ts';
 import type { Ledger } from '../src/ports/ledger.ts';
+import type { Log } from '../src/ports/log.ts';
 import { createConnect } from '../src/senders/connect.ts';
 import { createEgress } from '../src/senders/egress.ts';
 import { createUndiciSender } from '../src/senders/undici.ts';
@@ -59,10 +61,17 @@ export interface World {
 /** The topics `orders.created` and `orders.paid` are declared. */
 export async function world(
   t: Pick<TestContext, 'after'>,
-  options: Partial<Pick<HttpNeeds, 'undeclared' | 'clock' | 'isLocal' | 'metrics' | 'limits'>> = {},
+  {
+    stores = {},
+    ...options
+  }: Partial<Pick<HttpNeeds, 'undeclared' | 'clock' | 'isLocal' | 'metrics' | 'limits'>> & {
+    /** Instead of a log of its own. */
+    readonly stores?: { readonly log?: Log; readonly claims?: Claims };
+  } = {},
 ): Promise<World> {
   const clock = systemClock;
-  const [directory, ledger, log] = [createMemoryDirectory(), createMemoryLedger(), createMemoryLog()];
+  const [directory, ledger] = [createMemoryDirectory(), createMemoryLedger()];
+  const { log = createMemoryLog(), claims } = stores;
   const vault = createVault(randomBytes(32));
   const sender = createUndiciSender({ clock, connect: createConnect({ egress: createEgress({ allow: ['loopback'] }) }) });
   const notices: Notice[] = [];
@@ -72,7 +81,7 @@ export async function world(
     for (const wake of waiting) wake();
   };
   const gateway = createGateway({
-    ports: { log, directory, ledger, sender, clock, vault },
+    ports: { log, directory, ledger, claims, sender, clock, vault },
     onNotice,
   });
   for (const app of ['default', 'shop', 'crm']) await directory.put('app', 'default', app, { name: app, createdMs: clock.now() });

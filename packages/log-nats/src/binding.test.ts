@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Event } from '@millrace/core/event';
 import { encodeEvent } from '@millrace/core/event-bytes';
-import type { LogRecord } from '@millrace/gateway/ports/log';
+import type { Entry, LogRecord } from '@millrace/gateway/ports/log';
 import { bodyOf, headersOf, marksOf, recordOf } from './binding.ts';
 import { readHeaders, readStatus, writeHeaders } from './headers.ts';
 import { readPlain } from './plain.ts';
@@ -67,6 +67,21 @@ describe('an event of ours', () => {
     assert.deepEqual(marksOf(stored), { digest: 'di gest', append: 'append-1' });
   });
 
+  test('has the key under which it was used anew, and none where it has no digest or no app', () => {
+    const entry = { environment: 'default', app: 'shop', event, bytes: encodeEvent(event) };
+    const read = (dedupe: Entry['dedupe'], id: string, more = '') => {
+      const headers = headersOf({ ...entry, ...(dedupe && { dedupe }) }, 'append-1', id);
+      return recordOf({ sequence: 7, timeMs, subject: event.type, headers: withLine(headers, more), body: bodyOf(event) }, where);
+    };
+    const dedupe = { key: 'k', digest: 'd', windowMs: 1 };
+    for (const more of ['', 'x: y\r\n']) {
+      assert.deepEqual(read(dedupe, 'id@5@9', more).keyed, { key: 'id', digest: 'd' });
+      assert.equal(read(undefined, 'id', more).keyed, undefined);
+    }
+    const fields = { 'Nats-Msg-Id': 'id', 'millrace-digest': 'd', 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/s' };
+    assert.equal(native('1', { ...fields, 'ce-type': 'orders.created' }).keyed, undefined);
+  });
+
   test('is read the same by the short way and the long one', () => {
     const { time: _, ...untimed } = event;
     const { data: __, ...empty } = event;
@@ -74,10 +89,11 @@ describe('an event of ours', () => {
       const { entry, record, headers, stored } = roundTrip(one);
       assert.ok(readPlain(headers, stored.body, one.type, 16_384) !== undefined);
       // A header the short way does not know leaves it to the long one.
-      const long = recordOf({ ...stored, headers: writeHeaders(`${textOf(headers)}x: y\r\n`) }, where);
+      const long = recordOf({ ...stored, headers: withLine(headers, 'x: y\r\n') }, where);
       assert.deepEqual({ ...record.event }, { ...long.event });
       assert.deepEqual({ ...record.event }, one);
       assert.deepEqual([record.app, record.size, long.app, long.size], ['shop', entry.bytes.length, 'shop', entry.bytes.length]);
+      for (const { keyed } of [record, long]) assert.deepEqual(keyed, { key: 'id-1', digest: 'di gest' });
     }
   });
 
@@ -175,31 +191,63 @@ describe('a message of a native client', () => {
     assert.equal(event.datacontenttype, 'application/octet-stream');
   });
 
-  test('with headers that can not be used is delivered all the same, and says so', () => {
+  test('that can be no event is rejected, with the reason, and in an envelope of its bytes', () => {
     const id = { 'ce-id': '1', 'ce-source': '/s', 'ce-type': 'orders.created' };
     const good = { 'ce-specversion': '1.0', ...id };
-    const broken: [Record<string, string>, string][] = [
-      [id, 'headers'],
-      [{ ...good, 'ce-specversion': '0.3' }, 'specversion'],
-      [{ ...good, 'ce-id': '%zz' }, 'headers'],
-      [{ ...good, 'ce-id': '%ff' }, 'headers'],
-      [{ ...good, 'ce-id': '' }, 'headers'],
-      [{ ...good, 'ce-time': 'yesterday' }, 'headers'],
-      [{ ...good, 'ce-data': 'x' }, 'headers'],
-      [{ ...good, 'ce-an_other': 'x' }, 'headers'],
-      [{ ...good, 'CE-id': '2' }, 'headers'],
-      [{ ...good, 'ce-n': '1.5', 'millrace-app': 'shop', 'millrace-types': 'n=i' }, 'headers'],
-      [{ ...good, 'ce-long': 'x'.repeat(16_384) }, 'attributes'],
-      [{ 'Content-Type': 'application/cloudevents+json' }, 'headers'],
+    const broken: [Record<string, string>, string, RegExp][] = [
+      [id, 'invalid_event', /no ce-specversion/],
+      [{ ...good, 'ce-specversion': '0.3' }, 'invalid_event', /"0\.3"/],
+      [{ ...good, 'ce-id': '%zz' }, 'invalid_event', /ce-id holds a %/],
+      [{ ...good, 'ce-id': '%ff' }, 'invalid_event', /no UTF-8/],
+      [{ ...good, 'ce-id': '' }, 'invalid_event', /id/],
+      [{ ...good, 'ce-time': 'yesterday' }, 'invalid_event', /RFC 3339/],
+      [{ ...good, 'ce-data': 'x' }, 'invalid_event', /data/],
+      [{ ...good, 'ce-an_other': 'x' }, 'invalid_event', /an_other/],
+      [{ ...good, 'CE-id': '2' }, 'invalid_event', /ce-id is there twice/],
+      [{ ...good, 'ce-n': '1.5', 'millrace-app': 'shop', 'millrace-types': 'n=i' }, 'invalid_event', /integer/],
+      [{ ...good, 'ce-long': 'x'.repeat(16_384) }, 'payload_too_large', /attributes/],
+      [{ 'Content-Type': 'application/cloudevents+json' }, 'invalid_event', /specversion/],
     ];
-    for (const [headers, fault] of broken) {
-      const { event, app } = native('{"a":1}', headers);
-      assert.deepEqual({ ...event.extensions }, { millracefault: fault }, JSON.stringify(headers));
+    for (const [headers, code, detail] of broken) {
+      const { event, app, rejected } = native('{"a":1}', headers);
+      assert.equal(rejected?.code, code, JSON.stringify(headers));
+      assert.match(rejected?.detail ?? '', detail);
+      assert.deepEqual({ ...event.extensions }, {});
       assert.deepEqual(
         [app, event.id, new TextDecoder().decode(event.data)],
         ['nats:MILLRACE', 'nats:MILLRACE:1:0000000000000007', '{"a":1}'],
       );
     }
+  });
+
+  test('that says it is JSON and is none is rejected; of any other type its bytes are its own affair', () => {
+    const of = (datacontenttype: string, body: string | Uint8Array) =>
+      native(body, { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/s', 'ce-datacontenttype': datacontenttype }).rejected
+        ?.code;
+    assert.equal(of('application/json', '{"a":'), 'invalid_json');
+    assert.equal(of('application/vnd.shop+json', Uint8Array.of(0x22, 0xff, 0x22)), 'invalid_json');
+    assert.deepEqual(
+      [
+        of('application/json', '{"a":1}'),
+        of('application/json', ''),
+        of('application/avro', Uint8Array.of(0xff, 0)),
+        of('text/plain', '{'),
+      ],
+      Array(4).fill(undefined),
+    );
+    assert.equal(native(Uint8Array.of(0xff, 0, 0xfe)).rejected, undefined);
+  });
+
+  test('that is larger than any event is rejected, in whatever form, and whoever it says it is of', () => {
+    const large = JSON.stringify('x'.repeat(524_287));
+    const full = JSON.stringify('x'.repeat(524_286));
+    const own = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/s', 'ce-type': 'orders.created', 'millrace-app': 'shop' };
+    const structured = (data: string) => `{"specversion":"1.0","id":"1","source":"/s","type":"orders.created","data":${data}}`;
+    const type = { 'Content-Type': 'application/cloudevents+json' };
+    const codes = [native(large), native(large, own), native(structured(large), type)].map(({ rejected }) => rejected?.code);
+    assert.deepEqual(codes, Array(3).fill('payload_too_large'));
+    const taken = [native(full), native(full, own), native(structured(full), type)].map(({ rejected }) => rejected);
+    assert.deepEqual(taken, Array(3).fill(undefined));
   });
 
   test('with a header block of nonsense is delivered all the same', () => {
@@ -242,6 +290,11 @@ describe('a status', () => {
     );
   });
 });
+
+/** A header the short way does not know leaves a message to the long one. */
+function withLine(headers: Uint8Array, line: string): Uint8Array {
+  return writeHeaders(`${textOf(headers)}${line}`);
+}
 
 function textOf(block: Uint8Array): string {
   return new TextDecoder().decode(block).slice('NATS/1.0\r\n'.length, -2);

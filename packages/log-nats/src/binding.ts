@@ -5,22 +5,24 @@
  *   millrace-app     whose event it is; without it the message is a native client's
  *   millrace-types   extensions that are no strings: `n=i,yes=b`
  *   millrace-data    `none` where the event has no data: the body of a JSON event is then `null`, so that it always parses
- *   millrace-digest  of a dedupe key: what was sent
+ *   millrace-digest  of a dedupe key: what was sent. The key is in Nats-Msg-Id, digested with whose it is
  *   millrace-append  which append wrote it, so that a repeat of our own is told from another's
  *
- * A message of a native client becomes an event whatever it holds: what can't be used of its headers is left out, and the
- * extension `millracefault` says so.
+ * A message of a native client becomes an event where it can be one, and whatever its bytes are: data of no stated type that is
+ * no JSON is octets. What says that it is something and isn't, or is larger than the door takes, is rejected: a record that
+ * nobody gets, with the reason. A subject that is no topic makes no reject, as its data is good; the extension `millracefault`
+ * says so.
  */
-import { startDraft } from '@millrace/core/attributes';
+import { isJsonType, startDraft } from '@millrace/core/attributes';
 import { decodeJsonEvent } from '@millrace/core/cloud-events-json';
 import type { EventDraft } from '@millrace/core/draft';
 import type { AttributeValue, Event } from '@millrace/core/event';
 import { hasJsonData } from '@millrace/core/event';
 import { attributesOf } from '@millrace/core/event-bytes';
 import { Problem } from '@millrace/core/problem';
-import type { Entry, LogRecord } from '@millrace/gateway/ports/log';
+import type { Entry, LogRecord, Rejected } from '@millrace/gateway/ports/log';
 import { escapeValue, readHeaders, unescapeValue, writeHeaders } from './headers.ts';
-import { readPlain } from './plain.ts';
+import { keyIn, readPlain } from './plain.ts';
 import { positionOf } from './position.ts';
 import type { Named } from './subjects.ts';
 
@@ -45,10 +47,15 @@ export interface Where {
   readonly named: (subject: string) => Named;
 }
 
+const MESSAGE_ID = 'Nats-Msg-Id';
 const NULL = new TextEncoder().encode('null');
 const NOTHING = new Uint8Array();
 /** As at the door (limits.attributeBytes): no part of the gateway, and no endpoint, has to cope with more. */
 const ATTRIBUTE_BYTES_MAX = 16_384;
+/** As at the door (limits.payloadBytes): an event of this log fits into any other, and no endpoint gets more. */
+const PAYLOAD_BYTES_MAX = 524_288;
+/** What the port takes. */
+const DETAIL_CHARS_MAX = 500;
 /** What encodeEvent puts before the attributes. */
 const ENCODED_HEAD_BYTES = 6;
 
@@ -94,7 +101,8 @@ export function recordOf(message: Stored, where: Where): LogRecord {
   const { sequence, timeMs, subject, headers, body } = message;
   const { environment, topic, isTopic } = where.named(subject);
   const place = { shard: where.stream, position: positionOf(sequence), timeMs, environment };
-  const plain = headers && isTopic ? readPlain(headers, body, topic, ATTRIBUTE_BYTES_MAX) : undefined;
+  const isSmall = body.length <= PAYLOAD_BYTES_MAX;
+  const plain = headers && isTopic && isSmall ? readPlain(headers, body, topic, ATTRIBUTE_BYTES_MAX) : undefined;
   if (plain !== undefined) return { ...place, ...plain };
   const read = readMessage(message, topic);
   const bare: Pick<Event, 'id' | 'source' | 'type'> = {
@@ -102,8 +110,15 @@ export function recordOf(message: Stored, where: Where): LogRecord {
     source: isTopic ? `nats://${where.stream}` : `nats://${where.stream}/${encodeURIComponent(subject.toWellFormed())}`,
     type: topic,
   };
-  const event = eventOf(read, bare, isTopic ? read.fault : 'subject', timeMs);
-  return { ...place, app: read.app ?? nativeApp(where), event, size: sizeOf(event) };
+  const event = eventOf(read, bare, isTopic ? undefined : 'subject', timeMs);
+  return {
+    ...place,
+    app: read.app ?? nativeApp(where),
+    event,
+    size: sizeOf(event),
+    ...(read.keyed === undefined ? {} : { keyed: read.keyed }),
+    ...(read.rejected === undefined ? {} : { rejected: read.rejected }),
+  };
 }
 
 /** No app's id has a colon: what a native client sends is never taken for an app's, unless it says so. */
@@ -113,9 +128,11 @@ function nativeApp({ stream }: Where): string {
 
 interface Read {
   readonly app?: string;
+  readonly keyed?: LogRecord['keyed'];
   readonly draft?: EventDraft;
   readonly data: Uint8Array | undefined;
-  readonly fault?: string;
+  /** Without a draft. */
+  readonly rejected?: Rejected;
 }
 
 function eventOf(
@@ -158,26 +175,43 @@ function isJson(data: Uint8Array): boolean {
 
 function readMessage({ headers, body }: Stored, topic: string): Read {
   const bare = { data: body.length === 0 ? undefined : body };
-  if (headers === undefined) return bare;
-  const { attributes, ours, contentType } = sortHeaders(headers);
   try {
-    if (contentType.startsWith('application/cloudevents+json')) return readStructured(body);
-    if (attributes.length === 0) return bare;
-    const app = unescaped(ours.get('millrace-app'));
-    const draft = draftOf(attributes, ours, body, app !== undefined, topic);
-    return { draft, data: draft.data, ...(app !== undefined && app !== '' ? { app } : {}) };
+    const read = headers === undefined ? bare : readWithHeaders(headers, body, topic);
+    mustBeTaken(read.data);
+    return read;
   } catch (error) {
-    return { ...bare, fault: faultOf(error) };
+    return { ...bare, rejected: rejectedBy(error) };
   }
 }
 
-function faultOf(error: unknown): string {
-  if (error instanceof Fault) return error.message;
-  return error instanceof Problem && error.code === 'payload_too_large' ? 'attributes' : 'headers';
+function readWithHeaders(headers: Uint8Array, body: Uint8Array, topic: string): Read {
+  const { attributes, ours, contentType } = sortHeaders(headers);
+  if (contentType.startsWith('application/cloudevents+json')) return readStructured(body);
+  if (attributes.length === 0) return { data: body.length === 0 ? undefined : body };
+  const app = unescaped(ours.get('millrace-app'));
+  const draft = draftOf(attributes, ours, body, app !== undefined, topic);
+  return { draft, data: draft.data, ...(app !== undefined && app !== '' ? { app, keyed: keyedOf(ours) } : {}) };
 }
 
-/** What is wrong with a message, in one word. */
-class Fault extends Error {}
+function keyedOf(ours: ReadonlyMap<string, string>): LogRecord['keyed'] {
+  const digest = unescaped(ours.get('millrace-digest'));
+  const messageId = ours.get(MESSAGE_ID);
+  return digest === undefined || messageId === undefined ? undefined : { key: keyIn(messageId), digest };
+}
+
+function mustBeTaken(data: Uint8Array | undefined): void {
+  if (data !== undefined && data.length > PAYLOAD_BYTES_MAX)
+    throw new Problem('payload_too_large', `the payload has ${data.length} bytes; an event has at most ${PAYLOAD_BYTES_MAX}`);
+}
+
+function rejectedBy(error: unknown): Rejected {
+  const { code, message } = error instanceof Problem ? error : unusable('its headers can not be read as those of an event');
+  return { code, detail: message.slice(0, DETAIL_CHARS_MAX) };
+}
+
+function unusable(what: string): Problem {
+  return new Problem('invalid_event', what);
+}
 
 function readStructured(body: Uint8Array): Read {
   const draft = decodeJsonEvent(body, 'structured');
@@ -200,7 +234,7 @@ function sortHeaders(block: Uint8Array): Sorted {
       const lower = name.toLowerCase();
       if (lower.startsWith('ce-')) sorted.attributes.push([lower.slice(3), value]);
       else if (lower === 'content-type') sorted.contentType = value.toLowerCase();
-    } else if (first === 0x6d && name.startsWith('millrace-')) sorted.ours.set(name, value);
+    } else if ((first === 0x6d && name.startsWith('millrace-')) || name === MESSAGE_ID) sorted.ours.set(name, value);
   }
   return sorted;
 }
@@ -217,27 +251,40 @@ function draftOf(
   const names = new Set<string>();
   for (const [name, escaped] of attributes) {
     const value = unescapeValue(escaped);
-    if (value === undefined || names.has(name)) throw new Fault('headers');
+    if (value === undefined) throw unusable(`the header ce-${name} holds a % without two hex digits behind it, or no UTF-8`);
+    if (names.has(name)) throw unusable(`the header ce-${name} is there twice`);
     names.add(name);
     if (name === 'specversion') mustBe10(value);
     else writer.set(name, types === undefined ? value : typed(value, types.get(name)));
   }
-  if (!names.has('specversion')) throw new Fault('headers');
+  if (!names.has('specversion')) throw unusable('it has ce- headers, and no ce-specversion among them');
   if (!names.has('type')) writer.set('type', topic);
   // Absent means JSON inside the gateway, for native clients as the binding has it: only where it is.
   if (!isOurs && !names.has('datacontenttype') && body.length > 0 && !isJson(body))
     writer.set('datacontenttype', 'application/octet-stream');
   const draft = writer.end(dataOf(ours, body, isOurs));
+  if (!isOurs) mustBeWhatItSays(draft);
   mustBeSmall(draft);
   return draft;
 }
 
 function mustBe10(version: string): void {
-  if (version !== '1.0') throw new Fault('specversion');
+  if (version !== '1.0') throw unusable(`its ce-specversion is ${JSON.stringify(version.slice(0, 40))}, and only 1.0 is known`);
+}
+
+/** Whoever gets it as JSON must be able to parse it; ours was looked at by the door. */
+function mustBeWhatItSays({ data, datacontenttype }: EventDraft): void {
+  if (datacontenttype === undefined || data === undefined || !isJsonType(datacontenttype) || isJson(data)) return;
+  throw new Problem('invalid_json', `it says that its data is ${datacontenttype.slice(0, 100)}, and it is no JSON in UTF-8`);
 }
 
 function mustBeSmall(draft: EventDraft): void {
-  if (Buffer.byteLength(JSON.stringify({ ...draft, data: undefined })) > ATTRIBUTE_BYTES_MAX) throw new Fault('attributes');
+  const bytes = Buffer.byteLength(JSON.stringify({ ...draft, data: undefined }));
+  if (bytes <= ATTRIBUTE_BYTES_MAX) return;
+  throw new Problem(
+    'payload_too_large',
+    `its attributes have ${bytes} bytes; those of an event have at most ${ATTRIBUTE_BYTES_MAX}`,
+  );
 }
 
 function dataOf(ours: ReadonlyMap<string, string>, body: Uint8Array, isOurs: boolean): Uint8Array | undefined {

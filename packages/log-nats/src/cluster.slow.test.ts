@@ -12,8 +12,9 @@ import { findBroker } from '../../../scripts/brokers/find.ts';
 import { startNats } from '../../../scripts/brokers/nats.ts';
 import { cacheDirectory } from '../../../scripts/brokers/running.ts';
 import { freePort } from '../../../scripts/brokers/servers.ts';
+import { takeTurn } from './declaring.ts';
 import { openNats } from './log-nats.ts';
-import { entry, plainClient, readAll } from './testing.ts';
+import { entry, ownStream, plainClient, readAll } from './testing.ts';
 
 const { server, skip } = await findBroker('nats');
 await server?.remove();
@@ -88,5 +89,39 @@ describe('a cluster', { skip, timeout: 120_000 }, () => {
     for (const [i, result] of results.entries())
       if (result?.[0]?.status === 'appended') assert.equal(places.get(`${i}`), result[0].position);
     assert.equal(records.length, places.size, 'nothing stands twice');
+  });
+
+  test('lets one node at a time change the stream, whichever of its servers the nodes ask', async (t) => {
+    const cluster = await startCluster(t);
+    const clients = await Promise.all(cluster.urls.map((url) => onceElected(() => plainClient(t, url))));
+    await onceElected(() => clients[0]!.jsm.streams.add({ name: 'LOG', subjects: ['log.>'], num_replicas: 3 }));
+    let inside = 0;
+    let turns = 0;
+    await Promise.all(
+      clients.map(async ({ jsm }) => {
+        for (let at = 0; at < 10; at++) {
+          const turn = await takeTurn(jsm, 'LOG');
+          assert.equal(++inside, 1);
+          assert.ok(turn.holds);
+          await jsm.streams.info('LOG');
+          inside--;
+          turns++;
+          await turn.end();
+        }
+      }),
+    );
+    assert.equal(turns, 30);
+  });
+
+  test('tells that a stream of one replica is on one of its servers alone, and of one with three nothing', async (t) => {
+    const cluster = await startCluster(t);
+    const found = async (replicas: number) => {
+      const log = await onceElected(() => openNats({ servers: cluster.urls, ...ownStream(), replicas }));
+      t.after(() => log.close());
+      const findings = await log.findings?.({ topics: [], patterns: [], dedupeWindowMs: 1 });
+      return findings?.map(({ code }) => code);
+    };
+    assert.deepEqual(await found(1), ['log_sync_unknown', 'log_one_replica']);
+    assert.deepEqual(await found(3), []);
   });
 });

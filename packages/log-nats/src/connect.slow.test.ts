@@ -87,7 +87,7 @@ describe('a connection', { skip, timeout: 60_000 }, () => {
 
   test('to a server without JetStream, or with too small messages, is refused with what to do', async (t) => {
     const small = await serverWith(t, 'max_payload: 65536');
-    await assert.rejects(openNats({ servers: small }), { code: 'conflict', advice: /max_payload/ });
+    await assert.rejects(openNats({ servers: small }), { code: 'log_unsuitable', advice: /max_payload/ });
     const account = 'accounts { A: { users: [ { user: a, password: a } ] } }';
     const none = await serverWith(t, account);
     await assert.rejects(openNats({ servers: none, auth: { user: 'a', password: 'a' } }), (error: Error) => {

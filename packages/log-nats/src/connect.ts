@@ -34,6 +34,7 @@ export interface ConnectOptions {
 
 /** Several `filter_subjects` of one consumer, and metadata of streams, came with 2.10; older servers take them and do nothing. */
 const VERSION_MIN = [2, 10] as const;
+export const VERSION_NEEDED = VERSION_MIN.join('.');
 const CONNECT_MS = 5_000;
 const RECONNECT_MS_MIN = 100;
 const RECONNECT_MS_JITTER = 150;
@@ -74,7 +75,7 @@ async function mustBeNewEnough(nc: NatsConnection): Promise<void> {
   const version = nc.info?.version ?? '0';
   if (isNewEnough(version)) return;
   await nc.close();
-  throw new Problem('conflict', `the NATS server is version ${version}; the log needs ${VERSION_MIN.join('.')} or newer`, {
+  throw new Problem('log_unsuitable', `the NATS server is version ${version}; the log needs ${VERSION_NEEDED} or newer`, {
     advice: 'Older servers take newer settings without a word and do nothing.',
   });
 }

@@ -14,26 +14,47 @@ export function deliveredOf(message: Msg): Delivered | undefined {
   const { reply, subject, data } = message;
   if (reply === undefined || !reply.startsWith('$JS.ACK.')) return undefined;
   // $JS.ACK.<stream>.<consumer>.<tries>.<sequence>.<delivery>.<time>.<pending>, or two more tokens before the stream and one at the end
-  const tokens = reply.split('.');
-  const at = tokens.length === 9 ? 5 : 7;
+  const dots = dotsOf(reply);
+  const at = dots.length === 8 ? 4 : 6;
   return {
-    sequence: Number(tokens[at]),
-    delivery: Number(tokens[at + 1]),
+    sequence: numberIn(reply, dots[at]!, dots[at + 1]!),
+    delivery: numberIn(reply, dots[at + 1]!, dots[at + 2]!),
     // Nanoseconds since 1970 have more digits than a number: the milliseconds are cut out of the text.
-    timeMs: Number(tokens[at + 2]!.slice(0, -6)),
-    pending: Number(tokens[at + 3]),
+    timeMs: numberIn(reply, dots[at + 2]!, dots[at + 3]! - NANO_DIGITS),
+    pending: numberIn(reply, dots[at + 3]!, dots[at + 4] ?? reply.length),
     subject,
-    headers: headerBlockOf(message),
+    headers: blockBefore(data, message),
     body: new Uint8Array(data.buffer, data.byteOffset, data.length),
   };
+}
+
+/** Of a millisecond. */
+const NANO_DIGITS = 6;
+
+/** Where the dots are. No text is made of what stands between them: this is done for every message that is read. */
+function dotsOf(reply: string): number[] {
+  const dots: number[] = [];
+  for (let at = reply.indexOf('.'); at !== -1; at = reply.indexOf('.', at + 1)) dots.push(at);
+  return dots;
+}
+
+/** Decimal digits behind `dot`. */
+function numberIn(text: string, dot: number, end: number): number {
+  let value = 0;
+  for (let at = dot + 1; at < end; at++) value = value * 10 + text.charCodeAt(at) - 0x30;
+  return value;
+}
+
+export function headerBlockOf(message: Msg): Uint8Array | undefined {
+  return blockBefore(message.data, message);
 }
 
 /**
  * The bytes before the body. The client shows headers only as read by itself, which throws at what it does not like; it
  * tells the length of the whole, though, and body and headers lie side by side.
  */
-export function headerBlockOf(message: Msg): Uint8Array | undefined {
-  const { subject, reply, data } = message as Msg & { size(): number };
+function blockBefore(data: Uint8Array, message: Msg): Uint8Array | undefined {
+  const { subject, reply } = message;
   const length = (message as Msg & { size(): number }).size() - byteLength(subject) - byteLength(reply ?? '') - data.length;
   if (length <= 0 || length > data.byteOffset) return undefined;
   const block = new Uint8Array(data.buffer, data.byteOffset - length, length);

@@ -9,6 +9,7 @@ import { createAppends } from './appends.ts';
 import type { Stored, Where } from './binding.ts';
 import { marksOf, recordOf } from './binding.ts';
 import { createEnds } from './ends.ts';
+import { examine } from './examine.ts';
 import { createFollow } from './follow.ts';
 import { createLink } from './link.ts';
 import { createLookUps } from './look-ups.ts';
@@ -21,10 +22,7 @@ import type { Subjects } from './subjects.ts';
 import { createTail } from './tail.ts';
 
 export interface NatsLog extends Log {
-  readonly supports: Log['supports'] & {
-    /** How long the stream remembers a dedupe key; one that is to be remembered longer needs more than this log. */
-    readonly dedupeWindowMs: number;
-  };
+  readonly supports: Required<Log['supports']>;
 }
 
 export interface LogNeeds {
@@ -56,7 +54,11 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
   let answeredEnd = 0;
   let following: Promise<void> | undefined;
 
-  const toRecord = (message: Stored) => recordOf({ ...message, timeMs: stamp(message.sequence, message.timeMs) }, where);
+  const toRecord = (message: Stored) => {
+    const timeMs = stamp(message.sequence, message.timeMs);
+    // A copy only for those who have a clock of their own: every message of the log comes by here.
+    return recordOf(timeMs === message.timeMs ? message : { ...message, timeMs }, where);
+  };
   const link = createLink({ nc, stream, lastSeen: () => Math.max(tail.end, answeredEnd), onLost });
   const lookUps = createLookUps({ nc, jsm, stream: stream.name });
   const firstSequence = async () => (await stream.info()).state.first_seq;
@@ -252,6 +254,7 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
       dedupe: stream.dedupeWindowMs > 0,
       durable: stream.config.storage === 'file',
       shards: 'one',
+      natives: true,
       dedupeWindowMs: stream.dedupeWindowMs,
     }),
     shards: () => [shard],
@@ -268,6 +271,7 @@ export async function createLog({ nc, jsm, stream, subjects, now, onLost, tailBy
     bounds: (of) => track(of, ends.bounds),
     declareTopic: ({ environment, topic, retentionMs }) =>
       track(shard, () => stream.declare(subjects.subjectOf(environment, topic), retentionMs)),
+    findings: (wanted) => track(shard, () => examine({ nc, stream, subjects }, wanted)),
     trim: () =>
       track(shard, async () => {
         // The stream gives back by itself what is too old for all topics. What was removed from it must not stand in memory.

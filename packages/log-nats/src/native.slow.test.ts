@@ -54,7 +54,7 @@ describe('a plain client', { skip, timeout: 60_000 }, () => {
     ]);
   });
 
-  test('that sends what is no JSON, no UTF-8, or 60 KB of headers holds up nobody', async (t) => {
+  test('that sends what is no JSON, no UTF-8, too much, or 60 KB of headers holds up nobody, and what is no event is rejected', async (t) => {
     const own = ownStream();
     const log = await openFor(t, { servers, ...own });
     await log.declareTopic(declared);
@@ -64,7 +64,8 @@ describe('a plain client', { skip, timeout: 60_000 }, () => {
     for (let i = 0; i < 60; i++) large.set(`ce-x${i}`, 'y'.repeat(1_000));
     large.set('ce-specversion', '1.0');
     await js.publish(subject, Uint8Array.of(0xff, 0, 0xfe));
-    await js.publish(subject, 'x'.repeat(900_000), { headers: large });
+    await js.publish(subject, 'x', { headers: large });
+    await js.publish(subject, 'x'.repeat(900_000));
     await js.publish(subject, '');
     await log.append([entry('last')]);
     for (const records of [
@@ -72,14 +73,11 @@ describe('a plain client', { skip, timeout: 60_000 }, () => {
       await Promise.all((await readAll(log)).map(({ position }) => log.fetch(own.stream, position))),
     ])
       assert.deepEqual(
-        records.map((record) => [
-          record!.event.data?.length,
-          record!.event.datacontenttype,
-          record!.event.extensions['millracefault'],
-        ]),
+        records.map((record) => [record!.event.data?.length, record!.event.datacontenttype, record!.rejected?.code]),
         [
           [3, 'application/octet-stream', undefined],
-          [900_000, 'application/octet-stream', 'attributes'],
+          [1, 'application/octet-stream', 'payload_too_large'],
+          [900_000, 'application/octet-stream', 'payload_too_large'],
           [undefined, undefined, undefined],
           [undefined, undefined, undefined],
         ],

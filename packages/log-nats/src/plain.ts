@@ -4,13 +4,19 @@
  * that way (undefined), so that there is one set of rules; a test holds the two side by side.
  */
 import type { AttributeValue, Event } from '@millrace/core/event';
+import type { LogRecord } from '@millrace/gateway/ports/log';
+import { unescapeValue } from './headers.ts';
 
 export interface Plain {
   readonly app: string;
+  readonly keyed?: NonNullable<LogRecord['keyed']>;
   readonly event: Event;
   /** Length of the event as encodeEvent writes it. */
   readonly size: number;
 }
+
+/** Put together member by member: five spreads of objects that may be none cost as much as reading the lines. */
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 /** Nothing that was escaped, or that JSON would escape. */
 const PLAIN = /^[!#$&-[\]-~]*$/;
@@ -27,6 +33,8 @@ const ATTRIBUTE_BYTES = 6;
 /** One member each: names put together in a map for every message cost more than all the rest. Empty for what is not there. */
 interface Lines {
   app: string;
+  messageId: string;
+  digest: string;
   version: string;
   noData: string;
   id: string;
@@ -43,20 +51,16 @@ interface Lines {
 export function readPlain(block: Uint8Array, body: Uint8Array, topic: string, attributeBytesMax: number): Plain | undefined {
   const lines = readLines(block);
   if (lines === undefined || !isWhole(lines, topic) || lines.attributeBytes > attributeBytesMax) return undefined;
-  const { app, id, source, type, time, datacontenttype, subject, dataschema, extensions } = lines;
+  const { app, messageId, digest, id, source, type, time, datacontenttype, subject, dataschema, extensions } = lines;
   const data = lines.noData === '' ? body : undefined;
-  const event: Event = {
-    id,
-    source,
-    type,
-    ...(subject !== '' && { subject }),
-    ...(time !== '' && { time }),
-    ...(datacontenttype !== '' && { datacontenttype }),
-    ...(dataschema !== '' && { dataschema }),
-    extensions,
-    ...(data && { data }),
-  };
-  return { app, event, size: ENCODED_BYTES + lines.attributeBytes + (data?.length ?? 0) };
+  const event: Writable<Event> = { id, source, type, extensions };
+  if (subject !== '') event.subject = subject;
+  if (time !== '') event.time = time;
+  if (datacontenttype !== '') event.datacontenttype = datacontenttype;
+  if (dataschema !== '') event.dataschema = dataschema;
+  if (data !== undefined) event.data = data;
+  const size = ENCODED_BYTES + lines.attributeBytes + (data?.length ?? 0);
+  return digest === '' ? { app, event, size } : { app, event, size, keyed: { key: keyIn(messageId), digest } };
 }
 
 function isWhole({ app, version, noData, id, source, type, time, datacontenttype }: Lines, topic: string): boolean {
@@ -65,11 +69,19 @@ function isWhole({ app, version, noData, id, source, type, time, datacontenttype
   return (time === '' || TIME.test(time)) && (datacontenttype === '' || MEDIA_TYPE.test(datacontenttype));
 }
 
+/** What of a message's id is the key's: one that was used anew goes on with the place of its former use. */
+export function keyIn(messageId: string): string {
+  const end = messageId.indexOf('@');
+  return end === -1 ? messageId : messageId.slice(0, end);
+}
+
 /** Undefined at the first line that is unusual. */
 function readLines(block: Uint8Array): Lines | undefined {
   const text = Buffer.from(block.buffer, block.byteOffset, block.byteLength).toString('latin1');
   const lines: Lines = {
     app: '',
+    messageId: '',
+    digest: '',
     version: '',
     noData: '',
     id: '',
@@ -96,8 +108,10 @@ function readLines(block: Uint8Array): Lines | undefined {
 function put(lines: Lines, header: string, value: string): boolean {
   switch (header) {
     case 'Nats-Msg-Id':
-    case 'millrace-append':
+      return isNew(lines.messageId, value) && ((lines.messageId = value), true);
     case 'millrace-digest':
+      return lines.digest === '' && (lines.digest = unescapeValue(value) ?? '') !== '';
+    case 'millrace-append':
       return true;
     case 'millrace-app':
       return isNew(lines.app, value) && ((lines.app = value), true);

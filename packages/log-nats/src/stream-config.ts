@@ -63,9 +63,13 @@ export function mustBeAsAsked(made: StreamConfig, wanted: NewConfig): void {
     const echoed = (made as unknown as Record<string, unknown>)[key];
     const same = typeof value === 'object' ? contains(echoed, value) : echoed === value;
     if (!same)
-      throw new Problem('conflict', `NATS made the stream with ${key} ${JSON.stringify(echoed)}, not ${JSON.stringify(value)}`, {
-        advice: 'Use a newer server, or make the stream yourself.',
-      });
+      throw new Problem(
+        'log_unsuitable',
+        `NATS made the stream with ${key} ${JSON.stringify(echoed)}, not ${JSON.stringify(value)}`,
+        {
+          advice: 'Use a newer server, or make the stream yourself.',
+        },
+      );
   }
 }
 
@@ -75,7 +79,7 @@ function contains(echoed: unknown, wanted: object): boolean {
 
 export function mustSuit({ config }: StreamInfo, name: string): void {
   const refused = (why: string, advice: string) =>
-    new Problem('conflict', `the stream ${name} can not be a log: ${why}`, { advice });
+    new Problem('log_unsuitable', `the stream ${name} can not be a log: ${why}`, { advice });
   const another = 'Name another stream; this one may feed it as a source.';
   if (config.retention !== 'limits')
     throw refused(
@@ -92,7 +96,7 @@ export function mustSuit({ config }: StreamInfo, name: string): void {
 
 export function mustTakeEvents(maxPayload: number): void {
   if (maxPayload >= MESSAGE_BYTES_MIN) return;
-  throw new Problem('conflict', `the NATS server takes messages of ${maxPayload} bytes`, {
+  throw new Problem('log_unsuitable', `the NATS server takes messages of ${maxPayload} bytes`, {
     advice: `Raise its max_payload to ${MESSAGE_BYTES_MIN} or more; 1 MiB is the default.`,
   });
 }
@@ -139,7 +143,7 @@ function fitting(metadata: Record<string, string>, before: Record<string, string
 }
 
 export function notCaptured(stream: string, subject: string): Problem {
-  return new Problem('conflict', `the stream ${stream} does not capture ${subject}`, {
+  return new Problem('log_unsuitable', `the stream ${stream} does not capture ${subject}`, {
     advice: `Add ${subject} to its subjects, or let Millrace manage the stream.`,
   });
 }

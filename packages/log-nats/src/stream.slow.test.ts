@@ -75,6 +75,55 @@ describe('a stream that Millrace makes', { skip, timeout: 60_000 }, () => {
     assert.equal((await follow(nodes[0]!, 20)).length, 20);
   });
 
+  test('takes every event on a declared subject while nodes that know nothing of each other declare others', async (t) => {
+    const own = ownStream();
+    const nodes = await Promise.all([1, 2, 3].map(() => openFor(t, { servers, ...own })));
+    const { js, jsm } = await plainClient(t, servers);
+    const declared: string[] = [];
+    let isOver = false;
+    async function publishAll(): Promise<number> {
+      let count = 0;
+      while (!isOver || count === 0) {
+        for (const subject of declared.slice(-30)) {
+          // Refused at once where no stream captures it.
+          await js.publish(subject, '{}', { retries: 0 });
+          count++;
+        }
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      return count;
+    }
+    const publishing = publishAll();
+    const declaring = nodes.map(async (log, node) => {
+      for (let at = 0; at < 40; at++) {
+        await log.declareTopic({ environment: 'default', topic: `n${node}.t${at}`, retentionMs: DAY_MS });
+        declared.push(`${own.subjectPrefix}.n${node}.t${at}`);
+      }
+    });
+    await Promise.all(declaring).finally(() => (isOver = true));
+    const published = await publishing;
+    const { config, state } = await jsm.streams.info(own.stream);
+    assert.equal(state.messages, published);
+    assert.ok(declared.every((subject) => config.subjects.includes(subject)));
+  });
+
+  test('is told of topics also where a node died while it told it of others', async (t) => {
+    const own = ownStream();
+    const log = await openFor(t, { servers, ...own });
+    const { jsm } = await plainClient(t, servers);
+    // As one that was killed leaves it.
+    await jsm.consumers.add(own.stream, {
+      name: 'millrace-declaring',
+      description: 'of one that was killed',
+      ack_policy: 'none',
+      inactive_threshold: 1_000 * 1e6,
+    });
+    await log.declareTopic({ environment: 'default', topic: 'orders.created', retentionMs: DAY_MS });
+    assert.equal((await log.append([entry('1')]))[0]!.status, 'appended');
+    const left = (await jsm.consumers.list(own.stream).next()).map(({ name }) => name);
+    assert.ok(!left.includes('millrace-declaring'), String(left));
+  });
+
   test('is found again with what it was told, also by another node', async (t) => {
     const own = ownStream();
     const log = await openFor(t, { servers, ...own });
@@ -107,10 +156,10 @@ describe('a stream that was there before', { skip, timeout: 60_000 }, () => {
     const log = await openFor(t, { servers, ...own });
     const users = { environment: 'default', topic: 'users.created', retentionMs: DAY_MS };
     await assert.rejects(log.declareTopic(users), (error: { code?: string; advice?: string }) => {
-      assert.deepEqual([error.code, /subjects/.test(error.advice ?? '')], ['conflict', true]);
+      assert.deepEqual([error.code, /subjects/.test(error.advice ?? '')], ['log_unsuitable', true]);
       return true;
     });
-    await assert.rejects(log.append([entry('1', { topic: 'users.created' })]), hasCode('conflict'));
+    await assert.rejects(log.append([entry('1', { topic: 'users.created' })]), hasCode('log_unsuitable'));
     assert.equal((await log.append([entry('1')]))[0]!.status, 'appended');
     assert.deepEqual(await config(), before);
   });
@@ -138,14 +187,14 @@ describe('a stream that was there before', { skip, timeout: 60_000 }, () => {
       const { own } = await theirs(t, config);
       await assert.rejects(openNats({ servers, ...own }), (error: Error) => {
         assert.match(error.message, why);
-        return hasCode('conflict')(error);
+        return hasCode('log_unsuitable')(error);
       });
     }
   });
 
   test('does not take subjects that are to be adopted unless it may be changed', async (t) => {
     const { own } = await theirs(t);
-    await assert.rejects(openNats({ servers, ...own, adopt: [`${own.subjectPrefix}.sensors.>`] }), hasCode('conflict'));
+    await assert.rejects(openNats({ servers, ...own, adopt: [`${own.subjectPrefix}.sensors.>`] }), hasCode('log_unsuitable'));
   });
 });
 

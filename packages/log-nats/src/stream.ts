@@ -5,6 +5,7 @@
 import type { JetStreamManager, StreamConfig, StreamInfo } from '@nats-io/jetstream';
 import { Problem } from '@millrace/core/problem';
 import { createHash } from 'node:crypto';
+import { takeTurn } from './declaring.ts';
 import { isStreamGone, unavailable } from './problems.ts';
 import type { Declared, StreamOptions } from './stream-config.ts';
 import {
@@ -27,6 +28,8 @@ export interface Stream {
   /** As it was when it was looked at last. */
   readonly config: StreamConfig;
   readonly dedupeWindowMs: number;
+  /** Whether it is kept in step with what is declared: made by Millrace, or lent to it. */
+  readonly mayChange: boolean;
   info(): Promise<StreamInfo>;
   /** Reads the configuration again. */
   refresh(): Promise<StreamInfo>;
@@ -37,7 +40,7 @@ export interface Stream {
   retentionOf(subject: string): number | undefined;
 }
 
-/** Nodes that start together write over each other a few times. */
+/** Nodes that had to go without their turn write over each other a few times. */
 const UPDATES_TRIED = 20;
 const UPDATE_AGAIN_MS = 50;
 
@@ -86,16 +89,29 @@ export async function openStream(jsm: JetStreamManager, options: StreamOptions):
     return next;
   }
 
-  /** The server has no compare-and-set: another node may have written between our reading and our writing, so we look again. */
+  /**
+   * One node after the other (declaring.ts). Other programs may change it as well, and nodes that had to go without their turn: so we
+   * look again whether it is there.
+   */
   async function updateUntilThere(declared: readonly Declared[]): Promise<void> {
     for (let tried = 0; tried < UPDATES_TRIED; tried++) {
       if (tried > 1) await new Promise<void>((resolve) => setTimeout(resolve, Math.random() * UPDATE_AGAIN_MS));
       take(await jsm.streams.info(options.name));
-      const wanted = withDeclared(current.config, declared);
-      if (wanted === undefined) return;
-      await jsm.streams.update(options.name, wanted);
+      if (withDeclared(current.config, declared) === undefined) return;
+      await updateInTurn(declared);
     }
     throw new Problem('log_unavailable', `the stream ${options.name} is being changed by others all the time`);
+  }
+
+  async function updateInTurn(declared: readonly Declared[]): Promise<void> {
+    const turn = await takeTurn(jsm, options.name);
+    try {
+      take(await jsm.streams.info(options.name));
+      const wanted = withDeclared(current.config, declared);
+      if (wanted !== undefined && turn.holds) await jsm.streams.update(options.name, wanted);
+    } finally {
+      await turn.end();
+    }
   }
 
   /** Another node that had not seen ours may have written over it since. */
@@ -118,6 +134,7 @@ export async function openStream(jsm: JetStreamManager, options: StreamOptions):
       return current.config;
     },
     dedupeWindowMs: current.config.duplicate_window / NANOS_PER_MS,
+    mayChange,
     info: () => jsm.streams.info(options.name),
     async refresh() {
       take(await jsm.streams.info(options.name));

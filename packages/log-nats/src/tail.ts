@@ -1,6 +1,6 @@
 /** The newest records, in memory: who reads near the end asks the broker nothing. */
 import type { LogRecord, Page } from '@millrace/gateway/ports/log';
-import { positionOf, sequenceOf } from './position.ts';
+import { positionOf } from './position.ts';
 
 export interface TailQuery {
   readonly after: number;
@@ -47,7 +47,7 @@ export function createTail(from: number, bytesMax: number): Tail {
   function dropFirst(): void {
     const first = records[head++]!;
     bytes -= first.size;
-    after = sequenceOf(first.position);
+    after = placeOf(first);
     if (head < 1_024 || head < records.length / 2) return;
     records = records.slice(head);
     head = 0;
@@ -81,7 +81,7 @@ export function createTail(from: number, bytesMax: number): Tail {
       return end;
     },
     add(record) {
-      const sequence = sequenceOf(record.position);
+      const sequence = placeOf(record);
       if (sequence <= end) return;
       records.push(record);
       bytes += record.size;
@@ -108,10 +108,15 @@ export function createTail(from: number, bytesMax: number): Tail {
       for (const { reject } of all) reject(reason);
     },
     forget(through) {
-      while (head < records.length && sequenceOf(records[head]!.position) <= through) dropFirst();
+      while (head < records.length && placeOf(records[head]!) <= through) dropFirst();
       after = Math.max(after, Math.min(through, end));
     },
   };
+}
+
+/** Ours, so it need not be looked at whether it is a position at all. */
+function placeOf({ position }: LogRecord): number {
+  return Number(position);
 }
 
 function pageOf(records: readonly LogRecord[], from: number, end: number, query: TailQuery): Page {
@@ -122,7 +127,7 @@ function pageOf(records: readonly LogRecord[], from: number, end: number, query:
   let last = after;
   for (let i = from; i < records.length; i++) {
     const record = records[i]!;
-    const sequence = sequenceOf(record.position);
+    const sequence = placeOf(record);
     const isWanted = wanted(record);
     const isHidden = isWanted && hidden(record);
     const isTaken = isWanted && !isHidden;

@@ -1,4 +1,5 @@
 /** Idempotency keys of the memory log, each with what came of its first use. */
+import { hash } from 'node:crypto';
 import type { Appended, Entry, LogRecord } from '@millrace/gateway/ports/log';
 
 export interface Keys {
@@ -14,6 +15,9 @@ interface Use {
   readonly untilMs: number;
   readonly answer: Appended;
 }
+
+/** Of a log that leaves them to the gateway. */
+export const NO_KEYS: Keys = { settled: () => undefined, remember: () => undefined, forget: () => undefined };
 
 export function createKeys(): Keys {
   const uses = new Map<string, Use>();
@@ -41,4 +45,10 @@ export function createKeys(): Keys {
 
 function scoped({ environment, app, dedupe }: Entry): string {
   return JSON.stringify([environment, app, dedupe?.key]);
+}
+
+/** As the port has it. */
+export function keyedOf({ environment, app, dedupe }: Entry): LogRecord['keyed'] {
+  if (dedupe === undefined) return undefined;
+  return { key: hash('sha256', JSON.stringify([environment, app, dedupe.key]), 'base64url'), digest: dedupe.digest };
 }

@@ -6,7 +6,7 @@ import type { Appended, Entry, Log, LogRecord } from '@millrace/gateway/ports/lo
 import { keyOf } from '@millrace/core/event';
 import { Problem } from '@millrace/core/problem';
 import { compileTopics } from '@millrace/core/topic';
-import { createKeys } from './dedupe.ts';
+import { createKeys, keyedOf, NO_KEYS } from './dedupe.ts';
 import { topicKey } from './lost.ts';
 import type { Wanted } from './lost.ts';
 import { createShard } from './shard.ts';
@@ -21,6 +21,8 @@ export interface MemoryLogOptions {
   readonly identity?: string;
   /** Encoded bytes held at most, default 1 GiB; past it an append frees what has expired, then rejects with `log_full`. */
   readonly maxBytes?: number;
+  /** False: idempotency keys are left to the gateway, as on brokers that know none. Default true. */
+  readonly dedupe?: boolean;
 }
 
 const DAY_MS = 86_400_000;
@@ -28,9 +30,9 @@ const RETENTION_MS = 7 * DAY_MS;
 
 /** Events are kept by reference: who appends must not write into their bytes afterwards. */
 export function createMemoryLog(options: MemoryLogOptions = {}): Log {
-  const { shards: shardCount = 1, now = Date.now, identity = crypto.randomUUID(), maxBytes = 2 ** 30 } = options;
+  const { shards: shardCount = 1, now = Date.now, identity = crypto.randomUUID(), maxBytes = 2 ** 30, dedupe = true } = options;
   const shards = Array.from({ length: shardCount }, (_, i) => createShard(`memory-${i}`));
-  const keys = createKeys();
+  const keys = dedupe ? createKeys() : NO_KEYS;
   const retentions = new Map<string, number>();
   let lastMs = Number.NEGATIVE_INFINITY;
   let bytesHeld = 0;
@@ -74,7 +76,7 @@ export function createMemoryLog(options: MemoryLogOptions = {}): Log {
   function appendOne(entry: Entry, timeMs: number): Appended {
     const settled = keys.settled(entry, timeMs);
     if (settled !== undefined) return settled;
-    const record = shardFor(entry).append(entry, timeMs);
+    const record = shardFor(entry).append(entry, timeMs, dedupe ? undefined : keyedOf(entry));
     keys.remember(entry, record);
     bytesHeld += record.size;
     return { status: 'appended', shard: record.shard, position: record.position, timeMs };
@@ -82,7 +84,7 @@ export function createMemoryLog(options: MemoryLogOptions = {}): Log {
 
   return {
     identity,
-    supports: Object.freeze({ dedupe: true, durable: false, shards: shardCount === 1 ? 'one' : 'many' }),
+    supports: Object.freeze({ dedupe, durable: false, shards: shardCount === 1 ? 'one' : 'many' }),
     shards: () => shards.map((shard) => shard.name),
     async append(entries) {
       mustBeOpen();

@@ -8,7 +8,7 @@ type Listener = { readonly call: () => void };
 
 export interface Shard {
   readonly name: string;
-  append(entry: Entry, timeMs: number): LogRecord;
+  append(entry: Entry, timeMs: number, keyed?: LogRecord['keyed']): LogRecord;
   read(request: ReadRequest, wanted: Wanted, hidden: Hidden): Page;
   at(position: Position): LogRecord | undefined;
   positionAt(timeMs: number): Position;
@@ -28,8 +28,9 @@ export function createShard(name: string): Shard {
 
   return {
     name,
-    append({ environment, app, event, bytes }, timeMs) {
-      const record = { shard: name, position: positionOf(++count), timeMs, environment, app, event, size: bytes.length };
+    append({ environment, app, event, bytes }, timeMs, keyed) {
+      const place = { shard: name, position: positionOf(++count), timeMs };
+      const record = { ...place, environment, app, event, size: bytes.length, ...(keyed && { keyed }) };
       records.push(record);
       return record;
     },

@@ -48,7 +48,7 @@ export function problemOf(error: unknown): Problem {
   const state = sqlStateOf(error);
   const reason = reasonOf(error as PostgresError);
   const details = { cause: error, ...(ADVICE[state] === undefined ? {} : { advice: ADVICE[state] }) };
-  if (state === STALE_EPOCH) return new Problem('conflict', reason, details);
+  if (state === STALE_EPOCH) return new Problem('stale_epoch', reason, details);
   if (state === DISK_FULL) return new Problem('ledger_full', `Postgres has no space left: ${reason}`, details);
   if (state === '' || UNAVAILABLE.test(state))
     return new Problem('ledger_unavailable', `Postgres can not be used now: ${reason}`, details);

@@ -9,7 +9,8 @@ import { attempt, hasCode, testProxy, testServer } from './testing.ts';
 const server = await testServer();
 const { skip } = server;
 const ALL = Array.from({ length: 128 }, (_, slot) => slot);
-const stale = hasCode('conflict');
+const stale = hasCode('stale_epoch');
+const nameTaken = hasCode('conflict');
 const numbers = (fences: readonly Fence[]) => fences.map(({ slot }) => slot);
 
 /** Nodes of one cluster. No lease ends by itself: `expire` moves its end. */
@@ -231,10 +232,10 @@ test(
     const [first, second] = [node('a'), node('a')];
     await first.renew(0);
     const held = await first.take([1]);
-    await assert.rejects(second.renew(0), stale);
+    await assert.rejects(second.renew(0), nameTaken);
     await expire('a');
     assert.deepEqual(await second.renew(0), []);
-    await assert.rejects(first.renew(0), stale);
+    await assert.rejects(first.renew(0), nameTaken);
     assert.deepEqual(await first.take([2]), []);
     const taken = await second.take([1]);
     assert.equal(taken[0]!.epoch, 2);

@@ -26,6 +26,9 @@ for (let from = 0; from < SCHEMA_VERSION; from++) {
     assert.deepEqual(await store.ledger.lanes(), from >= 2 ? [{ lane: 'sub.0', shard: 'main', cursor }] : []);
     await store.directory.put('app', 'default', 'other', { name: 'Other', createdMs: 2 }, 'absent');
     await store.ledger.commit({ attempts: [attempt(1)] });
+    const place = { log: 'log', topics: [], ends: {} };
+    const claims = [{ id: 'k', digest: 'd', windowMs: 1_000, token: 't', place }];
+    assert.deepEqual(await store.claims.claim(claims), [{ status: 'claimed' }]);
     assert.equal(await migrate({ url, schema }), SCHEMA_VERSION);
   });
 }
@@ -55,7 +58,7 @@ test('a schema of a newer version is refused, with what to do, and left as it is
   await server.query(`INSERT INTO ${schema}.migrations VALUES (${SCHEMA_VERSION + 1})`);
   for (const opening of [() => openPostgres({ url, schema }), () => migrate({ url, schema })]) {
     await assert.rejects(opening, (error: Error & { code: string; advice: string }) => {
-      assert.equal(error.code, 'data_directory_newer');
+      assert.equal(error.code, 'schema_newer');
       assert.match(error.message, new RegExp(`${schema} .* version ${SCHEMA_VERSION + 1}`));
       assert.match(error.advice, /newer one/);
       return true;

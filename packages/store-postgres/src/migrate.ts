@@ -12,9 +12,10 @@ import { directory } from './migrations/1-directory.ts';
 import { ledger } from './migrations/2-ledger.ts';
 import { leases } from './migrations/3-leases.ts';
 import { turns } from './migrations/4-turns.ts';
+import { claims } from './migrations/5-claims.ts';
 
 /** In order; the first is version 1. */
-const MIGRATIONS: readonly ((schema: string) => string)[] = [directory, ledger, leases, turns];
+const MIGRATIONS: readonly ((schema: string) => string)[] = [directory, ledger, leases, turns, claims];
 export const SCHEMA_VERSION = MIGRATIONS.length;
 /** The oldest that is still maintained by its makers. */
 const SERVER_MIN = 140_000;
@@ -97,7 +98,7 @@ function once(schema: string, version: number, sql: string): string {
 
 function newer(schema: string, version: number): Problem {
   return new Problem(
-    'data_directory_newer',
+    'schema_newer',
     `The schema ${schema} in Postgres is of version ${version}; this Millrace knows those up to ${SCHEMA_VERSION}`,
     {
       advice:

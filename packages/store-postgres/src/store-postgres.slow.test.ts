@@ -18,10 +18,11 @@ async function open() {
     opened.push(store);
     return store;
   }
-  const { directory, ledger, close } = await openIt();
+  const { directory, ledger, claims, close } = await openIt();
   return {
     directory,
     ledger,
+    claims,
     async reopen() {
       await close();
       return openIt();

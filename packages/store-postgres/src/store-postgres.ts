@@ -5,18 +5,22 @@
  *   directory, directory_clock, changes      configuration; how it changed in the last day
  *   lanes, lane_cursors, slot_cursors        where lanes and slots are
  *   parked, dead_letters, attempts_YYYYMMDD  deliveries
+ *   claims                                   idempotency keys, where the log remembers them too short
  *   nodes, slots                             who owns what (openLeases)
  *
  * A node takes poolMax connections and one that listens. A pooler between must keep sessions: statements are prepared, and
  * what changes is heard by LISTEN.
  */
 import { randomBytes } from 'node:crypto';
+import type { Claims } from '@millrace/gateway/ports/claims';
 import type { Directory } from '@millrace/gateway/ports/directory';
 import type { Ledger } from '@millrace/gateway/ports/ledger';
+import { createClaims } from './claims.ts';
 import { openDatabase } from './database.ts';
 import type { DatabaseOptions } from './database.ts';
 import { createDays } from './days.ts';
 import { createDirectory } from './directory.ts';
+import { createFindings } from './findings.ts';
 import { openFeed } from './feed.ts';
 import { createHouse } from './house.ts';
 import { createCommit, createLedger } from './ledger.ts';
@@ -40,11 +44,12 @@ export interface PostgresOptions extends DatabaseOptions {
 export interface Postgres {
   readonly directory: Directory;
   readonly ledger: Ledger;
+  readonly claims: Claims;
   /** Settles what is in flight and lets the connections go. Closing twice is safe. */
   close(): Promise<void>;
 }
 
-/** Rejects with `ledger_unavailable` (the advice says what to look at), `data_directory_newer` or `invalid_request`. */
+/** Rejects with `ledger_unavailable` (the advice says what to look at), `schema_newer` or `invalid_request`. */
 export async function openPostgres({ onFailure = warn, now = Date.now, ...options }: PostgresOptions): Promise<Postgres> {
   await migrate(options);
   const database = openDatabase(options);
@@ -57,7 +62,11 @@ export async function openPostgres({ onFailure = warn, now = Date.now, ...option
     const commit = createCommit({ database, days });
     return {
       directory: createDirectory({ database, feed, origin }),
-      ledger: createLedger({ database, days, commit, keepHouse: createHouse({ database, days, now }) }),
+      ledger: {
+        ...createLedger({ database, days, commit, keepHouse: createHouse({ database, days, now }) }),
+        findings: createFindings({ database, now }),
+      },
+      claims: createClaims(database),
       async close() {
         listening.close();
         await database.close();

@@ -1,5 +1,5 @@
 /** What the tests of this package share: a server of their own, and a schema for each test. */
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,9 +9,7 @@ import type { TestContext } from 'node:test';
 import type { Change, Directory } from '@millrace/gateway/ports/directory';
 import type { AttemptRow } from '@millrace/gateway/ports/ledger';
 import { Client } from 'pg';
-import { BrokerUnavailable } from '../../../scripts/brokers/broker.ts';
-import type { StartedBroker } from '../../../scripts/brokers/broker.ts';
-import { postgres } from '../../../scripts/brokers/postgres.ts';
+import { findBroker, startBroker } from '../../../scripts/brokers/find.ts';
 import { openPostgres } from './store-postgres.ts';
 import type { Postgres, PostgresOptions } from './store-postgres.ts';
 
@@ -40,19 +38,10 @@ export async function testServer(): Promise<TestServer> {
   const directory = mkdtempSync(join(tmpdir(), 'millrace-postgres-'));
   // The server's user must get to its data.
   chmodSync(directory, 0o755);
-  const begin = (port?: number) => postgres.start({ cache: directory, directory, ...(port === undefined ? {} : { port }) });
-  let server: StartedBroker | undefined;
-  let skip: string | false = false;
-  try {
-    server = await begin();
-  } catch (error) {
-    if (!(error instanceof BrokerUnavailable)) throw error;
-    skip = `${error.message}. ${error.advice}`;
-  }
-  after(async () => {
-    await server?.stop();
-    rmSync(directory, { recursive: true, force: true });
-  });
+  const found = await findBroker('postgres', { directory });
+  const { skip } = found;
+  let { server } = found;
+  after(() => server?.remove());
   const { url = '', port } = server ?? {};
   let schemas = 0;
   const schema = () => `test_${++schemas}`;
@@ -81,7 +70,7 @@ export async function testServer(): Promise<TestServer> {
       await server!.stop();
     },
     async start() {
-      server = await begin(port);
+      server = await startBroker('postgres', { directory, ...(port === undefined ? {} : { port }) });
     },
   };
 }

@@ -140,7 +140,9 @@ export function createAttempts(needs: Needs): Attempts {
     if (row.state !== 'parked' || row.kept !== undefined || request?.exchange.endedWallMs === undefined) return;
     // The wait began after the answer: the clock may have been set ahead in between.
     const aheadMs = Math.max(0, jumpedMs() - (request.exchange.endedJumpedMs ?? 0));
-    if (row.dueMs - request.exchange.endedWallMs <= limits.keepBytesMs + setBackMs() + aheadMs + 1) return;
+    // By a clock that is behind the log's, due times are written in the log's time.
+    const behindMs = Math.max(0, -request.exchange.life.skewMs);
+    if (row.dueMs - request.exchange.endedWallMs <= limits.keepBytesMs + setBackMs() + behindMs + aheadMs + 1) return;
     verdict.broken('P2', 'a delivery that waits long carries its bytes', told(delivery), words(delivery));
   }
 

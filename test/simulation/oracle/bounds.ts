@@ -7,6 +7,7 @@ import type { Mirror, Touched } from './mirror.ts';
 import type { Request } from './requests.ts';
 import type { SubscriptionFact, Subscriptions } from './subscriptions.ts';
 import type { Verdict } from './verdict.ts';
+import type { Life } from '../world.ts';
 
 export interface Bounds {
   sent(request: Request): void;
@@ -16,11 +17,11 @@ export interface Bounds {
   health(environment: string, id: string, health: Health): void;
   /** Requests under way at a subscription's own endpoint. */
   inFlight(uid: string): number;
-  crashed(): void;
+  crashed(life?: Life): void;
   /** As a crash, for these: what is still under way counts for the process alone, until it has ended. */
   left(isGone: (subscription: SubscriptionFact) => boolean): void;
   /** Such a one has. */
-  ended(): void;
+  ended(life: Life): void;
 }
 
 interface Needs {
@@ -48,7 +49,7 @@ const TOLERANCE_MS = 1;
 export function createBounds({ limits, subscriptions, mirror, verdict, situations, now }: Needs): Bounds {
   const loads = new Map<string, Load>();
   const told = new Set<string>();
-  let inFlight = 0;
+  const inFlight = new Map<Life, number>();
 
   const loadOf = ({ subscription, elsewhere, exchange }: Request): Load =>
     loads.getOrInsertComputed(elsewhere ? exchange.host : subscription.uid, () => ({
@@ -87,12 +88,15 @@ export function createBounds({ limits, subscriptions, mirror, verdict, situation
     }
   }
 
+  const ended = (life: Life): void => void inFlight.set(life, (inFlight.get(life) ?? 0) - 1);
+
   return {
     sent(request) {
       const { subscription, fact, elsewhere, exchange } = request;
       const load = loadOf(request);
       load.inFlight += 1;
-      inFlight += 1;
+      const ofProcess = (inFlight.get(exchange.life) ?? 0) + 1;
+      inFlight.set(exchange.life, ofProcess);
       const concurrency = most(subscription, (settings) => settings.concurrency);
       const about = `event ${fact.n} to ${exchange.host} of ${subscription.id}`;
       if (load.inFlight >= concurrency) situations.count('concurrencyFull');
@@ -104,9 +108,9 @@ export function createBounds({ limits, subscriptions, mirror, verdict, situation
           [exchange.host],
         );
       }
-      if (inFlight >= limits.inFlight) situations.count('processFull');
-      if (inFlight > limits.inFlight)
-        verdict.broken('P5', 'the process has no more in flight than its bound', `${inFlight} instead of ${limits.inFlight}`);
+      if (ofProcess >= limits.inFlight) situations.count('processFull');
+      if (ofProcess > limits.inFlight)
+        verdict.broken('P5', 'the process has no more in flight than its bound', `${ofProcess} instead of ${limits.inFlight}`);
       if (now() < load.slowUntilMs - TOLERANCE_MS) {
         verdict.broken(
           'P5',
@@ -124,7 +128,7 @@ export function createBounds({ limits, subscriptions, mirror, verdict, situation
     answered(request) {
       const load = loadOf(request);
       load.inFlight -= 1;
-      inFlight -= 1;
+      ended(request.exchange.life);
       const { result } = request.exchange;
       if (result === undefined || !('status' in result) || result.status !== 429) return;
       situations.count('slowDown');
@@ -167,14 +171,15 @@ export function createBounds({ limits, subscriptions, mirror, verdict, situation
         verdict.broken('contract', 'health counts nothing below zero', `inFlight of ${id} is ${health.inFlight}`);
     },
     inFlight: (uid) => loads.get(uid)?.inFlight ?? 0,
-    crashed() {
+    crashed(life) {
+      if (life !== undefined) return void inFlight.delete(life);
       // What a process knew of rates and slow-downs ends with it.
       loads.clear();
-      inFlight = 0;
+      inFlight.clear();
     },
     left(isGone) {
       for (const [name, { subscription }] of loads) if (isGone(subscription)) loads.delete(name);
     },
-    ended: () => void (inFlight -= 1),
+    ended,
   };
 }

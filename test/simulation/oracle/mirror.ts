@@ -42,6 +42,7 @@ export interface Mirror {
     readonly deadLetters: number;
   };
   letters(uid: string): readonly DeadLetter[];
+  letter(id: string): DeadLetter | undefined;
   /** Deliveries that wait for their next attempt. */
   parked(uid: string): readonly ParkedRow[];
 }
@@ -251,6 +252,7 @@ export function createMirror(facts: Facts, lanes: Lanes, asked: Asked): Mirror {
       [...parked.values()]
         .filter(({ lane, parked: row }) => lane.subscription.uid === uid && row?.state === 'parked')
         .map(({ parked: row }) => row!),
+    letter: (id) => letters.get(id)?.letter,
     letters: (uid) => [...letters.values()].map(({ letter }) => letter).filter(({ lane }) => lane.startsWith(`${uid}.`)),
   };
 }

@@ -19,9 +19,21 @@ export interface LogOptions {
   readonly observer: LogObserver;
   /** Shards that exist and are not discovered yet. */
   readonly hidden: () => ReadonlySet<string>;
+  /** Nothing comes from it now: it is told once something does again. */
+  readonly isCut: () => boolean;
 }
 
-export function createSimulatedLog({ world, life, wire, durable, observer, hidden }: LogOptions): Log & { disconnect(): void } {
+const AGAIN_MS = 20;
+
+export function createSimulatedLog({
+  world,
+  life,
+  wire,
+  durable,
+  observer,
+  hidden,
+  isCut,
+}: LogOptions): Log & { disconnect(): void } {
   const random = world.random.fork(`log ${life.number}`);
   const log = durable.log();
   const stops = new Set<() => void>();
@@ -33,6 +45,7 @@ export function createSimulatedLog({ world, life, wire, durable, observer, hidde
       if (telling) return;
       telling = true;
       const tell = (): void => {
+        if (isCut()) return void world.at(AGAIN_MS, 'append told', tell, life);
         telling = false;
         if (stops.has(stop)) listener();
       };

@@ -5,6 +5,7 @@ import { type Call, type Cli, exampled } from '../cli.ts';
 import type { Client } from '../client.ts';
 import { EXIT, type Exit } from '../exit-codes.ts';
 import { Refusal } from '../refusal.ts';
+import { checkParts, type Check } from '../part-check.ts';
 import { checkSubscriptions, type Finding, problem, SUBSCRIPTIONS_MAX } from '../subscription-check.ts';
 import { number, relative, spanOf } from '../text.ts';
 
@@ -15,13 +16,6 @@ const FREE_BYTES_MIN = 1024 ** 3;
 const FREE_PART_MIN = 0.05;
 /** Time enough to have a new key made and put where it is used. */
 const KEY_LEFT_MS = 7 * 86_400_000;
-
-interface Check {
-  readonly name: string;
-  readonly findings: readonly Finding[];
-  /** Why it was left out. */
-  readonly skipped?: string;
-}
 
 export function doctorVerb(program: Command, cli: Cli): void {
   exampled(program.command('doctor').description('look for what is wrong; silent where nothing is'), [
@@ -66,6 +60,11 @@ async function* examined(
   if (key !== undefined) onKey(key);
   yield expiry(key);
   yield await subscriptions(client, check);
+  const parts = key === undefined ? undefined : await checkParts(client);
+  // A gateway that tells of its parts has looked at its disk itself.
+  if (parts !== undefined) return yield* parts;
+  const skipped = key === undefined ? 'it needs a valid key' : 'it needs a key with the scope admin';
+  yield { name: 'log and store', findings: [], skipped };
   yield await disk(call);
 }
 

@@ -9,6 +9,7 @@ import { misused, Refusal } from '../refusal.ts';
 import type { Column } from '../table.ts';
 import { detailsOf, relative } from '../text.ts';
 import { made } from './app.ts';
+import { rejectsVerb } from './topic-rejects.ts';
 
 interface Topic extends TopicOptions {
   readonly topic: string;
@@ -26,7 +27,8 @@ interface TopicOptions {
 
 const at = (name: string): string => `/v1/topics/${encodeURIComponent(name)}`;
 
-export function topicVerbs(program: Command, { act }: Cli): void {
+export function topicVerbs(program: Command, cli: Cli): void {
+  const { act } = cli;
   const topic = exampled(program.command('topic').description('what may be published'), [
     'millrace topic create orders.created --owner shop --retention 7d',
     'millrace topic update orders.created --key-path $.customer.id',
@@ -75,6 +77,8 @@ export function topicVerbs(program: Command, { act }: Cli): void {
       terminal.data(body, () => detailsOf(body, Date.now()).join('\n'));
     }),
   );
+
+  rejectsVerb(topic, cli);
 
   topic
     .command('delete <topic>')

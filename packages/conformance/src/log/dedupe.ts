@@ -1,10 +1,11 @@
 /** Idempotency keys: settled in the append where the log supports it, left to the gateway where it does not. */
 import assert from 'node:assert/strict';
-import type { Appended, Dedupe, Entry } from '@millrace/gateway/ports/log';
+import { hash } from 'node:crypto';
+import type { Appended, Dedupe, Entry, LogRecord } from '@millrace/gateway/ports/log';
 import { gap } from '../behaviours.ts';
 import type { Behaviours } from '../behaviours.ts';
 import { holdsExactly } from './walk.ts';
-import { DAY_MS, entry, placed } from './world.ts';
+import { BEFORE_ALL, DAY_MS, entry, MB, placed } from './world.ts';
 import type { Given, LogWorld, Placed } from './world.ts';
 
 const HOUR_MS = 3_600_000;
@@ -166,6 +167,40 @@ const leavingIt: Behaviours<LogWorld> = {
   },
 };
 
+/** What the gateway finds an append by whose answer nobody heard. */
+const keysShown: Behaviours<LogWorld> = {
+  'names the key of each record, digested with whose it is': async (world) => {
+    const owners: Given[] = [{ app: 'shop' }, { app: 'crm' }, { app: 'shop', environment: 'staging' }];
+    const all = [...owners.map((owner) => keyed('k', 'a', owner)), keyed('é "\u{1f600}"', 'b/c+d=='), keyed('x'.repeat(512))];
+    const placed = await world.append(...all, entry({ id: 'without' }));
+    const page = await world.log.read({ shard: placed[0]!.shard, after: BEFORE_ALL, limit: 100, maxBytes: MB });
+    assert.deepEqual(
+      page.records.map((record) => record.keyed),
+      [...all.map(keyOfRecord), undefined],
+    );
+  },
+
+  'names it in what lies further back, and where it is fetched': async (world) => {
+    const placed = await world.append(keyed('k'), ...Array.from({ length: 50 }, (_, i) => entry({ id: `${i}` })));
+    await world.reopen?.();
+    const [first] = placed;
+    assert.deepEqual((await world.log.fetch(first!.shard, first!.position))?.keyed, keyOfRecord(first!.entry));
+    const only = { environment: 'default', topics: ['orders.created'] };
+    const page = await world.log.read({ shard: first!.shard, after: BEFORE_ALL, only, limit: 1, maxBytes: MB });
+    assert.deepEqual(page.records[0]?.keyed, keyOfRecord(first!.entry));
+  },
+};
+
+function keyOfRecord({ environment, app, dedupe: given }: Entry): LogRecord['keyed'] {
+  const key = hash('sha256', JSON.stringify([environment, app, given!.key]), 'base64url');
+  return { key, digest: given!.digest };
+}
+
+function forgetsKeys({ log: { supports } }: LogWorld): boolean {
+  return !supports.dedupe || supports.dedupeWindowMs !== undefined;
+}
+
+export const keysOfRecords = only(keysShown, forgetsKeys, 'it remembers keys for any window');
 export const dedupe = only(deduping, (world) => world.log.supports.dedupe, 'this log leaves dedupe to the gateway');
 export const noDedupe = only(leavingIt, (world) => !world.log.supports.dedupe, 'this log dedupes');
 

@@ -1,5 +1,6 @@
 /** The world stores are shown in, and rows to put into them. */
 import assert from 'node:assert/strict';
+import type { Claims } from '@millrace/gateway/ports/claims';
 import type { App, Directory } from '@millrace/gateway/ports/directory';
 import type { AttemptRow, Cursor, DeadLetter, KeptEvent, LaneRow, Ledger, ParkedRow } from '@millrace/gateway/ports/ledger';
 import type { Position } from '@millrace/gateway/ports/log';
@@ -7,6 +8,7 @@ import type { Position } from '@millrace/gateway/ports/log';
 export interface Stores {
   readonly directory: Directory;
   readonly ledger: Ledger;
+  readonly claims: Claims;
 }
 
 export interface OpenedStores extends Stores {

@@ -9,15 +9,15 @@ import type { Answer, Question } from '../messages.ts';
 import { isConfiguration, partOf } from '../parts.ts';
 import type { State } from './state.ts';
 
-export interface GroupContext {
+export interface GroupContext<Asked extends Question> {
   readonly state: State;
-  apply(question: Question): unknown;
+  apply(question: Asked): unknown;
   /** Begins a transaction; what is returned undoes in memory what a rollback undoes on disk. */
   mark(): () => void;
 }
 
-/** Applies all in order, durably, and answers each. What fails alone fails alone. Throws only what is a bug. */
-export function commitGroup(questions: readonly Question[], context: GroupContext): Answer[] {
+/** Applies all in order, durably, and answers each, in the same order. What fails alone fails alone. Throws only what is a bug. */
+export function commitGroup<Asked extends Question>(questions: readonly Asked[], context: GroupContext<Asked>): Answer[] {
   try {
     return commitTogether(questions, context);
   } catch (error) {
@@ -27,7 +27,10 @@ export function commitGroup(questions: readonly Question[], context: GroupContex
   }
 }
 
-function commitTogether(questions: readonly Question[], { state, apply, mark }: GroupContext): Answer[] {
+function commitTogether<Asked extends Question>(
+  questions: readonly Asked[],
+  { state, apply, mark }: GroupContext<Asked>,
+): Answer[] {
   const undo = mark();
   try {
     const commit = questions.some(({ call }) => isConfiguration(call)) ? state.durably : state.transaction;
@@ -39,7 +42,7 @@ function commitTogether(questions: readonly Question[], { state, apply, mark }: 
 }
 
 /** A Problem is thrown before anything was written: the others of the group stay. */
-export function answer(question: Question, apply: (question: Question) => unknown): Answer {
+export function answer<Asked extends Question>(question: Asked, apply: (question: Asked) => unknown): Answer {
   try {
     return { number: question.number, value: apply(question) };
   } catch (error) {

@@ -10,9 +10,10 @@ import type { LogReader } from './log-reader.ts';
 import type { SetAside, Setup } from '../messages.ts';
 import { DEFAULT_RETENTION_MS } from '../messages.ts';
 import { loadNames } from './names.ts';
-import type { App, Topic } from './names.ts';
+import { createNameRefs } from './name-refs.ts';
+import type { NameRefs } from './name-refs.ts';
 import { readMemo, unpackBatch } from '../packing.ts';
-import type { AppendAnswer, AppendBatch, BatchKey, NamePair, Settled } from '../packing.ts';
+import type { AppendAnswer, AppendBatch, BatchKey, Settled } from '../packing.ts';
 import type { Stretch } from './read.ts';
 import { recoverFiles } from './recover.ts';
 import { openRemoved } from './removed.ts';
@@ -28,10 +29,11 @@ export interface LogStore extends Omit<LogReader, 'reload'> {
   readonly end: number;
   readonly setAside: readonly SetAside[];
   retentions(): TopicRetention[];
-  /** Once per batch, when it arrives: the names it brings. */
-  learn(batch: AppendBatch): void;
+  /** Of whoever sends batches: by these it names topics and apps. */
+  openRefs(): NameRefs;
+  closeRefs(refs: NameRefs): void;
   /** These two within the thread's transaction. */
-  append(batch: AppendBatch, nowMs: number): AppendAnswer;
+  append(batch: AppendBatch, nowMs: number, refs: NameRefs): AppendAnswer;
   declareTopic(topic: TopicRetention): null;
   /** Begins a transaction; what is returned undoes in memory what a rollback undoes on disk. */
   mark(): () => void;
@@ -57,10 +59,7 @@ export function openLogStore(state: State, options: LogStoreOptions): LogStore {
   const numbers = hotNumbers(state);
   const setAside = recoverFiles({ state, files, removed, hots: numbers, damaged });
   const hots = numbers.map((number) => openHot(db, number));
-  const topicRefs: NamePair[] = [];
-  const appRefs: NamePair[] = [];
-  let topicsByRef: Topic[] = [];
-  let appsByRef: App[] = [];
+  const allRefs = new Set<NameRefs>();
   let end = Math.max(Number(state.fact('last_offset') ?? 0), ...hots.map(({ last }) => last));
   let lastMs = Math.max(
     Number(state.fact('last_ms') ?? 0),
@@ -93,14 +92,6 @@ export function openLogStore(state: State, options: LogStoreOptions): LogStore {
     stretches = [...ofFiles.sort((a, b) => a.first - b.first), ...hots.map(hotStretch)];
   }
 
-  function topicByRef(ref: number): Topic {
-    return (topicsByRef[ref] ??= names.topicOf(...topicRefs[ref]!));
-  }
-
-  function appByRef(ref: number): App {
-    return (appsByRef[ref] ??= names.appOf(...appRefs[ref]!));
-  }
-
   /** What becomes of an entry whose key was used: null for a conflict, undefined where the key is free. */
   function settledBy({ key, memo }: BatchKey, app: number, timeMs: number): Settled | null | undefined {
     const use = findUse({ hots, files, sealed }, { app, key, timeMs });
@@ -119,22 +110,24 @@ export function openLogStore(state: State, options: LogStoreOptions): LogStore {
       const declared = [...names.topics()].filter(({ retentionMs }) => retentionMs !== DEFAULT_RETENTION_MS);
       return declared.map(({ environment, topic, retentionMs }) => ({ environment, topic, retentionMs }));
     },
-    learn({ topics, apps }) {
-      topicRefs.push(...topics);
-      appRefs.push(...apps);
+    openRefs() {
+      const refs = createNameRefs(names);
+      allRefs.add(refs);
+      return refs;
     },
-    append(batch, nowMs) {
+    closeRefs: (refs) => void allRefs.delete(refs),
+    append(batch, nowMs, refs) {
       // Time never runs backwards along the log, or finding by time would lie.
       const timeMs = Math.max(lastMs, nowMs);
       const first = end + 1;
       const others: [number, Settled | null][] = [];
       let at = 0;
       for (const { topic, app: appRef, audience: audienceRef, bytes, key } of unpackBatch(batch)) {
-        const app = appByRef(appRef).id;
+        const app = refs.app(appRef).id;
         const settled = key && settledBy(key, app, timeMs);
         if (settled === undefined) {
-          const audience = audienceRef === undefined ? null : appByRef(audienceRef).id;
-          hot().insert({ offset: ++end, timeMs, topic: topicByRef(topic).id, app, audience, bytes, key });
+          const audience = audienceRef === undefined ? null : refs.app(audienceRef).id;
+          hot().insert({ offset: ++end, timeMs, topic: refs.topic(topic).id, app, audience, bytes, key });
           lastMs = timeMs;
         } else others.push([at, settled]);
         at++;
@@ -153,8 +146,7 @@ export function openLogStore(state: State, options: LogStoreOptions): LogStore {
         undoHot();
         names.reload();
         reader.reload();
-        topicsByRef = [];
-        appsByRef = [];
+        for (const refs of allRefs) refs.reload();
       };
     },
     rotate(nowMs) {

@@ -3,20 +3,23 @@
  * then the reads; then whatever has arrived meanwhile. There is no timer: under load groups grow, alone each is one call.
  */
 import { join } from 'node:path';
-import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import type { Transferable } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
+import { openClaimsStore } from './claims-store.ts';
+import type { ClaimsStore } from './claims-store.ts';
+import { createClients } from './clients.ts';
+import type { Asked, Client } from './clients.ts';
 import { openDirectoryStore } from './directory-store.ts';
 import type { DirectoryStore } from './directory-store.ts';
 import { isStorageError, problemOf } from './faults.ts';
 import { answer, commitGroup, refusal } from './group.ts';
+import { createLeaseStore } from './lease-store.ts';
 import { openLedgerStore } from './ledger-store.ts';
 import type { LedgerStore } from './ledger-store.ts';
 import { lockDirectory } from './lock.ts';
 import { makeDirectory } from './make-directory.ts';
 import { openLogStore } from './log-store.ts';
 import type { LogStore } from './log-store.ts';
-import type { Answer, CallName, Calls, PackedPage, Question, Setup, Told } from '../messages.ts';
-import type { RecordPack } from '../packing.ts';
+import type { Answer, CallName, Calls, Ready, Setup, Told } from '../messages.ts';
 import { isWrite, partOf } from '../parts.ts';
 import { keepAllPrivate } from './private-file.ts';
 import { openState } from './state.ts';
@@ -26,6 +29,8 @@ import { openWriteBack } from './write-back.ts';
 const port = parentPort!;
 
 const setup = workerData as Setup;
+/** Of what retention takes all are told. */
+let took = (removedThrough: number): void => tell({ removedThrough });
 try {
   serve(open(setup));
 } catch (error) {
@@ -34,14 +39,15 @@ try {
 }
 
 /** What is answered at once. */
-type PlainCall = Exclude<CallName, 'trim' | 'close'>;
-type PlainCalls = { readonly [Name in PlainCall]: (value: Calls[Name][0], nowMs: number) => Calls[Name][1] };
+type PlainCall = Exclude<CallName, 'trim' | 'connect' | 'close'>;
+type PlainCalls = { readonly [Name in PlainCall]: (value: Calls[Name][0], nowMs: number, client: Client) => Calls[Name][1] };
 
 interface Stores {
   readonly state: State;
   readonly log: LogStore;
   readonly ledger: LedgerStore;
   readonly resources: DirectoryStore;
+  readonly claims: ClaimsStore;
   unlock(): void;
 }
 
@@ -51,34 +57,42 @@ function open({ directory, ...options }: Setup): Stores {
   try {
     keepAllPrivate(join(directory, 'segments'));
     const state = openState(directory, options);
-    const log = openLogStore(state, { ...options, turn, took: (removedThrough) => tell({ removedThrough }) });
+    const log = openLogStore(state, { ...options, turn, took: (removedThrough) => took(removedThrough) });
     const ledger = openLedgerStore(state, { turn });
     const resources = openDirectoryStore(state);
+    const claims = openClaimsStore(state);
     state.begin(options.relaxed);
-    return { state, log, ledger, resources, unlock };
+    return { state, log, ledger, resources, claims, unlock };
   } catch (error) {
     unlock();
     throw error;
   }
 }
 
-function serve({ state, log, ledger, resources, unlock }: Stores): void {
+function serve({ state, log, ledger, resources, claims, unlock }: Stores): void {
   const { directory } = state;
   const context = { state, apply, mark };
   const writeBack = openWriteBack(state.db, state.path);
+  const leases = createLeaseStore(ledger);
+  const clients = createClients({ log, work, onGone: ({ number }) => leases.gone(number) });
+  took = clients.tellAll;
 
   function mark(): () => void {
     const undoLog = log.mark();
     return () => {
       undoLog();
       ledger.reload();
+      claims.reload();
     };
   }
 
   const calls: PlainCalls = {
     ...ledger,
     ...resources,
-    append: log.append,
+    ...claims,
+    ...leases,
+    leaseRenew: (value, _nowMs, { number }) => leases.leaseRenew(value, number),
+    append: (batch, nowMs, { refs }) => log.append(batch, nowMs, refs),
     declareTopic: log.declareTopic,
     read: log.read,
     fetch: log.fetch,
@@ -86,15 +100,15 @@ function serve({ state, log, ledger, resources, unlock }: Stores): void {
     bounds: (_, nowMs) => log.bounds(nowMs),
   };
 
-  function apply({ call, value, nowMs }: Question): unknown {
-    return calls[call as PlainCall](value as never, nowMs);
+  function apply({ call, value, nowMs, client }: Asked): unknown {
+    return calls[call as PlainCall](value as never, nowMs, client);
   }
 
-  function work(questions: readonly Question[]): void {
-    for (const { call, value } of questions) if (call === 'append') log.learn(value as Calls['append'][0]);
+  function work(questions: readonly Asked[]): void {
+    for (const { call, value, client } of questions) if (call === 'append') client.refs.learn(value as Calls['append'][0]);
     const writes = questions.filter(({ call }) => isWrite(call));
     if (writes.length > 0) {
-      tellAnswers(commitGroup(writes, context));
+      clients.tellWritten(writes, commitGroup(writes, context));
       writeBack.look();
     }
     rotate(questions.at(-1)!.nowMs);
@@ -102,13 +116,19 @@ function serve({ state, log, ledger, resources, unlock }: Stores): void {
     for (const question of questions) if (!isWrite(question.call)) workRead(question);
   }
 
-  function workRead(question: Question): void {
+  function workRead(question: Asked): void {
     if (question.call === 'trim') void trim(question);
     else if (question.call === 'close') void close(question);
-    else tellAnswers([tried(question)]);
+    else if (question.call === 'connect') connect(question);
+    else question.client.answer([tried(question)]);
   }
 
-  function tried(question: Question): Answer {
+  function connect({ number, value, client }: Asked): void {
+    clients.add(value as Calls['connect'][0], ready());
+    client.answer([{ number, value: null }]);
+  }
+
+  function tried(question: Asked): Answer {
     try {
       return answer(question, apply);
     } catch (error) {
@@ -125,17 +145,17 @@ function serve({ state, log, ledger, resources, unlock }: Stores): void {
     }
   }
 
-  async function trim(question: Question): Promise<void> {
+  async function trim(question: Asked): Promise<void> {
     try {
       await log.trim(question.nowMs);
       await ledger.purge();
-      tellAnswers([{ number: question.number, value: null }]);
+      question.client.answer([{ number: question.number, value: null }]);
     } catch (error) {
-      tellAnswers([refusal(question, problemOf(error, { directory, part: 'log' }))]);
+      question.client.answer([refusal(question, problemOf(error, { directory, part: 'log' }))]);
     }
   }
 
-  async function close({ number }: Question): Promise<void> {
+  async function close({ number, client }: Asked): Promise<void> {
     await log.close();
     await ledger.close();
     await writeBack.close();
@@ -144,13 +164,15 @@ function serve({ state, log, ledger, resources, unlock }: Stores): void {
     } finally {
       unlock();
     }
-    tellAnswers([{ number, value: null }]);
-    port.close();
+    client.answer([{ number, value: null }]);
+    clients.close();
   }
 
-  const retentions = log.retentions();
-  tell({ ready: { identity: state.identity, end: log.end, retentions, setAside: log.setAside } });
-  port.on('message', (first: Question) => work([first, ...arrived()]));
+  function ready(): Ready {
+    return { identity: state.identity, end: log.end, retentions: log.retentions(), setAside: log.setAside };
+  }
+
+  clients.addFirst(port, ready());
 }
 
 /** Waiting messages are worked between two immediates. */
@@ -158,25 +180,6 @@ function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-function arrived(): Question[] {
-  const questions: Question[] = [];
-  for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port))
-    questions.push(next.message as Question);
-  return questions;
-}
-
-function tell(told: Told, transfer: Transferable[] = []): void {
-  port.postMessage(told, transfer);
-}
-
-function tellAnswers(answers: readonly Answer[]): void {
-  tell({ answers }, answers.flatMap(buffersIn));
-}
-
-/** Records go over without a copy. */
-function buffersIn(given: Answer): Transferable[] {
-  if (!('value' in given) || given.value === null || typeof given.value !== 'object') return [];
-  const { records, buffer } = given.value as Partial<PackedPage> & Partial<RecordPack>;
-  const own = records?.buffer ?? buffer;
-  return own === undefined ? [] : [own];
+function tell(told: Told): void {
+  port.postMessage(told);
 }

@@ -62,7 +62,7 @@ test('a slot that is lost while a commit waits is left out, and the rest is writ
   const { held, fenced, script, lanes } = made();
   script.push(() => {
     held.delete(slotOf(A));
-    throw new Problem('conflict', 'the slot is at another epoch');
+    throw new Problem('stale_epoch', 'the slot is at another epoch');
   });
   await fenced.commit({ lanes: [row(A), row(B)] });
   assert.deepEqual(lanes(), [`${B}.p0`]);
@@ -91,8 +91,25 @@ test('a dead letter is removed under the fence of its slot, and not where that w
   assert.deepEqual(written[0]?.fences, [held.get(slotOf(B))]);
 });
 
+test('for slots that are taken it is noted once it is known what was written of them, and again after they were lost', async () => {
+  const { fenced, written } = made();
+  await fenced.commit({ slots: [{ slot: HIGH_WATER, shard: 's', cursor }], lanes: [row(A)] });
+  fenced.begin([slotOf(A)]);
+  await fenced.commit({ lanes: [row(A)] });
+  fenced.forget([slotOf(A)]);
+  await fenced.commit({ lanes: [row(A)] });
+  fenced.begin([slotOf(A)]);
+  await fenced.commit({ lanes: [row(A)] });
+  const water = highWaterOf(slotOf(A));
+  assert.deepEqual(
+    written.map(({ commit }) => commit.slots?.map(({ slot }) => slot)),
+    [[], [water], [], [water]],
+  );
+});
+
 test('how far a shard was read is noted for each slot that something is written about', async () => {
   const { fenced, written } = made();
+  fenced.begin([slotOf(A), slotOf(B)]);
   await fenced.commit({ slots: [{ slot: HIGH_WATER, shard: 's', cursor }], lanes: [row(A)] });
   await fenced.commit({ lanes: [row(B)] });
   await fenced.commit({ lanes: [row(B)] });

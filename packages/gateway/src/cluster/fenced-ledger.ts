@@ -14,6 +14,11 @@ import type { Fence, Leases } from '../ports/leases.ts';
 export interface FencedLedger extends Ledger {
   /** These were taken just now: nothing is known of what their former owner wrote. */
   forget(slots: Iterable<number>): void;
+  /**
+   * What was written about these is known. Only from now on is it noted for them how far the shards were read: by what was noted
+   * before it is seen that the log is another one, also by whoever has them next if this node does not come to its end with them.
+   */
+  begin(slots: Iterable<number>): void;
 }
 
 interface Needs {
@@ -29,6 +34,8 @@ export function createFencedLedger({ ledger, leases, held, renew }: Needs): Fenc
   /** How far each shard was read here; and the last that was written of it for a slot. */
   const water = new Map<string, SlotRow>();
   const written = new Map<string, string>();
+  /** Slots of which is known what was written. */
+  const begun = new Set<number>();
   /**
    * The tokens under which a commit was tried first. It is repeated until it holds: in between a slot may be another's for a while
    * and come back, and then what was true before it went is not any more.
@@ -52,7 +59,7 @@ export function createFencedLedger({ ledger, leases, held, renew }: Needs): Fenc
         for (const { slot, shard, cursor } of waters) written.set(`${slot}\n${shard}`, cursor.position);
         return;
       } catch (error) {
-        if (!(error instanceof Problem) || error.code !== 'conflict') throw error;
+        if (!(error instanceof Problem) || error.code !== 'stale_epoch') throw error;
         await renew();
         // Else it would be refused for ever: whoever repeats commits waits in between.
         if (fences.every(({ slot, token }) => held.get(slot)?.token === token)) throw error;
@@ -67,18 +74,24 @@ export function createFencedLedger({ ledger, leases, held, renew }: Needs): Fenc
   }
 
   function watersOf(slots: ReadonlySet<number>): SlotRow[] {
-    return [...slots].flatMap((slot) =>
-      [...water.values()].flatMap((row) => {
-        const own = { ...row, slot: highWaterOf(slot) };
-        return written.get(`${own.slot}\n${row.shard}`) === row.cursor.position ? [] : [own];
-      }),
-    );
+    return [...slots]
+      .filter((slot) => begun.has(slot))
+      .flatMap((slot) =>
+        [...water.values()].flatMap((row) => {
+          const own = { ...row, slot: highWaterOf(slot) };
+          return written.get(`${own.slot}\n${row.shard}`) === row.cursor.position ? [] : [own];
+        }),
+      );
   }
 
   return {
     ...ledger,
     commit,
+    begin(slots) {
+      for (const slot of slots) begun.add(slot);
+    },
     forget(slots) {
+      for (const slot of slots) begun.delete(slot);
       const names = new Set([...slots].map((slot) => String(highWaterOf(slot))));
       for (const name of written.keys()) if (names.has(name.slice(0, name.indexOf('\n')))) written.delete(name);
     },

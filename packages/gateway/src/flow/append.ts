@@ -8,13 +8,17 @@ import type { Pace } from '../pace.ts';
 import type { Appended, Entry, Log } from '../ports/log.ts';
 
 export interface Append {
-  /** Resolves when all are durable, one result per entry. Rejects with the log's Problem, or `overloaded` at once when the queue is full. */
-  (entries: readonly Entry[]): Promise<readonly Appended[]>;
+  /**
+   * Resolves when all are durable, one result per entry. Rejects with the log's Problem, or `overloaded` at once when the queue is
+   * full, or when `isLate` says in the end that they may not be appended any more: the log has not heard of them then.
+   */
+  (entries: readonly Entry[], isLate?: () => boolean): Promise<readonly Appended[]>;
 }
 
 interface Waiting {
   readonly entries: readonly Entry[];
   readonly bytes: number;
+  readonly isLate: (() => boolean) | undefined;
   readonly resolve: (results: readonly Appended[]) => void;
   readonly reject: (reason: unknown) => void;
 }
@@ -73,7 +77,9 @@ export function createAppend({ log, limits, pace, isUrgent }: Needs): Append {
     }
   }
 
-  async function append(group: readonly Waiting[]): Promise<void> {
+  async function append(taken: readonly Waiting[]): Promise<void> {
+    const group = taken.filter((waiting) => !isRefused(waiting));
+    if (group.length === 0) return;
     underWay++;
     try {
       const results = await log.append(
@@ -88,7 +94,7 @@ export function createAppend({ log, limits, pace, isUrgent }: Needs): Append {
     flush();
   }
 
-  return (entries) => {
+  return (entries, isLate) => {
     let bytes = 0;
     for (const entry of entries) bytes += entry.bytes.length;
     if (queuedBytes > 0 && queuedBytes + bytes > limits.appendQueueBytes) {
@@ -100,11 +106,18 @@ export function createAppend({ log, limits, pace, isUrgent }: Needs): Append {
     return new Promise((resolve, reject) => {
       const isAllUrgent = entries.every(isUrgent);
       if (isAllUrgent) pace.hurry();
-      (isAllUrgent ? urgent : queue).push({ entries, bytes, resolve, reject });
+      (isAllUrgent ? urgent : queue).push({ entries, bytes, isLate, resolve, reject });
       // What is called in one turn of the event loop goes together.
       if (queue.length >= CALLS_AT_ONCE) return flush();
       if (!isScheduled) queueMicrotask(flush);
       isScheduled = true;
     });
   };
+}
+
+/** It stood in the queue for too long, behind a log that is slow. */
+function isRefused({ isLate, reject }: Waiting): boolean {
+  if (isLate?.() !== true) return false;
+  reject(new Problem('overloaded', 'the log could not take the event in time', { retryAfterMs: 1_000 }));
+  return true;
 }

@@ -239,3 +239,13 @@ test('removing one of several subscriptions with equal filters leaves the others
   match.remove(other);
   assert.deepEqual(match(event), []);
 });
+
+test('what can not be an event nobody wants, by whichever question', () => {
+  const match = createMatch<Wanted>();
+  const all = wanted('a');
+  match.add(all);
+  const good = record({});
+  const bad: LogRecord = { ...good, rejected: { code: 'invalid_json', detail: 'it is no JSON' } };
+  assert.deepEqual([match(bad).length, match.one(all, bad)], [0, false]);
+  assert.deepEqual([match(good).length, match.one(all, good)], [1, true]);
+});

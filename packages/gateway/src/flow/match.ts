@@ -3,6 +3,8 @@
  * then the value of one equality test of each filter; equal filters are evaluated once. With 10,000 tenants filtering
  * `data.tenant` on one topic, one look-up finds the one that matters.
  *
+ * What a native client wrote and can not be an event, nobody wants: the lanes go on past it.
+ *
  * A plan is what is known for one topic (and audience). Plans are made when a topic is first seen and then kept up with
  * every change, so that creating the 10,000th subscription does not sort the others again.
  */
@@ -86,6 +88,7 @@ export function createMatch<W extends Wanted>(): Match<W> {
   }
 
   function find(record: LogRecord): W[] {
+    if (record.rejected !== undefined) return [];
     const plan = planOf(record);
     const found = [...plan.unfiltered];
     if (plan.groups.size === 0) return found;
@@ -107,6 +110,7 @@ export function createMatch<W extends Wanted>(): Match<W> {
   match.one = (wanted, record) => {
     const audience = audienceOf(record.event);
     return (
+      record.rejected === undefined &&
       wanted.environment === record.environment &&
       (audience === undefined || audience === wanted.app) &&
       wanted.topics(record.event.type) &&

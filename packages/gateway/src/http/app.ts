@@ -17,6 +17,7 @@ import { type Access, type Caller, createAccess } from './access.ts';
 import { appRoutes } from './apps.ts';
 import { refuseCompressed, takeAnyBody, takeJson } from './bodies.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
+import { checkRoutes } from './checks.ts';
 import { answerAndClose, answerSocket, type Closing, endConnectionsOnClose, isBodyComing } from './closing.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
 import { deliveryRoutes } from './deliveries.ts';
@@ -34,7 +35,8 @@ import { documentRoute } from './openapi/route.ts';
 import { problemOf, problemOfConnection } from './problems.ts';
 import { createPublish, type Undeclared } from './publish.ts';
 import { readEventRoutes } from './read-events.ts';
-import { answerRepeats } from './repeats.ts';
+import { rejectRoutes } from './rejects.ts';
+import { answerRepeats, type UnderWay } from './repeats.ts';
 import { createRoom } from './room.ts';
 import { realtimeDoor } from '../realtime/door.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
@@ -59,6 +61,12 @@ export interface HttpNeeds {
   readonly metrics?: { readonly contentType: string; readonly text: () => Promise<string>; readonly isPublic: boolean };
   /** In a cluster: where the subscription with this uid is worked; undefined where nobody knows now. */
   readonly addressOf?: (uid: string) => string | undefined;
+  /** Resolves when that may be another, or can answer what it could not. */
+  readonly changed?: () => Promise<void>;
+  /** Where workers share a store: takes in what others have changed by now, so that whoever was told of it finds it here. */
+  readonly hear?: () => void;
+  /** Idempotency keys that any worker is at. */
+  readonly underWay?: UnderWay;
   /** Told of errors nobody expected; their askers get `internal_error`. */
   readonly onError?: (error: unknown) => void;
 }
@@ -143,6 +151,13 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       throw new Problem('invalid_request', 'the target of the request is no path of this gateway');
     done();
   });
+  const { hear } = needs;
+  if (hear !== undefined)
+    app.addHook('onRequest', (_request, _reply, done) => {
+      hear();
+      // Whoever follows the directory is told in a microtask.
+      queueMicrotask(done);
+    });
   endConnectionsOnClose(app);
   takeOneAtATime(app);
   cutLateBodies(app, needs);
@@ -179,6 +194,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
     for (const add of [
       readEventRoutes,
       topicRoutes,
+      rejectRoutes,
       appRoutes,
       keyRoutes,
       subscriptionRoutes,
@@ -186,6 +202,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       deadLetterRoutes,
       operationRoutes,
       healthRoutes,
+      checkRoutes,
     ])
       add(scope, all);
     documentRoute(scope, { version: needs.version, routes });

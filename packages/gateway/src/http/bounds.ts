@@ -9,6 +9,8 @@ export const HTTP_BOUNDS = {
   listMax: 500,
   /** Topic patterns of one reader of events. */
   readTopics: 16,
+  /** Shown of a message that can not be an event: enough to know what it was. */
+  rejectBytes: 256,
   /** Topic patterns of one key. */
   keyTopics: 64,
   /** An idempotency key of a call that configures something. */

@@ -21,11 +21,20 @@ import { createApp } from './app.ts';
 import { FORWARDED } from './forward.ts';
 import { topicOf } from './topic-settings.ts';
 
+/** Where a node is told that the owner is, changed by the test. */
+interface Places {
+  address: string | undefined;
+  /** Resolves when the node has looked; nothing is waited for without it. */
+  changed?: () => Promise<void>;
+}
+
 interface Two {
   /** Works all slots. */
   readonly owner: FastifyInstance;
   /** Works none. */
   readonly other: FastifyInstance;
+  /** Another that works none, told of these places. */
+  third(places: Places, movingMs: number): Promise<FastifyInstance>;
   /** Of an admin. */
   readonly key: string;
   ask(
@@ -50,8 +59,8 @@ async function two(t: TestContext): Promise<Two> {
     topicOf({}, { owner: 'default', nowMs: clock.now(), limits: LIMITS }),
   );
 
-  async function node(owner?: string): Promise<FastifyInstance> {
-    const withoutSlots = owner !== undefined;
+  async function node(places?: Places, movingMs = LIMITS.movingMs): Promise<FastifyInstance> {
+    const withoutSlots = places !== undefined;
     const sender = createUndiciSender({ clock, connect: createConnect({ egress: createEgress({ allow: ['loopback'] }) }) });
     const gateway = createGateway({ ports: { log, directory, ledger, sender, clock, vault }, withoutSlots });
     await gateway.start();
@@ -63,7 +72,9 @@ async function two(t: TestContext): Promise<Two> {
       clock,
       version: '1',
       isReady: () => true,
-      ...(withoutSlots ? { addressOf: () => owner } : {}),
+      limits: { ...LIMITS, movingMs },
+      ...(places === undefined ? {} : { addressOf: () => places.address }),
+      ...(places?.changed === undefined ? {} : { changed: places.changed }),
     });
     t.after(async () => {
       await app.close();
@@ -77,7 +88,8 @@ async function two(t: TestContext): Promise<Two> {
   const address = await owner.listen({ host: '127.0.0.1', port: 0 });
   return {
     owner,
-    other: await node(address),
+    other: await node({ address }),
+    third: node,
     key: key.text,
     async ask(app, route, json, headers = {}) {
       const [method = '', url = ''] = route.split(' ');
@@ -147,4 +159,48 @@ test('nothing is asked of a host that the target of a request names', async (t) 
   }
   assert.equal((await ask(other, 'GET /v1/subscriptions/s')).status, 200);
   assert.equal(elsewhere.requests.length, 0);
+});
+
+test('a request for what is just being moved waits until somebody works it, and is answered by that node', async (t) => {
+  const { owner, other, third, ask } = await two(t);
+  const spec = { topics: ['orders.*'], deliver: { webhook: { url: 'http://127.0.0.1:9' } } };
+  await ask(owner, 'PUT /v1/subscriptions/s', spec);
+  const { port } = owner.server.address() as { readonly port: number };
+  const looks: PromiseWithResolvers<void>[] = [];
+  let waiting = Promise.withResolvers<void>();
+  const places: Places = {
+    address: undefined,
+    changed() {
+      const look = Promise.withResolvers<void>();
+      looks.push(look);
+      waiting.resolve();
+      return look.promise;
+    },
+  };
+  const asked = await third(places, 60_000);
+  const look = async (): Promise<void> => {
+    await waiting.promise;
+    waiting = Promise.withResolvers();
+    looks.pop()?.resolve();
+  };
+  const answer = ask(asked, 'GET /v1/subscriptions/s');
+  // Nobody works it; then a node is asked that does not work it any more; then its owner.
+  await look();
+  await waiting.promise;
+  places.address = await other.listen({ host: '127.0.0.1', port: 0 });
+  await look();
+  await waiting.promise;
+  places.address = `http://127.0.0.1:${port}`;
+  await look();
+  const { status, json } = await answer;
+  assert.deepEqual([status, json.id], [200, 's']);
+});
+
+test('nobody waits longer than the limit for what is being moved: then the caller is told when to ask again', async (t) => {
+  const { owner, third, key, ask } = await two(t);
+  await ask(owner, 'PUT /v1/subscriptions/s', { topics: ['orders.*'], deliver: { webhook: { url: 'http://127.0.0.1:9' } } });
+  // real time: the limit is of the door's own clock
+  const asked = await third({ address: undefined, changed: () => new Promise(() => {}) }, 10);
+  const answer = await asked.inject({ url: '/v1/subscriptions/s', headers: { authorization: `Bearer ${key}` } });
+  assert.deepEqual([answer.statusCode, answer.json().code, answer.headers['retry-after']], [503, 'moving', '1']);
 });

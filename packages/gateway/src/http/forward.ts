@@ -1,10 +1,16 @@
 /**
  * Any node takes any request: what only the owner of a subscription can answer is asked of it, as its caller asked, and answered
- * as it answers. Once: a node that has lost the slot meanwhile says so, and the caller asks again.
+ * as it answers. Who is asked asks nobody else: a node that has lost the slot meanwhile says so.
+ *
+ * While a slot moves nobody can answer, and that is over in seconds: the door waits for it, woken by its node when that has looked
+ * who works what, and only then tells the caller to ask again. It asks again itself only where nothing was done: nobody was there to
+ * be asked, or who was said `moving`. Whoever waits holds a connection and a place for its body, which are bounded.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { request as send } from 'undici';
+import type { Limits } from '../limits.ts';
 import type { Elsewhere } from '../look-up.ts';
+import type { Clock } from '../ports/clock.ts';
 
 /** Set on what was forwarded: it is not forwarded again. */
 export const FORWARDED = 'millrace-forwarded';
@@ -30,12 +36,16 @@ export interface NodeAnswer {
 
 interface Needs {
   readonly addressOf?: (uid: string) => string | undefined;
+  /** Resolves when another answer may be had, of `addressOf` or from there. Without it nothing is waited for. */
+  readonly changed?: () => Promise<void>;
+  readonly clock: Clock;
+  readonly limits: Limits;
 }
 
-export function createForward({ addressOf = () => undefined }: Needs): Forward {
+export function createForward(needs: Needs): Forward {
   return async ({ uid }, request, reply) => {
-    const address = addressOf(uid);
-    const answer = address === undefined ? undefined : await askNode(address, request);
+    if (isForwarded(request)) return false;
+    const answer = await askOwner(uid, request, needs);
     if (answer === undefined) return false;
     void reply
       .code(answer.status)
@@ -45,9 +55,37 @@ export function createForward({ addressOf = () => undefined }: Needs): Forward {
   };
 }
 
+/** Of whoever works it, or comes to within the time. */
+async function askOwner(
+  uid: string,
+  request: FastifyRequest,
+  { addressOf = () => undefined, changed, clock, limits: { movingMs } }: Needs,
+): Promise<NodeAnswer | undefined> {
+  const over = Promise.withResolvers<'over'>();
+  const timer = clock.after(movingMs, () => over.resolve('over'));
+  try {
+    for (;;) {
+      // From before it is asked: what changes meanwhile is not missed.
+      const next = changed?.();
+      const address = addressOf(uid);
+      const answer = address === undefined ? undefined : await askNode(address, request);
+      if (next === undefined || (address !== undefined && !isMoving(answer))) return answer;
+      if ((await Promise.race([over.promise, next])) === 'over') return answer;
+    }
+  } finally {
+    timer.cancel();
+  }
+}
+
+function isMoving(answer: NodeAnswer | undefined): boolean {
+  return answer?.status === 503 && (answer.json as { readonly code?: unknown } | undefined)?.code === 'moving';
+}
+
+const isForwarded = (request: FastifyRequest): boolean => request.headers[FORWARDED] !== undefined;
+
 /** The same request, asked of another node; undefined where it was forwarded already, or the node can't be asked now. */
 export async function askNode(address: string, request: FastifyRequest): Promise<NodeAnswer | undefined> {
-  if (request.headers[FORWARDED] !== undefined) return undefined;
+  if (isForwarded(request)) return undefined;
   try {
     const answer = await send(addressAt(address, request.url), {
       method: request.method as 'GET',

@@ -16,7 +16,16 @@ import type { Answer, Directory } from '../ports/directory.ts';
 import type { Vault } from '../vault.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
 
+/** Keys of requests that are being worked on. */
+export interface UnderWay {
+  /** False where one is. */
+  begin(id: string): boolean | Promise<boolean>;
+  end(id: string): void;
+}
+
 interface Needs {
+  /** Where several workers take requests: of all of them. */
+  readonly underWay?: UnderWay;
   readonly directory: Directory;
   readonly vault: Vault;
   readonly clock: Clock;
@@ -41,9 +50,10 @@ interface Kept {
 const REPLAYED = 'idempotency-replayed';
 const KEPT_HEADERS = ['content-type', 'location', 'etag', 'cache-control'] as const;
 
-export function answerRepeats(app: FastifyInstance, { directory, vault, clock, limits }: Needs): void {
-  /** Being worked on in this process. */
-  const underWay = new Set<string>();
+export function answerRepeats(
+  app: FastifyInstance,
+  { directory, vault, clock, limits, underWay = createUnderWay() }: Needs,
+): void {
   let all: Kept = { count: 0, bytes: 0 };
   /** By environment and app. */
   let byApp = new Map<string, Kept>();
@@ -94,8 +104,8 @@ export function answerRepeats(app: FastifyInstance, { directory, vault, clock, l
     if (key === undefined) return;
     const { environment, app: caller } = request.caller;
     const id = `${caller}/${digestOf([caller, request.method, request.url, key])}`;
-    if (underWay.has(id)) throw new Problem('in_flight', 'a request with this key is being worked on', { retryAfterMs: 1_000 });
-    underWay.add(id);
+    if (!(await underWay.begin(id)))
+      throw new Problem('in_flight', 'a request with this key is being worked on', { retryAfterMs: 1_000 });
     request.keyed = { id, digest: digestOf([request.caller.key, request.body]), isNew: false };
     if (clock.monotonic() - prunedMs > HTTP_BOUNDS.repeatPruneMs) await prune();
     const before = await find(environment, id);
@@ -116,7 +126,7 @@ export function answerRepeats(app: FastifyInstance, { directory, vault, clock, l
       if (keyed.isNew && reply.statusCode < 300) await keep(request, reply, payload);
     } finally {
       // Here and not when the answer was taken: of a client that has gone nobody ever tells that.
-      underWay.delete(keyed.id);
+      underWay.end(keyed.id);
     }
     return payload;
   });
@@ -134,6 +144,18 @@ export function answerRepeats(app: FastifyInstance, { directory, vault, clock, l
     await directory.put('answer', environment, keyed.id, answer);
     for (const share of [all, shareOf(byApp, environment, app)]) add(share, answer);
   }
+}
+
+export function createUnderWay(): UnderWay {
+  const ids = new Set<string>();
+  return {
+    begin(id) {
+      if (ids.has(id)) return false;
+      ids.add(id);
+      return true;
+    },
+    end: (id) => void ids.delete(id),
+  };
 }
 
 function keyOf({ method, headers, caller, routeOptions }: FastifyRequest): string | undefined {

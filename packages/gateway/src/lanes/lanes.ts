@@ -8,6 +8,7 @@ import { createLane, type Lane, type Recovered } from '../flow/lane.ts';
 import type { LaneKind } from './delivery.ts';
 import type { Match } from '../flow/match.ts';
 import type { Recorder } from '../flow/record.ts';
+import { atMost } from '../at-most.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DisabledCause, Failing, Run, Subscription, Topic, Versioned } from '../ports/directory.ts';
@@ -24,7 +25,7 @@ import { createMoving } from './moving.ts';
 import { createRestore } from './restore.ts';
 import { createRetention } from './retention.ts';
 import { rangeLetter } from './rows.ts';
-import { createSubscriber, type Indexed, laneKey, liveName, runName, type Subscriber, uidOf } from './subscriber.ts';
+import { createSubscriber, type Indexed, laneKey, liveName, runName, slotOf, type Subscriber, uidOf } from './subscriber.ts';
 import { createSteady } from './steady.ts';
 import { createTail, type Place, type Tail } from './tail.ts';
 import { createTape } from './tape.ts';
@@ -35,7 +36,7 @@ export interface Lanes {
   /** Brings back what the ledger knows; then the tails run. Without anything known they begin at the ends, and slots are to be taken. */
   start(known?: Known): Promise<void>;
   /** Takes these slots over while it runs; what they hold is worked from where the ledger says. */
-  take(slots: ReadonlySet<number>, known: Known): Promise<void>;
+  take(slots: ReadonlySet<number>, known: Known, onBegun?: () => void): Promise<void>;
   /** Lets them go: what is under way ends, within limits.drainMs, and is written down. Resolves when another may take them. */
   leave(slots: ReadonlySet<number>): Promise<void>;
   /** They are another's already: nothing of them is sent or written any more. */
@@ -97,6 +98,8 @@ interface Needs {
   readonly onNotice: (notice: Notice) => void;
   /** Whatever a tail gives out. */
   readonly onRecord: (record: LogRecord, before: Place) => void;
+  /** The tail came to a record that can not be an event. */
+  readonly onRejected: (record: LogRecord) => void;
   /** An endpoint keeps failing, or does so no longer: to be remembered over a restart. */
   readonly keepFailing: (subscription: Versioned<Subscription>, kept: Failing | undefined) => void;
   readonly onDisable: (subscription: Versioned<Subscription>, cause: DisabledCause) => void;
@@ -268,7 +271,7 @@ export function createLanes(needs: Needs): Lanes {
   function subscriberOf(subscription: Versioned<Subscription>): Subscriber {
     return createSubscriber({
       versioned: subscription,
-      share: needs.turns.share(),
+      share: needs.turns.share(slotOf(subscription.value.uid)),
       vault: needs.vault,
       clock,
       limits,
@@ -320,6 +323,7 @@ export function createLanes(needs: Needs): Lanes {
 
   function dispatch(shard: string, record: LogRecord, before: Place): void {
     if (stopped) return;
+    if (record.rejected !== undefined) return needs.onRejected(record);
     for (const { subscriber } of match(record)) {
       const name = subscriber.liveName;
       const lane = subscriber.lanes.get(laneKey(name, shard));
@@ -445,16 +449,21 @@ export function createLanes(needs: Needs): Lanes {
 
   /** What the ledger knows of these; repeated until it answers. */
   function recovered(
-    which: Pick<Parameters<typeof recover>[0], 'slots' | 'subscribers' | 'runs'>,
+    which: Pick<Parameters<typeof recover>[0], 'slots' | 'subscribers' | 'runs'> & {
+      readonly known?: ReadonlySet<string>;
+      readonly onTry?: () => void;
+    },
   ): Promise<Recovery | undefined> {
     const moved = new Set<string>();
     const { run, onLogChanged } = needs;
+    // Those that were to be taken may be lost again before the ledger answers: they are not here then, and not deleted.
+    const exists = (uid: string): boolean => subscribers.has(uid) || moving.isComing(uid) || which.known?.has(uid) === true;
     // One that was not discovered yet is entered when it is.
-    const exists = (uid: string): boolean => subscribers.has(uid) || moving.isComing(uid);
     const shards = (): readonly string[] => (which.slots === undefined ? log.shards() : [...tails.keys()]);
-    return untilItWorks(() =>
-      recover({ log, ledger, recorder, shards: shards(), exists, run, moved, lostRange, onLogChanged, ...which }),
-    );
+    return untilItWorks(() => {
+      which.onTry?.();
+      return recover({ log, ledger, recorder, shards: shards(), exists, run, moved, lostRange, onLogChanged, ...which });
+    });
   }
 
   async function start(known?: Known): Promise<void> {
@@ -657,10 +666,7 @@ export function createLanes(needs: Needs): Lanes {
       await Promise.all([...subscribers.values()].flatMap(({ lanes }) => [...lanes.values()].map((lane) => lane.retire())));
       checkpoint.writeAll();
       // A ledger that can't be written, its disk being full for instance, must not keep the process.
-      const tooLong = Promise.withResolvers<void>();
-      const timer = clock.after(limits.drainMs, tooLong.resolve);
-      await Promise.race([recorder.settled(), tooLong.promise]);
-      timer.cancel();
+      await atMost(clock, limits.drainMs, recorder.settled());
       stopAll();
     },
     abandon: stopAll,

@@ -7,6 +7,7 @@
  * Leaving: the subscriptions are taken out of the index in one turn of the event loop, and where the tails stood in that turn is
  * what their slots' rows say. Lanes that were caught up stand at that place from then on, so that no row of theirs passes it.
  */
+import { atMost } from '../at-most.ts';
 import type { Lane } from '../flow/lane.ts';
 import type { Match } from '../flow/match.ts';
 import type { Recorder } from '../flow/record.ts';
@@ -16,7 +17,7 @@ import type { Run, Subscription, Versioned } from '../ports/directory.ts';
 import type { Position } from '../ports/log.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { cursorAt } from './cursor.ts';
-import type { Lanes } from './lanes.ts';
+import type { Known, Lanes } from './lanes.ts';
 import type { RecoveredLane, Recovery, Standing } from './recovery.ts';
 import { type Indexed, liveName, runName, slotOf, type Subscriber } from './subscriber.ts';
 import type { Place, Tail } from './tail.ts';
@@ -38,6 +39,10 @@ interface Needs {
     readonly slots: ReadonlySet<number>;
     readonly subscribers: ReadonlyMap<string, Subscriber>;
     readonly runs: ReadonlyMap<string, Versioned<Run>>;
+    /** All there are (uid), also those that are not to be recovered. */
+    readonly known: ReadonlySet<string>;
+    /** Before each try: a pass is stored only on top of the present settings. */
+    readonly onTry: () => void;
   }) => Promise<Recovery | undefined>;
   readonly begin: (recovery: Pick<Recovery, 'lanes' | 'counts' | 'lostRuns'>) => Promise<void>;
   /** Shards that were discovered since: the subscription enters them. */
@@ -61,10 +66,17 @@ interface Coming {
 export function createMoving(needs: Needs): Moving {
   const { subscribers, runs, tails, match, recorder, clock, limits, checkpoint } = needs;
   const coming = new Map<string, Coming>();
+  /** Whose slots are being left: what they did is not all written down yet. */
+  const leaving = new Set<Subscriber>();
 
   /** Their slots' rows stand still until their lanes are there: they would speak for what has not begun. */
-  const take: Lanes['take'] = (slots, known) =>
-    checkpoint.holdSlots(async () => {
+  const take: Lanes['take'] = (slots, known, onBegun = () => undefined) => {
+    const uids = new Set(known.subscriptions.map(({ value }) => value.uid));
+    return takeThose(slots, known, uids, onBegun);
+  };
+
+  function takeThose(slots: ReadonlySet<number>, known: Known, uids: ReadonlySet<string>, onBegun: () => void): Promise<void> {
+    return checkpoint.holdSlots(async () => {
       const taken = new Map<string, Subscriber>();
       for (const subscription of known.subscriptions) {
         const { uid } = subscription.value;
@@ -78,15 +90,29 @@ export function createMoving(needs: Needs): Moving {
       // What is on its way for them, from when they were worked here before, comes first.
       await recorder.settled();
       await needs.reachEnds();
-      const recovery = await needs.recovered({ slots, subscribers: taken, runs: its });
+      const onTry = (): void => update(taken);
+      const recovery = await needs.recovered({ slots, subscribers: taken, runs: its, known: uids, onTry });
       if (recovery === undefined || needs.isStopped()) return;
-      await beginTaken(taken, its, recovery);
+      onBegun();
+      await beginTaken(taken, its, uids, recovery);
     });
+  }
+
+  /** By what was heard of them meanwhile. Those that were deleted, or are lost, are no more to be taken. */
+  function update(taken: Map<string, Subscriber>): void {
+    for (const [uid, subscriber] of taken) {
+      const one = coming.get(uid);
+      if (one?.subscriber !== subscriber) taken.delete(uid);
+      else if (one.newest !== undefined) subscriber.configure(one.newest);
+      if (one?.subscriber === subscriber) one.newest = undefined;
+    }
+  }
 
   /** In one turn of the event loop: what the tails bring from then on finds the subscriptions in the index. */
   function beginTaken(
     taken: ReadonlyMap<string, Subscriber>,
     its: ReadonlyMap<string, Versioned<Run>>,
+    uids: ReadonlySet<string>,
     { places, lanes, standing, counts, lostRuns }: Recovery,
   ): Promise<void> {
     const setBack: Versioned<Subscription>[] = [];
@@ -112,14 +138,19 @@ export function createMoving(needs: Needs): Moving {
     const shards = new Set(places.keys());
     for (const subscriber of taken.values()) if (isThere({ subscriber })) void needs.enterNewcomers(subscriber, shards);
     const begun = needs.begin({ lanes: [...lanes.filter(isThere), ...late], counts: counts.filter(isThere), lostRuns });
-    return setBack.length === 0 ? begun : begun.then(() => takeAgain(setBack, its));
+    return setBack.length === 0 ? begun : begun.then(() => takeAgain(setBack, its, uids));
   }
 
   /** Those that were set back while they came: what was found for them is of another pass. */
-  function takeAgain(subscriptions: readonly Versioned<Subscription>[], its: ReadonlyMap<string, Versioned<Run>>): Promise<void> {
+  function takeAgain(
+    subscriptions: readonly Versioned<Subscription>[],
+    its: ReadonlyMap<string, Versioned<Run>>,
+    known: ReadonlySet<string>,
+  ): Promise<void> {
     const uids = new Set(subscriptions.map(({ value }) => value.uid));
     const slots = new Set([...uids].map(slotOf));
-    return take(slots, { subscriptions, runs: [...its.values()].filter(({ value }) => uids.has(value.subscriptionUid)) });
+    const runs = [...its.values()].filter(({ value }) => uids.has(value.subscriptionUid));
+    return takeThose(slots, { subscriptions, runs }, known, () => undefined);
   }
 
   /** Of those that stand with their slot, the ones for which something came since. */
@@ -169,32 +200,42 @@ export function createMoving(needs: Needs): Moving {
     const ends = new Map<string, Place>([...tails].map(([shard, { end }]) => [shard, end]));
     const isHolding = checkpoint.isHolding();
     const its = takeOut(slots);
-    const lanes = its.flatMap((subscriber) => [...subscriber.lanes.values()]);
-    await ended(lanes, ends);
-    for (const lane of lanes) lane.checkpoint();
+    for (const subscriber of its) leaving.add(subscriber);
+    await ended(
+      its.flatMap((subscriber) => [...subscriber.lanes.values()]),
+      ends,
+    );
+    // Of what was lost meanwhile that which was not on its way is forgotten: a place beyond it would pass it for good.
+    const ours = its.filter((subscriber) => leaving.has(subscriber));
+    for (const subscriber of ours) for (const lane of subscriber.lanes.values()) lane.checkpoint();
     // Else the rows that are there stand for some that have not begun: whoever is next reads on from these.
     if (!isHolding)
-      for (const slot of new Set(its.map((subscriber) => subscriber.slot)))
+      for (const slot of new Set(ours.map((subscriber) => subscriber.slot)))
         for (const [shard, end] of ends) recorder.add({ slot: { slot, shard, cursor: cursorAt(end, needs.log) } });
-    await recorder.settled();
+    // Where the store is away it would never end. What is not written down then is sent again by whoever has the slot next.
+    await atMost(clock, limits.drainMs, recorder.settled());
+    for (const subscriber of its) leaving.delete(subscriber);
     endAll(its);
+  }
+
+  function lose(slots: ReadonlySet<number>): void {
+    const left = [...leaving].filter(({ slot }) => slots.has(slot));
+    for (const subscriber of left) leaving.delete(subscriber);
+    endAll([...left, ...takeOut(slots)]);
   }
 
   /** What an endpoint has not answered by then is sent again by whoever has the slot next. */
   async function ended(lanes: readonly Lane[], ends: ReadonlyMap<string, Place>): Promise<void> {
-    const tooLong = Promise.withResolvers<void>();
-    const timer = clock.after(limits.drainMs, tooLong.resolve);
     const all = Promise.all(lanes.map((lane) => lane.retire()));
     // Only now: a lane that may still take would read on, and be caught up again.
     for (const lane of lanes) lane.fallBehind(ends.get(lane.shard) as Place);
-    await Promise.race([all, tooLong.promise]);
-    timer.cancel();
+    await atMost(clock, limits.drainMs, all);
   }
 
   return {
     take,
     leave,
-    lose: (slots) => endAll(takeOut(slots)),
+    lose,
     isComing: (uid) => coming.has(uid),
     note(subscription) {
       const one = coming.get(subscription.value.uid);

@@ -363,3 +363,14 @@ function wander(seed: number): void {
     assert.ok(turns.inFlight <= limits.inFlight);
   }
 }
+
+test('deliveries that start are counted for their slot, those that find no place are not', () => {
+  const turns = turnsOf(2);
+  const [one, other] = [turns.share(5), turns.share(9)];
+  assert.ok(one.take('interactive', 1));
+  one.giveBack(1);
+  assert.ok(one.take('interactive', 1));
+  assert.ok(other.take('interactive', 1));
+  assert.ok(!other.take('interactive', 1));
+  assert.deepEqual([turns.startedOf(5), turns.startedOf(9), turns.startedOf(0)], [2, 1, 0]);
+});

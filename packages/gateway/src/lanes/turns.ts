@@ -14,12 +14,15 @@ import { createDeque, type Deque } from '../deque.ts';
 import type { Limits } from '../limits.ts';
 import type { Pace } from '../pace.ts';
 import type { LatencyClass } from '../ports/directory.ts';
+import { SLOTS } from './subscriber.ts';
 
 export type Line = LatencyClass | 'replay';
 
 export interface Turns {
-  /** What one subscription has of it. */
-  share(): Share;
+  /** What one subscription has of it; of its slot, deliveries that start are counted. */
+  share(slot?: number): Share;
+  /** Deliveries of a slot that started so far. */
+  startedOf(slot: number): number;
   readonly inFlight: number;
 }
 
@@ -42,6 +45,7 @@ interface Waiting {
 
 /** One subscription's, with its lanes that have stepped aside. */
 interface Own {
+  readonly slot: number;
   inFlight: number;
   bytes: number;
   readonly aside: Deque<Waiting>;
@@ -66,6 +70,7 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
   let started = 0;
   let urgent = 0;
   let scheduled = false;
+  const startedOf = new Float64Array(SLOTS);
 
   const freePlaces = (line: Line): number => limits.inFlight - inFlight - (line === 'interactive' ? 0 : urgentPlaces);
 
@@ -151,6 +156,7 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
   function takeTurn(own: Own, line: Line, bytes: number): boolean {
     if (!mayStart(own, line, bytes)) return false;
     note(line);
+    startedOf[own.slot]!++;
     inFlight++;
     bytesInFlight += bytes;
     own.inFlight++;
@@ -188,8 +194,8 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
   }
 
   return {
-    share() {
-      const own: Own = { inFlight: 0, bytes: 0, aside: createDeque() };
+    share(slot = 0) {
+      const own: Own = { slot, inFlight: 0, bytes: 0, aside: createDeque() };
       return {
         take: (line, bytes) => take(own, line, bytes),
         takeTurn: (line, bytes) => takeTurn(own, line, bytes),
@@ -197,6 +203,7 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
         wait: (line, bytes, turn) => wait(own, { line, bytes, turn }),
       };
     },
+    startedOf: (slot) => startedOf[slot] ?? 0,
     get inFlight() {
       return inFlight;
     },

@@ -48,7 +48,7 @@ export interface Leases {
   nodes(): Promise<readonly NodeRow[]>;
   /** Slots that were ever owned. */
   slots(): Promise<readonly SlotOwner[]>;
-  /** As Ledger.commit, in one transaction with the check. Rejects with `conflict` where a slot is at another epoch: nothing is changed then. */
+  /** As Ledger.commit, in one transaction with the check. Rejects with `stale_epoch` where a slot is at another epoch: nothing is changed then. */
   commit(commit: Commit, fences: readonly Fence[]): Promise<void>;
   /** Does not leave: what ends without a word looks the same. Closing twice is safe. */
   close(): Promise<void>;

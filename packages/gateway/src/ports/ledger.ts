@@ -4,6 +4,7 @@
  * Everything is keyed by lane, shard and position. `lane` is the name of a lane: the subscription's uid, a dot, and the
  * pass or run it belongs to; drivers only compare it and take the uid (what is before the first dot) from it.
  */
+import type { Finding } from './finding.ts';
 import type { Position } from './log.ts';
 
 export interface Ledger {
@@ -51,6 +52,8 @@ export interface Ledger {
   deadLetterCounts(): Promise<readonly { readonly subscription: string; readonly count: number }[]>;
   /** Drops attempts that started before `beforeMs` (whole partitions where the driver has them: some may stay a little longer). */
   pruneAttempts(beforeMs: number): Promise<void>;
+  /** What an operator should know of the store, the directory included. Absent where it has nothing to say. Rejects with `ledger_unavailable`. */
+  findings?(): Promise<readonly Finding[]>;
 }
 
 /** The last event passed: where it stood, and enough to see later whether that event is still there. */

@@ -5,6 +5,8 @@
  * redelivery, dead letters and order under failure are not asked of a driver.
  */
 import type { Event } from '@millrace/core/event';
+import type { ProblemCode } from '@millrace/core/problem';
+import type { Finding, Demands } from './finding.ts';
 
 /**
  * A place in one shard: opaque, at most 64 characters of printable ASCII. Of one shard, code-unit order of the strings
@@ -63,6 +65,23 @@ export interface LogRecord {
   readonly event: Event;
   /** Length of `bytes` of the entry: what the record costs in windows and bounds. */
   readonly size: number;
+  /**
+   * Of an entry with a dedupe key: SHA-256 (base64url) of `JSON.stringify([environment, app, key])`, and its digest. Asked of logs
+   * that do not remember keys, or for a while only (`dedupeWindowMs`): by it an append is found whose answer nobody heard.
+   */
+  readonly keyed?: { readonly key: string; readonly digest: string };
+  /**
+   * Present where it can not be an event: a client of the broker wrote it, past the door. `event` is then an envelope around its
+   * bytes. Nobody gets it and no lane waits for it, but it is there to be looked at.
+   */
+  readonly rejected?: Rejected;
+}
+
+/** Why, as the door would have said it. */
+export interface Rejected {
+  readonly code: ProblemCode;
+  /** At most 500 characters. */
+  readonly detail: string;
 }
 
 export interface ReadRequest {
@@ -105,9 +124,13 @@ export interface Log {
   readonly supports: Readonly<{
     /** True: `dedupe` of an entry is settled in the append's own transaction. */
     dedupe: boolean;
+    /** How long the log remembers a key at most, where that is shorter than it may be asked to: the gateway then claims keys (claims.ts). */
+    dedupeWindowMs?: number;
     /** Survives a kill of the process. */
     durable: boolean;
     shards: 'one' | 'many';
+    /** True: clients of a broker may write to it past the door, so that records may be rejected. */
+    natives?: boolean;
   }>;
 
   /** The shards there are now. */
@@ -115,8 +138,9 @@ export interface Log {
   /**
    * Appends in order and resolves, one result per entry, when all is as durable as this log gets. Entries of one call
    * may go to several shards. Rejects as a whole (nothing appended) with a Problem: `log_full` (no space),
-   * `log_unavailable` (try again). The caller bounds a call to 4,096 entries and 16 MB. Several calls may be under way at
-   * once: in one shard they stand in the order in which they were made.
+   * `log_unavailable` (try again), `log_unsuitable` (as it is set up it does not take this topic). The caller bounds a call
+   * to 4,096 entries and 16 MB. Several calls may be under way at once: in one shard they stand in the order in which they
+   * were made.
    */
   append(entries: readonly Entry[]): Promise<readonly Appended[]>;
   /** Reads forward. Rejects with `log_unavailable` when it can't be read now. */
@@ -131,6 +155,8 @@ export interface Log {
   bounds(shard: string): Promise<{ readonly first?: Mark; readonly last?: Mark; readonly end: Position }>;
   /** Makes a topic's retention known. Idempotent; the latest word counts. Topics never declared keep 7 days. */
   declareTopic(topic: TopicRetention): Promise<void>;
+  /** What an operator should know of it. Absent where a log has nothing to say. Rejects with `log_unavailable`. */
+  findings?(wanted: Demands): Promise<readonly Finding[]>;
   /** Gives back the space of what has expired by now. Called about once a minute by the gateway; safe to call any time. */
   trim(): Promise<void>;
   /** Resolves when everything in flight is settled and all resources are free. Later calls reject. Closing twice is safe. */

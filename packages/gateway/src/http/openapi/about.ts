@@ -178,5 +178,5 @@ export const TAGS: readonly { readonly name: Tag; readonly description: string }
     description: 'Types of events that may be published. Everybody with a key may read them; an app changes those it owns.',
   },
   { name: 'apps', description: 'Who publishes and subscribes, and their keys.' },
-  { name: 'process', description: 'How the process is. No key is needed.' },
+  { name: 'process', description: 'How the process is. But for the checks no key is needed.' },
 ];

@@ -4,6 +4,7 @@ import { DEAD_LETTER, MANY } from './dead-letters.ts';
 import { ATTEMPT, DELIVERY } from './deliveries.ts';
 import { EVENT, EVENT_DRAFT } from './event.ts';
 import { EVENT_PAGE, PUBLISHED, PUBLISHED_BATCH, PUBLISHED_LINE, REFUSED } from './events.ts';
+import { CHECKS, FINDING } from './health.ts';
 import { JOB, OPERATION, REPLAY } from './operations.ts';
 import { PROBLEM } from './problem.ts';
 import { COUNT, PAGE } from './shared.ts';
@@ -20,7 +21,7 @@ import {
   SUBSCRIPTION_WITH_HEALTH,
   TEST_RESULT,
 } from './subscriptions.ts';
-import { TOPIC, TOPIC_SETTINGS } from './topics.ts';
+import { REJECT, TOPIC, TOPIC_SETTINGS } from './topics.ts';
 import type { Schema } from './types.ts';
 
 export const COMPONENTS: Readonly<Record<string, Schema>> = {
@@ -36,6 +37,7 @@ export const COMPONENTS: Readonly<Record<string, Schema>> = {
   PublishedLine: PUBLISHED_LINE,
   TopicSettings: TOPIC_SETTINGS,
   Topic: TOPIC,
+  Reject: REJECT,
   NewSubscriptionSettings: POST_SCHEMA,
   SubscriptionSettings: PUT_SCHEMA,
   SubscriptionChange: PATCH_SCHEMA,
@@ -58,6 +60,8 @@ export const COMPONENTS: Readonly<Record<string, Schema>> = {
   Operation: OPERATION,
   Replay: REPLAY,
   Job: JOB,
+  Checks: CHECKS,
+  Finding: FINDING,
   AppSettings: APP_SETTINGS,
   App: APP,
   KeySettings: KEY_SETTINGS,

@@ -126,6 +126,12 @@ const EVENT_PROBLEMS = [
   'invalid_topic',
   'unknown_topic',
   'idempotency_key_reused',
+  // where the log forgets keys, and the store knows them
+  'in_flight',
+  'conflict',
+  'ledger_unavailable',
+  'ledger_full',
+  'log_unsuitable',
   'log_unavailable',
   'log_full',
   'overloaded',

@@ -1,9 +1,49 @@
-/** What no key is needed for, described. */
+/** How the process is, described: for everybody, but for the checks. */
 import { NO_QUERY, said, time } from './shared.ts';
 import type { Call } from './types.ts';
 
 const open = { tag: 'process', querystring: NO_QUERY } as const;
 const TEXT_TYPE = 'text/plain';
+
+export const FINDING = {
+  type: 'object',
+  description: 'Something that an operator should know.',
+  required: ['level', 'code', 'problem', 'advice'],
+  properties: {
+    level: { enum: ['problem', 'note'], description: '`problem`: it needs somebody. `note`: worth knowing, and maybe meant so.' },
+    code: { type: 'string', description: 'Stable; there may be further ones.' },
+    problem: { type: 'string', description: 'What is so, for people.' },
+    advice: { type: 'string', description: 'What to do about it.' },
+  },
+  examples: [
+    {
+      level: 'problem',
+      code: 'log_in_memory',
+      problem: 'the stream MILLRACE is kept in memory: its events are lost when its servers stop',
+      advice: 'Use a stream with file storage.',
+    },
+  ],
+} as const;
+
+export const CHECKS = {
+  type: 'object',
+  description: 'Log and store, each with what was found.',
+  required: ['data'],
+  properties: {
+    data: {
+      type: 'array',
+      description: 'Log and store, in this order.',
+      items: {
+        type: 'object',
+        required: ['name', 'findings'],
+        properties: {
+          name: { enum: ['log', 'store'], description: 'What was asked.' },
+          findings: { type: 'array', items: FINDING, description: 'Empty where nothing is wrong.' },
+        },
+      },
+    },
+  },
+} as const;
 
 export const HEALTH_CALLS = {
   front: {
@@ -35,6 +75,14 @@ export const HEALTH_CALLS = {
         examples: [{ status: 'ready', version: '0.1.0', now: '2026-11-23T17:20:00.000Z', transports: ['http'] }],
       }),
     },
+  },
+  checks: {
+    operationId: 'getHealthChecks',
+    tag: 'process',
+    summary: 'What log and store say of themselves',
+    description: 'What `millrace doctor` shows: settings of a broker or a database that lessen a promise, room that runs out.',
+    querystring: NO_QUERY,
+    response: { 200: said('What was found.', CHECKS) },
   },
   live: {
     operationId: 'getLivez',

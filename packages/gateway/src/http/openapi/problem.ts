@@ -1,10 +1,17 @@
 /** Problems as they are answered: RFC 9457. */
 import { type ProblemCode, PROBLEMS } from '@millrace/core/problem';
 
-const atStart: readonly string[] = ['data_directory_locked', 'data_directory_damaged', 'data_directory_newer'];
+/** What prevents a start, and what nodes say to one another. */
+const unanswered: readonly string[] = [
+  'stale_epoch',
+  'data_directory_locked',
+  'data_directory_damaged',
+  'data_directory_newer',
+  'schema_newer',
+];
 
 /** Those that a call can be answered with. */
-export const CODES = (Object.keys(PROBLEMS) as ProblemCode[]).filter((code) => !atStart.includes(code));
+export const CODES = (Object.keys(PROBLEMS) as ProblemCode[]).filter((code) => !unanswered.includes(code));
 
 export const PROBLEM = {
   type: 'object',

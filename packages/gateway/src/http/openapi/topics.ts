@@ -1,7 +1,7 @@
 /** `/v1/topics`, described. */
 import { LIMIT_TABLE } from '../../limits.ts';
 import { HTTP_BOUNDS } from '../bounds.ts';
-import { DONE, durationIn, ETAG, LATER, LIST, NO_QUERY, pageOf, said, time } from './shared.ts';
+import { DONE, durationIn, ETAG, LATER, LIST, NO_QUERY, PAGE, pageOf, POSITION, said, SHARD, time } from './shared.ts';
 import type { Call } from './types.ts';
 
 export const TOPIC_SETTINGS = {
@@ -70,6 +70,35 @@ export const TOPIC = {
   ],
 } as const;
 
+export const REJECT = {
+  type: 'object',
+  description: 'What a client of the broker wrote to a topic, and can not be an event.',
+  required: ['shard', 'position', 'appendedAt', 'code', 'detail', 'bytes'],
+  properties: {
+    shard: SHARD,
+    position: POSITION,
+    appendedAt: time('When the broker took it.'),
+    code: { type: 'string', description: 'Why, as the code with which the gateway would have refused it.' },
+    detail: { type: 'string', description: 'Why, for people.' },
+    bytes: { type: 'integer', minimum: 0, description: 'Of its body.' },
+    begins: {
+      type: 'string',
+      description: `The first ${HTTP_BOUNDS.rejectBytes} bytes as text. For admins and the owner of the topic.`,
+    },
+  },
+  examples: [
+    {
+      shard: 'MILLRACE',
+      position: '0000000000000042',
+      appendedAt: '2026-11-23T17:20:00.000Z',
+      code: 'invalid_json',
+      detail: 'it says that its data is application/json, and it is no JSON in UTF-8',
+      bytes: 7,
+      begins: '{"id":1',
+    },
+  ],
+} as const;
+
 export const TOPIC_PATH = {
   topic: { type: 'string', description: 'The name of the topic.', examples: ['orders.created'] },
 } as const;
@@ -90,6 +119,27 @@ export const TOPIC_CALLS = {
     summary: 'Read a topic',
     ...ofTopic,
     response: { 200: said('The topic.', TOPIC, { ETag: ETAG }) },
+  },
+  rejects: {
+    operationId: 'listRejects',
+    tag: 'topics',
+    summary: 'List what clients of the broker wrote and can not be an event',
+    description:
+      'Newest first. Clients of a broker write past the gateway: what says that it is an event and is none is delivered to nobody, and holds up nobody. It is read from the log, and is there as long as events of the topic are. One answer looks through so much of the log and may be empty with a `next`; everything from `through` on was looked through.',
+    path: TOPIC_PATH,
+    querystring: LIST,
+    problems: ['invalid_topic', 'too_many_requests', 'log_unavailable'],
+    response: {
+      200: said('A page of rejects.', {
+        type: 'object',
+        required: ['data', 'next', 'through'],
+        properties: {
+          ...PAGE.properties,
+          data: { type: 'array', items: REJECT, description: 'At most `limit` items; it may be empty though there are more.' },
+          through: time('From then on the log was looked through.'),
+        },
+      }),
+    },
   },
   put: {
     operationId: 'putTopic',
