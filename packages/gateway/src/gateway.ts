@@ -101,7 +101,11 @@ export function createGateway({
     clock,
     limits,
     vault,
-    turns: createTurns({ limits, pace }),
+    turns: createTurns({
+      limits,
+      pace,
+      quotaOf: (environment, app) => registry.app(environment, app)?.quotas?.deliveriesInFlight,
+    }),
     deliver,
     recorder,
     match,

@@ -264,7 +264,7 @@ export function createLanes(needs: Needs): Lanes {
   function subscriberOf(subscription: Versioned<Subscription>): Subscriber {
     return createSubscriber({
       versioned: subscription,
-      share: needs.turns.share(),
+      share: needs.turns.share({ environment: subscription.environment, app: subscription.value.app }),
       vault: needs.vault,
       clock,
       limits,

@@ -9,6 +9,9 @@
  * is free: Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998. There it is linear, as what is queued drains; what hangs
  * does not, and a dozen one after the other would have it all.) Who has its share steps aside until that has changed. The last
  * places are the interactive's.
+ *
+ * An app may have a quota: its subscriptions step aside together where it is used up, and share what is given back in the order
+ * in which they did.
  */
 import { createDeque, type Deque } from '../deque.ts';
 import type { Limits } from '../limits.ts';
@@ -18,8 +21,8 @@ import type { LatencyClass } from '../ports/directory.ts';
 export type Line = LatencyClass | 'replay';
 
 export interface Turns {
-  /** What one subscription has of it. */
-  share(): Share;
+  /** What one subscription has of it. Those of one app have its quota together. */
+  share(app?: AppOf): Share;
   readonly inFlight: number;
 }
 
@@ -45,6 +48,25 @@ interface Own {
   inFlight: number;
   bytes: number;
   readonly aside: Deque<Waiting>;
+  readonly app: OfApp | undefined;
+}
+
+/** Of a subscription. */
+export interface AppOf {
+  readonly environment: string;
+  readonly app: string;
+}
+
+/** What the subscriptions of one app have under way together. */
+interface OfApp extends AppOf {
+  inFlight: number;
+}
+
+interface TurnsNeeds {
+  readonly limits: Limits;
+  readonly pace: Pace;
+  /** How many deliveries an app may have under way; no bound of its own where undefined. */
+  readonly quotaOf?: (environment: string, app: string) => number | undefined;
 }
 
 const LINES: readonly Line[] = ['interactive', 'standard', 'bulk', 'replay'];
@@ -52,10 +74,11 @@ const PASSED_OVER_MAX = 9;
 /** One place in sixteen is for interactive topics: a handful of endpoints that hang must not be what they wait for. */
 const URGENT_PART = 16;
 
-export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): Turns {
+export function createTurns({ limits, pace, quotaOf = () => undefined }: TurnsNeeds): Turns {
   const lines = LINES.map(() => createDeque<() => void>());
   const passedOver = LINES.map(() => 0);
   const aside = new Set<Own>();
+  const apps = new Map<string, OfApp>();
   const urgentPlaces = Math.floor(limits.inFlight / URGENT_PART);
   let inFlight = 0;
   let bytesInFlight = 0;
@@ -72,7 +95,13 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
   const fits = (line: Line, bytes: number): boolean =>
     inFlight === 0 || (freePlaces(line) > 0 && bytesInFlight + bytes <= limits.inFlightBytes);
 
-  const hasItsShare = (own: Own, line: Line, bytes: number): boolean =>
+  /** Something of it is under way then: what gives that back has the others looked at. */
+  const isAppFull = ({ app: of }: Own): boolean =>
+    of !== undefined && of.inFlight > 0 && of.inFlight >= (quotaOf(of.environment, of.app) ?? Infinity);
+
+  const hasItsShare = (own: Own, line: Line, bytes: number): boolean => isAppFull(own) || hasItsPart(own, line, bytes);
+
+  const hasItsPart = (own: Own, line: Line, bytes: number): boolean =>
     own.inFlight > 0 &&
     (isShareOf(own.inFlight, freePlaces(line), limits.inFlight) ||
       (own.bytes > 0 && isShareOf(own.bytes, limits.inFlightBytes - bytesInFlight - bytes, limits.inFlightBytes)));
@@ -155,6 +184,7 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
     bytesInFlight += bytes;
     own.inFlight++;
     own.bytes += bytes;
+    if (own.app !== undefined) own.app.inFlight++;
     return true;
   }
 
@@ -168,6 +198,7 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
     bytesInFlight -= bytes;
     own.inFlight--;
     own.bytes -= bytes;
+    if (own.app !== undefined) own.app.inFlight--;
     if (own.aside.size > 0) comeBack(own);
     // There is more room for all of them now; they are looked at together.
     if (aside.size > 0) schedule();
@@ -187,9 +218,17 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
     else if (mayStart(own, one.line, one.bytes)) schedule();
   }
 
+  /** One per app that ever had a subscription here: a name and a number. */
+  function ofApp({ environment, app }: AppOf): OfApp {
+    const name = `${environment}\n${app}`;
+    const found = apps.get(name) ?? { environment, app, inFlight: 0 };
+    apps.set(name, found);
+    return found;
+  }
+
   return {
-    share() {
-      const own: Own = { inFlight: 0, bytes: 0, aside: createDeque() };
+    share(app) {
+      const own: Own = { inFlight: 0, bytes: 0, aside: createDeque(), app: app === undefined ? undefined : ofApp(app) };
       return {
         take: (line, bytes) => take(own, line, bytes),
         takeTurn: (line, bytes) => takeTurn(own, line, bytes),

@@ -10,7 +10,16 @@ export interface Schema {
   readonly [keyword: string]: unknown;
 }
 
-export type Tag = 'events' | 'topics' | 'subscriptions' | 'deliveries' | 'dead letters' | 'operations' | 'apps' | 'process';
+export type Tag =
+  | 'events'
+  | 'topics'
+  | 'subscriptions'
+  | 'deliveries'
+  | 'dead letters'
+  | 'operations'
+  | 'apps'
+  | 'tokens'
+  | 'process';
 
 export interface Example {
   readonly summary: string;
