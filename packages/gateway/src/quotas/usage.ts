@@ -71,7 +71,8 @@ export async function openUsages({ directory, clock, apps, onOthers }: Needs): P
   const entries = new Map<string, Entry>();
   const by = randomBytes(9).toString('base64url');
   const nameOf = (_usage: Usage, place: Place): string => placeOf(place);
-  const followed: Followed<Usage> = await follow(directory, 'usage', nameOf, hear);
+  let followed: Followed<Usage> | undefined;
+  followed = await follow(directory, 'usage', nameOf, hear);
   for (const stored of followed.values()) entryOf(stored).stored ??= stored;
   let timer: Timer | undefined;
   let writing: Promise<void> | undefined;
@@ -90,7 +91,9 @@ export async function openUsages({ directory, clock, apps, onOthers }: Needs): P
 
   /** What goes with its app. */
   function hear(place: Place): void {
-    const stored = (followed as Followed<Usage> | undefined)?.get(placeOf(place));
+    // While the list is read nobody asks yet; what it found is taken in as a whole.
+    if (followed === undefined) return;
+    const stored = followed.get(placeOf(place));
     if (stored !== undefined) learn(entryOf(place), stored);
     else entries.delete(placeOf(place));
   }

@@ -130,7 +130,9 @@ export async function openTokenKeys({ directory, vault, clock, limits, onChange 
     return ring.value.keys;
   }
 
-  const counting = (): TokenKey[] => ring.value.keys.filter(({ untilMs = Infinity }) => untilMs > clock.now());
+  function counting(): TokenKey[] {
+    return ring.value.keys.filter(({ untilMs = Infinity }) => untilMs > clock.now());
+  }
 
   /** By age; and what does not verify any more goes. Another node may be faster: then it is done. */
   async function tidy(): Promise<void> {
