@@ -363,3 +363,30 @@ function wander(seed: number): void {
     assert.ok(turns.inFlight <= limits.inFlight);
   }
 }
+
+test('an app with a quota has no more under way than that, in all its subscriptions, and keeps nobody else from starting', () => {
+  const next: (() => void)[] = [];
+  const after = (_delayMs: number, step: () => void) => ({ cancel: () => undefined, at: next.push(step) });
+  const limits = { ...LIMITS, ...noHurry };
+  const pace = createPace({ clock: { ...createHandClock(), after }, limits });
+  const quotas: Record<string, number> = { noisy: 3 };
+  const turns = createTurns({ limits, pace, quotaOf: (_environment, app) => quotas[app] });
+  const [one, other] = [0, 1].map(() => turns.share({ environment: 'default', app: 'noisy' })) as [Share, Share];
+  for (const share of [one, other, one]) assert.ok(share.take('standard', 1));
+  const turn = (): void => assert.ok(other.takeTurn('standard', 1));
+  assert.ok(!other.take('standard', 1));
+  other.wait('standard', 1, turn);
+  assert.ok(turns.share({ environment: 'default', app: 'quiet' }).take('standard', 1));
+  const run = (): void => {
+    for (let step = next.shift(); step !== undefined; step = next.shift()) step();
+  };
+  run();
+  const before = turns.inFlight;
+  // Given back by a sister of the same app.
+  one.giveBack(1);
+  run();
+  assert.equal(turns.inFlight, before);
+  assert.ok(!one.take('standard', 1));
+  quotas['noisy'] = 4;
+  assert.ok(one.take('standard', 1));
+});

@@ -236,8 +236,8 @@ function usedUp(
 }
 
 function full(what: Open, most: number): Problem {
-  return new Problem('quota_exceeded', `the app may have ${most} ${what} open at once`, {
+  return new Problem('quota_exceeded', `the app may have ${most} ${what}, and has as many`, {
     retryAfterMs: OPEN_AGAIN_MS,
-    advice: 'Close one that is not needed any more, or have the quota of the app raised.',
+    advice: 'End one that is not needed any more; who administers the gateway can raise the quotas of the app.',
   });
 }

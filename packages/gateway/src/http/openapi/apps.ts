@@ -118,9 +118,9 @@ export const USAGE = {
   required: ['app', 'day', 'eventsToday', 'month', 'eventsThisMonth', 'events', 'bytes', 'open', 'quotas'],
   properties: {
     app: { type: 'string', description: 'Whose.' },
-    day: { type: 'string', format: 'date', description: 'The day, UTC.' },
+    day: { type: 'string', description: 'The day, UTC: year, month and day.' },
     eventsToday: count('Events stored on it.'),
-    month: { type: 'string', description: 'The month, UTC.' },
+    month: { type: 'string', description: 'The month, UTC: year and month.' },
     eventsThisMonth: count('Events stored in it.'),
     events: count('Events stored since it was first counted.'),
     bytes: count('Bytes of what was published since then, whether it was stored or not.'),
