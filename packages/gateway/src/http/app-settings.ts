@@ -24,5 +24,5 @@ export function changedApp(before: App, { name, origins, quotas }: AppChange, id
 }
 
 function changedQuotas(before: Quotas, change: NonNullable<AppChange['quotas']>): Quotas {
-  return Object.fromEntries(Object.entries({ ...before, ...change }).filter(([, most]) => most !== null)) as Quotas;
+  return Object.fromEntries(Object.entries({ ...before, ...change }).filter(([, most]) => most !== null));
 }

@@ -39,7 +39,7 @@ export function answerPages(app: FastifyInstance, origins: Origins): void {
 }
 
 function answerPreflight({ headers }: FastifyRequest, reply: FastifyReply, methods: readonly string[]): void {
-  const asked = String(headers['access-control-request-headers'] ?? '').toLowerCase();
+  const asked = (headers['access-control-request-headers'] ?? '').toLowerCase();
   const sent = asked.split(',').map((name) => name.trim());
   void reply
     .removeHeader('access-control-expose-headers')

@@ -72,7 +72,10 @@ describe('quotas', { timeout: 60_000 }, () => {
     const shop = await key('shop', ['manage']);
     const json = { topics: ['orders.*'], deliver: { webhook: { url: 'http://127.0.0.1:9/' } } };
     const made = await Promise.all(['a', 'b', 'c'].map((id) => ask(`PUT /v1/subscriptions/${id}`, { key: shop, json })));
-    assert.deepEqual(made.map(({ status }) => status).toSorted(), [201, 429, 429]);
+    assert.deepEqual(
+      made.map(({ status }) => status).toSorted((a, b) => a - b),
+      [201, 429, 429],
+    );
     assert.equal((await ask('POST /v1/subscriptions', { key: shop, json })).json.code, 'quota_exceeded');
     const [there] = made.filter(({ status }) => status === 201);
     assert.equal((await ask(`PUT /v1/subscriptions/${there?.json.id}`, { key: shop, json })).status, 200, 'to change it is none');
@@ -125,7 +128,10 @@ describe('quotas', { timeout: 60_000 }, () => {
     isOver = true;
     await Promise.all(floods);
     assert.equal(new Set(endpoint.requests.map(({ body }) => body.toString())).size, events);
-    assert.deepEqual([...counts.keys()].toSorted(), [202, 429]);
+    assert.deepEqual(
+      [...counts.keys()].toSorted((a, b) => a - b),
+      [202, 429],
+    );
     assert.ok((counts.get(429) ?? 0) > (counts.get(202) ?? 0), JSON.stringify([...counts]));
   });
 });

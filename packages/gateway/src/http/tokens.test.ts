@@ -229,7 +229,7 @@ describe('what was forged', { timeout: 60_000 }, () => {
     {
       name: 'HS256 with the public key as PEM',
       forge: ({ header, claims, publicKey }) =>
-        hmac({ ...header, alg: 'HS256' }, claims, publicKey.export({ type: 'spki', format: 'pem' }) as string),
+        hmac({ ...header, alg: 'HS256' }, claims, String(publicKey.export({ type: 'spki', format: 'pem' }))),
     },
     {
       name: 'HS256 with the public key raw',
@@ -379,7 +379,12 @@ describe('the keys that sign tokens', { timeout: 60_000 }, () => {
     );
     t.after(() => Promise.all(nodes.map((node) => node.close())));
     const [one, other] = nodes as [(typeof nodes)[0], (typeof nodes)[0]];
-    const ask = async (node: typeof one, url: string, key: string, payload: object): Promise<{ status: number; json: any }> => {
+    const ask = async (
+      node: typeof one,
+      url: string,
+      key: string,
+      payload: object,
+    ): Promise<{ status: number; json: Answer['json'] }> => {
       const answer = await node.inject({ method: 'POST', url, headers: { authorization: `Bearer ${key}` }, payload });
       return { status: answer.statusCode, json: answer.body === '' ? undefined : answer.json() };
     };

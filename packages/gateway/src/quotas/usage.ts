@@ -71,9 +71,10 @@ export async function openUsages({ directory, clock, apps, onOthers }: Needs): P
   const entries = new Map<string, Entry>();
   const by = randomBytes(9).toString('base64url');
   const nameOf = (_usage: Usage, place: Place): string => placeOf(place);
-  let followed: Followed<Usage> | undefined;
-  followed = await follow(directory, 'usage', nameOf, hear);
-  for (const stored of followed.values()) entryOf(stored).stored ??= stored;
+  let isRead = false;
+  const followed: Followed<Usage> = await follow(directory, 'usage', nameOf, hear);
+  isRead = true;
+  for (const stored of followed.values()) entryOf(stored).stored = stored;
   let timer: Timer | undefined;
   let writing: Promise<void> | undefined;
   let isStopped = false;
@@ -92,7 +93,7 @@ export async function openUsages({ directory, clock, apps, onOthers }: Needs): P
   /** What goes with its app. */
   function hear(place: Place): void {
     // While the list is read nobody asks yet; what it found is taken in as a whole.
-    if (followed === undefined) return;
+    if (!isRead) return;
     const stored = followed.get(placeOf(place));
     if (stored !== undefined) learn(entryOf(place), stored);
     else entries.delete(placeOf(place));

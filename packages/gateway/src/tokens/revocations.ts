@@ -36,7 +36,7 @@ export async function openRevocations({ directory, clock, limits, onChange }: Ne
   let timer = clock.after(TOKENS.tidyMs, tidyLater);
 
   async function forget(): Promise<void> {
-    for (const { environment, id, value } of [...known.values()])
+    for (const { environment, id, value } of known.values())
       if (value.untilMs <= clock.now()) await directory.delete('revocation', environment, id);
   }
 
