@@ -1,5 +1,6 @@
 /** Quotas at the door: what is answered, what it costs, and that a noisy app costs nobody else anything. */
 import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
 import { describe, test } from 'node:test';
 import { receiver } from '../../test/receivers.ts';
 import { world } from '../../test/world.ts';
@@ -82,6 +83,32 @@ describe('quotas', { timeout: 60_000 }, () => {
     assert.equal((await ask(`DELETE /v1/subscriptions/${there?.json.id}`, { key: shop })).status, 204);
     assert.equal((await ask('POST /v1/subscriptions', { key: shop, json })).status, 201);
     assert.equal((await ask('GET /v1/apps/shop/usage', { key: shop })).json.open.subscriptions, 1);
+  });
+
+  test('of deliveries under way hold the subscriptions of an app together, and nobody else', async (t) => {
+    const { ask, key } = await world(t);
+    await ask('PATCH /v1/apps/shop', { json: { quotas: { deliveriesInFlight: 2 } } });
+    const open: ServerResponse[] = [];
+    const slow = await receiver(t, (response) => void open.push(response));
+    const quick = await receiver(t);
+    const subscribe = (id: string, app: string, { url }: { readonly url: string }): Promise<unknown> =>
+      ask(`PUT /v1/subscriptions/${id}`, { json: { app, topics: ['orders.created'], deliver: { webhook: { url } } } });
+    await subscribe('one', 'shop', slow);
+    await subscribe('other', 'shop', slow);
+    await subscribe('crm', 'crm', quick);
+    const events = Array.from({ length: 5 }, () => ({ type: 'orders.created' }));
+    assert.equal((await ask('POST /v1/events', { json: events })).status, 202);
+    await slow.request(2);
+    await quick.request(5);
+    assert.equal(slow.requests.length, 2);
+    const { json } = await ask('GET /v1/apps/shop/usage', { key: await key('shop', ['subscribe']) });
+    assert.deepEqual(json.open, { connections: 0, subscriptions: 2, deliveriesInFlight: 2 });
+    for (let answered = 0; answered < 10; answered++) {
+      await slow.request(answered + 1);
+      assert.ok(slow.requests.length <= answered + 2);
+      open[answered]?.writeHead(204).end();
+    }
+    assert.equal(slow.requests.length, 10);
   });
 
   test('refuse before anything of the body has come', async (t) => {

@@ -229,7 +229,7 @@ describe('what was forged', { timeout: 60_000 }, () => {
     {
       name: 'HS256 with the public key as PEM',
       forge: ({ header, claims, publicKey }) =>
-        hmac({ ...header, alg: 'HS256' }, claims, String(publicKey.export({ type: 'spki', format: 'pem' }))),
+        hmac({ ...header, alg: 'HS256' }, claims, publicKey.export({ type: 'spki', format: 'pem' })),
     },
     {
       name: 'HS256 with the public key raw',
@@ -485,6 +485,28 @@ describe('a page', { timeout: 60_000 }, () => {
     const foreign = { scopes: ['publish'], topics: ['orders.*'], origin: 'https://crm.example' };
     const refused = await made.ask('POST /v1/tokens', { key: made.shop, json: foreign });
     assert.deepEqual([refused.status, refused.json.pointer], [400, '/origin']);
+  });
+
+  test('of another machine gets nothing from a gateway that is for its own, be its origin listed or not', async (t) => {
+    const { app, ask, key } = await world(t, { isLocal: true });
+    const headers = { host: '127.0.0.1:4400' };
+    const origins = ['http://localhost:5173', own];
+    assert.equal((await ask('PATCH /v1/apps/shop', { json: { origins }, headers })).status, 200);
+    const shop = await key('shop', ['publish']);
+    const json = { scopes: ['publish'], topics: ['orders.*'] };
+    const { token } = (await ask('POST /v1/tokens', { key: shop, json, headers })).json;
+    const call = async (origin: string): Promise<[number, string | undefined]> => {
+      const answer = await app.inject({
+        method: 'POST',
+        url: '/v1/events',
+        headers: { ...headers, origin, authorization: `Bearer ${token}` },
+        payload: { type: 'orders.created' },
+      });
+      return [answer.statusCode, answer.json().code];
+    };
+    assert.deepEqual(await call(own), [403, 'forbidden']);
+    assert.deepEqual(await call('http://localhost:3000'), [403, 'origin_not_allowed']);
+    assert.deepEqual(await call('http://localhost:5173'), [202, undefined]);
   });
 
   test('of origins that are none is not listed', async (t) => {
