@@ -390,3 +390,30 @@ test('an app with a quota has no more under way than that, in all its subscripti
   quotas['noisy'] = 4;
   assert.ok(one.take('standard', 1));
 });
+
+test('a place of the quota that one leaves unused is the turn of the next one of the app', () => {
+  const next: (() => void)[] = [];
+  const after = (_delayMs: number, step: () => void) => ({ cancel: () => undefined, at: next.push(step) });
+  const limits = { ...LIMITS, ...noHurry };
+  const turns = createTurns({ limits, pace: createPace({ clock: { ...createHandClock(), after }, limits }), quotaOf: () => 1 });
+  const [first, ...others] = Array.from({ length: 50 }, () => turns.share({ environment: 'default', app: 'shop' }));
+  assert.ok(first?.take('standard', 1));
+  let turnsHad = 0;
+  for (const [at, other] of others.entries()) {
+    assert.ok(!other.take('standard', 1));
+    other.wait('standard', 1, () => {
+      turnsHad++;
+      // Only the tenth of them has something left to send by then, and every fifth after it.
+      if (at >= 9 && at % 5 === 4) assert.ok(other.takeTurn('standard', 1));
+    });
+  }
+  const run = (): void => {
+    for (let step = next.shift(); step !== undefined; step = next.shift()) step();
+  };
+  first?.giveBack(1);
+  run();
+  assert.deepEqual([turnsHad, turns.inFlight], [10, 1]);
+  others[9]?.giveBack(1);
+  run();
+  assert.deepEqual([turnsHad, turns.inFlight], [15, 1]);
+});

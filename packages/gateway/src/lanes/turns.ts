@@ -10,8 +10,8 @@
  * does not, and a dozen one after the other would have it all.) Who has its share steps aside until that has changed. The last
  * places are the interactive's.
  *
- * An app may have a quota: its subscriptions step aside together where it is used up, and share what is given back in the order
- * in which they did.
+ * An app may have a quota: its subscriptions step aside together where it is used up, and what is given back is the turn of the
+ * first of them; of the next one only when that has not used it. So many subscriptions of one app cost no more than one.
  */
 import { createDeque, type Deque } from '../deque.ts';
 import type { Limits } from '../limits.ts';
@@ -60,6 +60,8 @@ export interface AppOf {
 /** What the subscriptions of one app have under way together. */
 interface OfApp extends AppOf {
   inFlight: number;
+  /** Those that found its quota used up. */
+  readonly aside: Deque<{ readonly own: Own; readonly one: Waiting }>;
 }
 
 interface TurnsNeeds {
@@ -95,13 +97,11 @@ export function createTurns({ limits, pace, quotaOf = () => undefined }: TurnsNe
   const fits = (line: Line, bytes: number): boolean =>
     inFlight === 0 || (freePlaces(line) > 0 && bytesInFlight + bytes <= limits.inFlightBytes);
 
-  /** Something of it is under way then: what gives that back has the others looked at. */
-  const isAppFull = ({ app: of }: Own): boolean =>
+  /** Something of it is under way then: what gives that back lets the others have their turns. */
+  const isFull = (of: OfApp | undefined): boolean =>
     of !== undefined && of.inFlight > 0 && of.inFlight >= (quotaOf(of.environment, of.app) ?? Infinity);
 
-  const hasItsShare = (own: Own, line: Line, bytes: number): boolean => isAppFull(own) || hasItsPart(own, line, bytes);
-
-  const hasItsPart = (own: Own, line: Line, bytes: number): boolean =>
+  const hasItsShare = (own: Own, line: Line, bytes: number): boolean =>
     own.inFlight > 0 &&
     (isShareOf(own.inFlight, freePlaces(line), limits.inFlight) ||
       (own.bytes > 0 && isShareOf(own.bytes, limits.inFlightBytes - bytesInFlight - bytes, limits.inFlightBytes)));
@@ -112,7 +112,7 @@ export function createTurns({ limits, pace, quotaOf = () => undefined }: TurnsNe
   const isForUrgentAlone = (): boolean => !fits('standard', 0) || heldBack();
 
   const mayStart = (own: Own, line: Line, bytes: number): boolean =>
-    fits(line, bytes) && !hasItsShare(own, line, bytes) && (line === 'interactive' || !heldBack());
+    fits(line, bytes) && !isFull(own.app) && !hasItsShare(own, line, bytes) && (line === 'interactive' || !heldBack());
 
   function note(line: Line): void {
     if (line === 'interactive') pace.hurry();
@@ -199,13 +199,30 @@ export function createTurns({ limits, pace, quotaOf = () => undefined }: TurnsNe
     own.inFlight--;
     own.bytes -= bytes;
     if (own.app !== undefined) own.app.inFlight--;
+    if (own.app !== undefined) bringNext(own.app);
     if (own.aside.size > 0) comeBack(own);
     // There is more room for all of them now; they are looked at together.
     if (aside.size > 0) schedule();
     if (waiting > 0) serve();
   }
 
+  /** One after the other until the quota is used up again, or nobody of the app waits. */
+  function bringNext(app: OfApp): void {
+    if (app.aside.size === 0 || isFull(app)) return;
+    const { own, one } = app.aside.shift() as { own: Own; one: Waiting };
+    const turn = (): void => {
+      one.turn();
+      bringNext(app);
+    };
+    wait(own, { ...one, turn });
+    schedule();
+  }
+
   function wait(own: Own, one: Waiting): void {
+    if (own.app !== undefined && isFull(own.app)) {
+      own.app.aside.push({ own, one });
+      return;
+    }
     if (hasItsShare(own, one.line, one.bytes)) {
       own.aside.push(one);
       aside.add(own);
@@ -221,7 +238,7 @@ export function createTurns({ limits, pace, quotaOf = () => undefined }: TurnsNe
   /** One per app that ever had a subscription here: a name and a number. */
   function ofApp({ environment, app }: AppOf): OfApp {
     const name = `${environment}\n${app}`;
-    const found = apps.get(name) ?? { environment, app, inFlight: 0 };
+    const found = apps.get(name) ?? { environment, app, inFlight: 0, aside: createDeque() };
     apps.set(name, found);
     return found;
   }

@@ -170,3 +170,36 @@ test('a quota that is raised counts at once, and a new name fills no bucket', as
   await settle();
   assert.equal(flood(1_000), 100);
 });
+
+test('what the directory can not take now counts here all the same, and is written once when it can', async (t) => {
+  const { directory, clock } = await setUp({ eventsPerDay: 100 });
+  let isAway = true;
+  const failing: Directory = {
+    ...directory,
+    put: (...args) => (isAway ? Promise.reject(new Error('away')) : directory.put(...args)),
+  };
+  const { quotas, flood } = await openNode(t, failing, clock);
+  assert.equal(flood(30), 30);
+  await clock.advance(3_000);
+  await settle();
+  assert.equal(quotas.usage(SHOP).dayEvents, 30);
+  assert.equal(await directory.get('usage', 'default', 'shop'), undefined);
+  isAway = false;
+  await clock.advance(2_000);
+  await settle();
+  assert.equal((await directory.get('usage', 'default', 'shop'))?.value.dayEvents, 30);
+  assert.equal(quotas.usage(SHOP).dayEvents, 30);
+});
+
+test('nodes that write the same at once lose nothing of each other', async (t) => {
+  const { directory, clock } = await setUp({ eventsPerMonth: 1_000_000 });
+  const nodes = await Promise.all(Array.from({ length: 5 }, () => openNode(t, directory, clock)));
+  for (let second = 0; second < 20; second++) {
+    for (const { flood } of nodes) assert.equal(flood(7), 7);
+    await clock.advance(1_000);
+    await settle();
+  }
+  await Promise.all(nodes.map(({ quotas }) => quotas.stop()));
+  const stored = (await directory.get('usage', 'default', 'shop'))?.value;
+  assert.deepEqual([stored?.events, stored?.monthEvents], [5 * 7 * 20, 5 * 7 * 20]);
+});

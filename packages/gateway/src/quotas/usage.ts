@@ -104,7 +104,7 @@ export async function openUsages({ directory, clock, apps, onOthers }: Needs): P
     if (before !== undefined && before.version >= now.version) return;
     entry.stored = now;
     if (now.value.by === by) entry.writing = nothing();
-    else if (before !== undefined) onOthers(entry.place, difference(now.value, before.value));
+    else onOthers(entry.place, difference(now.value, before?.value ?? NOTHING));
   }
 
   /** Against whoever writes to the same: what they have written is learnt, and ours put on top. */
@@ -119,6 +119,8 @@ export async function openUsages({ directory, clock, apps, onOthers }: Needs): P
         try {
           const value = { ...sum(entry.stored?.value, ours, clock.now()), by };
           learn(entry, await directory.put('usage', environment, id, value, entry.stored?.version ?? 'absent'));
+          // Also where more was heard since: what is written is written.
+          if (entry.writing === ours) entry.writing = nothing();
         } catch (error) {
           if (tries <= 1 || !isOvertaken(error)) throw error;
           const now = await directory.get('usage', environment, id);
@@ -127,7 +129,8 @@ export async function openUsages({ directory, clock, apps, onOthers }: Needs): P
         }
       }
     } catch {
-      // It can not be written now; it is counted all the same, and written with what follows.
+      // Written all the same, as the watch has told, or not now: then it counts here, and is written with what follows.
+      if (entry.writing !== ours) return;
       addTo(entry.pending, ours);
       entry.writing = nothing();
     }
@@ -193,6 +196,7 @@ export async function openUsages({ directory, clock, apps, onOthers }: Needs): P
   };
 }
 
+const NOTHING: Counts = { publishes: 0, bytes: 0, events: 0 };
 const NONE: Pick<Entry, 'stored' | 'pending' | 'writing'> = { stored: undefined, pending: nothing(), writing: nothing() };
 
 function nothing(): Pending {
