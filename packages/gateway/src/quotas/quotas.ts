@@ -140,6 +140,8 @@ export async function openQuotas(needs: {
   return {
     enter(app, asked) {
       const found = own(app);
+      // Nothing can be too much: all of it is counted when it is stored.
+      if (found.settings === NONE) return NOTHING;
       // One is looked for at least, also where nothing is known yet of what comes.
       mustFit(found, app, { ...asked, events: Math.max(1, asked.events) }, NOTHING);
       take(app, found, asked, NOTHING);
@@ -147,6 +149,8 @@ export async function openQuotas(needs: {
     },
     publish(app, asked, entered = NOTHING) {
       const found = own(app);
+      if (found.settings === NONE)
+        return (stored) => usages.add(app, { publishes: asked.events, bytes: asked.bytes, events: stored });
       mustFit(found, app, asked, entered);
       take(app, found, asked, entered);
       found.reserved += asked.events;
@@ -168,6 +172,7 @@ export async function openQuotas(needs: {
     },
     headers(app) {
       const { settings, buckets, reserved } = own(app);
+      if (settings === NONE) return {};
       const nowMs = clock.now();
       const lines = buckets.map(({ name, perSecond, bucket }) => ({
         policy: `"${name}";q=${perSecond * BURST_S};w=${BURST_S}${name === 'bytes' ? ';qu="content-bytes"' : ''}`,

@@ -47,6 +47,7 @@ interface Needs {
 export const WRITE_MS = 1_000;
 /** Without quotas nothing hangs on it. */
 const WRITE_FREE_MS = 60_000;
+const DAY_MS = 86_400_000;
 /** Writes at once: a thousand apps that publish must not fill the queue of the directory. */
 const WRITES = 64;
 /** Of one change, against other nodes that write to the same. */
@@ -242,8 +243,13 @@ function isOvertaken(error: unknown): boolean {
   return error instanceof Problem && (error.code === 'version_mismatch' || error.code === 'already_exists');
 }
 
+/** Asked for with every event, and nearly always the same as before. */
+const asked = { number: -1, text: '' };
+
 function dayOf(ms: number): string {
-  return new Date(ms).toISOString().slice(0, 10);
+  const number = Math.floor(ms / DAY_MS);
+  if (number !== asked.number) Object.assign(asked, { number, text: new Date(ms).toISOString().slice(0, 10) });
+  return asked.text;
 }
 
 function monthOf(day: string): string {
