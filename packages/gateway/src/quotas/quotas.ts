@@ -10,7 +10,8 @@ import { type Followed, type Place, placeOf } from '../http/followed.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { App, Directory, Quotas as Settings } from '../ports/directory.ts';
 import { type Bucket, createBucket } from './bucket.ts';
-import { type Counts, openUsages, type Period } from './usage.ts';
+import type { Counts } from './counts.ts';
+import { openUsages, type Period } from './usage.ts';
 
 export interface Quotas {
   /**

@@ -8,14 +8,7 @@ import { Problem } from '@millrace/core/problem';
 import { type Followed, follow, type Place, placeOf } from '../http/followed.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { App, Directory, Usage, Versioned } from '../ports/directory.ts';
-
-export interface Counts {
-  /** Taken from buckets: asked for. */
-  readonly publishes: number;
-  readonly bytes: number;
-  /** Stored. */
-  readonly events: number;
-}
+import { addTo, type Counts, dayOf, difference, isEmpty, monthOf, NO_COUNTS, nothing, type Pending, sum } from './counts.ts';
 
 export interface Period {
   readonly day: string;
@@ -47,17 +40,10 @@ interface Needs {
 export const WRITE_MS = 1_000;
 /** Without quotas nothing hangs on it. */
 const WRITE_FREE_MS = 60_000;
-const DAY_MS = 86_400_000;
 /** Writes at once: a thousand apps that publish must not fill the queue of the directory. */
 const WRITES = 64;
 /** Of one change, against other nodes that write to the same. */
 const TRIES = 8;
-
-interface Pending {
-  publishes: number;
-  bytes: number;
-  readonly days: Map<string, number>;
-}
 
 interface Entry {
   readonly place: Place;
@@ -105,7 +91,7 @@ export async function openUsages({ directory, clock, apps, onOthers }: Needs): P
     if (before !== undefined && before.version >= now.version) return;
     entry.stored = now;
     if (now.value.by === by) entry.writing = nothing();
-    else onOthers(entry.place, difference(now.value, before?.value ?? NOTHING));
+    else onOthers(entry.place, difference(now.value, before?.value ?? NO_COUNTS));
   }
 
   /** Against whoever writes to the same: what they have written is learnt, and ours put on top. */
@@ -197,61 +183,8 @@ export async function openUsages({ directory, clock, apps, onOthers }: Needs): P
   };
 }
 
-const NOTHING: Counts = { publishes: 0, bytes: 0, events: 0 };
 const NONE: Pick<Entry, 'stored' | 'pending' | 'writing'> = { stored: undefined, pending: nothing(), writing: nothing() };
-
-function nothing(): Pending {
-  return { publishes: 0, bytes: 0, days: new Map() };
-}
-
-function isEmpty({ publishes, bytes, days }: Pending): boolean {
-  return publishes === 0 && bytes === 0 && days.size === 0;
-}
-
-function addTo(pending: Pending, { publishes, bytes, days }: Pending): void {
-  pending.publishes += publishes;
-  pending.bytes += bytes;
-  for (const [day, count] of days) pending.days.set(day, (pending.days.get(day) ?? 0) + count);
-}
-
-/** A later day begins at nothing; what is of an earlier one than the last is only part of the sum. */
-function sum(before: Usage | undefined, { publishes, bytes, days }: Pending, nowMs: number): Usage {
-  const today = dayOf(nowMs);
-  const first = { publishes: 0, bytes: 0, events: 0, day: today, dayEvents: 0, month: monthOf(today), monthEvents: 0, by: '' };
-  let usage: Usage = before ?? first;
-  usage = { ...usage, publishes: usage.publishes + publishes, bytes: usage.bytes + bytes };
-  for (const [day, count] of [...days].toSorted(([one], [other]) => (one < other ? -1 : 1))) usage = withDay(usage, day, count);
-  return usage;
-}
-
-function withDay(usage: Usage, day: string, count: number): Usage {
-  const month = monthOf(day);
-  return {
-    ...usage,
-    events: usage.events + count,
-    ...(day < usage.day ? {} : { day, dayEvents: count + (day === usage.day ? usage.dayEvents : 0) }),
-    ...(month < usage.month ? {} : { month, monthEvents: count + (month === usage.month ? usage.monthEvents : 0) }),
-  };
-}
-
-function difference(now: Counts, before: Counts): Counts {
-  const of = (name: keyof Counts): number => Math.max(0, now[name] - before[name]);
-  return { publishes: of('publishes'), bytes: of('bytes'), events: of('events') };
-}
 
 function isOvertaken(error: unknown): boolean {
   return error instanceof Problem && (error.code === 'version_mismatch' || error.code === 'already_exists');
-}
-
-/** Asked for with every event, and nearly always the same as before. */
-const asked = { number: -1, text: '' };
-
-function dayOf(ms: number): string {
-  const number = Math.floor(ms / DAY_MS);
-  if (number !== asked.number) Object.assign(asked, { number, text: new Date(ms).toISOString().slice(0, 10) });
-  return asked.text;
-}
-
-function monthOf(day: string): string {
-  return day.slice(0, 7);
 }

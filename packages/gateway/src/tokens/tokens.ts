@@ -6,13 +6,14 @@ import { hash, randomBytes } from 'node:crypto';
 import { newId } from '@millrace/core/ids';
 import { Problem } from '@millrace/core/problem';
 import { readClaims, TOKEN_ALGORITHM, TOKEN_TYPE, type TokenClaims, type TokenScope } from '@millrace/core/token';
-import { decodeProtectedHeader, errors, jwtVerify, SignJWT } from 'jose';
+import { jwtVerify, SignJWT } from 'jose';
 import type { Caller } from '../http/access.ts';
 import { type Followed, follow, placeOf } from '../http/followed.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { App, Directory, Key } from '../ports/directory.ts';
 import type { Vault } from '../vault.ts';
+import { expired, headerOf, notOurs, problemOf, revoked, unknownKey } from './refusals.ts';
 import { openRevocations, type Revocations } from './revocations.ts';
 import { TOKENS } from './times.ts';
 import { openTokenKeys, type TokenKeys } from './token-keys.ts';
@@ -204,53 +205,4 @@ function callerOf({ jti, iatMs, exp, aud, sub, origin, app, env, key, scopes, to
     kid,
   };
   return { key, environment: env, app, scopes, admin: false, topics, token };
-}
-
-/** Before anything is verified; what it says chooses nothing but which of our keys to try. */
-function headerOf(text: string): { readonly kid: string } {
-  let header: ReturnType<typeof decodeProtectedHeader>;
-  try {
-    header = decodeProtectedHeader(text);
-  } catch {
-    throw notOurs('it is no JWT');
-  }
-  const { alg, typ, kid } = header;
-  if (alg !== TOKEN_ALGORITHM) throw notOurs('it is signed in another way');
-  // jose compares it as a media type, in any case and with "application/" before it.
-  if (typ !== TOKEN_TYPE) throw notOurs('it is a JWT of another type');
-  if (typeof kid !== 'string') throw notOurs('it does not say which key signed it');
-  return { kid };
-}
-
-function problemOf(error: unknown): unknown {
-  if (error instanceof errors.JWTExpired) return expired();
-  if (error instanceof errors.JWTClaimValidationFailed && error.claim === 'aud')
-    return new Problem('token_audience', 'the token was made for another audience than this gateway', {
-      advice: 'Make one without an audience: POST /v1/tokens.',
-    });
-  if (error instanceof errors.JWTClaimValidationFailed && error.claim === 'nbf' && error.reason === 'check_failed')
-    return notOurs('it is not valid yet: the clocks here and where it was made are apart');
-  // Of a signature that is wrong nothing more is told.
-  if (error instanceof errors.JOSEError) return notOurs('its signature or its claims are wrong');
-  return error;
-}
-
-function expired(): Problem {
-  return new Problem('token_expired', 'the token has expired', { advice: 'Get a new one from the backend of the app.' });
-}
-
-function unknownKey(): Problem {
-  return new Problem('token_key_unknown', 'the key that signed the token does not count, or not any more', {
-    advice: 'Get a new token from the backend of the app.',
-  });
-}
-
-function revoked(why: string): Problem {
-  return new Problem('token_revoked', why, { advice: 'Ask the backend of the app whether it makes another one.' });
-}
-
-function notOurs(why: string): Problem {
-  return new Problem('unauthorized', `the token is none of this gateway: ${why}`, {
-    advice: 'Send the header "Authorization: Bearer …" with a token of POST /v1/tokens, or a key.',
-  });
 }
