@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { describe, test, type TestContext } from 'node:test';
-import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify, SignJWT } from 'jose';
+import { calculateJwkThumbprint, createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify, SignJWT } from 'jose';
 import { createApp } from './app.ts';
 import { type Answer, type World, world } from '../../test/world.ts';
 import { systemClock } from '../system-clock.ts';
@@ -329,6 +329,7 @@ describe('the keys that sign tokens', { timeout: 60_000 }, () => {
     const published = await ask('GET /.well-known/jwks.json', { key: '' });
     assert.equal(published.headers['cache-control'], 'public, max-age=300');
     assert.ok(!published.text.includes('"d"'));
+    for (const one of published.json.keys) assert.equal(one.kid, await calculateJwkThumbprint(one));
     const headers = { 'if-none-match': String(published.headers['etag']) };
     assert.equal((await ask('GET /.well-known/jwks.json', { key: '', headers })).status, 304);
   });

@@ -6,7 +6,6 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, hash, type KeyO
 import { base32 } from '@millrace/core/base32';
 import { Problem } from '@millrace/core/problem';
 import { TOKEN_ALGORITHM } from '@millrace/core/token';
-import { calculateJwkThumbprint } from 'jose';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Directory, Keyring, TokenKey, Versioned } from '../ports/directory.ts';
@@ -54,13 +53,7 @@ export async function openTokenKeys({ directory, vault, clock, limits, onChange 
   // What changed before it was watched.
   await reread();
   let timer = clock.after(TOKENS.tidyMs, tidyLater);
-  if (!canSign())
-    await store(
-      await withNewKey(
-        ring.value.keys.map(({ sealed: _lost, ...rest }) => rest),
-        clock.now(),
-      ),
-    );
+  if (!canSign()) await heal();
   await tidy();
 
   function take(now: Versioned<Keyring>): void {
@@ -77,7 +70,7 @@ export async function openTokenKeys({ directory, vault, clock, limits, onChange 
   /** Of several nodes that start at once one is first. */
   async function begin(): Promise<Versioned<Keyring>> {
     const nowMs = clock.now();
-    const keys = [await makeKey(vault, nowMs, nowMs)];
+    const keys = [makeKey(vault, nowMs, nowMs)];
     const value = { issuer: `urn:millrace:${base32(randomBytes(16), 26)}`, keys, createdMs: nowMs };
     try {
       return await directory.put('keyring', PLACE.environment, PLACE.id, value, 'absent');
@@ -103,6 +96,11 @@ export async function openTokenKeys({ directory, vault, clock, limits, onChange 
     }
   }
 
+  async function heal(): Promise<void> {
+    const former = ring.value.keys.map(({ sealed: _lost, ...rest }) => rest);
+    await storeFirst(withNewKey(former, clock.now()));
+  }
+
   function signing(): { readonly kid: string; readonly key: KeyObject } {
     const nowMs = clock.now();
     // A clock that was set back since may find none that signs yet.
@@ -113,20 +111,20 @@ export async function openTokenKeys({ directory, vault, clock, limits, onChange 
   }
 
   /** The former keys verify for as long as a token of theirs may be around. */
-  async function withNewKey(keys: readonly TokenKey[], signsFromMs: number): Promise<TokenKey[]> {
+  function withNewKey(keys: readonly TokenKey[], signsFromMs: number): TokenKey[] {
     const untilMs = signsFromMs + TOKENS.ttlMsMax + TOKENS.leewayMs;
-    return [await makeKey(vault, clock.now(), signsFromMs), ...keys.map((key) => ({ ...key, untilMs: key.untilMs ?? untilMs }))];
+    return [makeKey(vault, clock.now(), signsFromMs), ...keys.map((key) => ({ ...key, untilMs: key.untilMs ?? untilMs }))];
   }
 
   async function rotate({ now }: { readonly now: boolean }): Promise<readonly TokenKey[]> {
     await reread();
     const nowMs = clock.now();
-    if (now) await store([await makeKey(vault, nowMs, nowMs)]);
+    if (now) await store([makeKey(vault, nowMs, nowMs)]);
     else if ((ring.value.keys[0]?.signsFromMs ?? 0) > nowMs)
       throw new Problem('conflict', 'a new key is about to take over already', {
         advice: 'Wait until it signs; a key that somebody else may have is replaced at once with "now": true.',
       });
-    else await store(await withNewKey(counting(), nowMs + TOKENS.publishedMs));
+    else await store(withNewKey(counting(), nowMs + TOKENS.publishedMs));
     return ring.value.keys;
   }
 
@@ -134,15 +132,21 @@ export async function openTokenKeys({ directory, vault, clock, limits, onChange 
     return ring.value.keys.filter(({ untilMs = Infinity }) => untilMs > clock.now());
   }
 
-  /** By age; and what does not verify any more goes. Another node may be faster: then it is done. */
+  /** By age; and what does not verify any more goes. */
   async function tidy(): Promise<void> {
     const nowMs = clock.now();
     const isOld = (ring.value.keys[0]?.signsFromMs ?? 0) + limits.tokenKeyMs <= nowMs;
     if (!isOld && counting().length === ring.value.keys.length) return;
+    await storeFirst(isOld ? withNewKey(counting(), nowMs + TOKENS.publishedMs) : counting());
+  }
+
+  /** Another node may be faster: then it is done. */
+  async function storeFirst(keys: readonly TokenKey[]): Promise<void> {
     try {
-      await store(isOld ? await withNewKey(counting(), nowMs + TOKENS.publishedMs) : counting());
+      await store(keys);
     } catch (error) {
       if (!(error instanceof Problem) || error.code !== 'version_mismatch') throw error;
+      await reread();
     }
   }
 
@@ -185,9 +189,10 @@ export async function openTokenKeys({ directory, vault, clock, limits, onChange 
   };
 }
 
-async function makeKey(vault: Vault, createdMs: number, signsFromMs: number): Promise<TokenKey> {
+function makeKey(vault: Vault, createdMs: number, signsFromMs: number): TokenKey {
   const { x = '', d = '' } = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
-  const kid = await calculateJwkThumbprint({ kty: 'OKP', crv: 'Ed25519', x });
+  // RFC 7638 (and RFC 8037, appendix A.3): these members, in this order.
+  const kid = hash('sha256', JSON.stringify({ crv: 'Ed25519', kty: 'OKP', x }), 'base64url');
   return { kid, x, sealed: vault.seal(d), createdMs, signsFromMs };
 }
 
