@@ -49,6 +49,7 @@ async function servedDocument(): Promise<unknown> {
   const { createApp } = await import('@millrace/gateway/http/app');
   const { systemClock } = await import('@millrace/gateway/system-clock');
   const { createMemoryDirectory } = await import('@millrace/memory/directory');
+  const { createVault, VAULT_KEY_BYTES } = await import('@millrace/gateway/vault');
   const { version } = JSON.parse(readFileSync(join(ROOT, 'packages/gateway/package.json'), 'utf8')) as {
     readonly version: string;
   };
@@ -57,7 +58,8 @@ async function servedDocument(): Promise<unknown> {
   const app = await createApp({
     gateway: unasked,
     ledger: unasked,
-    vault: unasked,
+    // A new directory gets keys for tokens, whose private parts are sealed.
+    vault: createVault(new Uint8Array(VAULT_KEY_BYTES)),
     directory: createMemoryDirectory(),
     clock: systemClock,
     version,

@@ -3,6 +3,8 @@
 const COMMANDS: readonly (readonly [RegExp, string])[] = [
   [/PUT \/v1\/topics\/([^\s.]\S*)/, 'millrace topic create $1'],
   [/GET \/v1\/operations\b\.?/, 'millrace operation list'],
+  [/PATCH \/v1\/apps\/\{app\} with \{"origins": \[\.\.\.\]\}\.?/, 'millrace app update APP --origin ORIGIN'],
+  [/POST \/v1\/tokens\b\.?/, 'millrace token create'],
   [/POST \/v1\/events\b\.?/, 'millrace publish --file PATH'],
 ];
 

@@ -137,7 +137,11 @@ function refusalOfAnswer({ status }: Response, body: unknown, settings: Settings
     settings.key() === undefined
       ? 'Name a key: --key mr_… or MILLRACE_KEY; in the directory of a `millrace dev` it is found by itself.'
       : 'The key that was sent is no key of this gateway (any more). Name another one: --key mr_… or MILLRACE_KEY.';
-  return new Refusal(exitOf(status, code), detail, { code, pointer, advice: status === 401 ? keyAdvice : adviceOf(advice) });
+  return new Refusal(exitOf(status, code), detail, {
+    code,
+    pointer,
+    advice: code === 'unauthorized' ? keyAdvice : adviceOf(advice),
+  });
 }
 
 function refusalOf(error: unknown, settings: Settings): unknown {

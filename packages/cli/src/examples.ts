@@ -38,7 +38,12 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'app list': ['millrace app list'],
   'app get': ['millrace app get crm'],
   'app create': ['millrace app create crm --name "Customer relations"'],
-  'app update': ['millrace app update crm --name CRM'],
+  'app update': [
+    'millrace app update crm --name CRM',
+    'millrace app update shop --quota publishesPerSecond=100 --quota eventsPerDay=1000000',
+    'millrace app update shop --origin https://shop.example.com,http://localhost:5173',
+  ],
+  'app usage': ['millrace app usage shop'],
   'app delete': ['millrace app delete crm'],
   'key list': ['millrace key list --app crm'],
   'key get': ['millrace key get                     the key you use: what it may do', 'millrace key get key_… --app crm'],
@@ -68,5 +73,12 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'operation list': ['millrace operation list'],
   'operation get': ['millrace operation get run_…'],
   'operation cancel': ['millrace operation cancel run_…'],
+  'token create': [
+    'millrace token create --scopes subscribe --topics "orders.*" --subject user-42',
+    'millrace token create --scopes publish --topics orders.created --ttl 5m --app shop',
+  ],
+  'token revoke': ['millrace token revoke tok_…', 'millrace token revoke --app shop'],
+  'token-key list': ['millrace token-key list'],
+  'token-key rotate': ['millrace token-key rotate', 'millrace token-key rotate --now'],
   'secret-key rotate': ['millrace secret-key rotate --data /var/lib/millrace'],
 };

@@ -136,7 +136,8 @@ describe('completion', () => {
       assert.deepEqual([status, stderr], [0, '']);
       return said.trim().split(' ');
     };
-    assert.deepEqual(completed('millrace to'), ['topic']);
+    assert.deepEqual(completed('millrace to'), ['topic', 'token', 'token-key']);
+    assert.deepEqual(completed('millrace top'), ['topic']);
     assert.deepEqual(completed('millrace topic cr'), ['create']);
     assert.deepEqual(completed('millrace topic create --ret'), ['--retention']);
     assert.deepEqual(completed('millrace --json dead-letter re'), ['redrive']);

@@ -27,15 +27,17 @@ import { secretKeyVerbs } from './verbs/secret-key.ts';
 import { startVerb } from './verbs/start.ts';
 import { subscriptionVerbs } from './verbs/subscription.ts';
 import { tailVerb } from './verbs/tail.ts';
+import { tokenKeyVerbs } from './verbs/token-key.ts';
+import { tokenVerbs } from './verbs/token.ts';
 import { topicVerbs } from './verbs/topic.ts';
 import type { World } from './world.ts';
 
 const GROUPS = [
   ['Run a gateway:', [devVerb, startVerb]],
   ['Events:', [publishVerb, listenVerb, tailVerb]],
-  ['What is configured:', [topicVerbs, subscriptionVerbs, appVerbs, keyVerbs]],
+  ['What is configured:', [topicVerbs, subscriptionVerbs, appVerbs, keyVerbs, tokenVerbs]],
   ['What happened:', [deliveryVerbs, deadLetterVerbs, replayVerb, operationVerbs]],
-  ['The rest:', [doctorVerb, limitsVerb, secretKeyVerbs, migrateLogVerb, commandsVerb, completionVerb]],
+  ['The rest:', [doctorVerb, limitsVerb, secretKeyVerbs, tokenKeyVerbs, migrateLogVerb, commandsVerb, completionVerb]],
 ] as const;
 
 const EXAMPLES = `Examples:

@@ -94,5 +94,6 @@ describe('settings', () => {
     assert.throws(() => read(directory, { url: 'ftp://x' }), /--url "ftp:\/\/x" is no address/);
     assert.throws(() => read(directory, {}, { MILLRACE_URL: 'http://' }), /MILLRACE_URL/);
     assert.throws(() => read(directory, { key: 'customer-7' }), /begins with mr_/);
+    assert.doesNotThrow(() => read(directory, { key: 'eyJhbGciOiJFZERTQSJ9.e30.x' }));
   });
 });

@@ -34,8 +34,9 @@ export function settingsOf(
     url !== undefined ? '--url' : named !== undefined ? 'MILLRACE_URL' : readIfThere(file) !== undefined ? 'file' : 'default';
   const fixed = named === undefined ? undefined : addressOf(named, addressFrom);
   const address = (): string => fixed ?? kept() ?? `http://127.0.0.1:${DEFAULT_PORT}`;
-  if (key !== undefined && !key.startsWith('mr_'))
-    throw misused('--key is a key of the gateway and begins with mr_', 'The key of an event is --partition-key.');
+  // A token begins as every JWT does: with the base64 of an object.
+  if (key !== undefined && !/^(mr_|eyJ)/.test(key))
+    throw misused('--key is a key of the gateway, which begins with mr_, or a token', 'The key of an event is --partition-key.');
   const chosen = key ?? given(environment['MILLRACE_KEY']);
   return {
     address,

@@ -67,6 +67,18 @@ describe('millrace', { timeout: 300_000 }, () => {
     assert.equal((await json('app', 'update', 'crm', '--name', 'CRM')).name, 'CRM');
     await wrong(4, /no app 'nope'/, 'app', 'update', 'nope', '--name', 'x');
     await wrong(2, /--name/, 'app', 'update', 'crm');
+    const changed = await json('app', 'update', 'crm', '--quota', 'publishesPerSecond=100', '--quota', 'eventsPerDay=9000');
+    assert.deepEqual(changed.quotas, { publishesPerSecond: 100, eventsPerDay: 9_000 });
+    assert.deepEqual((await json('app', 'update', 'crm', '--quota', 'publishesPerSecond=none')).quotas, { eventsPerDay: 9_000 });
+    await wrong(2, /publishesPerSecond=100/, 'app', 'update', 'crm', '--quota', 'publishesPerSecond');
+    await wrong(5, /publishes/, 'app', 'update', 'crm', '--quota', 'publishes=1');
+    const origins = ['https://crm.example', 'http://localhost:5173'];
+    assert.deepEqual((await json('app', 'update', 'crm', '--origin', origins.join(','))).origins, origins);
+    await wrong(5, /no origin/, 'app', 'update', 'crm', '--origin', 'crm.example');
+    assert.deepEqual((await json('app', 'update', 'crm', '--origin', 'none')).origins, []);
+    assert.equal((await json('app', 'usage', 'crm')).quotas.eventsPerDay, 9_000);
+    assert.match(await people('app', 'usage', 'crm'), /eventsToday +0/);
+    await wrong(4, /no app 'nope'/, 'app', 'usage', 'nope');
     assert.equal((await json('app', 'get', 'crm')).id, 'crm');
     await wrong(4, /no app/, 'app', 'get', 'nope');
     assert.match(await people('app', 'list'), /^APP +NAME +CREATED\ncrm +CRM /);
@@ -486,6 +498,53 @@ describe('millrace', { timeout: 300_000 }, () => {
     await wrong(2, /too many arguments/, 'limits', 'drainMs');
   });
 
+  test('token and token-key', async () => {
+    await json('topic', 'create', 'tokens.tried');
+    const made = await json('token', 'create', '--scopes', 'publish', '--topics', 'tokens.*', '--ttl', '5m', '--app', 'crm');
+    assert.deepEqual([made.app, made.topics, made.token.split('.').length], ['crm', ['tokens.*'], 3]);
+    const as = (token: string): Promise<Ended> => run(['publish', 'tokens.tried', '1', '--key', token, '--json']);
+    const published = await as(made.token);
+    assert.equal(published.exit, 0, published.stderr);
+    await wrong(2, /--topics/, 'token', 'create', '--scopes', 'publish');
+    await wrong(2, /--scopes/, 'token', 'create', '--topics', 'tokens.*');
+    await wrong(2, /Write it like/, 'token', 'create', '--scopes', 'publish', '--topics', 'tokens.*', '--ttl', 'soon');
+    await wrong(5, /30s to 15m/, 'token', 'create', '--scopes', 'publish', '--topics', 'tokens.*', '--ttl', '1h');
+    await wrong(5, /scopes/, 'token', 'create', '--scopes', 'manage', '--topics', 'tokens.*');
+    await wrong(4, /no app 'nope'/, 'token', 'create', '--scopes', 'publish', '--topics', 'tokens.*', '--app', 'nope');
+    await wrong(
+      5,
+      /origins of the app/,
+      'token',
+      'create',
+      '--scopes',
+      'publish',
+      '--topics',
+      'tokens.*',
+      '--origin',
+      'https://a.example',
+    );
+    await wrong(3, /needs a key/, 'app', 'list', '--key', made.token);
+
+    assert.deepEqual(await json('token', 'revoke', made.jti, '--app', 'crm'), { revoked: made.jti });
+    const revoked = await as(made.token);
+    assert.deepEqual([revoked.exit, errorOf(revoked).code], [3, 'token_revoked']);
+    assert.deepEqual(await json('token', 'revoke', '--app', 'crm', '--before', '1m'), { revoked: { app: 'crm' } });
+    assert.equal(await people('token', 'revoke', '--app', 'crm'), 'revoked all tokens of crm\n');
+    await wrong(2, /say which/, 'token', 'revoke');
+    await wrong(2, /--before/, 'token', 'revoke', 'tok_x', '--before', '1h');
+    await wrong(2, /--before "soon"/, 'token', 'revoke', '--app', 'crm', '--before', 'soon');
+    await wrong(4, /no app 'nope'/, 'token', 'revoke', '--app', 'nope');
+
+    const { data } = await json('token-key', 'list');
+    assert.equal(data.length, 1);
+    assert.equal((await json('token-key', 'rotate')).data.length, 2);
+    await wrong(6, /already/, 'token-key', 'rotate');
+    assert.equal((await run(['token-key', 'rotate', '--now'], { answers: [''] })).exit, 130);
+    assert.equal((await json('token-key', 'rotate', '--now', '--yes')).data.length, 1);
+    assert.match(await people('token-key', 'list'), /^KEY +SIGNS FROM +VERIFIES UNTIL\n/);
+    await wrong(2, /too many arguments/, 'token-key', 'list', 'x');
+  });
+
   test('secret-key', async () => {
     const { keyId, formerKeyId } = await json('secret-key', 'rotate');
     assert.notEqual(keyId, formerKeyId);
@@ -529,8 +588,9 @@ describe('millrace', { timeout: 300_000 }, () => {
       ...['list', 'get', 'create', 'update', 'delete', 'pause', 'resume', 'test', 'rotate-secret'].map(
         (verb) => `subscription ${verb}`,
       ),
-      ...['list', 'get', 'create', 'update', 'delete'].map((verb) => `app ${verb}`),
+      ...['list', 'get', 'create', 'update', 'usage', 'delete'].map((verb) => `app ${verb}`),
       ...['list', 'get', 'create', 'delete'].map((verb) => `key ${verb}`),
+      ...['create', 'revoke'].map((verb) => `token ${verb}`),
       ...['list', 'get', 'retry'].map((verb) => `delivery ${verb}`),
       ...['list', 'get', 'redrive', 'discard'].map((verb) => `dead-letter ${verb}`),
       'replay',
@@ -538,6 +598,7 @@ describe('millrace', { timeout: 300_000 }, () => {
       'doctor',
       'limits',
       'secret-key rotate',
+      ...['list', 'rotate'].map((verb) => `token-key ${verb}`),
       'migrate-log',
       'commands',
       'completion',

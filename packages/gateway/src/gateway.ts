@@ -107,7 +107,11 @@ export function createGateway({
     highWater: () => lanes.highWater(),
   });
 
-  const turns = createTurns({ limits, pace });
+  const turns = createTurns({
+    limits,
+    pace,
+    quotaOf: (environment, app) => registry.app(environment, app)?.quotas?.deliveriesInFlight,
+  });
   const rejects = createRejects({ log, clock, limits, onNotice });
   const lanes = createLanes({
     log,

@@ -110,6 +110,21 @@ export const LIMIT_TABLE = {
   repeatsBytes: limit(64 * MB, 0, 4_096 * MB, 'Bytes of these answers, sealed: past it no further one is promised.'),
   repeatsOfApp: limit(1_000, 0, 1_000_000, 'How many of them are those of one app: it must not use up the places of all.'),
   repeatsOfAppBytes: limit(8 * MB, 0, 4_096 * MB, 'Bytes of those of one app: likewise.'),
+  // tokens
+  tokenKeyMs: limit(
+    30 * DAY_MS,
+    3_600_000,
+    365 * DAY_MS,
+    'How long one key signs tokens before another takes its place, ms: what nobody noticed to be stolen ends by itself.',
+  ),
+  tokensKept: limit(
+    10_000,
+    0,
+    1_000_000,
+    'Verified tokens that are remembered, so that a request with one costs no signature: some 1 KB each.',
+  ),
+  revocations: limit(10_000, 1, 1_000_000, 'Revocations kept, until what they are about has expired.'),
+  revocationsOfApp: limit(1_000, 1, 100_000, 'How many of them are those of one app: more are one of all its tokens.'),
   // the log
   appendQueueBytes: limit(
     64 * MB,

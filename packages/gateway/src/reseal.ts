@@ -1,6 +1,6 @@
 /** At a start: everything that a former key sealed is sealed with the new one, and what was never sealed with it, too. */
 import { allOf } from './all-of.ts';
-import type { Answer, Directory, Subscription, Versioned } from './ports/directory.ts';
+import type { Directory, Kinds, Versioned } from './ports/directory.ts';
 import type { Vault } from './vault.ts';
 import { haveReadable, sealHeaders, showHeaders } from './webhook-headers.ts';
 
@@ -8,12 +8,12 @@ import { haveReadable, sealHeaders, showHeaders } from './webhook-headers.ts';
 export async function reseal(directory: Directory, vault: Vault): Promise<number> {
   let count = 0;
 
-  async function each<K extends 'subscription' | 'answer'>(
+  async function each<K extends 'subscription' | 'answer' | 'keyring'>(
     kind: K,
-    renew: (found: Versioned<K extends 'answer' ? Answer : Subscription>) => Promise<unknown> | undefined,
+    renew: (found: Versioned<Kinds[K]>) => Promise<unknown> | undefined,
   ): Promise<void> {
     for await (const found of allOf(directory, kind)) {
-      const renewed = renew(found as never);
+      const renewed = renew(found);
       if (renewed === undefined) continue;
       await renewed;
       count++;
@@ -37,6 +37,17 @@ export async function reseal(directory: Directory, vault: Vault): Promise<number
   await each('answer', ({ environment, id, version, value }) =>
     vault.isOutdated(value.sealed)
       ? directory.put('answer', environment, id, { ...value, sealed: anew(value.sealed) }, version)
+      : undefined,
+  );
+  await each('keyring', ({ environment, id, version, value }) =>
+    value.keys.some(({ sealed }) => sealed !== undefined && vault.isOutdated(sealed))
+      ? directory.put(
+          'keyring',
+          environment,
+          id,
+          { ...value, keys: value.keys.map((key) => (key.sealed === undefined ? key : { ...key, sealed: anew(key.sealed) })) },
+          version,
+        )
       : undefined,
   );
   return count;

@@ -1,11 +1,12 @@
 /** `millrace app`: who publishes and subscribes. */
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type Cli, exampled } from '../cli.ts';
 import type { Answer, Client } from '../client.ts';
 import { confirm } from '../confirm.ts';
 import { EXIT } from '../exit-codes.ts';
 import { type ListOptions, listOf, showList, withListOptions } from '../lists.ts';
-import { Refusal } from '../refusal.ts';
+import { words } from '../readers.ts';
+import { misused, Refusal } from '../refusal.ts';
 import type { Column } from '../table.ts';
 import { detailsOf, relative } from '../text.ts';
 
@@ -57,14 +58,37 @@ export function appVerbs(program: Command, { act }: Cli): void {
   app
     .command('update <app>')
     .description('change it')
-    .requiredOption('--name <text>', 'what people call it')
+    .option('--name <text>', 'what people call it')
+    .addOption(
+      new Option(
+        '--quota <name=number>',
+        'what it may use, e.g. publishesPerSecond=100; none takes it away; repeatable',
+      ).argParser(quotas),
+    )
+    .addOption(
+      new Option(
+        '--origin <origins>',
+        'whose web pages may call with its tokens, all of them; with commas; none for nobody',
+      ).argParser(words),
+    )
     .action(
-      act<[string], { name: string }>(async ({ args: [id], options: { name }, client, terminal }) => {
+      act<[string], UpdateOptions>(async ({ args: [id], options, client, terminal }) => {
+        const json = changeOf(options);
         const { headers } = await client().ask(`GET ${at(id)}`);
-        const { body } = await client().ask<App>(`PUT ${at(id)}`, {
-          json: { name },
+        const { body } = await client().ask<App>(`PATCH ${at(id)}`, {
+          json,
           headers: { 'if-match': headers.get('etag') ?? '*' },
         });
+        terminal.data(body, () => detailsOf(body, Date.now()).join('\n'));
+      }),
+    );
+
+  app
+    .command('usage <app>')
+    .description('what it has used, and what it may')
+    .action(
+      act<[string]>(async ({ args: [id], client, terminal }) => {
+        const { body } = await client().ask<object>(`GET ${at(id)}/usage`);
         terminal.data(body, () => detailsOf(body, Date.now()).join('\n'));
       }),
     );
@@ -81,6 +105,33 @@ export function appVerbs(program: Command, { act }: Cli): void {
         call.terminal.data({ deleted: id }, () => `deleted ${id}`);
       }),
     );
+}
+
+interface UpdateOptions {
+  readonly name?: string;
+  readonly quota?: Quotas;
+  readonly origin?: readonly string[];
+}
+
+type Quotas = Readonly<Record<string, number | null>>;
+
+function changeOf({ name, quota, origin }: UpdateOptions): object {
+  if (name === undefined && quota === undefined && origin === undefined)
+    throw misused('say what to change: --name, --quota or --origin');
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(quota === undefined ? {} : { quotas: quota }),
+    ...(origin === undefined ? {} : { origins: origin.filter((one) => one !== NONE) }),
+  };
+}
+
+const NONE = 'none';
+
+/** `name=number`, repeatable; null takes a quota away. */
+function quotas(text: string, before: Quotas | undefined): Quotas {
+  const [, name = '', value = ''] = /^([A-Za-z]+)=(\d{1,13}|none)$/.exec(text) ?? [];
+  if (name === '') throw new InvalidArgumentError('Write it like publishesPerSecond=100, or publishesPerSecond=none.');
+  return { ...before, [name]: value === NONE ? null : Number(value) };
 }
 
 function columnsAt(nowMs: number): Column<App>[] {

@@ -256,7 +256,32 @@ describe('apps', { timeout: 30_000 }, () => {
     assert.equal((await ask('POST /v1/events', { key: json.key, json: { type: 'orders.created' } })).status, 401);
     assert.equal((await ask('PUT /v1/apps/other', { key: await key('shop', ['manage']) })).status, 403);
     assert.equal((await ask('PUT /v1/apps/a%20b')).json.pointer, '/app');
-    assert.equal((await ask('PUT /v1/apps/x', { json: { quotas: {} } })).json.code, 'not_available_yet');
+  });
+
+  test('have origins and quotas, changed one by one and taken away by null', async (t) => {
+    const { ask, key } = await world(t);
+    const quotas = { publishesPerSecond: 10, eventsPerDay: 1_000 };
+    const made = await ask('PUT /v1/apps/new', { json: { quotas, origins: ['https://new.example'] } });
+    assert.deepEqual([made.json.quotas, made.json.origins], [quotas, ['https://new.example']]);
+    assert.deepEqual((await ask('PUT /v1/apps/new', { json: { name: 'New' } })).json.quotas, quotas, 'what is not named stays');
+    const changed = await ask('PATCH /v1/apps/new', { json: { quotas: { publishesPerSecond: null, connections: 5 } } });
+    assert.deepEqual(changed.json.quotas, { eventsPerDay: 1_000, connections: 5 });
+    const without = await ask('PATCH /v1/apps/new', { json: { quotas: null, origins: null, name: null } });
+    assert.deepEqual([without.json.quotas, without.json.origins, without.json.name], [{}, [], 'new']);
+    for (const [change, pointer] of [
+      [{ quotas: { publishesPerSecond: 0 } }, '/quotas/publishesPerSecond'],
+      [{ quotas: { publishesPerSecond: 1.5 } }, '/quotas/publishesPerSecond'],
+      [{ quotas: { publishes: 5 } }, '/quotas/publishes'],
+      [{ origins: 'https://new.example' }, '/origins'],
+    ] as const) {
+      const answer = await ask('PATCH /v1/apps/new', { json: change });
+      assert.deepEqual([answer.status, answer.json.pointer], [400, pointer], JSON.stringify(change));
+    }
+    const headers = { 'if-match': '"9-x"' };
+    assert.equal((await ask('PATCH /v1/apps/new', { json: { name: 'x' }, headers })).json.code, 'version_mismatch');
+    assert.equal((await ask('PATCH /v1/apps/nope', { json: { name: 'x' } })).status, 404);
+    const shop = await key('shop', ['publish', 'subscribe', 'manage']);
+    assert.equal((await ask('PATCH /v1/apps/shop', { key: shop, json: { quotas: null } })).status, 403);
   });
 
   test('with subscriptions stay, and so does the one whose key asks', async (t) => {

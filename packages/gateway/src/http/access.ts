@@ -9,12 +9,13 @@ import { Problem } from '@millrace/core/problem';
 import { coversPattern } from '@millrace/core/topic';
 import type { Clock } from '../ports/clock.ts';
 import type { Directory, Key, Scope, Subscription, Versioned } from '../ports/directory.ts';
+import { TOKEN, type TokenCaller, type Tokens } from '../tokens/tokens.ts';
 import { type Followed, follow } from './followed.ts';
 
 export const SCOPES: readonly Scope[] = ['admin', 'publish', 'subscribe', 'manage'];
 
 export interface Caller {
-  /** The id of the key that asks. */
+  /** The id of the key that asks, or that made the token that asks. */
   readonly key: string;
   readonly environment: string;
   readonly app: string;
@@ -22,11 +23,16 @@ export interface Caller {
   readonly admin: boolean;
   /** Patterns of the topics it may publish, subscribe to and manage; all without them. */
   readonly topics?: readonly string[];
+  /** Where it asks with a token. */
+  readonly token?: TokenCaller;
 }
 
 export interface Access {
-  /** The caller behind an Authorization header. Throws `unauthorized`, or `forbidden` where none of `allowed` is held. */
-  check(authorization: string | undefined, allowed: readonly Scope[]): Caller;
+  /**
+   * The caller behind an Authorization header. Throws or rejects with `unauthorized` or a `token_…` problem, or with `forbidden`
+   * where none of `allowed` is held, and for a token where only keys are taken. A token that is new here takes a while.
+   */
+  check(authorization: string | undefined, allowed: readonly Scope[], takes?: 'keys' | 'tokens'): Caller | Promise<Caller>;
   /** The subscription, if it is there for this caller; else `not_found`, in both cases the same. */
   subscription(caller: Caller, id: string): Promise<Versioned<Subscription>>;
   /** As above, by uid. */
@@ -34,10 +40,8 @@ export interface Access {
   /** Ids of an app's subscriptions, whoever asks. */
   subscriptionsOf(environment: string, app: string): string[];
   keys(): Iterable<Versioned<Key>>;
-  /** Until when a caller may be here; empty where there is no end. */
-  lifeOf(caller: Caller): { readonly expiresMs?: number };
-  /** Whether this Authorization header holds a short-lived token, and no key. */
-  isToken(authorization: string | undefined): boolean;
+  /** When the caller's key ends; undefined where it does not. */
+  keyExpiresMs(caller: Caller): number | undefined;
   stop(): void;
 }
 
@@ -49,9 +53,11 @@ const KEY = /^Bearer +(mr_[a-z2-7]{8}_[a-z2-7]{40})$/i;
 export async function createAccess({
   directory,
   clock,
+  tokens,
 }: {
   readonly directory: Directory;
   readonly clock: Clock;
+  readonly tokens: Tokens;
 }): Promise<Access> {
   const keys: Followed<Key> = await follow(directory, 'key', (key) => key.hash);
   /** Keys whose last use is being written down. */
@@ -69,22 +75,26 @@ export async function createAccess({
       .finally(() => noting.delete(id));
   }
 
+  function ofKey(authorization: string | undefined, allowed: readonly Scope[]): Caller {
+    const text = KEY.exec(authorization ?? '')?.[1];
+    const found = text === undefined ? undefined : keys.get(hashOf(text));
+    if (found === undefined || isOver(found)) throw unauthorized(authorization);
+    const { app, scopes, topics } = found.value;
+    const caller = { key: found.id, environment: found.environment, app, scopes, admin: scopes.includes('admin') };
+    allowedAs(caller, allowed);
+    noteUse(found);
+    return topics === undefined ? caller : { ...caller, topics };
+  }
+
+  const isOver = ({ value }: Versioned<Key>): boolean => (value.expiresMs ?? Infinity) <= clock.now();
+
   return {
-    check(authorization, allowed) {
-      const text = KEY.exec(authorization ?? '')?.[1];
-      const found = text === undefined ? undefined : keys.get(hashOf(text));
-      if (found === undefined || (found.value.expiresMs ?? Infinity) <= clock.now()) throw unauthorized(authorization);
-      const { app, scopes, topics } = found.value;
-      const admin = scopes.includes('admin');
-      if (!admin && !allowed.some((scope) => scopes.includes(scope))) {
-        throw new Problem(
-          'forbidden',
-          `this needs a key with the scope ${allowed.join(' or ')}; this one has ${scopes.join(', ')}`,
-        );
-      }
-      noteUse(found);
-      const caller = { key: found.id, environment: found.environment, app, scopes, admin };
-      return topics === undefined ? caller : { ...caller, topics };
+    check(authorization, allowed, takes = 'keys') {
+      const token = TOKEN.exec(authorization ?? '')?.[1];
+      if (token === undefined) return ofKey(authorization, allowed);
+      if (takes !== 'tokens') throw forKeys();
+      const caller = tokens.check(token);
+      return caller instanceof Promise ? caller.then((one) => allowedAs(one, allowed)) : allowedAs(caller, allowed);
     },
     async subscription(caller, id) {
       const found = await directory.get('subscription', caller.environment, id);
@@ -100,18 +110,32 @@ export async function createAccess({
     subscriptionsOf: (environment, app) =>
       [...subscriptions.values()].filter((one) => one.environment === environment && one.value.app === app).map(({ id }) => id),
     keys: () => keys.values(),
-    lifeOf({ key }) {
-      for (const { id, value } of keys.values())
-        if (id === key && value.expiresMs !== undefined) return { expiresMs: value.expiresMs };
-      return {};
+    keyExpiresMs({ key }) {
+      for (const { id, value } of keys.values()) if (id === key) return value.expiresMs;
+      return undefined;
     },
-    // There are none yet.
-    isToken: () => false,
     stop() {
       keys.stop();
       subscriptions.stop();
     },
   };
+}
+
+/** The caller, who holds one of the scopes. */
+function allowedAs(caller: Caller, allowed: readonly Scope[]): Caller {
+  const { admin, scopes, token } = caller;
+  if (admin || allowed.some((scope) => scopes.includes(scope))) return caller;
+  const what = token === undefined ? 'key' : 'token';
+  throw new Problem(
+    'forbidden',
+    `this needs a ${what} with the scope ${allowed.join(' or ')}; this one has ${scopes.join(', ')}`,
+  );
+}
+
+function forKeys(): Problem {
+  return new Problem('forbidden', 'tokens publish and read events; this needs a key', {
+    advice: 'Call it from the backend of the app, with the key there.',
+  });
 }
 
 export function mayActFor(caller: Caller, app: string): boolean {
@@ -152,9 +176,13 @@ function coversTopic({ topics: allowed }: Caller, topic: string): boolean {
 export function mayUseTopics(caller: Caller, topics: readonly string[], pointer: string): void {
   const outside = topics.find((topic) => !coversTopic(caller, topic));
   if (outside !== undefined)
-    throw new Problem('forbidden', `this key is for the topics ${caller.topics?.join(', ')}, not for '${outside.slice(0, 80)}'`, {
-      pointer,
-    });
+    throw new Problem(
+      'forbidden',
+      `this ${caller.token === undefined ? 'key' : 'token'} is for the topics ${caller.topics?.join(', ')}, not for '${outside.slice(0, 80)}'`,
+      {
+        pointer,
+      },
+    );
 }
 
 export interface NewKey {

@@ -12,9 +12,13 @@ import type { Clock } from '../ports/clock.ts';
 import type { Directory, Scope } from '../ports/directory.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import { Elsewhere } from '../look-up.ts';
+import { openQuotas, type Quotas } from '../quotas/quotas.ts';
+import { createOrigins, type Origins } from '../tokens/origins.ts';
+import { createTokens, type Tokens } from '../tokens/tokens.ts';
 import type { Vault } from '../vault.ts';
 import { type Access, type Caller, createAccess } from './access.ts';
 import { appRoutes } from './apps.ts';
+import { answerPages, pageRefusal } from './cors.ts';
 import { refuseCompressed, takeAnyBody, takeJson } from './bodies.ts';
 import { HTTP_BOUNDS } from './bounds.ts';
 import { checkRoutes } from './checks.ts';
@@ -23,6 +27,7 @@ import { deadLetterRoutes } from './dead-letters.ts';
 import { deliveryRoutes } from './deliveries.ts';
 import { eventRoutes } from './events.ts';
 import { problemOfFindings } from './findings.ts';
+import { follow, placeOf } from './followed.ts';
 import { createForward } from './forward.ts';
 import { healthRoutes } from './health.ts';
 import { keyRoutes } from './keys.ts';
@@ -37,9 +42,11 @@ import { createPublish, type Undeclared } from './publish.ts';
 import { readEventRoutes } from './read-events.ts';
 import { rejectRoutes } from './rejects.ts';
 import { answerRepeats, type UnderWay } from './repeats.ts';
+import { keepQuotas } from './rate-limits.ts';
 import { createRoom } from './room.ts';
 import { realtimeDoor } from '../realtime/door.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
+import { tokenRoutes } from './tokens.ts';
 import { topicRoutes } from './topics.ts';
 import { answerInPieces, cutUnread } from './unread.ts';
 
@@ -75,6 +82,9 @@ export interface HttpNeeds {
 export interface RouteNeeds extends HttpNeeds {
   readonly limits: Limits;
   readonly access: Access;
+  readonly tokens: Tokens;
+  readonly origins: Origins;
+  readonly quotas: Quotas;
   /** For whatever takes milliseconds. */
   readonly ownTurn: OwnTurn;
 }
@@ -96,7 +106,11 @@ const AGAIN_MS = 1_000;
 export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
   const { limits = LIMITS } = given;
   const needs = { ...given, limits };
-  const access = await createAccess(needs);
+  const apps = await follow(needs.directory, 'app', (_app, place) => placeOf(place));
+  const tokens = await createTokens({ ...needs, apps });
+  const access = await createAccess({ ...needs, tokens });
+  const origins = createOrigins(apps);
+  const quotas = await openQuotas({ ...needs, apps });
   const app = Fastify({
     logger: false,
     bodyLimit: limits.bodyBytes,
@@ -163,22 +177,35 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
   cutLateBodies(app, needs);
   cutUnread(app, needs);
   if (needs.isLocal === true) keepLocal(app);
+  answerPages(app, origins);
   // Whatever can be refused is refused here, before anything of a body is read.
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
     if (request.is404) throw nothingAt(request.url);
-    const { allow } = request.routeOptions.config;
-    if (allow !== undefined) request.caller = access.check(request.headers.authorization, allow);
-    done();
+    const { allow, takes } = request.routeOptions.config;
+    if (allow === undefined) return done();
+    const letIn = (caller: Caller): void => {
+      request.caller = caller;
+      done(pageRefusal(request, reply, origins));
+    };
+    const caller = access.check(request.headers.authorization, allow, takes);
+    if (caller instanceof Promise) void caller.then(letIn, done);
+    else letIn(caller);
   });
+  keepQuotas(app, quotas);
   refuseCompressed(app);
-  app.addHook('onClose', () => access.stop());
+  app.addHook('onClose', async () => {
+    access.stop();
+    tokens.stop();
+    await quotas.stop();
+    apps.stop();
+  });
   // Who asks first is told to go on when its body is going to be read (bodies.ts), and not before a refusal.
   app.server.on('checkContinue', (request, response) => app.routing(request, response));
   const routes = watchRoutes(app);
   app.removeAllContentTypeParsers();
 
   const ownTurn = createOwnTurns(needs.clock);
-  const all: RouteNeeds = { ...needs, access, ownTurn };
+  const all: RouteNeeds = { ...needs, access, tokens, origins, quotas, ownTurn };
   const publish = createPublish(all);
   const room = createRoom(limits.bodiesBytes);
   const answers = createRoom(limits.answersBytes);
@@ -197,6 +224,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       rejectRoutes,
       appRoutes,
       keyRoutes,
+      tokenRoutes,
       subscriptionRoutes,
       deliveryRoutes,
       deadLetterRoutes,
@@ -216,11 +244,16 @@ function answerProblem(reply: FastifyReply, problem: Problem, closing: Closing):
   // What is away or full now may work in a moment, whoever says so (RFC 9110, section 15.6.4).
   const { retryAfterMs = problem.status === 503 ? AGAIN_MS : undefined } = problem;
   if (retryAfterMs !== undefined) void reply.header('retry-after', String(Math.ceil(retryAfterMs / 1_000)));
-  if (problem.code === 'unauthorized') void reply.header('www-authenticate', 'Bearer realm="millrace"');
+  if (problem.status === 401) void reply.header('www-authenticate', challengeOf(problem));
   if (isBodyComing(reply.request, closing.limits)) return answerAndClose(reply, problem, closing);
   // Set by Fastify where a body was refused. What little comes of it is thrown away.
   void reply.removeHeader('connection');
   void reply.code(problem.status).type('application/problem+json').send(JSON.stringify(problem));
+}
+
+/** RFC 6750, section 3.1. */
+function challengeOf({ code }: Problem): string {
+  return `Bearer realm="millrace"${code === 'unauthorized' ? '' : ', error="invalid_token"'}`;
 }
 
 /** There is no request yet, or no reply any more. */

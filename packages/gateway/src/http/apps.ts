@@ -5,6 +5,7 @@ import type { App, Versioned } from '../ports/directory.ts';
 import { type Caller, mayActFor, SCOPES } from './access.ts';
 import { checkConditions, checkMatch, etagOf, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
+import { type AppChange, changedApp } from './app-settings.ts';
 import { APP_CALLS } from './openapi/apps.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
 
@@ -12,7 +13,7 @@ type Named = { Params: { app: string } };
 
 const APP_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
-export function appRoutes(app: FastifyInstance, { directory, access, clock }: RouteNeeds): void {
+export function appRoutes(app: FastifyInstance, { gateway, directory, access, quotas, clock }: RouteNeeds): void {
   const read = { allow: SCOPES };
   const admin = { allow: ['admin'] } as const;
 
@@ -39,7 +40,7 @@ export function appRoutes(app: FastifyInstance, { directory, access, clock }: Ro
     return reply.header('etag', etagOf(found)).send(showApp(found));
   });
 
-  app.put<Named & { Body: { readonly name?: string } }>(
+  app.put<Named & { Body: AppChange }>(
     '/v1/apps/:app',
     { config: admin, schema: APP_CALLS.put },
     async ({ caller, params, body, headers }, reply) => {
@@ -52,7 +53,8 @@ export function appRoutes(app: FastifyInstance, { directory, access, clock }: Ro
       const before = await directory.get('app', caller.environment, params.app);
       if (before === undefined && headers['if-match'] !== undefined) throw noApp(params.app);
       if (before !== undefined) checkConditions(headers, before);
-      const value = { name: body.name ?? before?.value.name ?? params.app, createdMs: before?.value.createdMs ?? clock.now() };
+      const created = { name: params.app, createdMs: clock.now() };
+      const value = changedApp(before?.value ?? created, body, params.app);
       const now = await directory.put('app', caller.environment, params.app, value, before?.version ?? 'absent');
       return reply
         .code(before === undefined ? 201 : 200)
@@ -60,6 +62,40 @@ export function appRoutes(app: FastifyInstance, { directory, access, clock }: Ro
         .send(showApp(now));
     },
   );
+
+  app.patch<Named & { Body: AppChange }>(
+    '/v1/apps/:app',
+    { config: admin, schema: APP_CALLS.patch },
+    async ({ caller, params, body, headers }, reply) => {
+      const found = await knownApp(caller, params.app);
+      checkMatch(headers['if-match'], found);
+      const value = changedApp(found.value, body, params.app);
+      const now = await directory.put('app', caller.environment, params.app, value, found.version);
+      return reply.header('etag', etagOf(now)).send(showApp(now));
+    },
+  );
+
+  app.get<Named>('/v1/apps/:app/usage', { config: read, schema: APP_CALLS.usage }, async ({ caller, params }) => {
+    const { environment, id, value } = await knownApp(caller, params.app);
+    const { day, dayEvents, month, monthEvents, events, bytes, open } = quotas.usage({ environment, id });
+    const own = new Set(access.subscriptionsOf(environment, id));
+    const states = [...gateway.states()].filter((state) => state.environment === environment && own.has(state.id));
+    return {
+      app: id,
+      day,
+      eventsToday: dayEvents,
+      month,
+      eventsThisMonth: monthEvents,
+      events,
+      bytes,
+      open: {
+        connections: open.connections,
+        subscriptions: own.size + open.subscriptions,
+        deliveriesInFlight: states.reduce((all, { inFlight }) => all + inFlight, 0),
+      },
+      quotas: value.quotas ?? {},
+    };
+  });
 
   app.delete<Named>('/v1/apps/:app', { config: admin, schema: APP_CALLS.delete }, async ({ caller, params, headers }, reply) => {
     const found = await knownApp(caller, params.app);
@@ -77,6 +113,7 @@ export function appRoutes(app: FastifyInstance, { directory, access, clock }: Ro
       if (key.environment === caller.environment && key.value.app === params.app)
         await directory.delete('key', key.environment, key.id);
     await directory.delete('app', caller.environment, params.app, found.version);
+    await directory.delete('usage', caller.environment, params.app);
     return reply.code(204).send();
   });
 
@@ -92,5 +129,6 @@ function noApp(id: string): Problem {
 }
 
 function showApp({ id, value }: Versioned<App>): object {
-  return { id, name: value.name, createdAt: timeOf(value.createdMs) };
+  const { name, origins = [], quotas = {}, createdMs } = value;
+  return { id, name, origins, quotas, createdAt: timeOf(createdMs) };
 }

@@ -13,6 +13,10 @@ export const HTTP_BOUNDS = {
   rejectBytes: 256,
   /** Topic patterns of one key. */
   keyTopics: 64,
+  /** Origins of one app: that many of its own sites. */
+  origins: 32,
+  /** A quota: far above what any gateway does, and exact in the arithmetic of buckets. */
+  quotaMax: 1_000_000_000_000,
   /** An idempotency key of a call that configures something. */
   idempotencyKeyChars: 255,
   /** How often answers to these that are too old go. */

@@ -10,7 +10,7 @@ import type { OwnTurn } from '../pace.ts';
 import { curlLine } from './curl.ts';
 import { isLines, publishLines, takeLines } from './lines.ts';
 import { EVENT_CALLS } from './openapi/events.ts';
-import type { Publish } from './publish.ts';
+import type { How, Publish } from './publish.ts';
 
 /** A body larger than this is read in a turn of the event loop of its own: some 10 ms per MB that all others wait. */
 const ALONE_BYTES = 16_384;
@@ -24,7 +24,7 @@ interface Needs {
 }
 
 export function eventRoutes(app: FastifyInstance, { publish, ownTurn }: Needs): void {
-  const config = { allow: ['publish'] } as const;
+  const config = { allow: ['publish'], takes: 'tokens', publishes: true } as const;
   takeLines(app);
 
   // A batch of which nothing is stored has any status: the types of the answers are too narrow for it.
@@ -35,7 +35,7 @@ export function eventRoutes(app: FastifyInstance, { publish, ownTurn }: Needs): 
     if (bodyOf(request).length > ALONE_BYTES) await ownTurn();
     const { batch, events } = decode(request, publish.limits);
     if (events.length === 0) throw new Problem('invalid_event', 'a batch has at least one event', { pointer: '' });
-    const published = await publish(request.caller, events, idempotencyKeyOf(request));
+    const published = await publish(request.caller, events, howOf(request));
     if (!batch) return answerOne(reply, published[0] as Published);
     return reply.code(statusOf(published)).send({ results: published.map(resultOf) });
   });
@@ -56,7 +56,7 @@ export function eventRoutes(app: FastifyInstance, { publish, ownTurn }: Needs): 
         ...(data.length === 0 ? {} : { data }),
         ...(datacontenttype === undefined || data.length === 0 ? {} : { datacontenttype }),
       };
-      const [published] = await publish(request.caller, [draft], idempotencyKeyOf(request));
+      const [published] = await publish(request.caller, [draft], howOf(request));
       return answerOne(reply, published as Published);
     },
   );
@@ -128,6 +128,10 @@ function pairsOf(request: FastifyRequest): [string, string][] {
 }
 
 const SAYS_WHAT = /^c(?:e-|ontent-type$)/i;
+
+function howOf(request: FastifyRequest): How {
+  return { idempotencyKey: idempotencyKeyOf(request), bytes: bodyOf(request).length, entered: request.entered };
+}
 
 function idempotencyKeyOf(request: FastifyRequest): string | undefined {
   const value = request.headers['idempotency-key'];

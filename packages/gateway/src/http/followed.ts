@@ -8,11 +8,15 @@ export interface Followed<V> {
   stop(): void;
 }
 
-/** Resolves when all that was there is known. `nameOf` must give different resources different names. */
+/**
+ * Resolves when all that was there is known. `nameOf` must give different resources different names. `onChange` is told of what
+ * the watch brings from the beginning on, once it can be looked up.
+ */
 export async function follow<K extends Kind>(
   directory: Directory,
   kind: K,
-  nameOf: (value: Kinds[K]) => string,
+  nameOf: (value: Kinds[K], resource: Place) => string,
+  onChange: (resource: Place) => void = () => undefined,
 ): Promise<Followed<Kinds[K]>> {
   const byName = new Map<string, Versioned<Kinds[K]>>();
   const names = new Map<string, string>();
@@ -25,8 +29,9 @@ export async function follow<K extends Kind>(
     if (before !== undefined) byName.delete(before);
     names.delete(place);
     if (now === undefined) return;
-    names.set(place, nameOf(now.value));
-    byName.set(nameOf(now.value), now);
+    const name = nameOf(now.value, now);
+    names.set(place, name);
+    byName.set(name, now);
   }
 
   function take(change: Change): void {
@@ -34,6 +39,7 @@ export async function follow<K extends Kind>(
     const place = placeOf(change);
     if (reading) told.add(place);
     set(place, change.now as Versioned<Kinds[K]> | undefined);
+    onChange(change);
   }
 
   const stop = directory.watch(take);
@@ -43,6 +49,12 @@ export async function follow<K extends Kind>(
   return { get: (name) => byName.get(name), values: () => byName.values(), stop };
 }
 
-function placeOf({ environment, id }: { readonly environment: string; readonly id: string }): string {
+export interface Place {
+  readonly environment: string;
+  readonly id: string;
+}
+
+/** A name for what is looked up as the directory names it. */
+export function placeOf({ environment, id }: Place): string {
   return `${environment}\n${id}`;
 }

@@ -20,7 +20,7 @@ interface KeySettings {
 }
 
 /** Whose admin keys may make keys for other environments: that of the first start. */
-const FIRST_ENVIRONMENT = 'default';
+export const FIRST_ENVIRONMENT = 'default';
 const ENVIRONMENT = /^[a-z0-9][a-z0-9-]{0,31}$/;
 
 export function keyRoutes(app: FastifyInstance, { directory, access, clock }: RouteNeeds): void {

@@ -5,6 +5,7 @@ import type { Draft, Gateway, Published } from '../api.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Directory } from '../ports/directory.ts';
+import type { Entered, Quotas } from '../quotas/quotas.ts';
 import { type Caller, mayUseTopics } from './access.ts';
 import { topicOf } from './topic-settings.ts';
 
@@ -12,9 +13,17 @@ import { topicOf } from './topic-settings.ts';
 export type Undeclared = { readonly onDeclared: (topic: string, owner: string) => void };
 
 export interface Publish {
-  /** One answer per draft, in order. A Problem among the drafts is answered as it is. */
-  (caller: Caller, drafts: readonly (Draft | Problem)[], idempotencyKey?: string): Promise<readonly Published[]>;
+  /** One answer per draft, in order. A Problem among the drafts is answered as it is. Rejects where it is more than the app's quotas. */
+  (caller: Caller, drafts: readonly (Draft | Problem)[], how?: How): Promise<readonly Published[]>;
   readonly limits: Limits;
+}
+
+export interface How {
+  readonly idempotencyKey?: string | undefined;
+  /** Of the whole body that counts. Default: that of the payloads. */
+  readonly bytes?: number;
+  /** What was taken of the quotas at the door. */
+  readonly entered?: Entered | undefined;
 }
 
 interface Needs {
@@ -23,9 +32,10 @@ interface Needs {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly undeclared?: Undeclared;
+  readonly quotas: Quotas;
 }
 
-export function createPublish({ gateway, directory, clock, limits, undeclared }: Needs): Publish {
+export function createPublish({ gateway, directory, clock, limits, undeclared, quotas }: Needs): Publish {
   let declaredHere = 0;
 
   async function send(
@@ -78,11 +88,18 @@ export function createPublish({ gateway, directory, clock, limits, undeclared }:
   async function publish(
     caller: Caller,
     drafts: readonly (Draft | Problem)[],
-    idempotencyKey?: string,
+    { idempotencyKey, bytes = bytesOf(drafts), entered }: How = {},
   ): Promise<readonly Published[]> {
     const allowed = caller.topics === undefined ? drafts : drafts.map((draft, at) => checked(caller, draft, at, drafts.length));
     const events = allowed.filter((draft): draft is Draft => !(draft instanceof Problem));
-    const sent = events.length === 0 ? [] : await send(caller, events, idempotencyKey);
+    const owner = { environment: caller.environment, id: caller.app };
+    const count = quotas.publish(owner, { events: events.length, bytes }, entered);
+    let sent: readonly Published[] = [];
+    try {
+      if (events.length > 0) sent = await send(caller, events, idempotencyKey);
+    } finally {
+      count(sent.filter(({ status }) => status === 'appended').length);
+    }
     let next = 0;
     return allowed.map((draft, at) =>
       draft instanceof Problem ? { status: 'refused', problem: draft } : inPlace(sent[next++] as Published, at, drafts.length),
@@ -90,6 +107,10 @@ export function createPublish({ gateway, directory, clock, limits, undeclared }:
   }
 
   return Object.assign(publish, { limits });
+}
+
+function bytesOf(drafts: readonly (Draft | Problem)[]): number {
+  return drafts.reduce((all, draft) => all + (draft instanceof Problem ? 0 : (draft.data?.length ?? 0)), 0);
 }
 
 /** The draft, or why this key may not publish it. A type that is no topic is refused later, with the reason. */

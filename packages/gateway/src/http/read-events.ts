@@ -29,7 +29,7 @@ export function readEventRoutes(app: FastifyInstance, { gateway, limits, ownTurn
 
   app.get<{ Querystring: EventsQueryString }>(
     '/v1/events',
-    { config: { allow: ['subscribe'] }, schema: EVENT_CALLS.read },
+    { config: { allow: ['subscribe'], takes: 'tokens' }, schema: EVENT_CALLS.read },
     async ({ caller, query }, reply) => {
       const topics = topicsOf(query);
       mayUseTopics(caller, topics, '/query/topics');

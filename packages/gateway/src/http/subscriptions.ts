@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { newId } from '@millrace/core/ids';
 import { Problem } from '@millrace/core/problem';
-import type { Created, SubscriptionState } from '../api.ts';
+import type { Created, SubscriptionSpec, SubscriptionState } from '../api.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import { type Caller, mayActFor, maySee, mayUseTopics } from './access.ts';
 import { checkConditions, checkMatch, etagOf } from './answers.ts';
@@ -23,7 +23,7 @@ const FROM_IS_FOR_NEW_ONES =
 type Named = { Params: { id: string } };
 
 export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): void {
-  const { gateway, directory, access, clock } = needs;
+  const { gateway, directory, access, quotas, clock } = needs;
   const read = { allow: ['subscribe', 'manage'] } as const;
   const manage = { allow: ['manage'] } as const;
 
@@ -39,7 +39,7 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
     async ({ caller, body }, reply) => {
       const spec = specOf(caller, withoutNulls(body));
       const id = body.id ?? newId('sub', clock.now(), (count) => randomBytes(count));
-      const created = await gateway.subscriptions.create(caller.environment, id, spec);
+      const created = await create(caller, id, spec);
       return reply.code(201).headers(headersOf(created)).send(showCreated(created));
     },
   );
@@ -59,7 +59,7 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
       if (before === undefined) {
         if (headers['if-match'] !== undefined)
           throw new Problem('not_found', `there is no subscription '${params.id.slice(0, 80)}'`);
-        const created = await gateway.subscriptions.create(caller.environment, params.id, specOf(caller, written));
+        const created = await create(caller, params.id, specOf(caller, written));
         return reply.code(201).headers(headersOf(created)).send(showCreated(created));
       }
       const found = await own(caller, before);
@@ -113,6 +113,17 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
       const now = await gateway.subscriptions[verb](caller.environment, params.id);
       return reply.header('etag', etagOf(now)).send(showSubscription(now));
     });
+  }
+
+  /** Within the quota of its app; while it is made it counts beside those that are there. */
+  async function create({ environment }: Caller, id: string, spec: SubscriptionSpec): Promise<Created> {
+    const configured = (): number => access.subscriptionsOf(environment, spec.app).length;
+    const close = quotas.open({ environment, id: spec.app }, 'subscriptions', configured);
+    try {
+      return await gateway.subscriptions.create(environment, id, spec);
+    } finally {
+      close();
+    }
   }
 
   replayRoute(app, needs);

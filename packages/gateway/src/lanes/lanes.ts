@@ -271,7 +271,10 @@ export function createLanes(needs: Needs): Lanes {
   function subscriberOf(subscription: Versioned<Subscription>): Subscriber {
     return createSubscriber({
       versioned: subscription,
-      share: needs.turns.share(slotOf(subscription.value.uid)),
+      share: needs.turns.share({
+        slot: slotOf(subscription.value.uid),
+        of: { environment: subscription.environment, app: subscription.value.app },
+      }),
       vault: needs.vault,
       clock,
       limits,

@@ -366,11 +366,65 @@ function wander(seed: number): void {
 
 test('deliveries that start are counted for their slot, those that find no place are not', () => {
   const turns = turnsOf(2);
-  const [one, other] = [turns.share(5), turns.share(9)];
+  const [one, other] = [turns.share({ slot: 5 }), turns.share({ slot: 9 })];
   assert.ok(one.take('interactive', 1));
   one.giveBack(1);
   assert.ok(one.take('interactive', 1));
   assert.ok(other.take('interactive', 1));
   assert.ok(!other.take('interactive', 1));
   assert.deepEqual([turns.startedOf(5), turns.startedOf(9), turns.startedOf(0)], [2, 1, 0]);
+});
+
+test('an app with a quota has no more under way than that, in all its subscriptions, and keeps nobody else from starting', () => {
+  const next: (() => void)[] = [];
+  const after = (_delayMs: number, step: () => void) => ({ cancel: () => undefined, at: next.push(step) });
+  const limits = { ...LIMITS, ...noHurry };
+  const pace = createPace({ clock: { ...createHandClock(), after }, limits });
+  const quotas: Record<string, number> = { noisy: 3 };
+  const turns = createTurns({ limits, pace, quotaOf: (_environment, app) => quotas[app] });
+  const [one, other] = [0, 1].map(() => turns.share({ of: { environment: 'default', app: 'noisy' } })) as [Share, Share];
+  for (const share of [one, other, one]) assert.ok(share.take('standard', 1));
+  const turn = (): void => assert.ok(other.takeTurn('standard', 1));
+  assert.ok(!other.take('standard', 1));
+  other.wait('standard', 1, turn);
+  assert.ok(turns.share({ of: { environment: 'default', app: 'quiet' } }).take('standard', 1));
+  const run = (): void => {
+    for (let step = next.shift(); step !== undefined; step = next.shift()) step();
+  };
+  run();
+  const before = turns.inFlight;
+  // Given back by a sister of the same app.
+  one.giveBack(1);
+  run();
+  assert.equal(turns.inFlight, before);
+  assert.ok(!one.take('standard', 1));
+  quotas['noisy'] = 4;
+  assert.ok(one.take('standard', 1));
+});
+
+test('a place of the quota that one leaves unused is the turn of the next one of the app', () => {
+  const next: (() => void)[] = [];
+  const after = (_delayMs: number, step: () => void) => ({ cancel: () => undefined, at: next.push(step) });
+  const limits = { ...LIMITS, ...noHurry };
+  const turns = createTurns({ limits, pace: createPace({ clock: { ...createHandClock(), after }, limits }), quotaOf: () => 1 });
+  const [first, ...others] = Array.from({ length: 50 }, () => turns.share({ of: { environment: 'default', app: 'shop' } }));
+  assert.ok(first?.take('standard', 1));
+  let turnsHad = 0;
+  for (const [at, other] of others.entries()) {
+    assert.ok(!other.take('standard', 1));
+    other.wait('standard', 1, () => {
+      turnsHad++;
+      // Only the tenth of them has something left to send by then, and every fifth after it.
+      if (at >= 9 && at % 5 === 4) assert.ok(other.takeTurn('standard', 1));
+    });
+  }
+  const run = (): void => {
+    for (let step = next.shift(); step !== undefined; step = next.shift()) step();
+  };
+  first?.giveBack(1);
+  run();
+  assert.deepEqual([turnsHad, turns.inFlight], [10, 1]);
+  others[9]?.giveBack(1);
+  run();
+  assert.deepEqual([turnsHad, turns.inFlight], [15, 1]);
 });

@@ -9,6 +9,9 @@
  * is free: Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998. There it is linear, as what is queued drains; what hangs
  * does not, and a dozen one after the other would have it all.) Who has its share steps aside until that has changed. The last
  * places are the interactive's.
+ *
+ * An app may have a quota: its subscriptions step aside together where it is used up, and what is given back is the turn of the
+ * first of them; of the next one only when that has not used it. So many subscriptions of one app cost no more than one.
  */
 import { createDeque, type Deque } from '../deque.ts';
 import type { Limits } from '../limits.ts';
@@ -19,8 +22,8 @@ import { SLOTS } from './subscriber.ts';
 export type Line = LatencyClass | 'replay';
 
 export interface Turns {
-  /** What one subscription has of it; of its slot, deliveries that start are counted. */
-  share(slot?: number): Share;
+  /** What one subscription has of it. Of its slot, deliveries that start are counted; those of one app have its quota together. */
+  share(whose?: { readonly slot?: number; readonly of?: AppOf }): Share;
   /** Deliveries of a slot that started so far. */
   startedOf(slot: number): number;
   readonly inFlight: number;
@@ -49,6 +52,27 @@ interface Own {
   inFlight: number;
   bytes: number;
   readonly aside: Deque<Waiting>;
+  readonly app: OfApp | undefined;
+}
+
+/** Of a subscription. */
+export interface AppOf {
+  readonly environment: string;
+  readonly app: string;
+}
+
+/** What the subscriptions of one app have under way together. */
+interface OfApp extends AppOf {
+  inFlight: number;
+  /** Those that found its quota used up. */
+  readonly aside: Deque<{ readonly own: Own; readonly one: Waiting }>;
+}
+
+interface TurnsNeeds {
+  readonly limits: Limits;
+  readonly pace: Pace;
+  /** How many deliveries an app may have under way; no bound of its own where undefined. */
+  readonly quotaOf?: (environment: string, app: string) => number | undefined;
 }
 
 const LINES: readonly Line[] = ['interactive', 'standard', 'bulk', 'replay'];
@@ -56,10 +80,11 @@ const PASSED_OVER_MAX = 9;
 /** One place in sixteen is for interactive topics: a handful of endpoints that hang must not be what they wait for. */
 const URGENT_PART = 16;
 
-export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): Turns {
+export function createTurns({ limits, pace, quotaOf = () => undefined }: TurnsNeeds): Turns {
   const lines = LINES.map(() => createDeque<() => void>());
   const passedOver = LINES.map(() => 0);
   const aside = new Set<Own>();
+  const apps = new Map<string, OfApp>();
   const urgentPlaces = Math.floor(limits.inFlight / URGENT_PART);
   let inFlight = 0;
   let bytesInFlight = 0;
@@ -77,6 +102,10 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
   const fits = (line: Line, bytes: number): boolean =>
     inFlight === 0 || (freePlaces(line) > 0 && bytesInFlight + bytes <= limits.inFlightBytes);
 
+  /** Something of it is under way then: what gives that back lets the others have their turns. */
+  const isFull = (of: OfApp | undefined): boolean =>
+    of !== undefined && of.inFlight > 0 && of.inFlight >= (quotaOf(of.environment, of.app) ?? Infinity);
+
   const hasItsShare = (own: Own, line: Line, bytes: number): boolean =>
     own.inFlight > 0 &&
     (isShareOf(own.inFlight, freePlaces(line), limits.inFlight) ||
@@ -88,7 +117,7 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
   const isForUrgentAlone = (): boolean => !fits('standard', 0) || heldBack();
 
   const mayStart = (own: Own, line: Line, bytes: number): boolean =>
-    fits(line, bytes) && !hasItsShare(own, line, bytes) && (line === 'interactive' || !heldBack());
+    fits(line, bytes) && !isFull(own.app) && !hasItsShare(own, line, bytes) && (line === 'interactive' || !heldBack());
 
   function note(line: Line): void {
     if (line === 'interactive') pace.hurry();
@@ -161,6 +190,7 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
     bytesInFlight += bytes;
     own.inFlight++;
     own.bytes += bytes;
+    if (own.app !== undefined) own.app.inFlight++;
     return true;
   }
 
@@ -174,13 +204,31 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
     bytesInFlight -= bytes;
     own.inFlight--;
     own.bytes -= bytes;
+    if (own.app !== undefined) own.app.inFlight--;
+    if (own.app !== undefined) bringNext(own.app);
     if (own.aside.size > 0) comeBack(own);
     // There is more room for all of them now; they are looked at together.
     if (aside.size > 0) schedule();
     if (waiting > 0) serve();
   }
 
+  /** One after the other until the quota is used up again, or nobody of the app waits. */
+  function bringNext(app: OfApp): void {
+    if (app.aside.size === 0 || isFull(app)) return;
+    const { own, one } = app.aside.shift() as { own: Own; one: Waiting };
+    const turn = (): void => {
+      one.turn();
+      bringNext(app);
+    };
+    wait(own, { ...one, turn });
+    schedule();
+  }
+
   function wait(own: Own, one: Waiting): void {
+    if (own.app !== undefined && isFull(own.app)) {
+      own.app.aside.push({ own, one });
+      return;
+    }
     if (hasItsShare(own, one.line, one.bytes)) {
       own.aside.push(one);
       aside.add(own);
@@ -193,9 +241,17 @@ export function createTurns({ limits, pace }: { limits: Limits; pace: Pace }): T
     else if (mayStart(own, one.line, one.bytes)) schedule();
   }
 
+  /** One per app that ever had a subscription here: a name and a number. */
+  function ofApp({ environment, app }: AppOf): OfApp {
+    const name = `${environment}\n${app}`;
+    const found = apps.get(name) ?? { environment, app, inFlight: 0, aside: createDeque() };
+    apps.set(name, found);
+    return found;
+  }
+
   return {
-    share(slot = 0) {
-      const own: Own = { slot, inFlight: 0, bytes: 0, aside: createDeque() };
+    share({ slot = 0, of } = {}) {
+      const own: Own = { slot, inFlight: 0, bytes: 0, aside: createDeque(), app: of === undefined ? undefined : ofApp(of) };
       return {
         take: (line, bytes) => take(own, line, bytes),
         takeTurn: (line, bytes) => takeTurn(own, line, bytes),

@@ -46,12 +46,81 @@ export interface Kinds {
   failing: Failing;
   job: Job;
   answer: Answer;
+  keyring: Keyring;
+  revocation: Revocation;
+  usage: Usage;
 }
 export type Kind = keyof Kinds;
 
 export interface App {
   readonly name: string;
   readonly createdMs: number;
+  /** Whose web pages may call with its tokens (core/origin.ts); nobody's without it. */
+  readonly origins?: readonly string[];
+  readonly quotas?: Quotas;
+}
+
+/** What an app may use; what is not named has no bound of its own. Whole numbers from 1. */
+export interface Quotas {
+  readonly publishesPerSecond?: number;
+  /** Of bodies. */
+  readonly bytesPerSecond?: number;
+  /** Open ones of realtime consumers. */
+  readonly connections?: number;
+  /** Configured ones, and those that realtime consumers have open. */
+  readonly subscriptions?: number;
+  readonly deliveriesInFlight?: number;
+  /** Of UTC. */
+  readonly eventsPerDay?: number;
+  readonly eventsPerMonth?: number;
+}
+
+/** What an app has used, by all nodes together; its id is the app's. */
+export interface Usage {
+  /** Since it was first counted; never set back. Asked to be published, the bytes of that, and stored. */
+  readonly publishes: number;
+  readonly bytes: number;
+  readonly events: number;
+  /** UTC, `2026-11-28`, and how many events were stored on it. */
+  readonly day: string;
+  readonly dayEvents: number;
+  /** UTC, `2026-11`. */
+  readonly month: string;
+  readonly monthEvents: number;
+  /** The process that wrote it last. */
+  readonly by: string;
+}
+
+/** The keys that sign tokens, of the whole gateway; one resource, so that a rotation is one change. */
+export interface Keyring {
+  /** `iss` and the default `aud` of tokens: made once, the same for all nodes. */
+  readonly issuer: string;
+  /** Newest first. */
+  readonly keys: readonly TokenKey[];
+  readonly createdMs: number;
+}
+
+export interface TokenKey {
+  /** RFC 7638 thumbprint. */
+  readonly kid: string;
+  /** The public part: `x` of the JWK (Ed25519). */
+  readonly x: string;
+  /** The private part: `d` of the JWK, sealed (see vault.ts). Gone where it could not be opened any more: then it only verifies. */
+  readonly sealed?: string;
+  readonly createdMs: number;
+  /** Published before it signs: whoever caches the keys has it by then. */
+  readonly signsFromMs: number;
+  /** Until when it verifies, once another one signs. */
+  readonly untilMs?: number;
+}
+
+/** One token of an app, or all that it had made before a time. */
+export interface Revocation {
+  readonly app: string;
+  readonly jti?: string;
+  readonly beforeMs?: number;
+  /** By then every token that it is about has expired. */
+  readonly untilMs: number;
 }
 
 /** A credential of an app. The secret part is never kept: only its hash. */

@@ -16,12 +16,18 @@ import { type GroupConsumer, type GroupSub, joinHere } from './member.ts';
 import { joinThere, RELAYED } from './relay.ts';
 import type { Admitted, SessionNeeds } from './session.ts';
 import { createSessions, type Sessions } from './sessions.ts';
+import { originRefused, type Origins } from '../tokens/origins.ts';
+import type { Tokens } from '../tokens/tokens.ts';
+import type { Quotas } from '../quotas/quotas.ts';
 import { sseDoor } from './sse.ts';
 import { websocketDoor } from './websocket.ts';
 
 interface Needs {
   readonly gateway: Gateway;
   readonly access: Access;
+  readonly origins: Origins;
+  readonly quotas: Quotas;
+  readonly tokens: Tokens;
   readonly publish: Publish;
   readonly clock: Clock;
   readonly limits: Limits;
@@ -35,7 +41,20 @@ interface Needs {
 }
 
 export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<Sessions> {
-  const { gateway, access, publish, clock, limits, room, isLocal = false, node = '', onError = () => undefined } = needs;
+  const {
+    gateway,
+    access,
+    origins,
+    quotas,
+    tokens,
+    publish,
+    clock,
+    limits,
+    room,
+    isLocal = false,
+    node = '',
+    onError = () => undefined,
+  } = needs;
   const sessions = createSessions({
     // Read when a session is opened: the door's document is made without a gateway.
     get feeds() {
@@ -46,8 +65,9 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     },
     groupOf,
     enterGroup,
+    count: ({ environment, app: id }, what) => quotas.open({ environment, id }, what),
     publish: async (caller, event, idempotencyKey) => {
-      const [published] = await publish(caller, [event], idempotencyKey);
+      const [published] = await publish(caller, [event], { idempotencyKey });
       if (published === undefined) throw new Problem('internal_error', 'a publish was not answered');
       return published;
     },
@@ -96,16 +116,26 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
   /** Of the first frame, or, from clients that can set headers, of the request. */
   function admitFor({ headers: { authorization, origin, [RELAYED]: relayed } }: IncomingMessage): SessionNeeds['admit'] {
     const isRelayed = relayed !== undefined;
-    return (token) => {
+    return async (token) => {
       const header = token === undefined ? authorization : `Bearer ${token}`;
-      const caller = access.check(header, ['publish', 'subscribe']);
-      const admitted: Admitted = { caller, credentials: isRelayed ? undefined : header, ...access.lifeOf(caller) };
-      // What stands in a page anybody can read there. On one's own machine it is one's own page.
-      if (origin !== undefined && !isLocal && !access.isToken(header))
-        throw new Problem('forbidden', 'a page connects with a token, not with a key', { advice: 'POST /v1/tokens makes them.' });
-      return admitted;
+      const caller = await access.check(header, ['publish', 'subscribe'], 'tokens');
+      mayBeHere(origin, caller);
+      const expiresMs = caller.token?.expiresMs ?? access.keyExpiresMs(caller);
+      const life = expiresMs === undefined ? {} : { expiresMs };
+      return { caller, credentials: isRelayed ? undefined : header, ...life } satisfies Admitted;
     };
   }
+
+  /** What stands in a page anybody can read there: it comes with a token. On one's own machine it is one's own page. */
+  function mayBeHere(origin: string | undefined, caller: Caller): void {
+    if (origin === undefined || isLocal) return;
+    if (caller.token === undefined)
+      throw new Problem('forbidden', 'a page connects with a token, not with a key', { advice: 'POST /v1/tokens makes them.' });
+    if (!origins.mayConnect(origin, caller)) throw originRefused(origin);
+  }
+
+  const forget = tokens.onRevoked(() => sessions.check((caller) => tokens.refusalOf(caller)));
+  app.addHook('onClose', () => forget());
 
   websocketDoor(app, {
     sessions,

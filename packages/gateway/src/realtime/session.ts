@@ -36,8 +36,8 @@ export interface Session {
   drained(): void;
   /** The gateway is about to stop: the client is asked to come back elsewhere, within a span. */
   drain(withinMs: number): void;
-  /** The right to be here is gone: `unauthorized`. */
-  revoked(): void;
+  /** The right to be here is gone. */
+  refuse(problem: Problem): void;
   end(code: CloseCode, reason: string): void;
   /** The connection is gone. */
   closed(): void;
@@ -46,8 +46,10 @@ export interface Session {
 
 export interface SessionNeeds {
   readonly connection: Connection;
-  /** The caller behind a token or key; throws a Problem. */
-  readonly admit: (token: string | undefined) => Admitted;
+  /** The caller behind a token or key; throws or rejects with a Problem. */
+  readonly admit: (token: string | undefined) => Admitted | Promise<Admitted>;
+  /** Counts one more that is open for the caller's app: throws `quota_exceeded`, or answers how to give it back. */
+  readonly count: (caller: Caller, what: 'connections' | 'subscriptions') => () => void;
   readonly feeds: Feeds;
   readonly enterGroup: EnterGroup;
   /** The subscription that a group is, made where it is not there yet and may be made. */
@@ -81,6 +83,7 @@ interface Sub {
   feed?: Feed;
   group?: GroupSub;
   ended: boolean;
+  uncount?: () => void;
 }
 
 const VERSION = 1;
@@ -97,7 +100,10 @@ export function createSession(needs: SessionNeeds): Session {
   let caller: Caller | undefined;
   /** What the client last came in with, for another node. */
   let credentials: string | undefined;
-  let state: 'new' | 'greeted' | 'ended' = 'new';
+  let state: 'new' | 'greeting' | 'greeted' | 'ended' = 'new';
+  /** Frames that came while it was found out who says hello. */
+  let early: ClientFrame[] = [];
+  let uncount = (): void => undefined;
   let missed = 0;
   let publishing = 0;
   let slowSince: Timer | undefined;
@@ -161,6 +167,8 @@ export function createSession(needs: SessionNeeds): Session {
     timers.clear();
     for (const sub of subs.values()) leave(sub);
     subs.clear();
+    early = [];
+    uncount();
     needs.onEnd();
   }
 
@@ -180,7 +188,15 @@ export function createSession(needs: SessionNeeds): Session {
 
   function hello({ v, token }: Extract<ClientFrame, { op: 'hello' }>): void {
     if (v !== VERSION) return end(CLOSE.otherVersion, `this server speaks version ${VERSION}`);
-    const one = needs.admit(token);
+    state = 'greeting';
+    const admitting = needs.admit(token);
+    if (!(admitting instanceof Promise)) return greet(admitting);
+    admitting.then(greet).catch(endBy);
+  }
+
+  function greet(one: Admitted): void {
+    if (state !== 'greeting') return;
+    uncount = needs.count(one.caller, 'connections');
     drop(helloTimer);
     state = 'greeted';
     say({
@@ -195,6 +211,9 @@ export function createSession(needs: SessionNeeds): Session {
     });
     admitted(one);
     after(limits.heartbeatMs, beat);
+    const frames = early;
+    early = [];
+    for (const frame of frames) take(frame);
   }
 
   function beat(): void {
@@ -207,9 +226,10 @@ export function createSession(needs: SessionNeeds): Session {
     after(limits.heartbeatMs, beat);
   }
 
-  function auth({ token }: Extract<ClientFrame, { op: 'auth' }>): void {
+  async function auth({ token }: Extract<ClientFrame, { op: 'auth' }>): Promise<void> {
     const before = caller as Caller;
-    const one = needs.admit(token);
+    const one = await needs.admit(token);
+    if (state === 'ended') return;
     if (one.caller.app !== before.app || one.caller.environment !== before.environment)
       throw new Problem('forbidden', 'a session stays with the app it began with');
     admitted(one);
@@ -233,6 +253,8 @@ export function createSession(needs: SessionNeeds): Session {
     const sub: Sub = { number, topics, credit, ended: false };
     subs.set(number, sub);
     try {
+      // What is configured counts by itself.
+      if (frame.group === undefined) sub.uncount = needs.count(by, 'subscriptions');
       await (frame.group === undefined ? follow(sub, frame, by) : join(sub, frame, by));
     } catch (error) {
       leave(sub);
@@ -319,6 +341,7 @@ export function createSession(needs: SessionNeeds): Session {
 
   /** `returned`: what it has goes to others and the attempt does not count. */
   function leave(sub: Sub, how: 'gone' | 'returned' = 'gone'): void {
+    if (!sub.ended) sub.uncount?.();
     sub.ended = true;
     sub.feed?.close();
     sub.group?.leave(how);
@@ -421,7 +444,7 @@ export function createSession(needs: SessionNeeds): Session {
       case 'extend':
         return later(extend(frame), { sub: frame.sub });
       case 'auth':
-        return auth(frame);
+        return void auth(frame).catch(endBy);
       case 'ping':
         return say({ op: 'pong', ...(frame.t === undefined ? {} : { t: frame.t }) });
       case 'pong':
@@ -446,6 +469,7 @@ export function createSession(needs: SessionNeeds): Session {
   function take(frame: ClientFrame): void {
     if (state === 'ended') return;
     missed = 0;
+    if (state === 'greeting') return void early.push(frame);
     if (state === 'new') {
       if (frame.op !== 'hello') throw new Problem('bad_frame', 'the first frame is hello');
       return hello(frame);
@@ -475,7 +499,7 @@ export function createSession(needs: SessionNeeds): Session {
     drain(withinMs) {
       if (state === 'greeted') say({ op: 'drain', withinMs, retryMs: [0, withinMs] });
     },
-    revoked: () => endBy(new Problem('unauthorized', 'the token was revoked')),
+    refuse: endBy,
     end,
     closed,
     get caller() {

@@ -2,6 +2,7 @@
 import { newId } from '@millrace/core/ids';
 import { randomBytes } from 'node:crypto';
 import { Problem } from '@millrace/core/problem';
+import type { Caller } from '../http/access.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import { CLOSE } from './close-codes.ts';
@@ -14,13 +15,15 @@ export interface Sessions {
   /** Whether another one may be opened. */
   readonly hasRoom: boolean;
   readonly size: number;
+  /** Asks of each whether it may still be here. */
+  check(refusalOf: (caller: Caller) => Problem | undefined): void;
   /** Asks all to come back elsewhere, and lets them go. */
   stop(): void;
 }
 
 interface Needs extends Pick<
   SessionNeeds,
-  'feeds' | 'enterGroup' | 'groupOf' | 'publish' | 'clock' | 'limits' | 'node' | 'log' | 'onError'
+  'feeds' | 'count' | 'enterGroup' | 'groupOf' | 'publish' | 'clock' | 'limits' | 'node' | 'log' | 'onError'
 > {
   readonly clock: Clock;
   readonly limits: Limits;
@@ -47,6 +50,12 @@ export function createSessions(needs: Needs): Sessions {
     },
     get size() {
       return all.size;
+    },
+    check(refusalOf) {
+      for (const session of all) {
+        const problem = session.caller === undefined ? undefined : refusalOf(session.caller);
+        if (problem !== undefined) session.refuse(problem);
+      }
     },
     stop() {
       stopped = true;

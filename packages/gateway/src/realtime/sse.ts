@@ -3,7 +3,7 @@
  * servers, one ephemeral sub as a plain event stream. Authorization is a header here as everywhere: what stands in an address ends in logs.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { ServerResponse } from 'node:http';
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { Problem } from '@millrace/core/problem';
 import { checkPattern } from '@millrace/core/topic';
 import { type Caller, mayUseTopics } from '../http/access.ts';
@@ -47,13 +47,17 @@ export async function sseDoor(app: FastifyInstance, { sessions, feeds, room, lim
   await app.register(async (scope) => {
     takeAnyBody(scope, room);
     const schema = REALTIME_CALLS.open;
-    scope.post('/v1/sse', { config: { allow: ALLOW }, schema, bodyLimit: limits.frameBytes }, (request, reply) => {
-      if (!sessions.hasRoom) throw full();
-      begin(request, reply);
-    });
+    scope.post(
+      '/v1/sse',
+      { config: { allow: ALLOW, takes: 'tokens' }, schema, bodyLimit: limits.frameBytes },
+      (request, reply) => {
+        if (!sessions.hasRoom) throw full();
+        begin(request, reply);
+      },
+    );
     scope.post<{ Params: { session: string } }>(
       '/v1/sse/:session',
-      { config: { allow: ALLOW }, schema: REALTIME_CALLS.say, bodyLimit: limits.frameBytes },
+      { config: { allow: ALLOW, takes: 'tokens' }, schema: REALTIME_CALLS.say, bodyLimit: limits.frameBytes },
       async (request, reply) => {
         const found = open.get(request.params.session);
         if (found === undefined || found.key !== request.caller.key)
@@ -93,7 +97,7 @@ export async function sseDoor(app: FastifyInstance, { sessions, feeds, room, lim
 
   app.get<{ Querystring: { topics?: string; from?: string } }>(
     '/v1/sse',
-    { config: { allow: ['subscribe'] }, schema: REALTIME_CALLS.follow },
+    { config: { allow: ['subscribe'], takes: 'tokens' }, schema: REALTIME_CALLS.follow },
     async (request, reply) => {
       const { caller, query, headers } = request;
       const topics = topicsOf(caller, query.topics ?? '');
@@ -140,8 +144,10 @@ interface Stream {
 
 /** The answer is ours from here on: no hook of the door touches it. */
 function streamOf(reply: FastifyReply): Stream {
+  // What lets a page of another origin read it.
+  const headers = reply.getHeaders() as OutgoingHttpHeaders;
   const { raw } = reply.hijack();
-  raw.writeHead(200, HEAD);
+  raw.writeHead(200, { ...headers, ...HEAD });
   raw.flushHeaders();
   return {
     raw,

@@ -55,6 +55,32 @@ const RULES = lines(
   '- **Limits** that are named here are the defaults; an operator can set others (`millrace limits`).',
 );
 
+const TOKENS_AND_PAGES = lines(
+  '## Tokens and web pages',
+  '',
+  'A key stays in the backend of its app. A browser or a device gets a token: the backend makes one (`POST /v1/tokens`, ten minutes unless it says otherwise) and hands it on, each time it is asked; that is the place to decide who may have one. It goes where a key goes, `Authorization: Bearer` and the token, and is taken where events are published and read.',
+  '',
+  '| code | what the client does |',
+  '|---|---|',
+  '| `token_expired`, `token_key_unknown` | get a new one from the backend, send the request again |',
+  '| `token_revoked`, `token_audience`, `unauthorized` | stop: the same backend would have to decide anew |',
+  '| `origin_not_allowed` | stop: the page is none of the app |',
+  '',
+  'A token counts no longer than the key that made it. With five seconds of leeway for clocks it ends at its `expiresAt`. An event with an `audience` is seen by the app of that name alone, with its tokens as with its keys.',
+  '',
+  'Pages may call from the `origins` of the app (CORS), with tokens; a page of any other origin gets `origin_not_allowed`. Nothing is sent along with cookies. A page on `localhost` is an origin as any other: `millrace app update APP --origin http://localhost:5173`.',
+);
+
+const QUOTAS = lines(
+  '## Quotas',
+  '',
+  'An app with `quotas` is told what is left of them in `RateLimit` and `RateLimit-Policy` of each answer to what it publishes. What is too fast is `rate_limited`, what is used up `quota_exceeded`, both 429 with `Retry-After`; nothing of it was stored. Of a list all or nothing is taken. In NDJSON each line that is too much is answered with the problem.',
+  '',
+  'Rates are buckets that hold five seconds of the rate; a list or a body larger than that is taken where the bucket is full, and what follows waits for it. A call counts when it is asked, stored or not; events of a day and a month (UTC) when they are stored, so a duplicate does not.',
+  '',
+  'In one process this is exact. What was counted is written down once a second: a crash forgets at most what came in since. The nodes of a cluster tell each other once a second: over time an app has its rate, and for a moment n nodes may let in beyond it (n - 1) times what a bucket holds and one second brings; beyond a day or month what the other nodes stored in the last second. Connections, subscriptions of consumers, and deliveries under way are counted by each node for itself.',
+);
+
 const PATTERNS = lines(
   '## Topics and patterns',
   '',
@@ -156,7 +182,7 @@ const CAUSES = lines(
 export const INFO = {
   title: 'Millrace',
   summary: 'Takes events in once, keeps them in a durable log, gets them out as signed webhooks.',
-  description: [BEGIN, RULES, PATTERNS, FILTERS, RECEIVING, CAUSES].join('\n\n'),
+  description: [BEGIN, RULES, TOKENS_AND_PAGES, QUOTAS, PATTERNS, FILTERS, RECEIVING, CAUSES].join('\n\n'),
   license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
 } as const;
 
@@ -178,5 +204,6 @@ export const TAGS: readonly { readonly name: Tag; readonly description: string }
     description: 'Types of events that may be published. Everybody with a key may read them; an app changes those it owns.',
   },
   { name: 'apps', description: 'Who publishes and subscribes, and their keys.' },
+  { name: 'tokens', description: 'Short-lived credentials for browsers and devices, and the keys that sign them.' },
   { name: 'process', description: 'How the process is. But for the checks no key is needed.' },
 ];

@@ -1,9 +1,26 @@
 /** `/v1/apps` and their keys, described. */
 import { HTTP_BOUNDS } from '../bounds.ts';
-import { DONE, ETAG, LATER, LIST, NO_QUERY, NO_STORE, pageOf, said, time, timeIn } from './shared.ts';
-import type { Call } from './types.ts';
+import { DONE, ETAG, LATER, LIST, NO_QUERY, NO_STORE, orNull, pageOf, said, time, timeIn } from './shared.ts';
+import type { Call, Schema } from './types.ts';
 
 const SCOPE = { enum: ['admin', 'publish', 'subscribe', 'manage'] } as const;
+
+const quota = (description: string): Schema => ({
+  type: 'integer',
+  minimum: 1,
+  maximum: HTTP_BOUNDS.quotaMax,
+  description,
+});
+
+export const QUOTAS = {
+  publishesPerSecond: quota('Events a second; five seconds of it may come at once.'),
+  bytesPerSecond: quota('Bytes of bodies a second; five seconds of it may come at once.'),
+  connections: quota('Realtime connections open at once, on each node.'),
+  subscriptions: quota('Subscriptions: those that are configured, and those that realtime consumers have open on a node.'),
+  deliveriesInFlight: quota('Deliveries under way at once, on each node.'),
+  eventsPerDay: quota('Events stored on one day (UTC).'),
+  eventsPerMonth: quota('Events stored in one month (UTC).'),
+} as const;
 
 export const APP_SETTINGS = {
   type: 'object',
@@ -15,10 +32,34 @@ export const APP_SETTINGS = {
       maxLength: HTTP_BOUNDS.textChars,
       description: 'For people. Default: the id.',
     },
-    quotas: LATER,
-    origins: LATER,
+    origins: {
+      type: 'array',
+      maxItems: HTTP_BOUNDS.origins,
+      uniqueItems: true,
+      items: { type: 'string' },
+      description:
+        'Origins whose web pages may call with tokens of the app, exactly as browsers write them; `https://*.example.com` is each direct subdomain. Default: none.',
+      examples: [['https://shop.example.com']],
+    },
+    quotas: {
+      type: 'object',
+      additionalProperties: false,
+      properties: QUOTAS,
+      description: 'What the app may use. A quota that is not there is no bound.',
+      examples: [{ publishesPerSecond: 100, eventsPerDay: 1_000_000 }],
+    },
   },
-  examples: [{ name: 'The shop' }],
+  examples: [{ name: 'The shop', origins: ['https://shop.example.com'], quotas: { publishesPerSecond: 100 } }],
+} as const;
+
+/** A change of some members (RFC 7396). */
+export const APP_CHANGE = {
+  ...APP_SETTINGS,
+  properties: orNull({
+    ...APP_SETTINGS.properties,
+    quotas: { ...APP_SETTINGS.properties.quotas, properties: orNull(QUOTAS) },
+  }),
+  examples: [{ quotas: { publishesPerSecond: 200, eventsPerDay: null } }],
 } as const;
 
 export const KEY_SETTINGS = {
@@ -62,9 +103,52 @@ export const APP = {
   properties: {
     id: { type: 'string', description: 'Its id.' },
     name: { type: 'string', description: 'For people.' },
+    origins: { type: 'array', items: { type: 'string' }, description: 'Whose web pages may call with its tokens.' },
+    quotas: { type: 'object', properties: QUOTAS, description: 'What it may use.' },
     createdAt: time('When it was made.'),
   },
   examples: [{ id: 'shop', name: 'The shop', createdAt: '2026-11-23T17:20:00.000Z' }],
+} as const;
+
+const count = (description: string): Schema => ({ type: 'integer', minimum: 0, description });
+
+export const USAGE = {
+  type: 'object',
+  description: 'What an app has used. Of other nodes about what they had a second ago, without quotas a minute ago.',
+  required: ['app', 'day', 'eventsToday', 'month', 'eventsThisMonth', 'events', 'bytes', 'open', 'quotas'],
+  properties: {
+    app: { type: 'string', description: 'Whose.' },
+    day: { type: 'string', description: 'The day, UTC: year, month and day.' },
+    eventsToday: count('Events stored on it.'),
+    month: { type: 'string', description: 'The month, UTC: year and month.' },
+    eventsThisMonth: count('Events stored in it.'),
+    events: count('Events stored since it was first counted.'),
+    bytes: count('Bytes of what was published since then, whether it was stored or not.'),
+    open: {
+      type: 'object',
+      description: 'What is open on this node.',
+      required: ['connections', 'subscriptions', 'deliveriesInFlight'],
+      properties: {
+        connections: count('Realtime connections.'),
+        subscriptions: count('Configured ones, and those of realtime consumers.'),
+        deliveriesInFlight: count('Deliveries under way.'),
+      },
+    },
+    quotas: { type: 'object', properties: QUOTAS, description: 'What it may use.' },
+  },
+  examples: [
+    {
+      app: 'shop',
+      day: '2026-11-23',
+      eventsToday: 4_211,
+      month: '2026-11',
+      eventsThisMonth: 98_114,
+      events: 1_202_003,
+      bytes: 633_190_411,
+      open: { connections: 12, subscriptions: 3, deliveriesInFlight: 1 },
+      quotas: { publishesPerSecond: 100, eventsPerDay: 1_000_000 },
+    },
+  ],
 } as const;
 
 export const KEY = {
@@ -132,14 +216,29 @@ export const APP_CALLS = {
   },
   put: {
     operationId: 'putApp',
-    summary: 'Make or rename an app',
+    summary: 'Make or change an app',
     description:
-      'The id has 1 to 64 letters, digits, dots, dashes or underscores and starts with a letter or digit. The body may be empty.',
+      'The id has 1 to 64 letters, digits, dots, dashes or underscores and starts with a letter or digit. The body may be empty; what it does not name stays as it is.',
     ...ofApp,
     body: APP_SETTINGS,
     matches: true,
-    problems: ['not_available_yet', 'already_exists'],
+    problems: ['already_exists'],
     response: { 200: said('It was changed.', APP, { ETag: ETAG }), 201: said('It was made.', APP, { ETag: ETAG }) },
+  },
+  patch: {
+    operationId: 'changeApp',
+    summary: 'Change an app',
+    description: 'Only what is named; null gives a setting its default back, and takes a quota away (RFC 7396).',
+    ...ofApp,
+    body: APP_CHANGE,
+    matches: true,
+    response: { 200: said('It was changed.', APP, { ETag: ETAG }) },
+  },
+  usage: {
+    operationId: 'getUsage',
+    summary: 'Read what an app has used',
+    ...ofApp,
+    response: { 200: said('What it has used.', USAGE) },
   },
   delete: {
     operationId: 'deleteApp',

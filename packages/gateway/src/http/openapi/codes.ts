@@ -10,6 +10,8 @@ export interface Asked {
   readonly call: Call;
   /** The scopes that a key needs one of; without it none is needed. */
   readonly allow: readonly Scope[] | undefined;
+  /** A token does as well. */
+  readonly takes?: 'tokens' | undefined;
 }
 
 const WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
@@ -21,13 +23,14 @@ export function isRepeatable({ method, path, allow, call }: Asked): boolean {
 
 /** Its own ones, and those that every call of its kind has. */
 export function codesOf(asked: Asked): ProblemCode[] {
-  const { method, path, allow, call } = asked;
+  const { method, path, allow, takes, call } = asked;
   const configures = allow !== undefined && call.takes === undefined;
   const codes = new Set<ProblemCode>(['invalid_request', 'forbidden', 'headers_too_large', 'internal_error']);
   const add = (when: boolean, ...some: readonly ProblemCode[]): void => {
     if (when) for (const code of some) codes.add(code);
   };
   add(allow !== undefined, 'unauthorized');
+  add(takes === 'tokens', 'token_expired', 'token_key_unknown', 'token_revoked', 'token_audience', 'origin_not_allowed');
   add(path.includes('{'), 'not_found');
   add(WITH_BODY.has(method), 'invalid_json', 'payload_too_large', 'unsupported_media_type', 'request_timeout');
   // Of bodies being read and of answers being taken there are only so many.

@@ -1,5 +1,5 @@
 /** The schemas that have a name of their own in the document. Wherever one of these very objects stands, the name stands there. */
-import { APP, APP_SETTINGS, KEY, KEY_SETTINGS, NEW_KEY } from './apps.ts';
+import { APP, APP_CHANGE, APP_SETTINGS, KEY, KEY_SETTINGS, NEW_KEY, USAGE } from './apps.ts';
 import { DEAD_LETTER, MANY } from './dead-letters.ts';
 import { ATTEMPT, DELIVERY } from './deliveries.ts';
 import { EVENT, EVENT_DRAFT } from './event.ts';
@@ -21,6 +21,7 @@ import {
   SUBSCRIPTION_WITH_HEALTH,
   TEST_RESULT,
 } from './subscriptions.ts';
+import { NEW_TOKEN, TOKEN_KEYS, TOKEN_REVOCATION, TOKEN_SETTINGS } from './tokens.ts';
 import { REJECT, TOPIC, TOPIC_SETTINGS } from './topics.ts';
 import type { Schema } from './types.ts';
 
@@ -67,4 +68,10 @@ export const COMPONENTS: Readonly<Record<string, Schema>> = {
   KeySettings: KEY_SETTINGS,
   Key: KEY,
   NewKey: NEW_KEY,
+  AppChange: APP_CHANGE,
+  Usage: USAGE,
+  TokenSettings: TOKEN_SETTINGS,
+  NewToken: NEW_TOKEN,
+  TokenRevocation: TOKEN_REVOCATION,
+  TokenKeys: TOKEN_KEYS,
 };

@@ -1,6 +1,5 @@
 /** The OpenAPI document, made from the routes that the door has. */
 import type { RouteOptions } from 'fastify';
-import type { Scope } from '../../ports/directory.ts';
 import { INFO, TAGS } from './about.ts';
 import { answersOf, contentOf, type Making } from './answers.ts';
 import type { Asked } from './codes.ts';
@@ -17,6 +16,12 @@ const SECURITY = {
     bearerFormat: 'mr_…',
     description: 'A key of this gateway. It has scopes, and may be for some topics only.',
   },
+  token: {
+    type: 'http',
+    scheme: 'bearer',
+    bearerFormat: 'JWT',
+    description: 'A short-lived token of `POST /v1/tokens`.',
+  },
 };
 
 /** Everything in it follows from the routes: two gateways of one version with the same routes have the same document. */
@@ -28,7 +33,7 @@ export function documentOf({ version, routes }: { readonly version: string; read
     const path = route.url.replaceAll(/:(\w+)/g, '{$1}');
     for (const method of [route.method].flat())
       (paths[path] ??= {})[method.toLowerCase()] = operationOf(
-        { method, path, call: callOf(route), allow: route.config?.allow },
+        { method, path, call: callOf(route), allow: route.config?.allow, takes: route.config?.takes },
         making,
       );
   }
@@ -58,7 +63,7 @@ function operationOf(asked: Asked, making: Making): object {
     tags: [tag],
     summary,
     ...(description === undefined ? {} : { description }),
-    security: securityOf(asked.allow),
+    security: securityOf(asked),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...bodyOf(asked.call, making.show),
     responses: answersOf(asked, making),
@@ -66,8 +71,9 @@ function operationOf(asked: Asked, making: Making): object {
 }
 
 /** One of these scopes is enough, and `admin` always is. */
-function securityOf(allow: readonly Scope[] | undefined): object[] {
-  return [...new Set(allow === undefined ? [] : [...allow, 'admin'])].map((scope) => ({ key: [scope] }));
+function securityOf({ allow, takes }: Asked): object[] {
+  const keys = [...new Set(allow === undefined ? [] : [...allow, 'admin'])].map((scope) => ({ key: [scope] }));
+  return takes === 'tokens' ? [...keys, ...(allow ?? []).map((scope) => ({ token: [scope] }))] : keys;
 }
 
 function bodyOf({ body, takes }: Call, show: Show): { readonly requestBody?: object } {

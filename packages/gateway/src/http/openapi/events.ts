@@ -5,7 +5,7 @@ import { LIST_QUERY, NO_QUERY, POSITION, queryOf, said, SHARD, text, time, SPAN 
 import { TOPIC_PATH } from './topics.ts';
 import { PROBLEM } from './problem.ts';
 import { EVENT, EVENT_FORMS, PLAIN_EVENT } from './event.ts';
-import type { Call, HeaderParameter } from './types.ts';
+import type { Call, Header, HeaderParameter } from './types.ts';
 
 export const PUBLISHED = {
   type: 'object',
@@ -126,6 +126,8 @@ const EVENT_PROBLEMS = [
   'invalid_topic',
   'unknown_topic',
   'idempotency_key_reused',
+  'rate_limited',
+  'quota_exceeded',
   // where the log forgets keys, and the store knows them
   'in_flight',
   'conflict',
@@ -137,6 +139,18 @@ const EVENT_PROBLEMS = [
   'overloaded',
   'shutting_down',
 ] as const;
+
+/** draft-ietf-httpapi-ratelimit-headers-10. */
+const RATE_LIMITS: Readonly<Record<string, Header>> = {
+  'RateLimit-Policy': {
+    description: 'The quotas of the app, where it has some: `q` in `w` seconds each.',
+    schema: { type: 'string', examples: ['"publishes";q=500;w=5, "day";q=1000000;w=86400'] },
+  },
+  RateLimit: {
+    description: 'What is left of them: `r` now, and more in `t` seconds.',
+    schema: { type: 'string', examples: ['"publishes";r=499;t=1, "day";r=12345;t=3600'] },
+  },
+};
 
 export const EVENT_CALLS = {
   publish: {
@@ -168,7 +182,7 @@ export const EVENT_CALLS = {
         description: 'The answer to NDJSON, line by line.',
         content: { 'application/x-ndjson': { schema: PUBLISHED_LINE } },
       },
-      202: said('Of one event its place; of a list one result per event.', { anyOf: [PUBLISHED, PUBLISHED_BATCH] }),
+      202: said('Of one event its place; of a list one result per event.', { anyOf: [PUBLISHED, PUBLISHED_BATCH] }, RATE_LIMITS),
     },
   },
   publishTo: {
@@ -188,7 +202,7 @@ export const EVENT_CALLS = {
     },
     reads: [IDEMPOTENCY_KEY],
     problems: EVENT_PROBLEMS,
-    response: { 202: said('It is stored.', PUBLISHED) },
+    response: { 202: said('It is stored.', PUBLISHED, RATE_LIMITS) },
   },
   read: {
     operationId: 'readEvents',

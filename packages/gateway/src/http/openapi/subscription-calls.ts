@@ -113,7 +113,7 @@ export const SUBSCRIPTION_CALLS = {
     description: 'By the `id` in the body, or one that is made. A setting that may be left out may be null instead.',
     querystring: NO_QUERY,
     body: POST_SCHEMA,
-    problems: [...SETTINGS_PROBLEMS, 'not_found', 'already_exists', 'log_unavailable'],
+    problems: [...SETTINGS_PROBLEMS, 'not_found', 'already_exists', 'quota_exceeded', 'log_unavailable'],
     response: { 201: made },
   },
   get: {
@@ -130,7 +130,7 @@ export const SUBSCRIPTION_CALLS = {
     ...ofOne,
     body: PUT_SCHEMA,
     matches: true,
-    problems: [...SETTINGS_PROBLEMS, 'already_exists', 'log_unavailable'],
+    problems: [...SETTINGS_PROBLEMS, 'already_exists', 'quota_exceeded', 'log_unavailable'],
     response: { 200: changed, 201: made },
   },
   patch: {

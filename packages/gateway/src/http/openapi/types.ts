@@ -19,6 +19,7 @@ export type Tag =
   | 'operations'
   | 'realtime'
   | 'apps'
+  | 'tokens'
   | 'process';
 
 export interface Example {

@@ -1,0 +1,28 @@
+/** What may be set of an app, and what a change makes of it. */
+import { checkOriginPattern } from '@millrace/core/origin';
+import type { App, Quotas } from '../ports/directory.ts';
+
+/** Null gives a setting its default back (RFC 7396). */
+export interface AppChange {
+  readonly name?: string | null;
+  readonly origins?: readonly string[] | null;
+  readonly quotas?: { readonly [name in keyof Quotas]: Quotas[name] | null } | null;
+}
+
+export function changedApp(before: App, { name, origins, quotas }: AppChange, id = before.name): App {
+  origins?.forEach((origin, at) => checkOriginPattern(origin, `/origins/${at}`));
+  const now = {
+    origins: origins === undefined ? (before.origins ?? []) : (origins ?? []),
+    quotas: quotas === undefined ? (before.quotas ?? {}) : quotas === null ? {} : changedQuotas(before.quotas ?? {}, quotas),
+  };
+  return {
+    name: name === null ? id : (name ?? before.name),
+    createdMs: before.createdMs,
+    ...(now.origins.length === 0 ? {} : { origins: now.origins }),
+    ...(Object.keys(now.quotas).length === 0 ? {} : { quotas: now.quotas }),
+  };
+}
+
+function changedQuotas(before: Quotas, change: NonNullable<AppChange['quotas']>): Quotas {
+  return Object.fromEntries(Object.entries({ ...before, ...change }).filter(([, most]) => most !== null));
+}
