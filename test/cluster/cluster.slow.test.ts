@@ -64,7 +64,7 @@ describe('three nodes', { skip: brokers.skip, timeout: 120_000 }, () => {
       [
         200,
         [
-          ['log', ['log_sync_unknown', 'log_dedupes_shorter']],
+          ['log', ['log_sync_unknown']],
           ['store', []],
         ],
       ],

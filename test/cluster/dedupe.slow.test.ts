@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, describe, test, type TestContext } from 'node:test';
 import { setTimeout as passed } from 'node:timers/promises';
+import { Problem } from '../../packages/core/src/problem.ts';
 import { openEmbedded } from '../../packages/embedded/src/embedded.ts';
 import { createScriptedSender, START_MS, TOPIC } from '../../packages/gateway/test/clock.ts';
 import { temporary } from '../../packages/gateway/test/process.ts';
@@ -109,7 +110,7 @@ interface Node {
 }
 
 /** Real time passes in these tests: as little as tells one from the other. */
-const FAST = { claimMs: 600 };
+const FAST = { claimMs: 2_000 };
 const STREAM_MS = 100;
 
 async function nodeOn(t: Suite, open: () => Promise<Opened>, limits: Partial<Limits>): Promise<Node> {
@@ -153,12 +154,18 @@ async function nodeOn(t: Suite, open: () => Promise<Opened>, limits: Partial<Lim
 /** As a good client does. */
 async function untilAnswered(work: () => Promise<Published>): Promise<Published> {
   for (;;) {
-    const answer = await work();
-    if (answer.status !== 'refused' || answer.problem.code !== 'in_flight') return answer;
+    const answer = await work().catch(ifLate);
+    if (answer.status !== 'refused' || !['in_flight', 'ledger_unavailable'].includes(answer.problem.code)) return answer;
     assert.equal(answer.problem.retryAfterMs, 1_000);
     // real time: what it waits for happens elsewhere
     await passed(20);
   }
+}
+
+/** With claims that are old so soon, a store on a busy machine is too late now and then: the client is told to send it again. */
+function ifLate(problem: unknown): Published {
+  if (problem instanceof Problem && problem.code === 'ledger_unavailable') return { status: 'refused', problem };
+  throw problem;
 }
 
 async function idsIn(log: Log): Promise<readonly string[]> {
@@ -225,11 +232,11 @@ for (const kind of KINDS) {
     });
 
     test('a key may be used anew when its window is over', async (t) => {
-      const [a, b] = await two(t, { claimMs: 200, dedupeWindowMs: 300 });
-      await a.publish({ data: Buffer.from('1') }, 'k');
+      const [a, b] = await two(t, { claimMs: 2_000, dedupeWindowMs: 2_200 });
+      await untilAnswered(() => a.publish({ data: Buffer.from('1') }, 'k'));
       // real time: the window is the subject
-      await passed(350);
-      assert.equal(codeOf(await b.publish({ data: Buffer.from('2') }, 'k')), 'appended');
+      await passed(2_300);
+      assert.equal(codeOf(await untilAnswered(() => b.publish({ data: Buffer.from('2') }, 'k'))), 'appended');
       assert.equal((await idsIn(b.log)).length, 2);
     });
 

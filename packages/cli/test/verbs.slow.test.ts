@@ -140,6 +140,8 @@ describe('millrace', { timeout: 300_000 }, () => {
     assert.equal((await json('topic', 'get', 'orders.created')).topic, 'orders.created');
     await wrong(4, /not declared/, 'topic', 'get', 'nope');
     assert.match(await people('topic', 'list'), /orders\.created +crm +2d +bulk +\$\.customer/);
+    assert.match((await run(['topic', 'rejects', 'orders.created'])).stderr, /No rejects of orders\.created/);
+    await wrong(2, /span|duration|since/i, 'topic', 'rejects', 'orders.created', '--since', 'long');
     await json('topic', 'create', 'orders.gone');
     assert.deepEqual(await json('topic', 'delete', 'orders.gone', '--yes'), { deleted: 'orders.gone' });
     await wrong(4, /not declared/, 'topic', 'delete', 'orders.gone', '--yes');
@@ -584,7 +586,7 @@ describe('millrace', { timeout: 300_000 }, () => {
       'publish',
       'listen',
       'tail',
-      ...['list', 'get', 'create', 'update', 'delete'].map((verb) => `topic ${verb}`),
+      ...['list', 'get', 'create', 'update', 'rejects', 'delete'].map((verb) => `topic ${verb}`),
       ...['list', 'get', 'create', 'update', 'delete', 'pause', 'resume', 'test', 'rotate-secret'].map(
         (verb) => `subscription ${verb}`,
       ),

@@ -142,7 +142,7 @@ export const fencing: Behaviours<LeasesWorld> = {
     world.expire();
     const b = await joined(world, 'b');
     const now = await b.take([2]);
-    await rejectsWith('conflict', a.commit({ attempts: [attempt(1)] }, fences));
+    await rejectsWith('stale_epoch', a.commit({ attempts: [attempt(1)] }, fences));
     assert.equal(await outcomes(world), 0);
     await a.commit(
       { attempts: [attempt(1)] },
@@ -159,7 +159,7 @@ export const fencing: Behaviours<LeasesWorld> = {
     await b.take([1]);
     await b.release([1]);
     const now = await a.take([1]);
-    await rejectsWith('conflict', a.commit({ attempts: [attempt(1)] }, before));
+    await rejectsWith('stale_epoch', a.commit({ attempts: [attempt(1)] }, before));
     await a.commit({ attempts: [attempt(1)] }, now);
     assert.equal(await outcomes(world), 1);
   },

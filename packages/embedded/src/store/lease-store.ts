@@ -90,7 +90,7 @@ export function createLeaseStore({
       })),
     leaseCommit({ commit: changes, fences }) {
       const stale = fences.find(({ slot, token }) => slots.get(slot)?.token !== token);
-      if (stale !== undefined) throw new Problem('conflict', `the slot ${stale.slot} is at another epoch by now`);
+      if (stale !== undefined) throw new Problem('stale_epoch', `the slot ${stale.slot} is at another epoch by now`);
       return commit(changes);
     },
     gone(client) {
