@@ -189,7 +189,8 @@ export function createGroup({ clock, ackWaitMs, wake }: Needs): Group {
       };
     },
     leave() {
-      for (const own of [...members]) {
+      // Each is taken out by it.
+      for (let own = members[0]; own !== undefined; own = members[0]) {
         remove(own, 'returned');
         own.consumer.left();
       }

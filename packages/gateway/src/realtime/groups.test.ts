@@ -12,7 +12,7 @@ describe('a group', { timeout: 30_000 }, () => {
     const ids = [];
     for (let n = 0; n < 4; n++) ids.push(await door.publish('orders.created', { n }));
     const got = [await one.next('msg'), await one.next('msg'), await other.next('msg'), await other.next('msg')];
-    assert.deepEqual(got.map(({ event }) => event.id).toSorted(), ids.toSorted());
+    assert.deepEqual(new Set(got.map(({ event }) => event.id)), new Set(ids));
     assert.deepEqual(new Set(got.map(({ attempt }) => attempt)), new Set([1]));
     assert.match(got[0].idempotencyKey, /^msg_/);
     assert.deepEqual(door.errors, []);
@@ -143,7 +143,7 @@ let clock = 0;
 async function ackAll(client: Client): Promise<Taken[]> {
   const taken: Taken[] = [];
   for (;;) {
-    const msg = (await client.next('msg').catch(() => undefined)) as Frame;
+    const msg = await client.next('msg').catch(() => undefined);
     if (msg === undefined) return taken;
     const fails = msg.event.data.n % 3 === 0 && msg.attempt === 1;
     if (!fails) taken.push({ key: msg.event.partitionkey, n: msg.event.data.n, at: clock++ });

@@ -114,7 +114,7 @@ function follow(t: TestContext, door: RealtimeDoor, query: string, headers: Reco
 async function streamOf(t: TestContext, door: RealtimeDoor, query: string, init: RequestInit): Promise<Stream> {
   const gone = new AbortController();
   t.after(() => gone.abort());
-  const headers = { authorization: `Bearer ${door.admin}`, ...init.headers };
+  const headers = { authorization: `Bearer ${door.admin}`, ...(init.headers as Record<string, string> | undefined) };
   const answer = await fetch(`${door.app.listeningOrigin}/v1/sse${query}`, { ...init, headers, signal: gone.signal });
   const events = eventsOf(answer.body as ReadableStream<Uint8Array>);
   async function next(wanted: (event: Event) => boolean): Promise<Event> {

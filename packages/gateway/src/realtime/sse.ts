@@ -110,24 +110,24 @@ export async function sseDoor(app: FastifyInstance, { sessions, feeds, room, lim
   /** As fast as it is read: what is unsent is the only bound. */
   async function follow(reply: FastifyReply, wish: Parameters<Feeds['open']>[0]): Promise<void> {
     const all = feeds();
-    let stream: Stream | undefined;
+    const to: { stream?: Stream } = {};
     const sink: Sink = {
       take(record) {
-        if (stream === undefined || stream.raw.writableLength > limits.unsentBytes) return false;
-        stream.write(eventJson(record).toString(), cursorText(partOf(all.log, record.shard), record));
+        if (to.stream === undefined || to.stream.raw.writableLength > limits.unsentBytes) return false;
+        to.stream.write(eventJson(record).toString(), cursorText(partOf(all.log, record.shard), record));
         return true;
       },
-      gap: (gap) => stream?.write(JSON.stringify(gap), undefined, 'gap'),
+      gap: (gap) => to.stream?.write(JSON.stringify(gap), undefined, 'gap'),
     };
     const { feed, gap, begin: start } = await all.open(wish, sink);
-    stream = streamOf(reply);
+    const { raw } = (to.stream = streamOf(reply));
     // Where it stands before the first event, for a client that loses the connection until then.
-    stream.raw.write(`id: ${feed.cursors.join(',')}\n\n`);
+    raw.write(`id: ${feed.cursors.join(',')}\n\n`);
     if (gap !== undefined) sink.gap(gap);
-    stream.raw.on('drain', feed.pump);
-    stream.raw.on('close', feed.close);
-    followers.add(stream.raw);
-    stream.raw.once('close', () => followers.delete(reply.raw));
+    raw.on('drain', feed.pump);
+    raw.on('close', feed.close);
+    followers.add(raw);
+    raw.once('close', () => followers.delete(raw));
     start();
   }
 

@@ -53,8 +53,8 @@ function clientOf(socket: WebSocket, admin: string): Client {
   let wake = (): void => undefined;
   let over: { readonly code: number; readonly reason: string } | undefined;
   socket.on('message', (data: Buffer) => {
-    const message = JSON.parse(data.toString()) as Frame;
-    frames.push(...(Array.isArray(message) ? (message as Frame[]) : [message]));
+    const message: Frame = JSON.parse(data.toString());
+    frames.push(...(Array.isArray(message) ? message : [message]));
     wake();
   });
   const closed = new Promise<{ code: number; reason: string }>((resolve) => {
