@@ -227,7 +227,7 @@ export const LIMIT_TABLE = {
     600_000,
     'Within which the clients of a gateway that stops are to come back, ms: at random, so as not to come together.',
   ),
-  sessionSubs: limit(64, 1, 1_024, 'Subs of one session.'),
+  sessionSubs: limit(64, 1, 1_024, 'Subs of one session: past it a client wants a wider pattern.'),
   sessionPublishes: limit(64, 1, 4_096, 'Publishes of one session that are open at once.'),
   unsentBytes: limit(
     1 * MB,

@@ -455,8 +455,13 @@ describe('a subscription is refused', { timeout: 30_000 }, () => {
     },
     'for an app that is not there': { members: { app: 'nobody' }, code: 'not_found', pointer: '/app' },
     'with a beginning that is no time': { members: { from: 'yesterday' }, code: 'invalid_request', pointer: '/from' },
-    'without a webhook': { members: { deliver: {} }, code: 'invalid_request', pointer: '/deliver/webhook' },
-    'for a stream, for now': { members: { deliver: { stream: {} } }, code: 'not_available_yet', pointer: '/deliver/stream' },
+    'without a webhook or a stream': { members: { deliver: {} }, code: 'invalid_request', pointer: '/deliver' },
+    'with both': { members: { deliver: { webhook: { url }, stream: {} } }, code: 'invalid_request', pointer: '/deliver' },
+    'with too little time to ack': {
+      members: { deliver: { stream: { ackWait: '1ms' } } },
+      code: 'invalid_request',
+      pointer: '/deliver/stream/ackWait',
+    },
     'for a relay, for now': { members: { deliver: { relay: {} } }, code: 'not_available_yet', pointer: '/deliver/relay' },
     'with a transform, for now': { members: { transform: { redact: [] } }, code: 'not_available_yet', pointer: '/transform' },
     'with a jwt, for now': {
