@@ -28,7 +28,7 @@ const TRUST = 'packages/gateway/src/lanes/trust.ts';
 const TAPE = 'packages/gateway/src/lanes/tape.ts';
 const TURNS = 'packages/gateway/src/lanes/turns.ts';
 const DEAD_LETTERS = 'packages/gateway/src/dead-letters.ts';
-const GATEWAY = 'packages/gateway/src/gateway.ts';
+const SLOTS = 'packages/gateway/src/slots.ts';
 const MOVING = 'packages/gateway/src/lanes/moving.ts';
 const FENCED = 'packages/gateway/src/cluster/fenced-ledger.ts';
 const NODE = 'packages/gateway/src/cluster/node.ts';
@@ -444,8 +444,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'what is not written down of a lost slot is written later',
     clusters: true,
-    file: GATEWAY,
-    find: 'if (withoutSlots) recorder.forget(slots, (uid) => slots.has(slotOf(uid)));',
+    file: SLOTS,
+    find: 'if (isNode) recorder.forget(slots, (uid) => slots.has(slotOf(uid)));',
     replace: '',
   },
   {
@@ -472,7 +472,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'slots are taken without looking who there is',
     clusters: true,
-    file: GATEWAY,
+    file: SLOTS,
     find: 'await registry.refresh();',
     replace: '',
   },

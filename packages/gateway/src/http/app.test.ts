@@ -115,7 +115,10 @@ describe('the door', { timeout: 30_000 }, () => {
   test('tells its health to everybody, and nothing else without a key', async (t) => {
     const { ask } = await world(t);
     const health = await ask('GET /v1/health', { key: '' });
-    assert.deepEqual({ ...health.json, now: '' }, { status: 'ready', version: '0.0.0', now: '', transports: ['http', 'websocket', 'sse'] });
+    assert.deepEqual(
+      { ...health.json, now: '' },
+      { status: 'ready', version: '0.0.0', now: '', transports: ['http', 'websocket', 'sse'] },
+    );
     assert.equal((await ask('GET /livez', { key: '' })).status, 200);
     assert.equal((await ask('GET /readyz', { key: '' })).status, 200);
     for (const route of [
