@@ -1,0 +1,53 @@
+/** What of the JavaScript SDK a page loads, minified and compressed, and the most that it may be: small is what it is for. */
+import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+import { ROOT } from './tree.ts';
+
+interface Budget {
+  readonly name: string;
+  /** What is imported; nothing: all of it. */
+  readonly imports?: string;
+  readonly most: number;
+}
+
+export interface Size extends Budget {
+  readonly minifiedBytes: number;
+  readonly gzipBytes: number;
+}
+
+export const SDK = 'sdk/js/millrace.ts';
+const KB = 1_024;
+
+/** As promised in issue 5. */
+export const BUDGETS: readonly Budget[] = [
+  { name: 'connect + ws', imports: 'connect, ws', most: 3.5 * KB },
+  { name: 'verify', imports: 'verify', most: 0.8 * KB },
+  { name: 'everything', most: 7 * KB },
+];
+
+export async function sizeOf(budget: Budget): Promise<Size> {
+  const what = budget.imports === undefined ? '*' : `{ ${budget.imports} }`;
+  const { outputFiles } = await build({
+    stdin: { contents: `export ${what} from './${SDK}';`, resolveDir: ROOT },
+    bundle: true,
+    minify: true,
+    write: false,
+    format: 'esm',
+    target: 'es2022',
+    platform: 'neutral', // an import of anything that is not there fails
+  });
+  const code = outputFiles[0]?.contents ?? new Uint8Array(0);
+  return { ...budget, minifiedBytes: code.length, gzipBytes: gzipSync(code, { level: 9 }).length };
+}
+
+export const sdkSizes = (): Promise<readonly Size[]> => Promise.all(BUDGETS.map(sizeOf));
+
+export function lineOf({ name, gzipBytes, minifiedBytes, most }: Size): string {
+  const verdict = gzipBytes > most ? `, ${gzipBytes - most} too many` : '';
+  return `${name}: ${gzipBytes} of ${most} bytes compressed (${minifiedBytes} minified)${verdict}`;
+}
+
+if (import.meta.main) {
+  for (const imports of process.argv.slice(2)) console.log(lineOf(await sizeOf({ name: imports, imports, most: Infinity })));
+  for (const size of await sdkSizes()) console.log(lineOf(size));
+}
