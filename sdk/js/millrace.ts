@@ -405,7 +405,10 @@ export function conversation(io: Io, client?: string) {
         sub?.on('ping', {});
       }
     },
-    refresh: () => void (refreshAtMs = 0),
+    refresh() {
+      refreshAtMs = 0;
+      tick();
+    },
     authed({ tokenMs, dropped = [] }) {
       tokenLives(tokenMs);
       for (const number of dropped) {
@@ -440,6 +443,22 @@ export function conversation(io: Io, client?: string) {
     subscribe(sub);
   }
 
+  function tick(): void {
+    const nowMs = io.nowMs();
+    if (nowMs >= dialAtMs) begin();
+    if (nowMs >= silentAtMs) lost(4000, 'nothing was heard');
+    if (nowMs >= refreshAtMs) {
+      refreshAtMs = Infinity;
+      io.wantToken('refresh');
+    }
+    for (const [sub, dueMs] of again) if (nowMs >= dueMs) beginAgain(sub);
+    if (nowMs < leaveAtMs || !is('open')) return;
+    // What is worked on is acked first, unless the gateway is faster.
+    if ([...subs].some((sub) => sub.held > 0 && sub.ask.group !== undefined)) return void (leaveAtMs = nowMs + LINGER_MS);
+    io.send({ op: 'bye' });
+    lost(1000, 'drain');
+  }
+
   function heard(): void {
     if (is('open')) silentAtMs = io.nowMs() + heartbeatMs + SILENCE_MS;
   }
@@ -451,21 +470,7 @@ export function conversation(io: Io, client?: string) {
     get wakeAtMs() {
       return Math.min(dialAtMs, silentAtMs, refreshAtMs, leaveAtMs, ...again.values());
     },
-    tick() {
-      const nowMs = io.nowMs();
-      if (nowMs >= dialAtMs) begin();
-      if (nowMs >= silentAtMs) lost(4000, 'nothing was heard');
-      if (nowMs >= refreshAtMs) {
-        refreshAtMs = Infinity;
-        io.wantToken('refresh');
-      }
-      for (const [sub, dueMs] of again) if (nowMs >= dueMs) beginAgain(sub);
-      if (nowMs < leaveAtMs || !is('open')) return;
-      // What is worked on is acked first, unless the gateway is faster.
-      if ([...subs].some((sub) => sub.held > 0 && sub.ask.group !== undefined)) return void (leaveAtMs = nowMs + LINGER_MS);
-      io.send({ op: 'bye' });
-      lost(1000, 'drain');
-    },
+    tick,
     add(sub: Sub) {
       subs.add(sub);
       if (is('idle')) begin();
@@ -490,7 +495,7 @@ export function conversation(io: Io, client?: string) {
         end(1000, 'unauthorized');
         become({ state: 'closed', code: 4401, reason: 'there is no token to be had' });
       } else if (is('open')) refreshAtMs = io.nowMs() + backoffMs(io.random(), ++refusals);
-      else if (is('connecting')) lost(0, 'no token came');
+      else if (is('connecting')) lost(4000, 'no token came');
     },
     opened() {
       isLinked = true;
@@ -590,6 +595,7 @@ export function connect(options: ConnectOptions): Gateway {
             message: (text) => mayRun(() => receive(text)),
             close: (code, reason, afterMs) =>
               mayRun(() => {
+                line = undefined;
                 if (talk.state.state !== 'open') transport++;
                 talk.closed(code, reason, afterMs);
               }),
@@ -608,7 +614,7 @@ export function connect(options: ConnectOptions): Gateway {
       hangUp(code, reason) {
         flush();
         epoch++;
-        line?.close(code || 4000, reason);
+        line?.close(code, reason);
         line = undefined;
       },
       onState(state) {
@@ -1289,7 +1295,6 @@ export interface VerifyOptions {
 const TOLERANCE_SECONDS = 300;
 /** Of one header: a stranger must not make us verify thousands. */
 const SIGNATURES_MAX = 32;
-const HMAC = { name: 'HMAC', hash: 'SHA-256' };
 
 /**
  * Standard Webhooks. Resolves where one of the secrets signed these bytes, and throws VerifyError otherwise: who forgets to look at the result
@@ -1498,8 +1503,8 @@ export function receiver(options: ReceiverOptions): Receiver {
       try {
         const body = await bodyOf(request, maxBytes);
         if (body === undefined) return answer(413);
-        const request = { secrets, toleranceSeconds, headers, body, nowMs: nowMs() };
-        const { id } = await (scheme === 'simple' ? verifySimple(request) : verify(request));
+        const signed = { secrets, toleranceSeconds, headers, body, nowMs: nowMs() };
+        const { id } = await (scheme === 'simple' ? verifySimple(signed) : verify(signed));
         if (!id) return answer(400);
         const webhook = { id, headers: toldBy(headers), body };
         const { type, data } = eventOf(webhook);
