@@ -1250,7 +1250,12 @@ export function outbox(gateway: Pick<Gateway, 'sendEvent' | 'onState'>, options:
       const whole = { ...event, id: event.id ?? randomHex(16) };
       waiting.push(whole);
       onChange?.(waiting.length);
-      const sent = last.then(() => deliver(whole, more)).finally(() => onChange?.((waiting.shift(), waiting.length)));
+      const sent = last
+        .then(() => deliver(whole, more))
+        .finally(() => {
+          waiting.shift();
+          onChange?.(waiting.length);
+        });
       last = sent.catch(() => undefined);
       return sent;
     },
