@@ -72,7 +72,10 @@ describe('the SDK with a gateway', { timeout: 30_000 }, () => {
     for (const n of [1, 2, 3]) await gateway.sendEvent({ type: 'orders.created', data: { n } });
     await seen.first(3);
     await subscription.close();
-    assert.deepEqual(seen.all.map(([n]) => n).toSorted(), [1, 2, 3]);
+    assert.deepEqual(
+      seen.all.map(([n]) => n).toSorted((one, other) => one - other),
+      [1, 2, 3],
+    );
     const again = gateway.subscribe('orders.created', (event, { attempt }) => seen.add([numberOf(event), attempt]), {
       group: 'mailer',
     });
@@ -129,7 +132,10 @@ describe('the SDK with a gateway', { timeout: 30_000 }, () => {
       await seen.first(1 + refresh);
     }
     assert.deepEqual(await seen.first(4), [1, 2, 3, 4]);
-    assert.deepEqual((await inGroup.first(4)).toSorted(), [1, 2, 3, 4]);
+    assert.deepEqual(
+      (await inGroup.first(4)).toSorted((one, other) => one - other),
+      [1, 2, 3, 4],
+    );
     assert.deepEqual(reasons.all, ['connect', 'refresh', 'refresh', 'refresh']);
     assert.deepEqual(states, [], 'the connection was the same all the time');
     assert.deepEqual(door.errors, []);

@@ -662,12 +662,13 @@ export function connect(options: ConnectOptions): Gateway {
   }
 
   const wake = (): void => run(() => talk.wake(false));
-  const signs = [
-    [globalThis, 'online'],
-    [globalThis, 'pageshow'],
-    [(globalThis as { document?: EventTarget }).document, 'visibilitychange'],
-  ] as const;
-  for (const [target, name] of signs) (target as EventTarget | undefined)?.addEventListener?.(name, wake);
+  // Where there are pages: a phone that was in a pocket, a laptop that was shut.
+  const { document: page } = globalThis as { readonly document?: EventTarget };
+  const listen = (how: 'addEventListener' | 'removeEventListener'): void => {
+    (globalThis as Partial<EventTarget>)[how]?.('online', wake);
+    page?.[how]('visibilitychange', wake);
+  };
+  listen('addEventListener');
 
   const http: Http = { ...options, url, clock, token: tokenFor };
   return {
@@ -681,15 +682,12 @@ export function connect(options: ConnectOptions): Gateway {
       const answer = await call(http, '/v1/health', undefined);
       return { ...answer, skewMs: Date.parse(answer.now) - (startMs + clock.wallMs()) / 2 };
     },
-    subscribe(topics, handler, more = {}) {
-      const subscription = consume({ talk, clock, hooks, run, send, onState }, [topics].flat(), handler, more);
-      open.add(subscription);
-      return subscription;
-    },
+    subscribe: (topics, handler, more = {}) =>
+      consume({ talk, clock, hooks, run, send, onState, open }, [topics].flat(), handler, more),
     wake: () => run(() => talk.wake(true)),
     onState,
     async close(how) {
-      for (const [target, name] of signs) (target as EventTarget | undefined)?.removeEventListener?.(name, wake);
+      listen('removeEventListener');
       await Promise.all([...open].map((one) => one.close(how)));
       run(talk.close);
     },
@@ -718,6 +716,8 @@ interface Around {
   readonly run: (work: () => void) => void;
   readonly send: (frame: object) => void;
   readonly onState: Gateway['onState'];
+  /** All that are not closed. */
+  readonly open: Set<Subscription>;
 }
 
 /** Messages of one subscription on their way through its handler. */
@@ -735,7 +735,9 @@ function consume(around: Around, topics: readonly string[], handler: Handler, op
   let ackWaitMs = options.ackWaitMs ?? ACK_WAIT_MS;
   let stopExtending: (() => void) | undefined;
   let closing: Promise<void> | undefined;
-  let [begun, failed, emptied] = [(): void => undefined, (_: unknown): void => undefined, (): void => undefined];
+  let begun = (): void => undefined;
+  let failed = (error: unknown): void => void error;
+  let emptied = (): void => undefined;
   const ready = new Promise<void>((resolve, reject) => ([begun, failed] = [resolve, reject]));
   ready.catch(() => undefined); // who does not wait for it hears of it by onError or onState
   const forget = around.onState(({ state, ...why }) => {
@@ -811,7 +813,16 @@ function consume(around: Around, topics: readonly string[], handler: Handler, op
       return;
     }
     const one: Held = {
-      ...{ event, name, cursor, attempt, id, idempotencyKey, number, atMs: clock.nowMs(), isSettled: false, isOld: false },
+      event,
+      name,
+      cursor,
+      attempt,
+      id,
+      idempotencyKey,
+      number,
+      atMs: clock.nowMs(),
+      isSettled: false,
+      isOld: false,
       ack: () => settle(one, 'ack'),
       nack: (how) => settle(one, 'nack', how),
       extend: (ms) => void (group && send({ op: 'extend', sub: one.number, ids: [id], ms })),
@@ -911,6 +922,7 @@ function consume(around: Around, topics: readonly string[], handler: Handler, op
       (closing ??= new Promise<void>((resolve) => {
         emptied = () => {
           forget();
+          around.open.delete(subscription);
           stopExtending?.();
           resolve();
         };
@@ -920,6 +932,7 @@ function consume(around: Around, topics: readonly string[], handler: Handler, op
         on('', {});
       })),
   };
+  around.open.add(subscription);
   run(() => talk.add(sub));
   return subscription;
 }
@@ -952,10 +965,10 @@ export const webSocket =
     const Socket = Class ?? globalThis.WebSocket;
     if (Socket === undefined) throw new GatewayError('no_transport', 'there is no WebSocket here: use sse, or webSocket(class)');
     const socket = new Socket(`${url.replace(/^http/, 'ws')}/v1/stream`, 'millrace.v1');
-    socket.onopen = on.open;
-    socket.onmessage = ({ data }) => on.message(String(data));
-    socket.onclose = ({ code, reason }) => on.close(code, reason);
-    socket.onerror = () => undefined; // what happened is told by close; unheard, some platforms throw it
+    socket.addEventListener('open', on.open);
+    socket.addEventListener('message', ({ data }) => on.message(String(data)));
+    socket.addEventListener('close', ({ code, reason }) => on.close(code, reason));
+    socket.addEventListener('error', () => undefined); // what happened is told by close; unheard, some platforms throw it
     return {
       send: (text) => void (socket.readyState === 1 && socket.send(text)),
       close: (code, reason) => socket.close(code, reason),
@@ -976,7 +989,7 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
   async function post(path: string, text: string): Promise<Response> {
     const body = text.startsWith('[') ? text : `[${text}]`;
     const answer = await fetch(`${url}/v1/sse${path}`, { method: 'POST', headers, body, signal: ended.signal });
-    if (!answer.ok) throw answer;
+    if (!answer.ok) throw errorOf({}, answer.status, retryAfterOf(answer, Date.now()));
     return answer;
   }
 
@@ -1015,8 +1028,8 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
   function fail(error: unknown): void {
     if (ended.signal.aborted) return;
     ended.abort();
-    const status = (error as Response | undefined)?.status ?? 0;
-    on.close(CLOSE_OF[status] ?? 1006, `HTTP ${status}`, error instanceof Response ? retryAfterOf(error, Date.now()) : undefined);
+    const { code, status = 0, retryAfterMs } = error as Partial<GatewayError>;
+    on.close(code === 'no_transport' ? 4400 : (CLOSE_OF[status] ?? 1006), String(error), retryAfterMs);
   }
 
   Promise.resolve().then(on.open, fail);
@@ -1028,7 +1041,7 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
         return void pass();
       }
       isFirst = false;
-      read(text).then(() => fail(undefined), fail);
+      read(text).then(() => fail({}), fail);
     },
     close: () => ended.abort(),
   };
@@ -1552,7 +1565,10 @@ async function bodyOf({ body }: Request, maxBytes: number): Promise<Bytes | unde
   const reader = body?.getReader();
   for (let next = await reader?.read(); next?.done === false; next = await reader?.read()) {
     bytes += next.value.length;
-    if (bytes > maxBytes) return void (await reader?.cancel());
+    if (bytes > maxBytes) {
+      await reader?.cancel();
+      return undefined;
+    }
     chunks.push(next.value);
   }
   return bytesOf(...chunks);

@@ -6,7 +6,7 @@ import { type HandClock, handClock, settle } from './test/hand.ts';
 
 type Answer = { readonly status: number; readonly headers?: Record<string, string>; readonly body?: unknown } | Error;
 
-const TAKEN = { status: 202, body: { id: 'evt_1', status: 'appended' } } as const;
+const TAKEN: Answer = { status: 202, body: { id: 'evt_1', status: 'appended' } };
 
 interface Call {
   readonly url: string;
@@ -23,9 +23,9 @@ function scripted(answers: readonly Answer[]) {
     clock,
     fetch: async (url, { headers, body } = {}) => {
       calls.push({
-        url: String(url),
+        url: url as string,
         headers: headers as Record<string, string>,
-        body: body === undefined ? undefined : JSON.parse(String(body)),
+        body: body === undefined ? undefined : JSON.parse(body as string),
       });
       const answer = left.shift() ?? TAKEN;
       if (answer instanceof Error) throw answer;
