@@ -235,14 +235,9 @@ export class GatewayError extends Error {
 /** For `getToken` to throw: there is no token to be had. Connecting stops until `wake()`. */
 export class UnauthorizedError extends Error {}
 
-/** Why a webhook is not believed. */
+/** Why a webhook is not believed: its message is the reason. */
 export class VerifyError extends Error {
-  declare readonly reason: Refusal;
-
-  constructor(reason: Refusal) {
-    super(reason);
-    this.reason = reason;
-  }
+  declare readonly message: Refusal;
 }
 
 export type Refusal =
@@ -1331,7 +1326,7 @@ export async function verify({
   const ageSeconds = Math.floor(nowMs / 1_000) - +time;
   if (ageSeconds > toleranceSeconds) throw new VerifyError('timestamp_too_old');
   if (ageSeconds < -toleranceSeconds) throw new VerifyError('timestamp_too_new');
-  const content = bytesOf(`${id}.${time}.`, body);
+  const content = await bytesOf(`${id}.${time}.`, body);
   for (const [kind, key] of await Promise.all(secrets.map((secret) => keyOf(secret, 'verify'))))
     for (const one of signatures.split(' ', SIGNATURES_MAX)) {
       const [name, text = ''] = one.split(',');
@@ -1352,15 +1347,15 @@ export async function verifySimple({
   const mac = Uint8Array.from(given.match(/../g) ?? [], (hex) => Number.parseInt(hex, 16));
   for (const secret of secrets) {
     if (secret === '') throw new VerifyError('bad_secret');
-    const key = await hmacKey(bytesOf(secret), 'verify');
-    if (await subtle().verify('HMAC', key, mac, bytesOf(body))) return { id: headerOf(headers, 'x-idempotency-key') };
+    const key = await hmacKey(await bytesOf(secret), 'verify');
+    if (await subtle().verify('HMAC', key, mac, await bytesOf(body))) return { id: headerOf(headers, 'x-idempotency-key') };
   }
   throw new VerifyError('no_matching_signature');
 }
 
 /** The value of `webhook-signature`. Throws VerifyError `bad_secret` or `no_crypto`. */
 export async function sign({ id, timestampSeconds, body, secrets }: SignOptions): Promise<string> {
-  const content = bytesOf(`${id}.${timestampSeconds}.`, body);
+  const content = await bytesOf(`${id}.${timestampSeconds}.`, body);
   const signatures = secrets.map(async (secret) => {
     const [kind, key] = await (secret.startsWith('whsk_') ? privateKeyOf(secret) : keyOf(secret, 'sign'));
     return `${kind},${toBase64(new Uint8Array(await subtle().sign(key.algorithm.name, key, content)))}`;
@@ -1370,15 +1365,15 @@ export async function sign({ id, timestampSeconds, body, secrets }: SignOptions)
 
 /** The value of `x-signature`. */
 export async function signSimple(secret: string, body: string | Uint8Array): Promise<string> {
-  return toHex(new Uint8Array(await subtle().sign('HMAC', await hmacKey(bytesOf(secret), 'sign'), bytesOf(body))));
+  return toHex(new Uint8Array(await subtle().sign('HMAC', await hmacKey(await bytesOf(secret), 'sign'), await bytesOf(body))));
 }
 
 type Use = 'sign' | 'verify';
 
 /** Imported anew each time: on Workers nothing asynchronous may be carried from one request to the next. */
 async function keyOf(secret: string, use: Use): Promise<[kind: string, key: CryptoKey]> {
-  const [, prefix, text = ''] = /^(whsec|whpk)_((?:[\w+/]{4})*[\w+/]{0,2}[\w+/=]?=?)$/.exec(secret) ?? [];
-  const bytes = text.length % 4 ? NOTHING : fromBase64(text);
+  const [, prefix, text = ''] = /^(whsec|whpk)_(\S+)$/.exec(secret) ?? [];
+  const bytes = fromBase64(text.length % 4 ? '' : text);
   if (prefix === 'whsec' && bytes.length > 23 && bytes.length < 65) return ['v1', await hmacKey(bytes, use)];
   const key =
     prefix === 'whpk' &&
@@ -1389,6 +1384,9 @@ async function keyOf(secret: string, use: Use): Promise<[kind: string, key: Cryp
   throw new VerifyError('bad_secret');
 }
 
+const hmacKey = (bytes: Bytes, use: Use): Promise<CryptoKey> =>
+  subtle().importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, [use]);
+
 /** PKCS #8 of an Ed25519 key up to its seed (RFC 8410): WebCrypto takes private keys in no shorter form. */
 const PKCS8_HEAD = [48, 46, 2, 1, 0, 48, 5, 6, 3, 43, 101, 112, 4, 34, 4, 32];
 
@@ -1397,9 +1395,6 @@ async function privateKeyOf(secret: string): Promise<[kind: string, key: CryptoK
   if (seed.length < 32) throw new VerifyError('bad_secret');
   return ['v1a', await subtle().importKey('pkcs8', Uint8Array.of(...PKCS8_HEAD, ...seed), 'Ed25519', false, ['sign'])];
 }
-
-const hmacKey = (bytes: Bytes, use: Use): Promise<CryptoKey> =>
-  subtle().importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, [use]);
 
 function subtle(): SubtleCrypto {
   const found = globalThis.crypto?.subtle;
@@ -1410,25 +1405,15 @@ function subtle(): SubtleCrypto {
 const headerOf = (headers: HeadersLike, name: string): string =>
   String((headers instanceof Headers ? headers.get(name) : headers[name]) ?? '');
 
-function bytesOf(...parts: readonly (string | Uint8Array)[]): Bytes {
-  const all = parts.map((part) => (typeof part === 'string' ? new TextEncoder().encode(part) : part));
-  const bytes = new Uint8Array(all.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of all) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
-}
-
-const NOTHING: Bytes = /* @__PURE__ */ new Uint8Array(0);
+const bytesOf = async (...parts: readonly (string | Uint8Array)[]): Promise<Bytes> =>
+  new Uint8Array(await new Blob(parts as Bytes[]).arrayBuffer());
 
 /** Nothing, which matches nothing, where it is no base64. */
 function fromBase64(text: string): Bytes {
   try {
     return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   } catch {
-    return NOTHING;
+    return new Uint8Array(0);
   }
 }
 
@@ -1531,7 +1516,7 @@ export function receiver(options: ReceiverOptions): Receiver {
         return await take(webhook, context?.waitUntil?.bind(context) ?? (() => undefined));
       } catch (error) {
         onError?.(error);
-        const isTheirs = error instanceof VerifyError && !/^(bad_secret|no_crypto)$/.test(error.reason);
+        const isTheirs = error instanceof VerifyError && !/^(bad_secret|no_crypto)$/.test(error.message);
         return answer(isTheirs ? 401 : 500);
       }
     },
@@ -1624,7 +1609,7 @@ export interface SeenStore {
 }
 
 /** As long as anybody may send it again: the default schedule of a subscription takes three and a half days. */
-const KEEP_MS = 7 * 86_400_000;
+const KEEP_MS = 604_800_000;
 
 interface Seen {
   readonly untilMs: number;

@@ -9,7 +9,19 @@ import { handServer, settle } from './test/hand.ts';
 const script = await bundled('iife');
 
 /** What the poorest has: no crypto, no WebSocket, no EventSource, no BroadcastChannel, no document, no Buffer, no process. */
-const POOR = { setTimeout, clearTimeout, performance, AbortController, TextEncoder, TextDecoder, Headers, atob, btoa, console };
+const POOR = {
+  setTimeout,
+  clearTimeout,
+  performance,
+  AbortController,
+  TextEncoder,
+  TextDecoder,
+  Headers,
+  atob,
+  btoa,
+  Blob,
+  console,
+};
 
 function inRealm(globals: object): typeof Millrace {
   const realm = vm.createContext({ ...POOR, ...globals });
@@ -48,7 +60,7 @@ describe('a platform without crypto', { timeout: 10_000 }, () => {
         () => signSimple('s', body),
         () => verifySimple({ headers: { 'x-signature': '00' }, body, secrets }),
       ])
-        await assert.rejects(work, ({ reason }: { reason: string }) => reason === 'no_crypto');
+        await assert.rejects(work, ({ message }: Error) => message === 'no_crypto');
     });
 
   test('subscribes', async () => {

@@ -22,7 +22,7 @@ describe('a seen-store in Postgres', { skip, timeout: 60_000 }, () => {
       Array.from({ length: 16 }, (_, at) => (at % 2 === 0 ? one : other).claim('a', 1_000, 2_000, 'kept')),
     );
     assert.equal(claims.filter((claim) => claim === 'claimed').length, 1);
-    const found = await Promise.all(Array.from({ length: 8 }, () => one.next?.(2_000, 3_000)));
+    const found = await Promise.all(Array.from({ length: 8 }, async () => one.next?.(2_000, 3_000)));
     assert.deepEqual(
       found.filter((next) => next !== undefined).map((next) => ({ ...next })),
       [{ kept: 'kept', attempts: 2 }],

@@ -56,7 +56,7 @@ const OTHER = 'whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA';
 const reasonOf = (work: Promise<unknown>): Promise<string | null> =>
   work.then(
     () => null,
-    (error: unknown) => (error instanceof VerifyError ? error.reason : String(error)),
+    (error: unknown) => (error instanceof VerifyError ? error.message : String(error)),
   );
 
 describe('signatures', () => {
