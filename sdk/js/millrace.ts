@@ -75,7 +75,7 @@ export interface Hooks {
     readonly error: GatewayError;
   }): void;
   onState?(state: State): void;
-  /** A gap of a subscription that has no `onGap` of its own. Where nobody listens, it goes to the console: a gap is never swallowed. */
+  /** A gap of a subscription that has no `onGap` of its own. Where nobody listens, this and errors go to the console: they are never swallowed. */
   onGap?(gap: Gap, subscription: Subscription): void;
   /** A handler that threw, a subscription that failed, a token that was not to be had. */
   onError?(error: unknown): void;
@@ -207,6 +207,7 @@ export interface Dial {
     heard(): void;
     /** A frame or a list of them. */
     message(text: string): void;
+    /** 0: this transport can't be had here. */
     close(code: number, reason: string, retryAfterMs?: number): void;
   };
 }
@@ -290,6 +291,7 @@ const GOOD_MS = 30_000;
 const BACKOFF_MAX_MS = 30_000;
 /** Of a token's life; the gateway asks at 0.8, and this is for where it was asleep. */
 const REFRESH_AT = 0.85;
+const REFRESH_EVERY_MS = 5_000;
 /** Timers stand still while a machine sleeps: looked at so often, what is due is seen soon after. */
 const LOOK_MS = 10_000;
 /** Between two looks whether the last delivery is acked, so that a gateway that drains can be left. */
@@ -310,7 +312,7 @@ export function conversation(io: Io, client?: string) {
   let numbers = 0;
   let state: State = { state: 'idle' };
   let isLinked = false;
-  let [failures, refusals, welcomedMs, heartbeatMs] = [0, 0, 0, 0];
+  let [failures, refusals, welcomedMs, heartbeatMs, askedMs] = [0, 0, 0, 0, -Infinity];
   let [dialAtMs, silentAtMs, refreshAtMs, leaveAtMs] = [Infinity, Infinity, Infinity, Infinity];
   let retryAfterMs: number | undefined;
   let bye: { readonly code: number; readonly reason: string } | undefined;
@@ -335,7 +337,7 @@ export function conversation(io: Io, client?: string) {
   function end(code: number, reason: string): void {
     io.hangUp(code, reason);
     isLinked = false;
-    silentAtMs = refreshAtMs = dialAtMs = Infinity;
+    silentAtMs = refreshAtMs = dialAtMs = leaveAtMs = Infinity;
     retryAfterMs = bye = undefined;
     numbers = 0;
     byNumber = new Map();
@@ -351,12 +353,12 @@ export function conversation(io: Io, client?: string) {
     ({ code, reason } = bye ?? { code, reason });
     const nowMs = io.nowMs();
     if (is('open') && nowMs - welcomedMs >= GOOD_MS) failures = 0;
+    const drainMs = leaveAtMs < Infinity ? Math.max(0, leaveAtMs - nowMs) : undefined;
     end(code, reason);
     if ((code >= 4400 && code < 4500) || code === 1009) return become({ state: 'closed', code, reason });
     const byChanceMs = failures === 0 ? io.random() * 1_000 : backoffMs(io.random(), failures);
-    const retryMs = leaveAtMs < Infinity ? Math.max(0, leaveAtMs - nowMs) : (afterMs ?? byChanceMs);
+    const retryMs = drainMs ?? afterMs ?? byChanceMs;
     failures++;
-    leaveAtMs = Infinity;
     dialAtMs = nowMs + retryMs;
     become({ state: 'waiting', code, reason, retryMs });
   }
@@ -370,7 +372,12 @@ export function conversation(io: Io, client?: string) {
 
   function tokenLives(tokenMs = Infinity): void {
     refusals = 0;
-    refreshAtMs = io.nowMs() + tokenMs * REFRESH_AT;
+    refreshAfter(tokenMs * REFRESH_AT);
+  }
+
+  /** Whoever answers with the same token again and again is not asked all the time. */
+  function refreshAfter(delayMs: number): void {
+    refreshAtMs = Math.max(io.nowMs() + delayMs, askedMs + REFRESH_EVERY_MS);
   }
 
   function note(sub: Sub | undefined, cursors: readonly string[] = []): void {
@@ -401,7 +408,7 @@ export function conversation(io: Io, client?: string) {
       }
     },
     refresh() {
-      refreshAtMs = 0;
+      refreshAfter(0);
       tick();
     },
     authed({ tokenMs, dropped = [] }) {
@@ -444,6 +451,7 @@ export function conversation(io: Io, client?: string) {
     if (nowMs >= silentAtMs) lost(4000, 'nothing was heard');
     if (nowMs >= refreshAtMs) {
       refreshAtMs = Infinity;
+      askedMs = nowMs;
       io.wantToken('refresh');
     }
     for (const [sub, dueMs] of again) if (nowMs >= dueMs) beginAgain(sub);
@@ -532,7 +540,12 @@ const IDS_MAX = 100;
 
 /** A client of one gateway. It connects when the first subscription is made; publishing goes by HTTP. Throws GatewayError `invalid`. */
 export function connect(options: ConnectOptions): Gateway {
-  const { key, getToken, transports = [], hooks = {}, timeoutMs = TIMEOUT_MS, client = 'millrace-js/0.1' } = options;
+  const { key, getToken, transports = [], timeoutMs = TIMEOUT_MS, client = 'millrace-js/0.1' } = options;
+  const hooks = {
+    onGap: (gap: Gap) => console.warn('millrace: events are missing', gap),
+    onError: (error: unknown) => console.warn('millrace:', error),
+    ...options.hooks,
+  };
   const clock = options.clock ?? systemClock();
   const url = options.url.replace(/\/+$/, '');
   if ((key === undefined) === (getToken === undefined)) throw invalid('give key, or getToken');
@@ -561,7 +574,7 @@ export function connect(options: ConnectOptions): Gateway {
 
   // The connection: what it is told belongs to the one that is up, or to nobody.
   let line: ReturnType<Transport> | undefined;
-  let [epoch, asked, transport] = [0, 0, 0];
+  let [epoch, asked, transport, best] = [0, 0, 0, Infinity];
   let out: object[] = [];
 
   const talk = conversation(
@@ -572,7 +585,7 @@ export function connect(options: ConnectOptions): Gateway {
         tokenFor(reason).then(
           (token) => void (mine === asked && run(() => talk.token(token))),
           (error: unknown) => {
-            hooks.onError?.(error);
+            hooks.onError(error);
             if (mine === asked) run(() => talk.noToken(error instanceof UnauthorizedError));
           },
         );
@@ -591,18 +604,20 @@ export function connect(options: ConnectOptions): Gateway {
             close: (code, reason, afterMs) =>
               mayRun(() => {
                 line = undefined;
-                if (talk.state.state !== 'open') transport++;
-                talk.closed(code, reason, afterMs);
+                const isLast = transport + 1 >= transports.length;
+                if (code === 0) hooks.onError(new GatewayError('no_transport', reason));
+                transport = talk.state.state === 'open' ? best : transport + 1;
+                // Where none of them can be had here, waiting would not change it.
+                if (code === 0) talk.closed(isLast ? 4400 : 1006, reason, 0);
+                else talk.closed(code, reason, afterMs);
               }),
           },
         };
         try {
           line = transports[transport % transports.length]?.(dial);
-          if (line === undefined) throw new GatewayError('no_transport', 'give connect() transports: [ws, sse]');
+          if (line === undefined) dial.on.close(0, 'give connect() transports: [ws, sse]');
         } catch (error) {
-          hooks.onError?.(error);
-          // Where none of them can be had here, waiting would not change it.
-          dial.on.close(transport + 1 < transports.length ? 1006 : 4400, String(error), 0);
+          dial.on.close(0, String(error));
         }
       },
       send,
@@ -613,10 +628,11 @@ export function connect(options: ConnectOptions): Gateway {
         line = undefined;
       },
       onState(state) {
+        if (state.state === 'open') best = Math.min(best, transport % transports.length);
         hooks.onState?.(state);
         for (const listener of listeners) listener(state);
       },
-      onError: (error) => hooks.onError?.(error),
+      onError: (error) => hooks.onError(error),
     },
     client,
   );
@@ -707,7 +723,7 @@ interface Held extends Message {
 interface Around {
   readonly talk: ReturnType<typeof conversation>;
   readonly clock: Clock;
-  readonly hooks: Hooks;
+  readonly hooks: Hooks & Required<Pick<Hooks, 'onGap' | 'onError'>>;
   readonly run: (work: () => void) => void;
   readonly send: (frame: object) => void;
   readonly onState: Gateway['onState'];
@@ -735,9 +751,11 @@ function consume(around: Around, topics: readonly string[], handler: Handler, op
   let emptied = (): void => undefined;
   const ready = new Promise<void>((resolve, reject) => ([begun, failed] = [resolve, reject]));
   ready.catch(() => undefined); // who does not wait for it hears of it by onError or onState
-  const forget = around.onState(({ state, ...why }) => {
-    if (state === 'closed') failed(new GatewayError('closed', (why as { reason: string }).reason));
-  });
+  const watch = (now: State): void => {
+    if (now.state === 'closed') failed(new GatewayError('closed', now.reason));
+  };
+  watch(talk.state);
+  const forget = around.onState(watch);
   const sub: Sub = {
     ask: { topics, ...(group && { group }), from, filter, create },
     credit,
@@ -756,10 +774,11 @@ function consume(around: Around, topics: readonly string[], handler: Handler, op
     else if (what === 'lost') lost();
     else if (what === 'failed') {
       failed(frame);
-      hooks.onError?.(frame);
+      hooks.onError(frame);
       lost();
+      void subscription.close();
     }
-    if (what === 'unsubed' || what === 'failed') run(() => talk.remove(sub));
+    if (what === 'unsubed') run(() => talk.remove(sub));
     if (here.size === 0) handled = new Map(sub.cursors);
     if (sub.number === 0 && here.size === 0) emptied();
   }
@@ -771,8 +790,7 @@ function consume(around: Around, topics: readonly string[], handler: Handler, op
   }
 
   function tell(gap: Gap): void {
-    const listener = options.onGap ?? hooks.onGap ?? ((gap: Gap) => console.warn('millrace: events are missing', gap));
-    listener(gap, subscription);
+    (options.onGap ?? hooks.onGap)(gap, subscription);
   }
 
   function confirmed(ids: readonly string[], how: (one: { resolve(): void; reject(error: GatewayError): void }) => void): void {
@@ -855,7 +873,7 @@ function consume(around: Around, topics: readonly string[], handler: Handler, op
       await handler(one.event, one);
       if (options.ack !== 'manual') one.ack().catch(() => undefined); // lost on the way: it comes again, and is known
     } catch (error) {
-      hooks.onError?.(error);
+      hooks.onError(error);
       one.nack({ reason: String(error).slice(0, 120) }).catch(() => undefined);
     }
     running.delete(one);
@@ -1016,7 +1034,11 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
   async function pass(): Promise<void> {
     if (isPosting || session === undefined) return;
     isPosting = true;
-    for (let text = waiting.shift(); text !== undefined; text = waiting.shift()) await post(`/${session}`, text).catch(fail);
+    for (let text = waiting.shift(); text !== undefined; text = waiting.shift()) {
+      const tooLong = setTimeout(fail, GREET_MS, {}); // the stream is alive, and what it is asked comes to nothing
+      await post(`/${session}`, text).catch(fail);
+      clearTimeout(tooLong);
+    }
     isPosting = false;
   }
 
@@ -1024,7 +1046,7 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
     if (ended.signal.aborted) return;
     ended.abort();
     const { code, status = 0, retryAfterMs } = error as Partial<GatewayError>;
-    on.close(code === 'no_transport' ? 4400 : (CLOSE_OF[status] ?? 1006), String(error), retryAfterMs);
+    on.close(code === 'no_transport' ? 0 : (CLOSE_OF[status] ?? 1006), String(error), retryAfterMs);
   }
 
   Promise.resolve().then(on.open, fail);
@@ -1403,7 +1425,10 @@ function subtle(): SubtleCrypto {
 }
 
 const headerOf = (headers: HeadersLike, name: string): string =>
-  String((headers instanceof Headers ? headers.get(name) : headers[name]) ?? '');
+  String(
+    (typeof headers.get === 'function' ? headers.get(name) : (headers as Readonly<Record<string, string | undefined>>)[name]) ??
+      '',
+  );
 
 const bytesOf = async (...parts: readonly (string | Uint8Array)[]): Promise<Bytes> =>
   new Uint8Array(await new Blob(parts as Bytes[]).arrayBuffer());
@@ -1702,6 +1727,7 @@ const SCHEMA = [
   'CREATE INDEX IF NOT EXISTS millrace_seen_until ON millrace_seen (done, until_ms)',
 ];
 
+/** Each statement returns rows: some drivers have one call for those that do, and another for those that don't. */
 function sqlStore(
   run: (sql: string, values: (string | number | null)[]) => Promise<readonly unknown[]>,
   { keepMs = KEEP_MS }: SqlOptions,
@@ -1717,12 +1743,12 @@ function sqlStore(
       return (await run('SELECT 1 FROM millrace_seen WHERE id = ? AND done = 1', [id])).length > 0 ? 'done' : 'busy';
     },
     async done(id, nowMs) {
-      await run('UPDATE millrace_seen SET done = 1, until_ms = ?, kept = NULL WHERE id = ?', [nowMs, id]);
-      await run('DELETE FROM millrace_seen WHERE done = 1 AND until_ms < ?', [nowMs - keepMs]);
-      await run('DELETE FROM millrace_seen WHERE done = 0 AND until_ms < ? AND kept IS NULL', [nowMs - keepMs]);
+      await run('UPDATE millrace_seen SET done = 1, until_ms = ?, kept = NULL WHERE id = ? RETURNING id', [nowMs, id]);
+      await run('DELETE FROM millrace_seen WHERE done = 1 AND until_ms < ? RETURNING id', [nowMs - keepMs]);
+      await run('DELETE FROM millrace_seen WHERE done = 0 AND until_ms < ? AND kept IS NULL RETURNING id', [nowMs - keepMs]);
     },
     async release(id, untilMs) {
-      await run('UPDATE millrace_seen SET until_ms = 0 WHERE id = ? AND until_ms = ? AND done = 0', [id, untilMs]);
+      await run('UPDATE millrace_seen SET until_ms = 0 WHERE id = ? AND until_ms = ? AND done = 0 RETURNING id', [id, untilMs]);
     },
     async next(nowMs, untilMs) {
       // The last condition is for Postgres, where two may have chosen the same one.
