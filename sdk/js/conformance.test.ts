@@ -110,10 +110,11 @@ function createStage() {
     else one.answer(what.token);
   }
 
-  async function handler({ handler: id, resolves, throws }: Step): Promise<void> {
+  async function handler({ handler: id, resolves, throws, nacks }: Step): Promise<void> {
     const at = running.findIndex((one) => one.id === id);
     const one = running[at];
     assert.ok(one, `no handler is at ${id}`);
+    if (nacks !== undefined) return void one.message.nack(nacks).catch(() => undefined);
     if (resolves === undefined && throws === undefined) return void one.message.ack().catch(() => undefined);
     running.splice(at, 1);
     if (resolves) one.end.resolve();
@@ -134,6 +135,8 @@ function createStage() {
     serve({ frame: { op: 'welcome', session: 'ses_1', heartbeatMs: 25_000, nowMs: 0, ...welcome } });
   }
 
+  const isOver = (): boolean => gateway.state.state === 'waiting';
+
   function nothingLeft(): void {
     const left = {
       asked,
@@ -150,6 +153,7 @@ function createStage() {
     async do(step: Step) {
       if (step.client !== undefined) client(step.client);
       else if (step.server !== undefined) serve(step.server);
+      else if (step.late !== undefined) (isOver() ? server.on : server.before)?.message(JSON.stringify(step.late));
       else if (step.expect !== undefined) expect(step.expect);
       else if (step.answer !== undefined) answer(step.answer);
       else if (step.handler !== undefined) await handler(step);

@@ -1425,10 +1425,7 @@ function subtle(): SubtleCrypto {
 }
 
 const headerOf = (headers: HeadersLike, name: string): string =>
-  String(
-    (typeof headers.get === 'function' ? headers.get(name) : (headers as Readonly<Record<string, string | undefined>>)[name]) ??
-      '',
-  );
+  `${(typeof headers.get === 'function' ? headers.get(name) : (headers as Readonly<Record<string, string | undefined>>)[name]) ?? ''}`;
 
 const bytesOf = async (...parts: readonly (string | Uint8Array)[]): Promise<Bytes> =>
   new Uint8Array(await new Blob(parts as Bytes[]).arrayBuffer());

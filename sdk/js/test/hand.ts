@@ -62,18 +62,25 @@ export interface HandServer {
   readonly closes: number[];
   /** Of the connection that was opened last. */
   readonly on: Dial['on'];
+  /** Of the one before. */
+  readonly before: Dial['on'] | undefined;
 }
 
 export function handServer(): HandServer {
   const server = { dials: [] as Dial[], frames: [] as Frame[], closes: [] as number[] };
   let on: Dial['on'] | undefined;
+  let before: Dial['on'] | undefined;
   return {
     ...server,
     get on() {
       if (on === undefined) throw new Error('the client has opened no connection');
       return on;
     },
+    get before() {
+      return before;
+    },
     transport(dial) {
+      before = on;
       on = dial.on;
       server.dials.push(dial);
       let isOver = false;
