@@ -108,10 +108,12 @@ describe('a client', { timeout: 10_000 }, () => {
       gateway.wake();
       await settle();
     };
+    await next(one, false);
+    await next(other, true);
+    await next(other, false);
     await next(one, true);
     await next(one, false);
     await next(other, true);
-    await next(one, true);
     assert.equal(one.dials.length, 1);
   });
 

@@ -1,4 +1,4 @@
-/** A gateway that is killed and comes back, under a client that listens and one that publishes. */
+/** A gateway that is killed or stopped and comes back, under a client that listens and one that publishes. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { ready, startProcess, temporary } from '../../packages/gateway/test/process.ts';
@@ -6,9 +6,10 @@ import { connect, outbox, type ReceivedEvent, ws } from './millrace.ts';
 import { collected } from './test/collected.ts';
 
 const EVENTS = 60;
-const KILLED_AT = [15, 35];
+/** Killed, and asked to go. */
+const ENDS: Readonly<Record<number, NodeJS.Signals>> = { 15: 'SIGKILL', 35: 'SIGTERM' };
 
-describe('a gateway that is killed', { timeout: 120_000 }, () => {
+describe('a gateway that goes and comes back', { timeout: 120_000 }, () => {
   test('loses nothing of what was published, and what was handled is not handled again', async (t) => {
     const data = temporary(t);
     const start = (port: string) => startProcess(t, ['dev', '--port', port, '--data', data, '--json', '--no-sample']);
@@ -29,10 +30,11 @@ describe('a gateway that is killed', { timeout: 120_000 }, () => {
     for (let n = 1; n <= EVENTS; n++) {
       sent.push(box.sendEvent({ type: 'orders.created', data: n }));
       if (n % 5 === 0) await Promise.race([sent.at(-1), running.ended]);
-      if (!KILLED_AT.includes(n)) continue;
+      const signal = ENDS[n];
+      if (signal === undefined) continue;
       await alone.first(n);
       await inGroup.first(n - 4);
-      running.child.kill('SIGKILL');
+      running.child.kill(signal);
       await running.ended;
       running = start(port);
     }
