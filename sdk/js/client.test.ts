@@ -117,6 +117,24 @@ describe('a client', { timeout: 10_000 }, () => {
     assert.equal(one.dials.length, 1);
   });
 
+  test('goes on trying the one transport that it has, though another is not to be had here', async () => {
+    const server = handServer();
+    const { clock, gateway } = await stage({
+      transports: [
+        () => {
+          throw new GatewayError('no_transport', 'there is none here');
+        },
+        server.transport,
+      ],
+    });
+    gateway.subscribe('orders.*', () => undefined);
+    for (let attempt = 1; attempt <= 4; attempt++) {
+      while (server.dials.length < attempt) await clock.advance(1_000);
+      server.on.close(1006, '');
+    }
+    assert.equal(gateway.state.state, 'waiting');
+  });
+
   test('sends what belongs together together, and no more than 64 frames at once', async () => {
     const messages: string[] = [];
     const server = handServer();

@@ -574,7 +574,7 @@ export function connect(options: ConnectOptions): Gateway {
 
   // The connection: what it is told belongs to the one that is up, or to nobody.
   let line: ReturnType<Transport> | undefined;
-  let [epoch, asked, transport, best] = [0, 0, 0, Infinity];
+  let [epoch, asked, transport, best, lacking] = [0, 0, 0, Infinity, 0];
   let out: object[] = [];
 
   const talk = conversation(
@@ -604,12 +604,12 @@ export function connect(options: ConnectOptions): Gateway {
             close: (code, reason, afterMs) =>
               mayRun(() => {
                 line = undefined;
-                const isLast = transport + 1 >= transports.length;
-                if (code === 0) hooks.onError(new GatewayError('no_transport', reason));
                 transport = talk.state.state === 'open' ? best : transport + 1;
+                lacking = code === 0 ? lacking + 1 : 0;
+                if (code !== 0) return talk.closed(code, reason, afterMs);
+                hooks.onError(new GatewayError('no_transport', reason));
                 // Where none of them can be had here, waiting would not change it.
-                if (code === 0) talk.closed(isLast ? 4400 : 1006, reason, 0);
-                else talk.closed(code, reason, afterMs);
+                talk.closed(lacking < transports.length ? 1006 : 4400, reason, 0);
               }),
           },
         };
@@ -655,7 +655,7 @@ export function connect(options: ConnectOptions): Gateway {
     } catch {
       return talk.closed(4000, 'what came is no JSON'); // a proxy's page, say: it may be gone the next time
     }
-    for (const frame of [message].flat()) talk.received(frame);
+    for (const frame of [message].flat()) if (frame?.op) talk.received(frame);
   }
 
   // Timers stand still in sleep: each one looks at the clock, and none is longer than a look's.
