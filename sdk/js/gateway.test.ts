@@ -4,6 +4,7 @@ import { describe, test, type TestContext } from 'node:test';
 import { makeKey } from '../../packages/gateway/src/http/access.ts';
 import { realtime } from '../../packages/gateway/src/realtime/test/client.ts';
 import {
+  type Clock,
   connect,
   type ConnectOptions,
   GatewayError,
@@ -127,7 +128,18 @@ for (const [name, transports] of [
         reasons.add(reason);
         return { token: text, expiresAt: new Date(nowMs + 60_000).toISOString() };
       };
-      const gateway = connect({ url: door.app.listeningOrigin, getToken, transports });
+      // Timers are real; time passes as the gateway's does.
+      let passedMs = 0;
+      const clock: Clock = {
+        nowMs: () => performance.now() + passedMs,
+        wallMs: Date.now,
+        random: Math.random,
+        after(delayMs, work) {
+          const timer = setTimeout(work, delayMs); // real time: the client's own waits
+          return () => clearTimeout(timer);
+        },
+      };
+      const gateway = connect({ url: door.app.listeningOrigin, getToken, transports, clock });
       t.after(() => gateway.close({ now: true }));
       const seen = collected<number>();
       const inGroup = collected<number>();
@@ -139,6 +151,7 @@ for (const [name, transports] of [
       gateway.onState((state) => states.push(state));
       await gateway.sendEvent({ type: 'orders.created', data: { n: 1 } });
       for (let refresh = 1; refresh <= 3; refresh++) {
+        passedMs += 6_000;
         await door.hand.advance(48_100);
         await reasons.first(1 + refresh);
         await gateway.sendEvent({ type: 'orders.created', data: { n: 1 + refresh } });
@@ -157,13 +170,14 @@ for (const [name, transports] of [
     test('tells where a subscription is not allowed, and where a key is none', async (t) => {
       const { door } = await stage(t, { transports });
       const url = door.app.listeningOrigin;
-      const publisher = connect({ url, key: await door.key('shop', ['publish']), transports });
+      const hooks = { onError: () => undefined };
+      const publisher = connect({ url, key: await door.key('shop', ['publish']), transports, hooks });
       t.after(() => publisher.close({ now: true }));
       await assert.rejects(
         publisher.subscribe('orders.*', () => undefined).ready,
         (error: GatewayError) => error.code === 'forbidden',
       );
-      const stranger = connect({ url, key: 'mr_aaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', transports });
+      const stranger = connect({ url, key: 'mr_aaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', transports, hooks });
       t.after(() => stranger.close({ now: true }));
       await assert.rejects(
         stranger.subscribe('orders.*', () => undefined).ready,

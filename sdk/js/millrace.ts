@@ -1303,7 +1303,8 @@ export interface OutboxOptions {
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /** A header by its lower-case name, out of a `Headers` or a plain object. */
-export type HeadersLike = Headers | Readonly<Record<string, string | readonly string[] | undefined>>;
+export type HeadersLike = Headers | HeaderRecord;
+type HeaderRecord = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 export interface SignOptions {
   /** The `webhook-id`: the same on every attempt. */
@@ -1424,8 +1425,9 @@ function subtle(): SubtleCrypto {
   return found;
 }
 
+/** Several of a name, as some servers keep them, are one with spaces: so are signatures. */
 const headerOf = (headers: HeadersLike, name: string): string =>
-  `${(typeof headers.get === 'function' ? headers.get(name) : (headers as Readonly<Record<string, string | undefined>>)[name]) ?? ''}`;
+  [(typeof headers.get === 'function' ? headers.get(name) : (headers as HeaderRecord)[name]) ?? ''].flat().join(' ');
 
 const bytesOf = async (...parts: readonly (string | Uint8Array)[]): Promise<Bytes> =>
   new Uint8Array(await new Blob(parts as Bytes[]).arrayBuffer());

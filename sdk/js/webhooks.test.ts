@@ -84,6 +84,18 @@ describe('signatures', () => {
       assert.equal(await reasonOf(verify({ ...one, headers })), reason);
       assert.equal(await reasonOf(verify({ ...one, headers: new Headers(headers) })), reason);
     });
+  test('signatures in several headers are looked at, each', async () => {
+    const [one] = vectors.verify;
+    assert.ok(one);
+    const signatures = ['v1,AAAA', one.headers['webhook-signature'] ?? ''];
+    await verify({
+      headers: { ...one.headers, 'webhook-signature': signatures },
+      body: one.body,
+      secrets: one.secrets,
+      nowMs: one.nowSeconds * 1_000,
+    });
+  });
+
   for (const { name, secret } of vectors.refusedSecrets)
     test(`refuses a secret: ${name}`, async () => {
       const headers = vectors.verify[0]?.headers ?? {};
