@@ -1165,8 +1165,9 @@ async function once(
       return [answer, await answer.text()] as const;
     });
     const json = parsed(text);
-    if (answer.ok || json?.results) return json;
-    throw errorOf(json ?? {}, answer.status, retryAfterOf(answer, clock.wallMs()));
+    if (json && (answer.ok || json.results)) return json;
+    // A page of somebody on the way is as good as a bad gateway.
+    throw errorOf(json ?? {}, answer.ok ? 502 : answer.status, retryAfterOf(answer, clock.wallMs()));
   } catch (error) {
     stop.abort();
     if (signal?.aborted) throw signal.reason;

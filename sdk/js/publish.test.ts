@@ -79,6 +79,16 @@ describe('publishing', { timeout: 10_000 }, () => {
       assert.deepEqual([found.status, found.retryable], [(answer as { status: number }).status, false]);
     });
 
+  test('a page of somebody on the way is no answer of the gateway', async () => {
+    const { clock, options, calls } = scripted([]);
+    let pages = 1;
+    const fetch: typeof globalThis.fetch = async (url, init) =>
+      pages-- > 0 ? new Response('<html>log in</html>') : (options.fetch as typeof globalThis.fetch)(url, init);
+    const sent = sendEvent('https://gateway.test', 'mr_key', EVENT, { ...options, fetch });
+    assert.deepEqual(await outcome(clock, sent), { id: 'evt_1', duplicate: false });
+    assert.equal(calls.length, 1);
+  });
+
   test('a date says when as well', async () => {
     const at = new Date(handClock().wallMs() + 60_000).toUTCString();
     const { result, waits } = publish([{ status: 503, headers: { 'retry-after': at } }]);
