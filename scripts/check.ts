@@ -8,6 +8,7 @@ import { staleFiles } from './generated.ts';
 import { houseBreaches } from './house.ts';
 import { importBreaches } from './imports.ts';
 import { seconds, together } from './parts.ts';
+import { sizeBreaches } from './sdk-size.ts';
 import { filesIn, ROOT } from './tree.ts';
 
 interface Part {
@@ -25,7 +26,7 @@ const BIN = join(ROOT, 'node_modules', '.bin');
 
 /** The longest first, so that the short ones fill the other core. */
 const PARTS: readonly Part[] = [
-  command('tests', process.execPath, ['scripts/test.ts', '--quick', 'packages', 'scripts']),
+  command('tests', process.execPath, ['scripts/test.ts', '--quick', 'packages', 'scripts', 'sdk']),
   command('types', 'tsc', ['-p', 'tsconfig.json']),
   ...portablePackages().map((folder) => command(`types ${folder}`, 'tsc', ['-p', `${folder}/tsconfig.json`])),
   command('lint', 'oxlint', ['--deny-warnings', '--format=unix']),
@@ -33,6 +34,7 @@ const PARTS: readonly Part[] = [
   list('imports', importBreaches),
   list('house', houseBreaches),
   list('generated', staleFiles),
+  list('sizes', sizeBreaches),
 ];
 
 async function main(args: readonly string[]): Promise<number> {
@@ -67,7 +69,7 @@ async function runPart({ name, run }: Part): Promise<boolean> {
 
 /** A package with a tsconfig of its own says there what it may not know: core has no Node types. */
 function portablePackages(): string[] {
-  return filesIn(ROOT).flatMap((file) => /^((?:packages|examples)\/[^/]+)\/tsconfig\.json$/.exec(file)?.[1] ?? []);
+  return filesIn(ROOT).flatMap((file) => /^((?:packages|examples|sdk)\/[^/]+)\/tsconfig\.json$/.exec(file)?.[1] ?? []);
 }
 
 function command(name: string, program: string, args: readonly string[]): Part {

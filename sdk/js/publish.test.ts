@@ -1,0 +1,224 @@
+/** Publishing: attempts, waits, keys, tokens, with a server that answers as it is told. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { connect, GatewayError, type HttpOptions, sendEvent, UnauthorizedError } from './millrace.ts';
+import { type HandClock, handClock, settle } from './test/hand.ts';
+
+type Answer = { readonly status: number; readonly headers?: Record<string, string>; readonly body?: unknown } | Error;
+
+const TAKEN: Answer = { status: 202, body: { id: 'evt_1', status: 'appended' } };
+
+interface Call {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: unknown;
+}
+
+function scripted(answers: readonly Answer[]) {
+  const clock = handClock();
+  const calls: Call[] = [];
+  const waits: number[] = [];
+  const left = [...answers];
+  const options: HttpOptions = {
+    clock,
+    fetch: async (url, { headers, body } = {}) => {
+      calls.push({
+        url: url as string,
+        headers: headers as Record<string, string>,
+        body: body === undefined ? undefined : JSON.parse(body as string),
+      });
+      const answer = left.shift() ?? TAKEN;
+      if (answer instanceof Error) throw answer;
+      return new Response(answer.body === undefined ? '' : JSON.stringify(answer.body), {
+        status: answer.status,
+        headers: answer.headers ?? {},
+      });
+    },
+    hooks: { onRetry: ({ waitMs }) => waits.push(waitMs) },
+  };
+  return { clock, calls, waits, options };
+}
+
+/** What comes of it, with as much time as it wants. */
+async function outcome<T>(clock: HandClock, work: Promise<T>): Promise<T | GatewayError> {
+  let result: T | GatewayError | undefined;
+  work.then(
+    (value) => (result = value),
+    (error: GatewayError) => (result = error),
+  );
+  await settle();
+  while (result === undefined) await clock.advance(1_000);
+  return result;
+}
+
+const EVENT = { type: 'orders.paid', data: { id: 17 } };
+const publish = (answers: readonly Answer[], more = {}) => {
+  const { clock, options, ...seen } = scripted(answers);
+  return { ...seen, clock, result: outcome(clock, sendEvent('https://gateway.test/', 'mr_key', EVENT, { ...options, ...more })) };
+};
+
+/** Which answers are worth another attempt, and after how long: `waitMs` with chance at a half. */
+const RETRIES: readonly { name: string; answer: Answer; waitMs: number | undefined }[] = [
+  { name: 'no network', answer: new TypeError('fetch failed'), waitMs: 500 },
+  ...[408, 425, 429, 500, 502, 503, 504, 507].map((status) => ({ name: `${status}`, answer: { status }, waitMs: 500 })),
+  { name: '429 that says when', answer: { status: 429, headers: { 'retry-after': '7' } }, waitMs: 7_000 },
+  { name: '503 that says at once', answer: { status: 503, headers: { 'retry-after': '0' } }, waitMs: 0 },
+  { name: '409 that says when', answer: { status: 409, headers: { 'retry-after': '1' } }, waitMs: 1_000 },
+  { name: '503 that says nonsense', answer: { status: 503, headers: { 'retry-after': 'soon' } }, waitMs: 500 },
+  ...[400, 403, 404, 409, 413, 415, 422].map((status) => ({ name: `${status}`, answer: { status }, waitMs: undefined })),
+];
+
+describe('publishing', { timeout: 10_000 }, () => {
+  for (const { name, answer, waitMs } of RETRIES)
+    test(`${name} is ${waitMs === undefined ? 'no reason to try again' : `tried again after ${waitMs} ms`}`, async () => {
+      const { result, waits } = publish([answer]);
+      const found = await result;
+      assert.deepEqual(waits, waitMs === undefined ? [] : [waitMs]);
+      if (waitMs !== undefined) return assert.deepEqual(found, { id: 'evt_1', duplicate: false });
+      assert.ok(found instanceof GatewayError);
+      assert.deepEqual([found.status, found.retryable], [(answer as { status: number }).status, false]);
+    });
+
+  test('a page of somebody on the way is no answer of the gateway', async () => {
+    const { clock, options, calls } = scripted([]);
+    let pages = 1;
+    const fetch: typeof globalThis.fetch = async (url, init) =>
+      pages-- > 0 ? new Response('<html>log in</html>') : (options.fetch as typeof globalThis.fetch)(url, init);
+    const sent = sendEvent('https://gateway.test', 'mr_key', EVENT, { ...options, fetch });
+    assert.deepEqual(await outcome(clock, sent), { id: 'evt_1', duplicate: false });
+    assert.equal(calls.length, 1);
+  });
+
+  test('a date says when as well', async () => {
+    const at = new Date(handClock().wallMs() + 60_000).toUTCString();
+    const { result, waits } = publish([{ status: 503, headers: { 'retry-after': at } }]);
+    await result;
+    assert.ok(waits[0] !== undefined && waits[0] > 58_000 && waits[0] <= 60_000);
+  });
+
+  test('every attempt is the same event under the same key, in the same trace', async () => {
+    const { calls, result, waits } = publish([new TypeError('fetch failed'), { status: 500 }, { status: 500 }]);
+    assert.deepEqual(await result, { id: 'evt_1', duplicate: false });
+    assert.deepEqual(waits, [500, 1_000, 2_000]);
+    assert.equal(calls.length, 4);
+    for (const call of calls) assert.deepEqual(call, calls[0]);
+    const { url, headers, body } = calls[0] as Call;
+    assert.equal(url, 'https://gateway.test/v1/events');
+    assert.equal(headers['authorization'], 'Bearer mr_key');
+    assert.match(String(headers['traceparent']), /^00-[0-9a-f]{32}-[0-9a-f]{16}-02$/);
+    const { id, ...rest } = body as { id: string };
+    assert.deepEqual([headers['idempotency-key'], rest], [id, EVENT]);
+    assert.match(id, /^[0-9a-f]{32}$/);
+  });
+
+  test('with a key of its own the event goes out as it is: another process may send it, too', async () => {
+    const { calls, result } = publish([], { idempotencyKey: 'order-17' });
+    await result;
+    assert.deepEqual([calls[0]?.headers['idempotency-key'], calls[0]?.body], ['order-17', EVENT]);
+  });
+
+  test('gives up after its retries, or its budget, with what was last said', async () => {
+    const body = { code: 'overloaded', detail: 'too much work', status: 503 };
+    const tired = await publish(Array.from({ length: 9 }, () => ({ status: 503, body }))).result;
+    assert.ok(tired instanceof GatewayError);
+    assert.deepEqual([tired.code, tired.message, tired.status, tired.retryable], ['overloaded', 'too much work', 503, true]);
+    const { calls, result } = publish([{ status: 503, headers: { 'retry-after': '20' } }], { budgetMs: 10_000 });
+    assert.equal(((await result) as GatewayError).retryAfterMs, 20_000);
+    assert.equal(calls.length, 1);
+  });
+
+  test('an attempt that gets no answer ends, and is tried again', async () => {
+    const { clock, options } = scripted([]);
+    let attempts = 0;
+    const fetch: typeof globalThis.fetch = (url, init) =>
+      attempts++ === 0 ? new Promise(() => undefined) : (options.fetch as typeof globalThis.fetch)(url, init);
+    assert.deepEqual(await outcome(clock, sendEvent('https://gateway.test', 'mr_key', EVENT, { ...options, fetch })), {
+      id: 'evt_1',
+      duplicate: false,
+    });
+    assert.equal(attempts, 2);
+  });
+
+  test('ends at once when its caller wants no more of it', async () => {
+    const { clock, options, calls } = scripted([{ status: 503 }]);
+    const stop = new AbortController();
+    const result = sendEvent('https://gateway.test', 'mr_key', EVENT, { ...options, signal: stop.signal });
+    await settle();
+    stop.abort(new Error('enough'));
+    await assert.rejects(result, /enough/);
+    await clock.advance(60_000);
+    assert.equal(calls.length, 1);
+  });
+
+  test('a webhook secret is none to publish with', () => {
+    assert.throws(() => sendEvent('https://gateway.test', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', EVENT), /takes an API key/);
+  });
+
+  test('what hooks return goes along as headers', async () => {
+    const { clock, options, calls } = scripted([]);
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+    await outcome(
+      clock,
+      sendEvent('https://gateway.test', 'mr_key', EVENT, {
+        ...options,
+        hooks: { onRequest: ({ attempt }) => ({ traceparent, 'x-attempt': `${attempt}` }) },
+      }),
+    );
+    assert.deepEqual([calls[0]?.headers['traceparent'], calls[0]?.headers['x-attempt']], [traceparent, '1']);
+  });
+});
+
+describe('tokens for calls', { timeout: 10_000 }, () => {
+  test('one is asked for by all who need one, kept until just before its end, and made anew after a 401', async () => {
+    const { clock, options, calls } = scripted([]);
+    const reasons: string[] = [];
+    const gateway = connect({
+      ...options,
+      url: 'https://gateway.test',
+      getToken: async ({ reason }) => {
+        reasons.push(reason);
+        return { token: `t${reasons.length}`, expiresAt: new Date(clock.wallMs() + 600_000).toISOString() };
+      },
+    });
+    await outcome(clock, Promise.all([1, 2, 3].map(() => gateway.sendEvent(EVENT))));
+    await clock.advance(569_000);
+    await outcome(clock, gateway.sendEvent(EVENT));
+    assert.deepEqual(reasons, ['request']);
+    // Asleep, timers don't say so: the wall clock does.
+    clock.sleep(2_000);
+    await outcome(clock, gateway.sendEvent(EVENT));
+    assert.deepEqual(reasons, ['request', 'request']);
+    assert.deepEqual(
+      calls.map(({ headers }) => headers['authorization']),
+      ['Bearer t1', 'Bearer t1', 'Bearer t1', 'Bearer t1', 'Bearer t2'],
+    );
+  });
+
+  test('after a 401 it asks once more, and then believes it', async () => {
+    const { clock, options, calls } = scripted([{ status: 401 }, { status: 401 }]);
+    const reasons: string[] = [];
+    const gateway = connect({
+      ...options,
+      url: 'https://gateway.test',
+      getToken: async ({ reason }) => (reasons.push(reason), `t${reasons.length}`),
+    });
+    const error = await outcome(clock, gateway.sendEvent(EVENT));
+    assert.deepEqual([(error as GatewayError).status, reasons], [401, ['request', 'unauthorized']]);
+    assert.equal(calls.length, 2);
+    assert.deepEqual(await outcome(clock, gateway.sendEvent(EVENT)), { id: 'evt_1', duplicate: false });
+  });
+
+  test('where there is none to be had, the call says so', async () => {
+    const { clock, options } = scripted([]);
+    const getToken = (): never => {
+      throw new UnauthorizedError('logged out');
+    };
+    const gateway = connect({ ...options, url: 'https://gateway.test', getToken });
+    assert.ok((await outcome(clock, gateway.sendEvent(EVENT))) instanceof UnauthorizedError);
+  });
+
+  test('it wants either a key or a way to tokens', () => {
+    assert.throws(() => connect({ url: 'https://gateway.test' }), /key, or getToken/);
+    assert.throws(() => connect({ url: 'https://gateway.test', key: 'a', getToken: () => 'b' }), /key, or getToken/);
+  });
+});
