@@ -15,6 +15,11 @@ describe('a group', { timeout: 30_000 }, () => {
     assert.deepEqual(new Set(got.map(({ event }) => event.id)), new Set(ids));
     assert.deepEqual(new Set(got.map(({ attempt }) => attempt)), new Set([1]));
     assert.match(got[0].idempotencyKey, /^msg_/);
+    const third = await door.client();
+    await third.hello();
+    third.say({ op: 'sub', sub: 1, group: 'mailer', credit: 0 });
+    const { group, ackWaitMs } = await third.next('subed');
+    assert.deepEqual([group, ackWaitMs], ['mailer', 30_000]);
     assert.deepEqual(door.errors, []);
   });
 

@@ -302,7 +302,8 @@ export function createSession(needs: SessionNeeds): Session {
     const subscription = await needs.groupOf(by, frame);
     const group = await enter(sub, subscription);
     if (group === undefined) return;
-    say({ op: 'subed', sub: sub.number, group: subscription.id, recovered: true });
+    const { ackWaitMs } = subscription.value.deliver.stream ?? {};
+    say({ op: 'subed', sub: sub.number, group: subscription.id, recovered: true, ackWaitMs });
     group.addCredit(sub.credit);
   }
 
@@ -440,9 +441,9 @@ export function createSession(needs: SessionNeeds): Session {
         return later(unsubscribe(frame), { sub: frame.sub });
       case 'ack':
       case 'nack':
-        return later(settle(frame), { sub: frame.sub });
+        return later(settle(frame), { sub: frame.sub, ...(frame.ids === undefined ? {} : { ids: frame.ids }) });
       case 'extend':
-        return later(extend(frame), { sub: frame.sub });
+        return later(extend(frame), { sub: frame.sub, ids: frame.ids });
       case 'auth':
         return void auth(frame).catch(endBy);
       case 'ping':
