@@ -68,7 +68,8 @@ const REFUSED: readonly (readonly [title: string, spec: object, code: ProblemCod
   ['no topics', { topics: [] }, 'invalid_topic', '/topics'],
   ['a pattern that is none', { topics: ['a', 'a.>.b'] }, 'invalid_topic', '/topics/1'],
   ['a filter that is none', { filter: { data: { a: [{ numeric: ['>'] }] } } }, 'invalid_filter', '/data/a/0/numeric'],
-  ['no webhook', { deliver: {} }, 'invalid_request', '/deliver/webhook'],
+  ['neither webhook nor stream', { deliver: {} }, 'invalid_request', '/deliver'],
+  ['too long to ack', { deliver: { stream: { ackWait: '13h' } } }, 'invalid_request', '/deliver/stream/ackWait'],
   ['another protocol', webhook({ url: 'ftp://x/' }), 'invalid_url', '/deliver/webhook/url'],
   ['no address', webhook({ url: 'crm' }), 'invalid_url', '/deliver/webhook/url'],
   ['a password in the address', webhook({ url: 'https://a:b@x/' }), 'invalid_url', '/deliver/webhook/url'],
@@ -98,7 +99,7 @@ const REFUSED: readonly (readonly [title: string, spec: object, code: ProblemCod
   ['a bound in which not one event fits', { bounds: { parkedBytes: 1_000 } }, 'invalid_request', '/bounds/parkedBytes'],
   ['a beginning that is no time', { from: { timeMs: Number.NaN } }, 'invalid_request', '/from'],
   ['what is planned: a transform', { transform: {} }, 'not_available_yet', '/transform'],
-  ['what is planned: a stream', { deliver: { stream: {} } }, 'not_available_yet', '/deliver/stream'],
+  ['what is planned: a relay', { deliver: { relay: {} } as never }, 'not_available_yet', '/deliver/relay'],
   ['what is planned: jwt', webhook({ signature: 'jwt' }), 'not_available_yet', '/deliver/webhook/signature'],
 ];
 
