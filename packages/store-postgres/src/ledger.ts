@@ -68,7 +68,7 @@ export function createLedger({ database, days, commit, keepHouse }: Needs): Ledg
       return rows.map(({ nextDueMs, ...row }) => (nextDueMs === null ? row : { ...row, nextDueMs }));
     },
     async due(lane, shard, dueMs, limit) {
-      const found = await query<StoredParked & { nextDueMs: number | null }>(sql.due, lane, shard, dueMs, limit);
+      const found = await query<StoredParked & { nextDueMs: number | null }>(sql.due, lane, shard, Math.floor(dueMs), limit);
       const next = found[0]?.nextDueMs ?? null;
       // Where nothing is due there is one row all the same, with nothing but the next time.
       const rows = found.filter(({ position }) => position !== null).map((row) => parkedOf(lane, shard, row));

@@ -71,6 +71,12 @@ export const due: Behaviours<OpenedStores> = {
     assert.equal(nextDueMs, START_MS + 301);
   },
 
+  'takes a time with a fraction of a millisecond': async ({ ledger }) => {
+    await ledger.commit({ park: [parked(1, { dueMs: START_MS + 300 }), parked(2, { dueMs: START_MS + 301 })] });
+    const { rows, nextDueMs } = await ledger.due(LANE, SHARD, START_MS + 300.5, 10);
+    same([rows.map(({ position }) => position), nextDueMs], [[at(1)], START_MS + 301]);
+  },
+
   'tells when the first is due where none is yet': async ({ ledger }) => {
     await ledger.commit({ park: [parked(1, { dueMs: START_MS + 300 }), parked(2, { dueMs: START_MS + 200 })] });
     same(await ledger.due(LANE, SHARD, START_MS, 10), { rows: [], nextDueMs: START_MS + 200 });

@@ -95,8 +95,8 @@ export function createParked(needs: Needs): Parked {
       for (const { position } of back) inMemory.add(position);
       await Promise.all(back.map((row) => bringBack(row)));
     } catch {
-      // The ledger can't be read now, and whoever commits to it reports that: look again soon.
-      nextDueMs = Math.min(nextDueMs, steady.now() + RETRY_MS);
+      // The ledger can't be read now, and whoever commits to it reports that: look again soon, and not before, however long something is due.
+      nextDueMs = steady.now() + RETRY_MS;
     }
     loading = false;
     needs.onLoaded();

@@ -17,6 +17,18 @@ test('it goes on where the wall clock is set back, and follows it ahead', async 
   assert.equal(steady.now(), START_MS + 9_000_000);
 });
 
+test('it is a whole number of milliseconds, as stores keep times, though the monotonic clock has fractions', () => {
+  let elapsedMs = 0.4;
+  const steady = createSteady({ now: () => START_MS, monotonic: () => elapsedMs });
+  steady.atLeast(START_MS + 1_000);
+  for (let n = 0; n < 1_000; n++) {
+    const before = steady.now();
+    elapsedMs += 0.7003;
+    assert.ok(Number.isInteger(steady.now()), String(steady.now()));
+    assert.ok(steady.now() >= before);
+  }
+});
+
 for (const restarted of [false, true]) {
   test(`a retry comes in time although the clock was set back by an hour${restarted ? ' at a restart' : ''}`, async (t) => {
     const world = await handWorld(t);

@@ -5,7 +5,7 @@
 import type { Clock } from '../ports/clock.ts';
 
 export interface Steady {
-  /** Ms since 1970; ahead of the wall clock by as much as that was set back. */
+  /** Whole ms since 1970, as stores keep them; ahead of the wall clock by as much as that was set back. */
   now(): number;
   /** It was this late already, in a process before: what the log has of it, its append times never running backwards either. */
   atLeast(timeMs: number): void;
@@ -17,7 +17,8 @@ export function createSteady({ now, monotonic }: Pick<Clock, 'now' | 'monotonic'
     now() {
       const elapsedMs = monotonic();
       offsetMs = Math.max(offsetMs, now() - elapsedMs);
-      return elapsedMs + offsetMs;
+      // The monotonic clock has fractions.
+      return Math.round(elapsedMs + offsetMs);
     },
     atLeast: (timeMs) => void (offsetMs = Math.max(offsetMs, timeMs - monotonic())),
   };
