@@ -170,6 +170,28 @@ describe('millrace migrate-log', { timeout: 240_000 }, () => {
   );
 
   test(
+    'a start on another log without it says that events are left behind, and so does doctor',
+    { skip: nats.skip },
+    async (t) => {
+      const data = temporary(t);
+      const log = `${nats.server!.url}?stream=LEFT&prefix=left`;
+      const good = await endpoint(t, () => 204);
+      const before = await gateway(t, data);
+      await subscribe(before, 'good', good.url);
+      await publish(before, 0, 10);
+      await good.until(() => good.taken.length === 10);
+      await stop(before);
+      const now = await gateway(t, data, ['--log', log]);
+      const said = await now.running.line(({ kind }) => kind === 'left_behind');
+      assert.match(String(said['advice']), /millrace migrate-log --from embedded --to/);
+      const { json } = await now.ask('GET /v1/health/checks');
+      const { data: checks } = json as { data: { findings: { code: string }[] }[] };
+      assert.ok(checks.some(({ findings }) => findings.some(({ code }) => code === 'log_left_behind')));
+      await stop(now);
+    },
+  );
+
+  test(
     'to NATS and Postgres, killed again and again: every event is there once',
     { skip: nats.skip || postgres.skip },
     async (t) => {

@@ -388,4 +388,6 @@ export type Notice =
   | { readonly kind: 'egress_failing'; readonly subscriptions: number }
   | { readonly kind: 'ledger_failing' | 'log_failing'; readonly code: string }
   /** Events are taken again. */
-  | { readonly kind: 'log_working' };
+  | { readonly kind: 'log_working' }
+  /** Events that nobody reads: where, and what to do. */
+  | { readonly kind: 'left_behind'; readonly problem: string; readonly advice: string };

@@ -3,10 +3,12 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Problem } from '@millrace/core/problem';
 import { type MigrateOptions, type Migrated, migrateLog, type Openers } from './migrate/migrate-log.ts';
+import { readMoved } from './migrate/files.ts';
 import { storeIn } from './migrate/whereabouts.ts';
 import { explained } from './data-refusals.ts';
 import { type NatsAddress, natsOptionsOf } from './nats-address.ts';
 import type { StartOptions } from './options.ts';
+import type { Finding } from './ports/finding.ts';
 import { serve, type Watch } from './serve.ts';
 import { StartRefused } from './refused.ts';
 import { type OpenStore, PRIVATE_UMASK, type Store } from './start.ts';
@@ -41,8 +43,10 @@ export const openStore: OpenStore = async (given) => {
   const shared = await openLog(log, needs);
   try {
     const { close, ...rest } = store === undefined ? await openEmbeddedStore(needs) : await openSharedStore(store, needs);
+    const left = await leftBehind(given, 'log' in rest ? (rest as Store).log : undefined);
     return {
       ...rest,
+      ...(left && { leftBehind: left, ledger: alsoFinding(rest.ledger, left) }),
       log: shared,
       async close() {
         await close();
@@ -54,6 +58,23 @@ export const openStore: OpenStore = async (given) => {
     throw error;
   }
 };
+
+/** Events of a log that this gateway does not read any more, and that nobody moved: they go to nobody. */
+async function leftBehind({ data, log }: Needs, embedded: Store['log'] | undefined): Promise<Finding | undefined> {
+  if (!existsSync(join(data, 'state.db')) || readMoved(data) !== undefined) return undefined;
+  const ends = await Promise.all((embedded?.shards() ?? []).map((shard) => embedded?.bounds(shard)));
+  if (embedded !== undefined && ends.every((end) => end?.last === undefined)) return undefined;
+  return {
+    level: 'problem',
+    code: 'log_left_behind',
+    problem: `the embedded log of ${data} has events; this gateway reads another log, so what was not delivered of them stays there`,
+    advice: `Move them: stop it, then millrace migrate-log --from embedded --to '${log}' --data ${data}. Or start with another --data.`,
+  };
+}
+
+function alsoFinding(ledger: Store['ledger'], finding: Finding): Store['ledger'] {
+  return { ...ledger, findings: async () => [...((await ledger.findings?.()) ?? []), finding] };
+}
 
 /** Of a log that was moved the rest is elsewhere. */
 function whereStored(options: Parameters<typeof storeIn>[0]): string {

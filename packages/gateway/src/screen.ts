@@ -284,6 +284,8 @@ function sentenceOf(notice: Exclude<Notice, { eventId: string }>): string {
       return `${notice.subscriptions} subscriptions can not connect at once: look at this machine's own network`;
     case 'ledger_failing':
       return `the record of deliveries can not be written (${notice.code}); it is tried again`;
+    case 'left_behind':
+      return `${notice.problem}. ${notice.advice}`;
     case 'log_working':
       return 'the log takes events again';
     case 'log_failing':

@@ -25,6 +25,7 @@ import { createMetrics, type Samples } from './metrics.ts';
 import type { StartOptions } from './options.ts';
 import type { Claims } from './ports/claims.ts';
 import type { Directory } from './ports/directory.ts';
+import type { Finding } from './ports/finding.ts';
 import type { Ledger } from './ports/ledger.ts';
 import type { Leases } from './ports/leases.ts';
 import type { Log } from './ports/log.ts';
@@ -57,6 +58,8 @@ export interface Store {
   readonly claims?: Claims;
   /** Where several nodes may share it: who works what. */
   readonly openLeases?: (node: { readonly node: string; readonly address: string; readonly leaseMs: number }) => Leases;
+  /** What was found beside it that an operator should know at once. */
+  readonly leftBehind?: Finding;
   /** Where it is shared by threads of this process: takes in what the others have told by now. */
   readonly hear?: () => void;
   close(): Promise<void>;
@@ -150,6 +153,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
       metrics.notice(notice);
       onNotice(notice, verdictOf(notice, echo));
     };
+    if (store.leftBehind !== undefined) tell({ kind: 'left_behind', ...store.leftBehind });
     const cluster = joinCluster(store, { options, worker, inside, limits, clock, slots: () => gateway.slots, onNotice: tell });
     const ledger = cluster?.ledger ?? store.ledger;
     const gateway = createGateway({

@@ -57,12 +57,16 @@ async function migrate(call: Call<readonly unknown[], Options>): Promise<void> {
   const { store, dryRun = false } = options;
   const data = resolve(world.directory, options.data);
   const log = addressOf(options);
-  if (!dryRun) await confirm(call, `Move the log of ${options.data} there? It can not be moved back.`);
   const { migrateHere } = await import('@millrace/gateway/main');
   const telling = createTelling(terminal);
   const ending = endedBy(world.interrupted());
   try {
     const given = store === undefined ? {} : { store };
+    // What speaks against it is said before anybody is asked.
+    if (!dryRun) {
+      await migrateHere({ data, log, ...given, dryRun: true, signal: ending });
+      await confirm(call, `Move the log of ${options.data} there? It can not be moved back.`);
+    }
     const result = await migrateHere({ data, log, ...given, dryRun, onProgress: telling.at, signal: ending });
     telling.end();
     say(result, options, terminal);

@@ -22,9 +22,17 @@ export type CloseCode = (typeof CLOSE)[keyof typeof CLOSE];
 const BY_PROBLEM: Partial<Record<ProblemCode, CloseCode>> = {
   bad_frame: CLOSE.badFrame,
   unauthorized: CLOSE.unauthorized,
+  token_revoked: CLOSE.unauthorized,
+  token_audience: CLOSE.unauthorized,
+  // Another token will do.
+  token_expired: CLOSE.tokenExpired,
+  token_key_unknown: CLOSE.tokenExpired,
   forbidden: CLOSE.forbidden,
+  origin_not_allowed: CLOSE.forbidden,
   payload_too_large: CLOSE.tooBig,
   too_many_requests: CLOSE.rateLimited,
+  rate_limited: CLOSE.rateLimited,
+  quota_exceeded: CLOSE.rateLimited,
 };
 
 /** What ends a connection where it is none of these passes by itself. */

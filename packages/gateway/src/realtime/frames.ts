@@ -111,7 +111,7 @@ function frameOf(value: unknown, members: () => readonly Member[], message: Uint
     case 'extend':
       return { op, sub: read.sub(), ids: read.texts('ids', FRAME_BOUNDS.ids), ms: read.number('ms', 1, FRAME_BOUNDS.extendMs) };
     case 'credit':
-      return { op, sub: read.sub(), add: read.number('add', 1, FRAME_BOUNDS.credit) };
+      return { op, sub: read.sub(), add: read.number('add', 1, SUB_MAX) };
     case 'pub':
       return {
         op,
@@ -164,7 +164,7 @@ function settlingOf(read: Reader): Settling {
     sub: read.sub(),
     ...given('ids', ids),
     ...given('through', through),
-    ...given('credit', read.maybeNumber('credit', 0, FRAME_BOUNDS.credit)),
+    ...given('credit', read.maybeNumber('credit', 0, SUB_MAX)),
   };
 }
 

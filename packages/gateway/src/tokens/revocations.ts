@@ -17,6 +17,9 @@ export interface Revocations {
   stop(): void;
 }
 
+/** In the place of the app, of one that an admin takes back by its id alone. No app is called so. */
+export const ANY_APP = '*';
+
 export interface Revocable {
   readonly environment: string;
   readonly app: string;
@@ -66,6 +69,7 @@ export async function openRevocations({ directory, clock, limits, onChange }: Ne
   return {
     isRevoked({ environment, app, jti, madeMs }) {
       if (known.get(placeFor(environment, app, jti)) !== undefined) return true;
+      if (known.get(placeFor(environment, ANY_APP, jti)) !== undefined) return true;
       const all = known.get(placeFor(environment, app))?.value.beforeMs;
       return all !== undefined && madeMs < all;
     },

@@ -70,7 +70,7 @@ export function createCallLines(components: ShownDocument['components'], told: S
 
 /** `admin` may do everything: it is named where nothing else is enough. */
 export function scopesOf({ security }: ShownOperation): string {
-  const scopes = security.flatMap(({ key }) => key);
+  const scopes = security.flatMap(({ key = [] }) => key);
   if (scopes.length === 0) return 'no key';
   const lesser = scopes.filter((scope) => scope !== 'admin');
   if (lesser.length === 3) return 'any';

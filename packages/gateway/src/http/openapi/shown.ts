@@ -50,7 +50,7 @@ export interface ShownOperation {
   readonly tags: readonly string[];
   readonly summary: string;
   readonly description?: string;
-  readonly security: readonly { readonly key: readonly string[] }[];
+  readonly security: readonly { readonly key?: readonly string[]; readonly token?: readonly string[] }[];
   readonly parameters?: readonly ShownParameter[];
   readonly requestBody?: { readonly content: Readonly<Record<string, ShownMedia>> };
   readonly responses: Readonly<Record<string, ShownAnswer>>;
