@@ -139,7 +139,15 @@ export function createPublisher({ name, size, gapMs, padBytes, book, random, up,
 
 const STRUCTURED = 'application/cloudevents+json';
 const BATCH = 'application/cloudevents-batch+json';
-const PASSING: ReadonlySet<string> = new Set(['log_full', 'log_unavailable', 'overloaded', 'shutting_down', 'in_flight', '503']);
+const PASSING: ReadonlySet<string> = new Set([
+  'log_full',
+  'log_unavailable',
+  'ledger_unavailable',
+  'overloaded',
+  'shutting_down',
+  'in_flight',
+  '503',
+]);
 
 interface Answer extends Result {
   readonly results?: readonly Result[];

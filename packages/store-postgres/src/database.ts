@@ -81,6 +81,8 @@ export function openDatabase({ url, schema = 'millrace', poolMax = POOL_MAX, ...
   const pool = new Pool({ ...settings, max: poolMax, idleTimeoutMillis: IDLE_MS });
   // An idle connection that breaks is replaced; whoever calls next sees whether there is a server.
   pool.on('error', ignore);
+  // From the first moment: what the server says in one breath with its welcome comes before anybody has the client.
+  pool.on('connect', (client) => void client.on('error', ignore));
   const underWay = new Set<Promise<unknown>>();
   let closing: Promise<void> | undefined;
 
@@ -112,7 +114,6 @@ export function openDatabase({ url, schema = 'millrace', poolMax = POOL_MAX, ...
     if (pool.waitingCount >= WAITING_MAX)
       throw new Problem('ledger_unavailable', `${WAITING_MAX} calls wait for a connection to Postgres`);
     const client = await pool.connect().catch(refuse);
-    client.on('error', ignore);
     let lost = false;
     try {
       return await work(client);
@@ -120,7 +121,6 @@ export function openDatabase({ url, schema = 'millrace', poolMax = POOL_MAX, ...
       lost = isConnectionLost(error);
       throw error;
     } finally {
-      client.off('error', ignore);
       client.release(lost);
     }
   }
