@@ -221,6 +221,12 @@ export const LIMIT_TABLE = {
   ),
   frameBytes: limit(1 * MB, 65_536, 8 * MB, 'One message of a session, bytes: the largest event, its data as base64.'),
   sessions: limit(10_000, 1, 1_000_000, 'Sessions of this process: past it, `overloaded`.'),
+  greetings: limit(
+    256,
+    1,
+    100_000,
+    'Sessions that have not said who they are: each may hold one message in memory; past it, `overloaded`.',
+  ),
   sessionReturnMs: limit(
     5_000,
     0,
@@ -228,6 +234,7 @@ export const LIMIT_TABLE = {
     'Within which the clients of a gateway that stops are to come back, ms: at random, so as not to come together.',
   ),
   sessionSubs: limit(64, 1, 1_024, 'Subs of one session: past it a client wants a wider pattern.'),
+  sessionSettles: limit(64, 1, 4_096, 'Acks and nacks of one session that are being written down at once.'),
   sessionPublishes: limit(64, 1, 4_096, 'Publishes of one session that are open at once.'),
   unsentBytes: limit(
     1 * MB,

@@ -21,7 +21,7 @@ import { createConnect } from '../src/senders/connect.ts';
 import { createEgress } from '../src/senders/egress.ts';
 import { createUndiciSender } from '../src/senders/undici.ts';
 import { systemClock } from '../src/system-clock.ts';
-import { createVault } from '../src/vault.ts';
+import { createVault, type Vault } from '../src/vault.ts';
 
 export interface Ask {
   readonly key?: string | undefined;
@@ -44,6 +44,7 @@ export interface World {
   readonly gateway: Gateway;
   readonly directory: Directory;
   readonly ledger: Ledger;
+  readonly vault: Vault;
   /** Of the app `default`, with all scopes. */
   readonly admin: string;
   /** Errors nobody expected; a test that finds one here has found a bug. */
@@ -118,6 +119,7 @@ export async function world(
     gateway,
     directory,
     ledger,
+    vault,
     admin,
     errors,
     key,

@@ -45,6 +45,7 @@ import { answerRepeats, type UnderWay } from './repeats.ts';
 import { keepQuotas } from './rate-limits.ts';
 import { createRoom } from './room.ts';
 import { realtimeDoor } from '../realtime/door.ts';
+import { isStreamUpgrade } from '../realtime/websocket.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
 import { tokenRoutes } from './tokens.ts';
 import { topicRoutes } from './topics.ts';
@@ -121,6 +122,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       maxHeaderSize: limits.headerBytes,
       headersTimeout: limits.headersMs,
       connectionsCheckingInterval: limits.lateCheckMs,
+      shouldUpgradeCallback: isStreamUpgrade,
     },
     routerOptions: { maxParamLength: HTTP_BOUNDS.addressPartChars },
     exposeHeadRoutes: false,

@@ -19,6 +19,7 @@ import { createSessions, type Sessions } from './sessions.ts';
 import { originRefused, type Origins } from '../tokens/origins.ts';
 import type { Tokens } from '../tokens/tokens.ts';
 import type { Quotas } from '../quotas/quotas.ts';
+import type { Vault } from '../vault.ts';
 import { sseDoor } from './sse.ts';
 import { websocketDoor } from './websocket.ts';
 
@@ -28,6 +29,7 @@ interface Needs {
   readonly origins: Origins;
   readonly quotas: Quotas;
   readonly tokens: Tokens;
+  readonly vault: Vault;
   readonly publish: Publish;
   readonly clock: Clock;
   readonly limits: Limits;
@@ -40,6 +42,9 @@ interface Needs {
   readonly onError?: (error: unknown) => void;
 }
 
+/** How old the word of another node may be: clocks differ. */
+const PROOF_MS = 600_000;
+
 export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<Sessions> {
   const {
     gateway,
@@ -47,6 +52,7 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     origins,
     quotas,
     tokens,
+    vault,
     publish,
     clock,
     limits,
@@ -65,7 +71,8 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     },
     groupOf,
     enterGroup,
-    count: ({ environment, app: id }, what) => quotas.open({ environment, id }, what),
+    // What a node opens for a client of its own is counted there.
+    count: ({ environment, app: id }, what, isRelayed) => (isRelayed ? () => undefined : quotas.open({ environment, id }, what)),
     publish: async (caller, event, idempotencyKey) => {
       const [published] = await publish(caller, [event], { idempotencyKey });
       if (published === undefined) throw new Problem('internal_error', 'a publish was not answered');
@@ -86,6 +93,15 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     } catch (error) {
       if (!create || topics === undefined || (error as Problem).code !== 'not_found') throw error;
     }
+    // Something that stays: as over HTTP, no token makes it.
+    if (!caller.admin && (caller.token !== undefined || !caller.scopes.includes('manage')))
+      throw new Problem(
+        'forbidden',
+        `there is no group '${group.slice(0, 80)}', and to make one needs a key with the scope manage`,
+        {
+          advice: 'Make it once: PUT /v1/subscriptions/ID with "deliver": {"stream": {}}.',
+        },
+      );
     mayUseTopics(caller, topics, '/topics');
     const spec = { app: caller.app, topics, deliver: { stream: {} }, ordering: 'key', ...beginsOf(from) } as const;
     try {
@@ -109,21 +125,33 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
       if (!(error instanceof Elsewhere) || credentials === undefined) throw error;
       const address = needs.addressOf?.(subscription.value.uid);
       if (address === undefined) throw error;
-      return joinThere({ address, group: subscription.id, consumer, credentials, limits });
+      const proof = vault.seal(`${RELAYED} ${clock.now()}`);
+      return joinThere({ address, group: subscription.id, consumer, credentials, proof, limits });
     }
   }
 
   /** Of the first frame, or, from clients that can set headers, of the request. */
   function admitFor({ headers: { authorization, origin, [RELAYED]: relayed } }: IncomingMessage): SessionNeeds['admit'] {
-    const isRelayed = relayed !== undefined;
+    const isRelayed = isOfNode(relayed);
     return async (token) => {
       const header = token === undefined ? authorization : `Bearer ${token}`;
       const caller = await access.check(header, ['publish', 'subscribe'], 'tokens');
       mayBeHere(origin, caller);
       const expiresMs = caller.token?.expiresMs ?? access.keyExpiresMs(caller);
       const life = expiresMs === undefined ? {} : { expiresMs };
-      return { caller, credentials: isRelayed ? undefined : header, ...life } satisfies Admitted;
+      return { caller, isRelayed, credentials: isRelayed ? undefined : header, ...life } satisfies Admitted;
     };
+  }
+
+  /** Nodes of a cluster have one key for what they seal: who can seal is one of them. */
+  function isOfNode(proof: string | string[] | undefined): boolean {
+    if (typeof proof !== 'string') return false;
+    try {
+      const [what, atMs] = vault.open(proof).split(' ');
+      return what === RELAYED && Math.abs(clock.now() - Number(atMs)) < PROOF_MS;
+    } catch {
+      return false;
+    }
   }
 
   /** What stands in a page anybody can read there: it comes with a token. On one's own machine it is one's own page. */
@@ -140,6 +168,7 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
   websocketDoor(app, {
     sessions,
     limits,
+    clock,
     checkClient: ({ headers }) => {
       if (isLocal) mustBeLocal(headers);
     },

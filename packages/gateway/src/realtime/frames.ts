@@ -11,7 +11,7 @@ export type ClientFrame =
   | { readonly op: 'unsub'; readonly sub: number; readonly drain?: boolean }
   | ({ readonly op: 'ack' } & Settling)
   | ({ readonly op: 'nack'; readonly delayMs?: number; readonly reason?: string; readonly dead?: boolean } & Settling)
-  | { readonly op: 'extend'; readonly sub: number; readonly ids: readonly string[]; readonly ms: number }
+  | { readonly op: 'extend'; readonly sub: number; readonly ids: readonly string[]; readonly ms: number; readonly ref?: string }
   | { readonly op: 'credit'; readonly sub: number; readonly add: number }
   | {
       readonly op: 'pub';
@@ -43,6 +43,8 @@ interface Settling {
   readonly ids?: readonly string[];
   readonly through?: string;
   readonly credit?: number;
+  /** Stands in the answer. */
+  readonly ref?: string;
 }
 
 export const FRAME_BOUNDS = {
@@ -109,7 +111,13 @@ function frameOf(value: unknown, members: () => readonly Member[], message: Uint
         ...given('dead', read.maybeFlag('dead')),
       };
     case 'extend':
-      return { op, sub: read.sub(), ids: read.texts('ids', FRAME_BOUNDS.ids), ms: read.number('ms', 1, FRAME_BOUNDS.extendMs) };
+      return {
+        op,
+        sub: read.sub(),
+        ids: read.texts('ids', FRAME_BOUNDS.ids),
+        ms: read.number('ms', 1, FRAME_BOUNDS.extendMs),
+        ...given('ref', read.maybeText('ref')),
+      };
     case 'credit':
       return { op, sub: read.sub(), add: read.number('add', 1, SUB_MAX) };
     case 'pub':
@@ -165,6 +173,7 @@ function settlingOf(read: Reader): Settling {
     ...given('ids', ids),
     ...given('through', through),
     ...given('credit', read.maybeNumber('credit', 0, SUB_MAX)),
+    ...given('ref', read.maybeText('ref')),
   };
 }
 

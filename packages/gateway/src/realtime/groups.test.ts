@@ -124,7 +124,58 @@ describe('a group', { timeout: 30_000 }, () => {
     stranger.say({ op: 'sub', sub: 1, group: 'mailer', credit: 1 });
     assert.equal((await stranger.next('error')).code, 'not_found');
     stranger.say({ op: 'sub', sub: 2, group: 'mailer', topics: ['orders.created'], credit: 1 });
-    assert.equal((await stranger.next('error')).code, 'not_found');
+    assert.equal((await stranger.next('error')).code, 'forbidden');
+  });
+
+  test('settles nothing before it is entered, and nothing that is none of it', async (t) => {
+    const door = await realtime(t);
+    const one = await consumer(door, { credit: 1 });
+    await door.publish('orders.created', { n: 1 });
+    const { id } = await one.next('msg');
+    const eager = await door.client();
+    await eager.hello();
+    eager.say({ op: 'sub', sub: 1, group: 'mailer', credit: 1 }, { op: 'ack', sub: 1, ids: ['foreign~made~up'], ref: 'a' });
+    await eager.next('subed');
+    const error = await eager.next('error');
+    assert.deepEqual([error.code, error.ids, error.ref], ['unknown_delivery', ['foreign~made~up'], 'a']);
+    // Whoever it is out with, it counts.
+    eager.say({ op: 'ack', sub: 1, ids: [id], ref: 'b' });
+    assert.deepEqual(await eager.next('acked'), { op: 'acked', sub: 1, ref: 'b', ids: [id] });
+    eager.say({ op: 'sub', sub: 2, topics: ['orders.created'], credit: 1 }, { op: 'ack', sub: 2, ids: ['x'] });
+    assert.equal((await eager.next('error')).code, 'invalid_request');
+  });
+
+  test('lets a token go on after it was renewed, and drops one that may not see what the group has by now', async (t) => {
+    const door = await realtime(t);
+    await consumer(door, { credit: 0 });
+    const client = await door.client();
+    await client.hello();
+    client.say({ op: 'sub', sub: 1, group: 'mailer', credit: 9 });
+    await client.next('subed');
+    client.say({ op: 'auth', token: door.admin });
+    assert.deepEqual((await client.next('authed')).dropped, []);
+    const { json } = await door.ask('POST /v1/apps/default/keys', {
+      json: { scopes: ['subscribe'], topics: ['orders.created'] },
+    });
+    client.say({ op: 'auth', token: json.key });
+    assert.deepEqual((await client.next('authed')).dropped, []);
+    await door.ask('PATCH /v1/subscriptions/mailer', { json: { topics: ['orders.*'] } });
+    await door.publish('orders.paid', { n: 1 });
+    await door.hand.advance(0);
+    const error = await client.next('error');
+    assert.deepEqual([error.code, error.sub], ['forbidden', 1]);
+  });
+
+  test('is made by a key that may manage, and by no other', async (t) => {
+    const door = await realtime(t);
+    const client = await door.client();
+    await client.hello(await door.key('shop', ['subscribe']));
+    client.say({ op: 'sub', sub: 1, group: 'new', topics: ['orders.created'], credit: 1 });
+    assert.equal((await client.next('error')).code, 'forbidden');
+    const maker = await door.client();
+    await maker.hello(await door.key('shop', ['subscribe', 'manage']));
+    maker.say({ op: 'sub', sub: 1, group: 'new', topics: ['orders.created'], credit: 1 });
+    await maker.next('subed');
   });
 });
 

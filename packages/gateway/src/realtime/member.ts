@@ -33,13 +33,15 @@ export interface GroupSub {
   /** Nothing more comes; resolves when what is out is settled. */
   drain(): Promise<void>;
   leave(how: 'gone' | 'returned'): void;
+  /** Its client has another token: whoever speaks for it elsewhere must, too. */
+  renew?(credentials: string): void;
 }
 
 export interface GroupConsumer {
   /** The number of its sub. */
   readonly sub: number;
-  /** A `msg` frame. */
-  take(frame: Buffer): void;
+  /** A `msg` frame. `topic`: of its event, where nobody has looked yet whether the client may see it. */
+  take(frame: Buffer, topic?: string): void;
   /** It is no consumer any more: the group is worked elsewhere by now. */
   left(): void;
 }
@@ -49,15 +51,22 @@ export interface EnterGroup {
   (subscription: Versioned<Subscription>, consumer: GroupConsumer, credentials: string | undefined): GroupSub | Promise<GroupSub>;
 }
 
+/** Reads of the ledger for one ack, of what is not out with anybody. */
+const LOOKS_MAX = 64;
+
 /** Throws what `Groups.join` does. */
 export function joinHere(
   groups: Groups,
   { environment, id, value: { uid } }: Versioned<Subscription>,
   consumer: GroupConsumer,
 ): GroupSub {
+  let hasLeft = false;
   const member = groups.join(environment, id, {
-    take: (handed) => consumer.take(deliveryFrame(consumer.sub, handed)),
-    left: consumer.left,
+    take: (handed) => consumer.take(deliveryFrame(consumer.sub, handed), handed.record.event.type),
+    left() {
+      hasLeft = true;
+      consumer.left();
+    },
   });
   /** An id of another one's delivery is none here. */
   const ours = (delivery: string): LanePosition | undefined => {
@@ -81,6 +90,16 @@ export function joinHere(
   const placesIn = (asked: ReadonlyMap<string, LanePosition | undefined>): LanePosition[] =>
     [...asked.values()].filter((place) => place !== undefined);
 
+  /** What was acked before, here or by others, is acked. Each look is a read: a client that makes ids up gets few. */
+  async function lookForDelivered(asked: ReadonlyMap<string, LanePosition | undefined>, known: Set<string>): Promise<void> {
+    let looks = 0;
+    for (const [one, place] of asked) {
+      if (place === undefined || known.has(one)) continue;
+      if (++looks > LOOKS_MAX) return;
+      if (await groups.isDelivered(place)) known.add(one);
+    }
+  }
+
   return {
     get credit() {
       return member.credit;
@@ -93,9 +112,9 @@ export function joinHere(
       const asked = placesOf(which);
       const known = new Set(member.settle(placesIn(asked), said).map(idOf));
       await groups.settled();
-      // What was acked before, here or by others, is acked.
-      for (const [one, place] of asked)
-        if (place !== undefined && !known.has(one) && said.kind === 'acked' && (await groups.isDelivered(place))) known.add(one);
+      // What was on its way when the slot was lost may have been left out: then only the ledger tells.
+      if (hasLeft) known.clear();
+      if (said.kind === 'acked') await lookForDelivered(asked, known);
       return split(asked, known);
     },
     async extend(ids, ms) {

@@ -18,19 +18,21 @@ interface Needs {
   readonly consumer: GroupConsumer;
   /** The consumer's own, as an Authorization header. */
   readonly credentials: string;
+  /** That a node asks, and no client. */
+  readonly proof: string;
   readonly limits: Limits;
 }
 
 interface Answer {
   readonly op: string;
-  readonly sub?: number;
   readonly ids?: readonly string[];
+  readonly ref?: string;
   readonly code?: string;
-  readonly detail?: string;
 }
 
 interface Waiting {
-  readonly ids: ReadonlySet<string> | undefined;
+  /** Undefined where the owner knows which they are. */
+  readonly ids: readonly string[] | undefined;
   readonly known: string[];
   readonly unknown: string[];
   readonly resolve: (settled: Settled) => void;
@@ -41,14 +43,17 @@ const MSG = /^\{"op":"msg","sub":\d+/;
 const MSG_BYTES = 40;
 
 /** Resolves when it is a consumer there. Rejects with `moving` where the node can't be reached or does not work it. */
-export async function joinThere({ address, group, consumer, credentials, limits }: Needs): Promise<GroupSub> {
+export async function joinThere({ address, group, consumer, credentials, proof, limits }: Needs): Promise<GroupSub> {
   const socket = new WebSocket(new URL(STREAM_PATH, address.replace(/^http/, 'ws')), SUBPROTOCOL, {
-    headers: { authorization: credentials, [RELAYED]: '1' },
+    headers: { authorization: credentials, [RELAYED]: proof },
     perMessageDeflate: false,
     handshakeTimeout: limits.helloMs,
     maxPayload: 2 * limits.frameBytes,
   });
-  const waiting: Waiting[] = [];
+  /** By the ref of the question. */
+  const waiting = new Map<string, Waiting>();
+  let questions = 0;
+  let isIn = false;
   const joined = Promise.withResolvers<void>();
   let drained: (() => void) | undefined;
   let credit = 0;
@@ -62,25 +67,28 @@ export async function joinThere({ address, group, consumer, credentials, limits 
     if (isOver) return;
     isOver = true;
     joined.reject(moving());
-    for (const one of waiting)
-      one.resolve({ known: one.known, unknown: [...(one.ids ?? [])].filter((id) => !one.known.includes(id)) });
+    for (const { ids, known, resolve } of waiting.values())
+      resolve({ known, unknown: (ids ?? []).filter((id) => !known.includes(id)) });
+    waiting.clear();
     drained?.();
     socket.close();
-    consumer.left();
+    if (isIn) consumer.left();
   }
 
-  /** Answers to what was asked come in the order of the questions. */
-  function answered({ op, ids = [] }: Answer): void {
-    const first = waiting[0];
-    if (first === undefined) return;
-    (op === 'error' ? first.unknown : first.known).push(...ids);
-    const isWhole = first.ids === undefined || first.known.length + first.unknown.length >= first.ids.size;
-    if (isWhole) waiting.shift()?.resolve(first);
+  /** What counts comes first, then what does not; either may be missing. */
+  function answered({ op, ref = '', ids = [] }: Answer): void {
+    const asked = waiting.get(ref);
+    if (asked === undefined) return;
+    (op === 'error' ? asked.unknown : asked.known).push(...ids);
+    if (op !== 'error' && asked.ids !== undefined && asked.known.length < asked.ids.length) return;
+    waiting.delete(ref);
+    asked.resolve(asked);
   }
 
   function heard(frame: Answer): void {
     switch (frame.op) {
       case 'subed':
+        isIn = true;
         return joined.resolve();
       case 'acked':
       case 'nacked':
@@ -91,7 +99,7 @@ export async function joinThere({ address, group, consumer, credentials, limits 
       case 'ping':
         return say({ op: 'pong' });
       case 'error':
-        return frame.code === 'unknown_delivery' ? answered(frame) : over();
+        return frame.ref === undefined || frame.code !== 'unknown_delivery' ? over() : answered(frame);
     }
   }
 
@@ -105,13 +113,16 @@ export async function joinThere({ address, group, consumer, credentials, limits 
   });
   socket.on('error', over);
   socket.on('close', over);
-  socket.once('open', () => say({ op: 'hello', v: 1 }, { op: 'sub', sub: SUB, group, credit: 0, create: false }));
+  socket.once('open', () =>
+    say({ op: 'hello', v: 1, token: tokenIn(credentials) }, { op: 'sub', sub: SUB, group, credit: 0, create: false }),
+  );
 
   function ask(frame: object, ids: readonly string[] | undefined): Promise<Settled> {
     if (isOver) return Promise.resolve({ known: [], unknown: ids ?? [] });
+    const ref = String(++questions);
     return new Promise((resolve) => {
-      waiting.push({ ids: ids === undefined ? undefined : new Set(ids), known: [], unknown: [], resolve });
-      say(frame);
+      waiting.set(ref, { ids, known: [], unknown: [], resolve });
+      say({ ...frame, sub: SUB, ref });
     });
   }
 
@@ -125,12 +136,13 @@ export async function joinThere({ address, group, consumer, credentials, limits 
       if (count > 0) say({ op: 'credit', sub: SUB, add: count });
     },
     hold: (isHeld) => (isHeld ? socket.pause() : socket.resume()),
-    settle(which, { kind, delayMs, reason }) {
-      const of = { sub: SUB, ...which };
-      if (kind === 'acked') return ask({ op: 'ack', ...of }, which.ids);
-      return ask({ op: 'nack', ...of, delayMs, reason, dead: kind === 'dead' }, which.ids);
+    settle({ ids, through }, { kind, delayMs, reason }) {
+      const which = ids === undefined ? { through } : { ids };
+      if (kind === 'acked') return ask({ op: 'ack', ...which }, ids);
+      return ask({ op: 'nack', ...which, delayMs, reason, dead: kind === 'dead' }, ids);
     },
-    extend: (ids, ms) => ask({ op: 'extend', sub: SUB, ids, ms }, ids),
+    extend: (ids, ms) => ask({ op: 'extend', ids, ms }, ids),
+    renew: (authorization) => say({ op: 'auth', token: tokenIn(authorization) }),
     drain() {
       return new Promise((resolve) => {
         drained = resolve;
@@ -147,6 +159,9 @@ export async function joinThere({ address, group, consumer, credentials, limits 
     },
   };
 }
+
+/** Without the scheme. */
+const tokenIn = (authorization: string): string => authorization.replace(/^Bearer +/i, '');
 
 const moving = (): Problem =>
   new Problem('moving', 'the group is being moved to another node', { retryAfterMs: 1_000, advice: 'Subscribe again.' });

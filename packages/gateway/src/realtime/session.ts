@@ -8,7 +8,7 @@ import { compileFilter } from '@millrace/core/filter';
 import { Problem } from '@millrace/core/problem';
 import { checkPattern } from '@millrace/core/topic';
 import type { Published } from '../api.ts';
-import { type Caller, mayUseTopics } from '../http/access.ts';
+import { type Caller, maySeeTopic, mayUseTopics } from '../http/access.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
@@ -26,6 +26,8 @@ export interface Connection {
   /** Given to it and not taken by the network yet. */
   readonly unsentBytes: number;
   close(code: CloseCode, reason: string): void;
+  /** Nothing more is read from the client, or is again. */
+  hold?(isHeld: boolean): void;
 }
 
 export interface Session {
@@ -49,7 +51,7 @@ export interface SessionNeeds {
   /** The caller behind a token or key; throws or rejects with a Problem. */
   readonly admit: (token: string | undefined) => Admitted | Promise<Admitted>;
   /** Counts one more that is open for the caller's app: throws `quota_exceeded`, or answers how to give it back. */
-  readonly count: (caller: Caller, what: 'connections' | 'subscriptions') => () => void;
+  readonly count: (caller: Caller, what: 'connections' | 'subscriptions', isRelayed: boolean) => () => void;
   readonly feeds: Feeds;
   readonly enterGroup: EnterGroup;
   /** The subscription that a group is, made where it is not there yet and may be made. */
@@ -62,6 +64,8 @@ export interface SessionNeeds {
   readonly node: string;
   /** Identity of the log. */
   readonly log: string;
+  /** It is known who it is. */
+  readonly onGreeted: () => void;
   readonly onEnd: () => void;
   readonly onError: (error: unknown) => void;
 }
@@ -72,15 +76,24 @@ export interface Admitted {
   readonly caller: Caller;
   /** As an Authorization header. */
   readonly credentials?: string | undefined;
+  /** Another node speaks for the client. */
+  readonly isRelayed?: boolean;
   /** When the right ends, wall time. */
   readonly expiresMs?: number;
 }
 
 interface Sub {
   readonly number: number;
-  readonly topics: readonly string[];
+  readonly kind: 'feed' | 'group';
+  /** Of a group, those of the subscription. */
+  topics: readonly string[];
+  /** Of a group, what is not with it yet. */
   credit: number;
+  /** While it is found out where the group is worked. */
+  entering?: Promise<unknown>;
   feed?: Feed;
+  /** Of the subscription. */
+  id?: string;
   group?: GroupSub;
   ended: boolean;
   uncount?: () => void;
@@ -95,7 +108,9 @@ const REASON_CHARS = 120;
 export function createSession(needs: SessionNeeds): Session {
   const { connection, clock, limits, feeds, messages, id, node, log, onError } = needs;
   const subs = new Map<number, Sub>();
-  const usedNumbers = new Set<number>();
+  /** Numbers of subs rise, so that none is used twice. */
+  let lastNumber = 0;
+  let settling = 0;
   const timers = new Set<Timer>();
   let caller: Caller | undefined;
   /** What the client last came in with, for another node. */
@@ -125,7 +140,11 @@ export function createSession(needs: SessionNeeds): Session {
     timers.delete(timer);
   }
 
-  const say = (frame: Readonly<Record<string, unknown>>): void => connection.send(JSON.stringify(frame));
+  /** A client that reads no answers is not asked for more questions. */
+  function say(frame: Readonly<Record<string, unknown>>): void {
+    connection.send(JSON.stringify(frame));
+    if (state !== 'ended' && !hasRoom()) connection.hold?.(true);
+  }
 
   /** What is about one sub, publish or delivery does not end the connection. */
   function sayError(error: unknown, about: Readonly<Record<string, unknown>> = {}): void {
@@ -196,9 +215,10 @@ export function createSession(needs: SessionNeeds): Session {
 
   function greet(one: Admitted): void {
     if (state !== 'greeting') return;
-    uncount = needs.count(one.caller, 'connections');
+    uncount = needs.count(one.caller, 'connections', one.isRelayed === true);
     drop(helloTimer);
     state = 'greeted';
+    needs.onGreeted();
     say({
       op: 'welcome',
       session: id,
@@ -233,29 +253,45 @@ export function createSession(needs: SessionNeeds): Session {
     if (one.caller.app !== before.app || one.caller.environment !== before.environment)
       throw new Problem('forbidden', 'a session stays with the app it began with');
     admitted(one);
-    const dropped = [...subs.values()].filter((sub) => !maySubscribe(one.caller, sub.topics));
-    for (const sub of dropped) {
-      leave(sub);
-      subs.delete(sub.number);
-    }
+    const dropped: Sub[] = [];
+    for (const sub of [...subs.values()])
+      if (!(await maySee(one.caller, sub))) dropped.push(sub);
+      else sub.group?.renew?.(credentials ?? '');
+    for (const sub of dropped) takeOut(sub);
     say({ op: 'authed', ...lifeOf(one), dropped: dropped.map(({ number }) => number) });
   }
 
   // ── subs ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** Of a group the topics may have changed since. */
+  async function maySee(by: Caller, { kind, number, topics, id }: Sub): Promise<boolean> {
+    if (kind === 'feed') return maySubscribe(by, topics);
+    try {
+      if (id !== undefined) await needs.groupOf(by, { op: 'sub', sub: number, group: id, credit: 0, create: false });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  function takeOut(sub: Sub): void {
+    leave(sub, 'returned');
+    subs.delete(sub.number);
+  }
+
   async function subscribe(frame: SubFrame, by: Caller): Promise<void> {
     const { sub: number, topics = [], credit } = frame;
-    if (usedNumbers.has(number)) throw new Problem('bad_frame', 'the number of a sub is used once in a session');
+    if (number <= lastNumber) throw new Problem('bad_frame', 'each sub of a session has a higher number than those before it');
+    lastNumber = number;
     if (subs.size >= limits.sessionSubs)
       throw new Problem('too_many_requests', `a session has at most ${limits.sessionSubs} subs`);
     mustHave(by, 'subscribe');
-    usedNumbers.add(number);
-    const sub: Sub = { number, topics, credit, ended: false };
+    const sub: Sub = { number, kind: frame.group === undefined ? 'feed' : 'group', topics, credit, ended: false };
     subs.set(number, sub);
     try {
       // What is configured counts by itself.
-      if (frame.group === undefined) sub.uncount = needs.count(by, 'subscriptions');
-      await (frame.group === undefined ? follow(sub, frame, by) : join(sub, frame, by));
+      if (sub.kind === 'feed') sub.uncount = needs.count(by, 'subscriptions', false);
+      await (sub.kind === 'feed' ? follow(sub, frame, by) : join(sub, frame, by));
     } catch (error) {
       leave(sub);
       subs.delete(number);
@@ -299,45 +335,69 @@ export function createSession(needs: SessionNeeds): Session {
 
   /** Durable: one of the consumers of a group. */
   async function join(sub: Sub, frame: SubFrame, by: Caller): Promise<void> {
-    const subscription = await needs.groupOf(by, frame);
-    const group = await enter(sub, subscription);
-    if (group === undefined) return;
+    const joining = needs.groupOf(by, frame).then(async (subscription) => {
+      sub.id = subscription.id;
+      sub.topics = subscription.value.topics;
+      return { subscription, isIn: await enter(sub, subscription) };
+    });
+    sub.entering = joining.catch(() => undefined);
+    const { subscription, isIn } = await joining;
+    if (!isIn) return;
     const { ackWaitMs } = subscription.value.deliver.stream ?? {};
     say({ op: 'subed', sub: sub.number, group: subscription.id, recovered: true, ackWaitMs });
-    group.addCredit(sub.credit);
+    giveCredit(sub);
   }
 
-  /** Undefined where it is wanted no more. When the group moves it is entered again where it went, with the credit that is left. */
-  async function enter(sub: Sub, subscription: Versioned<Subscription>): Promise<GroupSub | undefined> {
+  /** False where it is wanted no more. When the group moves it is entered again where it went, with the credit that is left. */
+  async function enter(sub: Sub, subscription: Versioned<Subscription>): Promise<boolean> {
     const consumer = {
       sub: sub.number,
-      take(bytes: Buffer): void {
+      take(bytes: Buffer, topic?: string): void {
+        if (topic !== undefined && !maySeeTopic(caller as Caller, topic)) return noMore(sub);
         connection.sendShared({ bytes });
         if (!hasRoom()) sub.group?.hold(true);
       },
       left(): void {
-        const credit = sub.group?.credit ?? 0;
+        if (sub.group === undefined || sub.ended) return;
+        sub.credit = sub.group.credit;
         delete sub.group;
-        if (!sub.ended) later(enterAgain(sub, subscription, credit), { sub: sub.number });
+        const again = enterAgain(sub, subscription);
+        sub.entering = again.catch(() => undefined);
+        later(again, { sub: sub.number });
       },
     };
     const group = await needs.enterGroup(subscription, consumer, credentials);
     if (sub.ended || state === 'ended') {
       group.leave('returned');
-      return undefined;
+      return false;
     }
     sub.group = group;
-    return group;
+    return true;
   }
 
-  async function enterAgain(sub: Sub, subscription: Versioned<Subscription>, credit: number): Promise<void> {
+  async function enterAgain(sub: Sub, subscription: Versioned<Subscription>): Promise<void> {
     try {
-      (await enter(sub, subscription))?.addCredit(credit);
+      if (await enter(sub, subscription)) giveCredit(sub);
     } catch (error) {
       leave(sub);
       subs.delete(sub.number);
       throw error;
     }
+  }
+
+  function giveCredit(sub: Sub): void {
+    const { credit } = sub;
+    sub.credit = 0;
+    sub.group?.addCredit(credit);
+  }
+
+  /** The group was given topics that this client may not see. In a turn of its own: whoever hands it over is in the middle of a lane. */
+  function noMore(sub: Sub): void {
+    after(0, () => {
+      if (sub.ended) return;
+      takeOut(sub);
+      sayError(new Problem('forbidden', 'the group has topics by now that this key or token is not for'), { sub: sub.number });
+    });
   }
 
   /** `returned`: what it has goes to others and the attempt does not count. */
@@ -356,7 +416,7 @@ export function createSession(needs: SessionNeeds): Session {
 
   function addCredit({ sub: number, add }: { readonly sub: number; readonly add: number }): void {
     const sub = subOf(number);
-    const now = sub.group?.credit ?? sub.credit;
+    const now = sub.credit + (sub.group?.credit ?? 0);
     if (now + add > FRAME_BOUNDS.credit)
       throw new Problem('credit_overflow', `at most ${FRAME_BOUNDS.credit} messages are outstanding; this would be ${now + add}`);
     if (sub.group === undefined) sub.credit += add;
@@ -369,23 +429,54 @@ export function createSession(needs: SessionNeeds): Session {
   /** Credit that comes with it counts at once; the word that it counts comes when it is written down. */
   async function settle(frame: Extract<ClientFrame, { op: 'ack' | 'nack' }>): Promise<void> {
     const sub = subOf(frame.sub);
-    const settling = sub.group?.settle(frame, verdictOf(frame));
-    if ((frame.credit ?? 0) > 0) addCredit({ sub: frame.sub, add: frame.credit ?? 0 });
-    if (settling === undefined && frame.op === 'nack') throw notOfAGroup(frame.op);
-    const { known, unknown } = (await settling) ?? { known: frame.ids ?? [], unknown: [] };
-    if (state !== 'ended') sayKnown(frame.op === 'ack' ? 'acked' : 'nacked', frame.sub, { known, unknown });
+    if (settling >= limits.sessionSettles)
+      throw new Problem('too_many_requests', `at most ${limits.sessionSettles} acks of a session are open at once`, {
+        retryAfterMs: 100,
+      });
+    settling++;
+    try {
+      const settled = settledBy(sub, frame);
+      if ((frame.credit ?? 0) > 0) addCredit({ sub: frame.sub, add: frame.credit ?? 0 });
+      sayKnown(frame.op === 'ack' ? 'acked' : 'nacked', frame, await settled);
+    } finally {
+      settling--;
+    }
   }
 
-  async function extend({ sub: number, ids, ms }: Extract<ClientFrame, { op: 'extend' }>): Promise<void> {
-    const { group } = subOf(number);
-    if (group === undefined) throw notOfAGroup('extend');
-    const settled = await group.extend(ids, ms);
-    if (state !== 'ended') sayKnown('extended', number, settled);
+  async function settledBy(sub: Sub, frame: Extract<ClientFrame, { op: 'ack' | 'nack' }>): Promise<Settled> {
+    if (sub.kind === 'feed') throw notOfAGroup(frame.op);
+    const group = await groupIn(sub);
+    const { ids, through } = frame;
+    return group?.settle(ids === undefined ? { through: through ?? '' } : { ids }, verdictOf(frame)) ?? noneOf(frame);
   }
 
-  function sayKnown(op: string, sub: number, { known, unknown }: Settled): void {
-    if (known.length > 0 || unknown.length === 0) say({ op, sub, ids: known });
-    if (unknown.length > 0) sayError(unknownDelivery(), { sub, ids: unknown });
+  /** Of one that moves, where it went; undefined where it is nowhere now. */
+  async function groupIn(sub: Sub): Promise<GroupSub | undefined> {
+    if (sub.group === undefined) await sub.entering;
+    return sub.group;
+  }
+
+  async function extend(frame: Extract<ClientFrame, { op: 'extend' }>): Promise<void> {
+    const sub = subOf(frame.sub);
+    if (sub.kind === 'feed') throw notOfAGroup('extend');
+    const group = await groupIn(sub);
+    sayKnown('extended', frame, (await group?.extend(frame.ids, frame.ms)) ?? noneOf(frame));
+  }
+
+  const noneOf = ({ ids, through = '' }: { readonly ids?: readonly string[]; readonly through?: string }): Settled => ({
+    known: [],
+    unknown: ids ?? [through],
+  });
+
+  function sayKnown(
+    op: string,
+    { sub, ref }: { readonly sub: number; readonly ref?: string },
+    { known, unknown }: Settled,
+  ): void {
+    if (state === 'ended') return;
+    const about = { sub, ...(ref === undefined ? {} : { ref }) };
+    if (known.length > 0 || unknown.length === 0) say({ op, ...about, ids: known });
+    if (unknown.length > 0) sayError(unknownDelivery(), { ...about, ids: unknown });
   }
 
   async function unsubscribe({ sub: number, drain = false }: Extract<ClientFrame, { op: 'unsub' }>): Promise<void> {
@@ -492,6 +583,7 @@ export function createSession(needs: SessionNeeds): Session {
     drained() {
       drop(slowSince);
       slowSince = undefined;
+      connection.hold?.(false);
       for (const sub of subs.values()) {
         sub.group?.hold(false);
         sub.feed?.pump();

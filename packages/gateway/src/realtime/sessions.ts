@@ -35,13 +35,25 @@ export function createSessions(needs: Needs): Sessions {
   const messages = createMessages();
   let stopped = false;
 
-  const hasRoom = (): boolean => !stopped && all.size < limits.sessions;
+  /** Of whom nobody knows yet who they are: each may have a message under way. */
+  let unknown = 0;
+  const hasRoom = (): boolean => !stopped && all.size < limits.sessions && unknown < limits.greetings;
 
   return {
     open(connection, admit) {
       if (!hasRoom()) throw full();
       const id = newId('ses', clock.now(), (count) => randomBytes(count));
-      const session = createSession({ ...needs, connection, admit, messages, id, onEnd: () => void all.delete(session) });
+      let isKnown = false;
+      const greeted = (): void => {
+        if (!isKnown) unknown--;
+        isKnown = true;
+      };
+      const onEnd = (): void => {
+        greeted();
+        all.delete(session);
+      };
+      unknown++;
+      const session = createSession({ ...needs, connection, admit, messages, id, onGreeted: greeted, onEnd });
       all.add(session);
       return session;
     },

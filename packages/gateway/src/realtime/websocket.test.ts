@@ -213,6 +213,28 @@ describe('a session', { timeout: 30_000 }, () => {
     await (await door.client()).hello();
   });
 
+  test('is no matter of requests that offer another upgrade: they are answered as if they had not', async (t) => {
+    const door = await realtime(t);
+    const { write, until } = await door.connect();
+    write(
+      door.head('GET /v1/topics/orders.paid', {
+        connection: 'Upgrade, HTTP2-Settings, close',
+        upgrade: 'h2c',
+        'http2-settings': 'AAA',
+      }),
+    );
+    assert.match(await until(/\r\n\r\n/), /^HTTP\/1\.1 200 /);
+  });
+
+  test('that does not say who it is takes one of few places', async (t) => {
+    const door = await realtime(t, { greetings: 2 });
+    const [one] = [await door.client(), await door.client()];
+    const origin = door.app.listeningOrigin.replace('http', 'ws');
+    assert.equal(await refusal(`${origin}/v1/stream`, ['millrace.v1']), 503);
+    await one.hello();
+    await (await door.client()).hello();
+  });
+
   test('is asked to come back when the gateway stops', async (t) => {
     const door = await realtime(t);
     const client = await door.client();

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { Problem } from '@millrace/core/problem';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Limits } from '../limits.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { SessionNeeds } from './session.ts';
 import { full, type Sessions } from './sessions.ts';
 import type { Shared } from './messages.ts';
@@ -15,15 +16,24 @@ export const SUBPROTOCOL = 'millrace.v1';
 interface Needs {
   readonly sessions: Sessions;
   readonly limits: Limits;
+  readonly clock: Clock;
   /** Throws where this client may not even connect: a page of a foreign origin, a host that is none of ours. */
   readonly checkClient: (request: IncomingMessage) => void;
   readonly admitFor: (request: IncomingMessage) => SessionNeeds['admit'];
 }
 
+/**
+ * Whether a request is to be upgraded. All others are answered as if they had not asked: many clients offer h2c with every request, and
+ * an upgrade may always be ignored (RFC 9110, section 7.8).
+ */
+export function isStreamUpgrade({ url = '', headers }: IncomingMessage): boolean {
+  return headers.upgrade?.toLowerCase() === 'websocket' && url.split('?')[0] === STREAM_PATH;
+}
+
 /** Our own check of a message's size answers with a reason; what is far beyond it `ws` closes itself (1009). */
 const OVER_BYTES = 65_536;
 
-export function websocketDoor(app: FastifyInstance, { sessions, limits, checkClient, admitFor }: Needs): void {
+export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, checkClient, admitFor }: Needs): void {
   const server = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -31,6 +41,12 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, checkCli
     maxPayload: limits.frameBytes + OVER_BYTES,
     handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
   });
+
+  /** What a connection is closed with may never be read: then it is cut. */
+  function closeSoon(webSocket: WebSocket, code: number, reason: string): void {
+    webSocket.close(code, reason);
+    clock.after(limits.closeMs, () => webSocket.terminate());
+  }
 
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy());
@@ -43,8 +59,6 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, checkCli
   });
 
   function mayUpgrade(request: IncomingMessage): void {
-    const [path] = (request.url ?? '').split('?');
-    if (path !== STREAM_PATH) throw new Problem('not_found', `there is nothing to upgrade at ${String(path).slice(0, 200)}`);
     checkClient(request);
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((one) => one.trim());
     if (!offered.includes(SUBPROTOCOL))
@@ -62,7 +76,8 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, checkCli
         get unsentBytes() {
           return socket.writableLength;
         },
-        close: (code, reason) => webSocket.close(code, reason),
+        close: (code, reason) => closeSoon(webSocket, code, reason),
+        hold: (isHeld) => (isHeld ? webSocket.pause() : webSocket.resume()),
       },
       admitFor(request),
     );

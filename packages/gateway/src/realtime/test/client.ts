@@ -28,16 +28,24 @@ export async function realtime(t: TestContext, limits: Readonly<Record<string, n
   const door = await openDoor(t, limits);
   return {
     ...door,
-    async client(headers = {}) {
-      const socket = await connect(`${door.app.listeningOrigin.replace('http', 'ws')}/v1/stream`, headers);
-      t.after(() => socket.terminate());
-      return clientOf(socket, door.admin);
-    },
+    client: (headers = {}) => clientAt(t, door.app.listeningOrigin, door.admin, headers),
     async publish(type, data, more = {}) {
       const { json } = await door.ask('POST /v1/events', { json: { type, data, ...more } });
       return json.id;
     },
   };
+}
+
+/** A client of the node at `origin`; `key` is what it says hello with. */
+export async function clientAt(
+  t: Pick<TestContext, 'after'>,
+  origin: string,
+  key: string,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Client> {
+  const socket = await connect(`${origin.replace('http', 'ws')}/v1/stream`, headers);
+  t.after(() => socket.terminate());
+  return clientOf(socket, key);
 }
 
 function connect(url: string, headers: Readonly<Record<string, string>>): Promise<WebSocket> {
