@@ -169,6 +169,25 @@ test('a database that went back to an earlier state is a failure of this node, t
   }
 });
 
+for (const who of ['this node', 'another node']) {
+  test(`a database that went back is noticed though ${who} changes it on and the numbers catch up`, { skip }, async (context) => {
+    const schema = server.schema();
+    const failed = Promise.withResolvers<Error>();
+    const { directory } = await server.open(context, { schema, onFailure: failed.resolve });
+    const { changes } = listen(directory);
+    for (const name of ['1', '2']) await directory.put('app', 'default', 'shop', app(name));
+    await server.query(
+      `WITH gone AS (DELETE FROM ${schema}.changes WHERE seq = 2)
+        UPDATE ${schema}.directory_clock SET seq = 1, token = (SELECT token FROM ${schema}.changes WHERE seq = 1)`,
+    );
+    const by = who === 'this node' ? directory : (await server.open(context, { schema })).directory;
+    // In one transaction: the first gets the number that was told already, the second one that follows it.
+    await Promise.all(['a', 'b'].map((id) => by.put('app', 'default', id, app(id))));
+    assert.match((await failed.promise).message, /earlier state.*started again/);
+    assert.equal(changes.length, 2, 'nothing is told on top of what does not hold');
+  });
+}
+
 test('changes that were pruned before a node has seen them are a failure of this node', { skip }, async (context) => {
   const schema = server.schema();
   const proxy = await testProxy(context, server.url);

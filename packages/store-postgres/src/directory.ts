@@ -6,7 +6,7 @@ import type { Directory, Kind, Kinds, Versioned } from '@millrace/gateway/ports/
 import { parseText } from '@millrace/core/json-parse';
 import { Problem } from '@millrace/core/problem';
 import type { Database, Row, Step } from './database.ts';
-import type { Feed, StoredChange } from './feed.ts';
+import type { Feed, Moment, StoredChange } from './feed.ts';
 import { channelOf } from './listening.ts';
 
 interface Write {
@@ -80,7 +80,10 @@ export function createDirectory({ database, feed, origin }: Needs): Directory {
       const notify: Step = [sql.notify, channelOf(database.schema), origin];
       const rows = await database.transaction([[sql.hold], ...group.map(stepOf), notify]);
       const outcomes = group.map((request, i) => outcomeOf(request, rows[i + 1]![0]!));
-      await feed.made(outcomes.flatMap(({ change }) => change ?? []));
+      await feed.made(
+        rows[0]![0] as unknown as Moment,
+        outcomes.flatMap(({ change }) => change ?? []),
+      );
       group.forEach(({ resolve }, i) => resolve(outcomes[i]!));
     } catch (error) {
       await refuse(group, error);
@@ -176,7 +179,7 @@ function statements(schema: string) {
     get: { name: 'get', text: `SELECT ${columns} FROM ${schema}.directory WHERE ${place}` },
     listAll: { name: 'list all', text: `${all} ORDER BY environment, id LIMIT $4` },
     listOne: { name: 'list one', text: `${all} AND environment = $5 ORDER BY environment, id LIMIT $4` },
-    hold: { name: 'hold the clock', text: `SELECT seq FROM ${schema}.directory_clock FOR UPDATE` },
+    hold: { name: 'hold the clock', text: `SELECT seq, token FROM ${schema}.directory_clock FOR UPDATE` },
     put: {
       name: 'put',
       text: `WITH ${present},

@@ -10,9 +10,13 @@ import { parseText } from '@millrace/core/json-parse';
 import { Problem } from '@millrace/core/problem';
 import type { Step } from './database.ts';
 
-export interface StoredChange {
+/** Of the directory: a number may come twice, after the database went back to an earlier state; the token does not. */
+export interface Moment {
   readonly seq: number;
   readonly token: string;
+}
+
+export interface StoredChange extends Moment {
   readonly kind: string;
   readonly environment: string;
   readonly id: string;
@@ -23,8 +27,11 @@ export interface StoredChange {
 
 export interface Feed {
   watch(listener: (change: Change) => void): () => void;
-  /** Changes of this node, committed. Resolves when they were told, and all before them; or when these can't be read now. */
-  made(changes: readonly StoredChange[]): Promise<void>;
+  /**
+   * Changes of this node, committed, and what the clock showed before them. Resolves when they were told, and all before
+   * them; or when these can't be read now.
+   */
+  made(before: Moment, changes: readonly StoredChange[]): Promise<void>;
   /** Somebody says that there are changes up to `seq`. */
   heardOf(seq: number): void;
   /** Looks whether there are others, over a connection of the caller's, and that those told are still there. */
@@ -40,9 +47,7 @@ interface Needs {
   readonly onFailure: (error: Error) => void;
 }
 
-interface Look {
-  readonly seq: number;
-  readonly token: string;
+interface Look extends Moment {
   /** Token of the last one told, null where it is not kept any more. */
   readonly mine: string | null;
   readonly oldest: number | null;
@@ -50,6 +55,7 @@ interface Look {
 
 /** A value may have megabytes. */
 const PAGE = 64;
+const WENT_BACK = 'The directory in Postgres went back to an earlier state, as after a failover to a standby that lagged behind';
 
 export async function openFeed({ schema, query, onFailure }: Needs): Promise<Feed> {
   const looking = {
@@ -57,20 +63,28 @@ export async function openFeed({ schema, query, onFailure }: Needs): Promise<Fee
     text: `SELECT seq, token, (SELECT c.token FROM ${schema}.changes c WHERE c.seq = $1) AS mine,
       (SELECT min(c.seq) FROM ${schema}.changes c) AS oldest FROM ${schema}.directory_clock`,
   };
+  // With the last one told, for its token: what follows is told only on top of it.
   const reading = {
     name: 'read changes',
-    text: `SELECT seq, token, kind, environment, id, version, value FROM ${schema}.changes WHERE seq > $1 ORDER BY seq LIMIT ${PAGE}`,
+    text: `SELECT seq, token, kind, environment, id, version, CASE WHEN seq > $1 THEN value END AS value
+      FROM ${schema}.changes WHERE seq >= $1 ORDER BY seq LIMIT ${PAGE + 1}`,
   };
   const watchers = new Set<{ readonly listener: (change: Change) => void }>();
   /** Made here while those before them are still to be read. */
   const ahead = new Map<number, StoredChange>();
   const [first] = await query<Look>(looking, 0);
-  let last = { seq: first?.seq ?? 0, token: first?.token ?? '' };
+  let last: Moment = { seq: first?.seq ?? 0, token: first?.token ?? '' };
   let reached: Promise<void> | undefined;
   let isBroken = false;
 
+  /** The numbers of a database that went back catch up with what was told, soon where this node is the first to change it on. */
+  function check({ seq, token }: Moment): void {
+    if (seq === last.seq && token !== last.token) fail(WENT_BACK);
+  }
+
   function take(change: StoredChange): void {
-    if (change.seq <= last.seq) return;
+    check(change);
+    if (isBroken || change.seq <= last.seq) return;
     ahead.set(change.seq, change);
     for (let next = ahead.get(last.seq + 1); next !== undefined; next = ahead.get(last.seq + 1)) {
       ahead.delete(next.seq);
@@ -110,7 +124,8 @@ export async function openFeed({ schema, query, onFailure }: Needs): Promise<Fee
       watchers.add(watcher);
       return () => void watchers.delete(watcher);
     },
-    async made(changes) {
+    async made(before, changes) {
+      check(before);
       if (isBroken) return;
       changes.forEach(take);
       // Not there now: they are durable, and told as soon as the server is back.
@@ -125,10 +140,7 @@ export async function openFeed({ schema, query, onFailure }: Needs): Promise<Fee
       const [seen] = await query<Look>(looking, before.seq);
       if (seen === undefined) return;
       const token = seen.seq === before.seq ? seen.token : seen.mine;
-      if (seen.seq < before.seq || (token !== null && token !== before.token))
-        return fail(
-          'The directory in Postgres went back to an earlier state, as after a failover to a standby that lagged behind',
-        );
+      if (seen.seq < before.seq || (token !== null && token !== before.token)) return fail(WENT_BACK);
       const follows = seen.oldest !== null && seen.oldest <= before.seq + 1;
       if (seen.seq > before.seq && !follows && last === before)
         return fail('Changes of the directory in Postgres are gone before this node has seen them');

@@ -103,12 +103,14 @@ export interface Proxy {
   freeze(): void;
   /** As at first. What was frozen stays broken. */
   restore(): void;
+  /** New connections go to another server, as after a failover. */
+  leadTo(url: string): void;
   /** Breaks the connection whose answer holds this, before the answer is through. Resolves when that has happened. */
   breakAt(answer: string): Promise<void>;
 }
 
 export async function testProxy(context: TestContext, url: string): Promise<Proxy> {
-  const { hostname, port } = new URL(url);
+  let { hostname, port } = new URL(url);
   const sockets = new Set<Socket>();
   let mode: 'open' | 'cut' | 'frozen' = 'open';
   let breaking: { readonly answer: string; readonly done: () => void } | undefined;
@@ -159,6 +161,9 @@ export async function testProxy(context: TestContext, url: string): Promise<Prox
     restore() {
       if (mode === 'frozen') cut();
       mode = 'open';
+    },
+    leadTo(other) {
+      ({ hostname, port } = new URL(other));
     },
     breakAt: (answer) => new Promise((done) => (breaking = { answer, done })),
   };
