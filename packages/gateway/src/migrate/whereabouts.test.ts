@@ -38,7 +38,7 @@ describe('a start', () => {
     assert.deepEqual(readdirSync(data), ['moved.json']);
     assert.equal(statSync(join(data, 'moved.json')).mode & 0o777, 0o600);
     const refused = storeIn({ data });
-    assert.ok(typeof refused === 'object' && refused.advice.includes(`millrace start --log '${NATS}'`));
+    assert.ok(typeof refused === 'object' && refused.advice.includes(`--log '${NATS}'`));
     assert.equal(storeIn({ data, log: NATS }), join(data, 'ledger'));
   });
 

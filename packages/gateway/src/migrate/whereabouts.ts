@@ -20,7 +20,7 @@ export function storeIn({ data, log, store }: Pick<StartOptions, 'data' | 'log' 
       advice: `Go on: millrace migrate-log --from embedded --to ${under.address}. Or start on the former log, without --log. Who gives the move up for good deletes ${join(data, MIGRATION_FILE)}.`,
     };
   }
-  const start = `millrace start --log '${moved.log}'${moved.store === undefined ? '' : ` --store '${moved.store}'`}`;
+  const start = `millrace start --data '${data}' --log '${moved.log}'${moved.store === undefined ? '' : ` --store '${moved.store}'`}`;
   if (log === undefined)
     return {
       message: `the log of ${data} was moved to ${moved.log}: what is taken here would be in neither`,
