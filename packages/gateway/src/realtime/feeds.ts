@@ -223,7 +223,7 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
   async function ask<T>(own: Own, work: () => Promise<T>): Promise<T | undefined> {
     while (!own.closed) {
       try {
-        const found = await inTurn(async () => (own.closed ? undefined : await work()));
+        const found = await inTurn(() => (own.closed ? Promise.resolve(undefined) : work()));
         return own.closed ? undefined : found;
       } catch (error) {
         if (isRefusal(error)) throw error;
@@ -354,7 +354,8 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
   async function newest(own: Own): Promise<Last[]> {
     const until = new Map(own.places);
     const kept = new Map<string, Last>();
-    let { firstMs, untilMs } = await timesOf(own, until);
+    const { firstMs, lastMs } = await timesOf(own, until);
+    let untilMs = lastMs + 1;
     let spanMs = SPAN_MS;
     let reads = 0;
     let looked = 0;
@@ -380,13 +381,13 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
 
   async function timesOf(own: Own, until: ReadonlyMap<string, Place>) {
     let firstMs = Infinity;
-    let untilMs = 0;
+    let lastMs = 0;
     for (const [shard, { timeMs }] of until) {
       const bounds = await ask(own, () => log.bounds(shard));
       firstMs = Math.min(firstMs, bounds?.first?.timeMs ?? Infinity);
-      untilMs = Math.max(untilMs, timeMs + 1, (bounds?.last?.timeMs ?? 0) + 1);
+      lastMs = Math.max(lastMs, timeMs, bounds?.last?.timeMs ?? 0);
     }
-    return { firstMs, untilMs };
+    return { firstMs, lastMs };
   }
 
   /** What is known already is newer. False where there is no room for all; the newest are in. */
