@@ -8,6 +8,7 @@ import type { CompiledFilter } from '@millrace/core/filter';
 import { keyOf } from '@millrace/core/event';
 import { Problem } from '@millrace/core/problem';
 import { compileTopics } from '@millrace/core/topic';
+import { createDeque } from '../deque.ts';
 import { createMatch, type Wanted } from '../flow/match.ts';
 import type { Place, Tail } from '../lanes/tail.ts';
 import type { Limits } from '../limits.ts';
@@ -114,7 +115,7 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
   const all = new Set<Own>();
   const parts = new Map<string, string>();
   const opening = new Set<Own>();
-  const turns: (() => void)[] = [];
+  const turns = createDeque<() => void>();
   let reads = 0;
   let count = 0;
 
