@@ -246,6 +246,12 @@ export const LIMIT_TABLE = {
   feedRecords: limit(256, 1, 4_096, 'Events of one read for a sub that has fallen behind what is in memory.'),
   feedReads: limit(4, 1, 64, 'Subs that read the log at once; the others wait for their turn.'),
   lastEvents: limit(100_000, 1, 10_000_000, 'Events that are looked through for the newest of each key (`from: last`).'),
+  lastReads: limit(
+    1_000,
+    1,
+    1_000_000,
+    'Pages read for that at most, those included that are read again in shorter spans: twice what the events need.',
+  ),
   lastKeys: limit(10_000, 1, 1_000_000, 'Keys of which the newest is remembered meanwhile.'),
   // recording
   unrecorded: limit(

@@ -12,6 +12,10 @@ export interface PartCursor extends Mark {
 
 const RADIX = 36;
 const CURSOR = /^([^/]{1,64})\/(.*):([^:@]{0,64})@([0-9a-z]{1,11})$/s;
+/** What a driver gives out as a position; others never see a driver. */
+const PRINTABLE = /^[\x20-\x7e]*$/;
+/** The last moment that a Date knows. */
+const TIME_MS_MAX = 8.64e15;
 
 /** The beginning of each cursor of a part. */
 export function partOf(log: string, shard: string): string {
@@ -28,7 +32,9 @@ export function readCursor(text: string): PartCursor | undefined {
   if (log === undefined || shard === undefined || position === undefined || time === undefined) return undefined;
   try {
     const [ownLog, ownShard, ownPosition] = [log, shard, position].map(decodeURIComponent) as [string, string, string];
-    return { log: ownLog, shard: ownShard, position: ownPosition, timeMs: Number.parseInt(time, RADIX) };
+    const timeMs = Number.parseInt(time, RADIX);
+    if (!PRINTABLE.test(ownPosition) || timeMs > TIME_MS_MAX) return undefined;
+    return { log: ownLog, shard: ownShard, position: ownPosition, timeMs };
   } catch {
     return undefined; // an escape that stands for nothing
   }

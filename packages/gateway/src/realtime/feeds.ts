@@ -3,14 +3,17 @@
  * handed each record as it comes; one whose consumer can take no more *lags*, and goes on from the ring when there is room; further
  * back it is *behind* and reads the log, a few of all at once.
  */
+import { hash } from 'node:crypto';
 import type { CompiledFilter } from '@millrace/core/filter';
 import { keyOf } from '@millrace/core/event';
+import { Problem } from '@millrace/core/problem';
 import { compileTopics } from '@millrace/core/topic';
+import { createDeque } from '../deque.ts';
 import { createMatch, type Wanted } from '../flow/match.ts';
 import type { Place, Tail } from '../lanes/tail.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import { BEFORE_ALL, type Log, type LogRecord, type Page, type Position } from '../ports/log.ts';
+import { BEFORE_ALL, type Log, type LogRecord, type Mark, type Page } from '../ports/log.ts';
 import { cursorText, partOf, type PartCursor, readCursor } from './cursors.ts';
 
 export interface Wish {
@@ -80,16 +83,39 @@ interface Own extends Wanted {
   readonly reading: Set<string>;
   /** Shards whose reading ended because the consumer was full. */
   readonly full: Set<string>;
+  /** The newest of each key go before everything else: `wanted` until they are looked for, then the newest first. */
+  lasts: 'wanted' | Last[] | undefined;
+  /** They are being looked for or handed over. */
+  handing: boolean;
+  /** It was pumped meanwhile. */
+  again: boolean;
   closed: boolean;
 }
 
+/** Where the newest event of a key stands. Not the event: who has no credit would have us hold megabytes. */
+interface Last extends Mark {
+  readonly shard: string;
+}
+
+interface Span {
+  readonly fromMs: number;
+  /** Exclusive. */
+  readonly untilMs: number;
+  readonly readsMax: number;
+}
+
 const AGAIN_MS = 1_000;
+/** The first span of time that is looked through for the newest of each key, before it grows. */
+const SPAN_MS = 60_000;
+/** Pages of one span: what was read of one that does not fit is thrown away. */
+const SPAN_READS = 8;
 
 export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Feeds {
   const match = createMatch<Own>();
   const all = new Set<Own>();
   const parts = new Map<string, string>();
-  const turns: (() => void)[] = [];
+  const opening = new Set<Own>();
+  const turns = createDeque<() => void>();
   let reads = 0;
   let count = 0;
 
@@ -107,7 +133,10 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
     for (const own of match(record)) {
       const { shard } = record;
       // A shard that appeared after it was opened is entered at its first record.
-      if (!own.places.has(shard)) own.live.add(shard);
+      if (!own.places.has(shard)) {
+        own.places.set(shard, before);
+        if (own.lasts === undefined) own.live.add(shard);
+      }
       if (!own.live.has(shard) || record.position <= (own.places.get(shard)?.position ?? BEFORE_ALL)) continue;
       if (offer(own, record)) continue;
       own.live.delete(shard);
@@ -118,6 +147,8 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
   // ── catching up ────────────────────────────────────────────────────────────────────────────────────────────────
 
   function pump(own: Own): void {
+    if (own.closed) return;
+    if (own.lasts !== undefined) return void handOver(own);
     for (const shard of own.places.keys()) if (!own.closed && !own.live.has(shard)) pumpShard(own, shard);
   }
 
@@ -125,31 +156,44 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
     const tailOf = tail(shard);
     const place = own.places.get(shard);
     if (tailOf === undefined || place === undefined || own.reading.has(shard)) return;
-    if (!tailOf.covers(place.position)) return void readBehind(own, shard);
+    if (!tailOf.covers(place.position)) {
+      readBehind(own, shard).catch((error: unknown) => onTrouble(codeOf(error)));
+      return;
+    }
     for (const record of tailOf.after(place.position)) {
       if (match.one(own, record) && !offer(own, record)) return;
       own.places.set(shard, record);
       if (own.closed) return;
     }
-    // Also what is no record: positions that were looked at and hold none.
-    own.places.set(shard, tailOf.end);
+    // Also what is no record: positions that were looked at and hold none. Who read the log may be ahead of the tail: set back, it
+    // would get the same again.
+    own.places.set(shard, later(own.places.get(shard) as Place, tailOf.end));
     own.live.add(shard);
   }
 
+  /** A page at a time, and others in between. */
   async function readBehind(own: Own, shard: string): Promise<void> {
     own.reading.add(shard);
-    await turn();
     try {
-      for (let goesOn = true; goesOn && !own.closed;) goesOn = await readPage(own, shard);
+      while ((await ask(own, () => readPage(own, shard))) === true);
     } catch (error) {
-      onTrouble((error as { code?: string }).code ?? String(error));
-      await new Promise<void>((resolve) => clock.after(AGAIN_MS, resolve));
+      onTrouble(codeOf(error));
+      // Read again, it would be refused again: it stays with this, and the other shards go on.
+      if (!(await goOnAtEnd(own, shard))) return;
     }
-    reads--;
-    turns.shift()?.();
     own.reading.delete(shard);
     // Where the consumer is full, it says when it is not.
     if (!own.closed && !own.full.has(shard)) pumpShard(own, shard);
+  }
+
+  /** The log reads nothing after this place: it is none of its own, whatever it looks like. False where the end is no better. */
+  async function goOnAtEnd(own: Own, shard: string): Promise<boolean> {
+    const from = own.places.get(shard) as Place;
+    const end = await ask(own, () => endOf(shard));
+    if (end === undefined) return true;
+    own.sink.gap({ reason: 'unknown_cursor', fromMs: from.timeMs, toMs: Math.max(from.timeMs, end.timeMs) });
+    own.places.set(shard, end);
+    return end.position !== from.position;
   }
 
   /** True where there is more to read from the log before the ring goes on. */
@@ -173,11 +217,35 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
     return !page.atEnd && tail(shard)?.covers((own.places.get(shard) as Place).position) !== true;
   }
 
-  /** A few read at once, the others in the order in which they came. */
-  function turn(): Promise<void> {
-    reads++;
-    if (reads <= limits.feedReads) return Promise.resolve();
-    return new Promise((resolve) => turns.push(resolve));
+  /**
+   * Asks the log when it is its turn; undefined where the feed was closed meanwhile. While the log can't be read it waits, and others
+   * have its turn. What is refused would be refused for ever: that is thrown.
+   */
+  async function ask<T>(own: Own, work: () => Promise<T>): Promise<T | undefined> {
+    while (!own.closed) {
+      try {
+        const found = await inTurn(() => (own.closed ? Promise.resolve(undefined) : work()));
+        return own.closed ? undefined : found;
+      } catch (error) {
+        if (isRefusal(error)) throw error;
+        onTrouble(codeOf(error));
+        await new Promise<void>((resolve) => clock.after(AGAIN_MS, resolve));
+      }
+    }
+    return undefined;
+  }
+
+  /** A few at once, the others in the order in which they came. */
+  async function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    if (reads < limits.feedReads) reads++;
+    else await new Promise<void>((resolve) => turns.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = turns.shift();
+      if (next === undefined) reads--;
+      else next();
+    }
   }
 
   // ── where to begin ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -203,60 +271,171 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
   /** Of a log that is another one by now, positions mean nothing: there it goes by time, and says so. */
   async function resume(own: Own, texts: readonly string[]): Promise<Pick<Opened, 'recovered' | 'gap'>> {
     const cursors = texts.map(readCursor);
-    const known = cursors.filter((one): one is PartCursor => one?.log === log.identity);
+    const known = newestOfShards(cursors.filter((one): one is PartCursor => one?.log === log.identity));
     const earliestMs = Math.min(...cursors.map((one) => one?.timeMs ?? Infinity));
     let gap: FeedGap | undefined = cursors.includes(undefined) || texts.length === 0 ? { reason: 'unknown_cursor' } : undefined;
     for (const shard of log.shards()) {
-      const cursor = known.find((one) => one.shard === shard);
+      const cursor = known.get(shard);
       const end = await endOf(shard);
-      if (cursor !== undefined && cursor.position <= end.position) own.places.set(shard, cursor);
-      else if (!Number.isFinite(earliestMs)) own.places.set(shard, end);
+      if (cursor !== undefined && cursor.position <= end.position) {
+        const isOurs = await isPlace(cursor);
+        own.places.set(shard, isOurs ? cursor : end);
+        if (!isOurs) gap = { reason: 'unknown_cursor' };
+      } else if (!Number.isFinite(earliestMs)) own.places.set(shard, end);
       else {
-        const timeMs = cursor?.timeMs ?? earliestMs;
+        // A client may name any time; after the end of the log there is nothing, and not every broker knows the year 10,000.
+        const timeMs = Math.min(cursor?.timeMs ?? earliestMs, Math.max(clock.now(), end.timeMs) + 1);
         own.places.set(shard, { position: await log.positionAt(shard, timeMs), timeMs });
         // A shard that appeared since is entered at the cursor's time: nothing is missing there.
-        if (known.length === 0 || cursor !== undefined) gap = { reason: 'log_changed', fromMs: timeMs, toMs: clock.now() };
+        if (known.size === 0 || cursor !== undefined) gap = { reason: 'log_changed', fromMs: timeMs, toMs: clock.now() };
       }
     }
     return gap === undefined ? { recovered: true } : { recovered: false, gap };
   }
 
+  /** Only the driver knows its positions: what it reads after is one. */
+  async function isPlace({ shard, position }: PartCursor): Promise<boolean> {
+    try {
+      await inTurn(() => log.read({ shard, after: position, limit: 1, maxBytes: 1 }));
+      return true;
+    } catch (error) {
+      if (isRefusal(error)) return false;
+      throw error;
+    }
+  }
+
+  // ── the newest of each key ─────────────────────────────────────────────────────────────────────────────────────
+
+  async function handOver(own: Own): Promise<void> {
+    own.again = true;
+    if (own.handing) return;
+    own.handing = true;
+    try {
+      const lasts = own.lasts === 'wanted' ? await newest(own) : (own.lasts ?? []);
+      if (own.closed) return;
+      own.lasts = lasts;
+      let isDone = false;
+      while (!isDone && own.again) {
+        own.again = false;
+        isDone = await handLasts(own, lasts);
+      }
+      if (!isDone) return;
+    } catch (error) {
+      onTrouble(codeOf(error));
+      if (!own.closed) own.sink.gap({ reason: 'too_far', toMs: clock.now() });
+    } finally {
+      own.handing = false;
+    }
+    own.lasts = undefined;
+    pump(own);
+  }
+
+  /** False where the consumer is full, or gone. What it does not take is read again when it does. */
+  async function handLasts(own: Own, lasts: Last[]): Promise<boolean> {
+    let gone: FeedGap | undefined;
+    let isFull = false;
+    for (let last = lasts.at(-1); last !== undefined && !isFull; last = lasts.at(-1)) {
+      const { shard, position, timeMs } = last;
+      const record = tail(shard)?.find(position) ?? (await ask(own, () => log.fetch(shard, position)));
+      if (own.closed) return false;
+      // Retention came between. As they come by time, all such are told as one.
+      if (record === undefined) gone = { reason: 'expired', fromMs: gone?.fromMs ?? timeMs, toMs: timeMs };
+      else isFull = !own.sink.take(record);
+      if (!isFull) lasts.pop();
+    }
+    if (gone !== undefined && !own.closed) own.sink.gap(gone);
+    return !isFull && !own.closed;
+  }
+
   /**
-   * The newest event of each key, in log order: read from the oldest on, as the log knows no keys. What has no key counts by its
-   * topic. Only as many as limits.lastEvents are looked through, from the end of which the newest are known.
+   * Where the newest event of each key stands, the newest of all first. The log reads forward only and knows no keys: it is looked
+   * through in spans of time, backwards from the end, that shrink where it is busy and grow where it is quiet. What has no key
+   * counts by its topic.
    */
-  async function newest(own: Own): Promise<{ readonly records: readonly LogRecord[]; readonly gap?: FeedGap }> {
-    const byKey = new Map<string, LogRecord>();
+  async function newest(own: Own): Promise<Last[]> {
+    const until = new Map(own.places);
+    const kept = new Map<string, Last>();
+    const { firstMs, lastMs } = await timesOf(own, until);
+    let untilMs = lastMs + 1;
+    let spanMs = SPAN_MS;
+    let reads = 0;
     let looked = 0;
-    let gap: FeedGap | undefined;
-    for (const [shard, { position: until }] of own.places) {
-      let after: Position = BEFORE_ALL;
-      while (after < until && !own.closed) {
-        const page: Page = await log.read({
-          shard,
-          after,
-          only: own.wish,
-          limit: limits.feedRecords,
-          maxBytes: limits.pageBytes,
-        });
-        for (const record of page.records) {
-          if (record.position > until || !match.one(own, record) || match.isTooCostly(own, record)) continue;
-          const key = `${record.event.type}\n${keyOf(record.event) ?? ''}`;
-          byKey.delete(key);
-          byKey.set(key, record);
-          if (byKey.size > limits.lastKeys) {
-            const [oldest] = byKey as unknown as Iterable<[string, LogRecord]>;
-            gap = { reason: 'too_far', toMs: oldest?.[1].timeMs ?? 0 };
-            if (oldest !== undefined) byKey.delete(oldest[0]);
-          }
+    let isFull = false;
+    while (untilMs > firstMs && !own.closed && !isFull && looked < limits.lastEvents && reads < limits.lastReads) {
+      const fromMs = Math.max(firstMs, untilMs - spanMs);
+      spanMs = untilMs - fromMs;
+      const readsMax = Math.min(limits.lastReads - reads, spanMs <= 1 ? Infinity : SPAN_READS);
+      const span = await lookThrough(own, until, { fromMs, untilMs, readsMax });
+      reads += Math.max(1, span.reads);
+      if (span.found === undefined) {
+        spanMs = Math.max(1, Math.floor(spanMs / 8));
+        continue;
+      }
+      looked += span.looked;
+      isFull = !keep(kept, span.found) || span.isCut;
+      untilMs = isFull ? Math.min(...Array.from(kept.values(), ({ timeMs }) => timeMs + 1)) : fromMs;
+      if (span.reads <= 2) spanMs *= 4;
+    }
+    if (untilMs > firstMs && !own.closed) own.sink.gap({ reason: 'too_far', fromMs: firstMs, toMs: untilMs - 1 });
+    return [...kept.values()].toSorted(newestFirst);
+  }
+
+  async function timesOf(own: Own, until: ReadonlyMap<string, Place>) {
+    let firstMs = Infinity;
+    let lastMs = 0;
+    for (const [shard, { timeMs }] of until) {
+      const bounds = await ask(own, () => log.bounds(shard));
+      firstMs = Math.min(firstMs, bounds?.first?.timeMs ?? Infinity);
+      lastMs = Math.max(lastMs, timeMs, bounds?.last?.timeMs ?? 0);
+    }
+    return { firstMs, lastMs };
+  }
+
+  /** What is known already is newer. False where there is no room for all; the newest are in. */
+  function keep(kept: Map<string, Last>, found: ReadonlyMap<string, Last>): boolean {
+    const fresh = [...found].filter(([key]) => !kept.has(key)).toSorted(([, one], [, other]) => newestFirst(one, other));
+    for (const [key, last] of fresh.slice(0, limits.lastKeys - kept.size)) kept.set(key, last);
+    return kept.size < limits.lastKeys || fresh.every(([key]) => kept.has(key));
+  }
+
+  /** The newest of each key in this span; without `found` where that is more than is read. */
+  async function lookThrough(own: Own, until: ReadonlyMap<string, Place>, { fromMs, untilMs, readsMax }: Span) {
+    const found = new Map<string, Last>();
+    let reads = 0;
+    let looked = 0;
+    let isCut = false;
+    for (const [shard, { position }] of until) {
+      const spanEnd = await ask(own, () => log.positionAt(shard, untilMs));
+      let after = await ask(own, () => log.positionAt(shard, fromMs));
+      // Undefined: it was closed.
+      while (spanEnd !== undefined && after !== undefined && after < spanEnd && after < position) {
+        if (reads === readsMax) return { reads, looked, isCut };
+        reads++;
+        const request = { shard, after, only: own.wish, limit: limits.feedRecords, maxBytes: limits.pageBytes };
+        const page: Page | undefined = await ask(own, () => log.read(request));
+        for (const record of page?.records ?? []) {
+          if (record.position > spanEnd || record.position > position) break;
+          looked++;
+          if (match.one(own, record) && !match.isTooCostly(own, record)) isCut = remember(found, record) || isCut;
         }
-        looked += page.records.length;
-        if (looked > limits.lastEvents) gap = { reason: 'too_far', fromMs: page.records.at(-1)?.timeMs ?? 0 };
-        if (page.atEnd || page.through === after || looked > limits.lastEvents) break;
+        if (page === undefined || page.atEnd || page.through === after) break;
         after = page.through;
       }
     }
-    return { records: [...byKey.values()], ...(gap === undefined ? {} : { gap }) };
+    return { found, reads, looked, isCut };
+  }
+
+  /** True where another one had to go for it. */
+  function remember(found: Map<string, Last>, { shard, position, timeMs, event }: LogRecord): boolean {
+    // Keys may be as long as attributes may be, and this holds many.
+    const key = hash('sha256', `${event.type}\n${keyOf(event) ?? ''}`, 'base64');
+    // What has no key goes round over the shards.
+    if ((found.get(key)?.timeMs ?? 0) > timeMs) return false;
+    found.delete(key);
+    found.set(key, { shard, position, timeMs });
+    if (found.size <= limits.lastKeys) return false;
+    for (const oldest of found.keys()) return found.delete(oldest);
+    return true;
   }
 
   async function open(wish: Wish, sink: Sink): Promise<Opened> {
@@ -272,42 +451,35 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
       live: new Set(),
       reading: new Set(),
       full: new Set(),
+      lasts: wish.from === 'last' ? 'wanted' : undefined,
+      handing: false,
+      again: false,
       closed: false,
     };
-    const { recovered, gap } = await beginAt(own);
-    const first = wish.from === 'last' ? await newest(own) : { records: [] };
-    let waiting: readonly LogRecord[] = first.records;
-    const said = gap ?? first.gap;
-
-    /** The newest of each key go before everything else. */
-    function flush(): boolean {
-      while (waiting[0] !== undefined) {
-        if (!sink.take(waiting[0])) return false;
-        waiting = waiting.slice(1);
-      }
-      return true;
-    }
+    opening.add(own);
+    const { recovered, gap } = await beginAt(own).finally(() => opening.delete(own));
     return {
-      recovered: recovered && first.gap === undefined,
-      ...(said === undefined ? {} : { gap: said }),
+      recovered,
+      ...(gap === undefined ? {} : { gap }),
       begin() {
         if (own.closed) return;
         all.add(own);
         match.add(own);
-        if (flush()) pump(own);
+        pump(own);
       },
       feed: {
         get cursors() {
           return [...own.places].map(([shard, place]) =>
-            cursorText(part(shard), own.live.has(shard) ? (tail(shard)?.end ?? place) : place),
+            cursorText(part(shard), own.live.has(shard) ? later(place, tail(shard)?.end ?? place) : place),
           );
         },
         pump() {
           own.full.clear();
-          if (flush()) pump(own);
+          pump(own);
         },
         close() {
           own.closed = true;
+          own.lasts = undefined;
           all.delete(own);
           match.remove(own);
         },
@@ -323,7 +495,7 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
       return all.size;
     },
     close() {
-      for (const own of all) own.closed = true;
+      for (const own of [...all, ...opening]) own.closed = true;
       all.clear();
     },
   };
@@ -331,4 +503,31 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
 
 function gapOf({ last, firstTimeMs }: NonNullable<Page['expired']>): FeedGap {
   return { reason: 'expired', ...(firstTimeMs === undefined ? {} : { fromMs: firstTimeMs }), toMs: last.timeMs };
+}
+
+function later(one: Place, other: Place): Place {
+  return other.position > one.position ? other : one;
+}
+
+/** By time, as a key may be in several shards. */
+function newestFirst(one: Last, other: Last): number {
+  if (one.timeMs !== other.timeMs) return other.timeMs - one.timeMs;
+  if (one.shard !== other.shard) return one.shard < other.shard ? 1 : -1;
+  return one.position < other.position ? 1 : -1;
+}
+
+/** A client may send many of one shard: each costs a read of the log. */
+function newestOfShards(cursors: readonly PartCursor[]): ReadonlyMap<string, PartCursor> {
+  const newest = new Map<string, PartCursor>();
+  for (const one of cursors) if (one.timeMs >= (newest.get(one.shard)?.timeMs ?? 0)) newest.set(one.shard, one);
+  return newest;
+}
+
+/** Of what was asked, not of the log's state: it would be refused again. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof Problem && error.status < 500;
+}
+
+function codeOf(error: unknown): string {
+  return (error as { code?: string }).code ?? String(error);
 }
