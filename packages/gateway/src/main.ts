@@ -62,14 +62,18 @@ export const openStore: OpenStore = async (given) => {
 /** Events of a log that this gateway does not read any more, and that nobody moved: they go to nobody. */
 async function leftBehind({ data, log }: Needs, embedded: Store['log'] | undefined): Promise<Finding | undefined> {
   if (!existsSync(join(data, 'state.db')) || readMoved(data) !== undefined) return undefined;
-  const ends = await Promise.all((embedded?.shards() ?? []).map((shard) => embedded?.bounds(shard)));
-  if (embedded !== undefined && ends.every((end) => end?.last === undefined)) return undefined;
+  if (embedded !== undefined && (await isEmpty(embedded))) return undefined;
   return {
     level: 'problem',
     code: 'log_left_behind',
     problem: `the embedded log of ${data} has events; this gateway reads another log, so what was not delivered of them stays there`,
     advice: `Move them: stop it, then millrace migrate-log --from embedded --to '${log}' --data ${data}. Or start with another --data.`,
   };
+}
+
+async function isEmpty(log: Store['log']): Promise<boolean> {
+  const ends = await Promise.all(log.shards().map((shard) => log.bounds(shard)));
+  return ends.every(({ last }) => last === undefined);
 }
 
 function alsoFinding(ledger: Store['ledger'], finding: Finding): Store['ledger'] {

@@ -268,6 +268,7 @@ function answerConnection(error: Error, socket: Socket, closing: Closing): void 
 
 function nothingAt(url: string): Problem {
   return new Problem('not_found', `there is nothing at ${url.slice(0, 200)}`, {
-    advice: 'The resources are under /v1: events, topics, apps, tokens, subscriptions, deliveries, dead-letters, sse, stream (see the README).',
+    advice:
+      'The resources are under /v1: events, topics, apps, tokens, subscriptions, deliveries, dead-letters, sse, stream (see the README).',
   });
 }

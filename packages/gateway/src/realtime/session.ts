@@ -254,7 +254,8 @@ export function createSession(needs: SessionNeeds): Session {
       throw new Problem('forbidden', 'a session stays with the app it began with');
     admitted(one);
     const dropped: Sub[] = [];
-    for (const sub of [...subs.values()])
+    // What is begun meanwhile is begun with the new token.
+    for (const sub of Array.from(subs.values()))
       if (!(await maySee(one.caller, sub))) dropped.push(sub);
       else sub.group?.renew?.(credentials ?? '');
     for (const sub of dropped) takeOut(sub);
