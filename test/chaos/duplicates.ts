@@ -44,9 +44,9 @@ function mostAfter({ end, storeAway }: Life, { specs }: Book, { nodes = 1 }: All
   return (concurrencyOf(specs) + LIMITS.unrecorded) * (storeAway ? nodes : 1);
 }
 
-/** Sent again by the very process that had its acceptance: told singly, as there is no bound but the stops. */
+/** Sent again by the very process that had its acceptance: told singly, as there is no bound but the stops, and what a store that was away did not take. */
 function withinLife({ arrivals, lives }: Book): string[] {
-  const stopped = new Set(lives.filter(({ stops }) => stops > 0).map(({ n }) => n));
+  const stopped = new Set(lives.filter(({ stops, storeAway }) => stops > 0 || storeAway).map(({ n }) => n));
   const breaches: string[] = [];
   for (const [subscription, list] of arrivals) {
     const acceptedIn = new Map<string, number>();

@@ -47,7 +47,7 @@ const TRICKLE_MS = 1_000;
 /** What a supervisor waits before it starts a node again that could not start. */
 const AGAIN_MS = 500;
 /** Ends of a node that are none of its own: what it needs is away. */
-const AWAY = /_unavailable|can not be reached|ECONNREFUSED|lost|is away/i;
+const AWAY = /_unavailable|can not be reached|does not answer|ECONNREFUSED|lost|is away/i;
 
 /** Undefined where a broker is missing: `skipped` says why. */
 export async function openNodes(seed: string): Promise<Nodes | { readonly skipped: string }> {
@@ -175,9 +175,12 @@ async function createNodes(random: Random, brokers: Record<BrokerName, TestServe
       book.life.storeAway = name === 'postgres';
       await brokers[name].stop();
       await pass(ms);
+      disturbed();
+      // Until it serves: the leases may end only now.
+      book.life.storeAway = name === 'postgres';
+      brokers[name] = await startBroker(name, { directory, port });
       // What was in flight when the lease ended is sent again once it is back.
       disturbed();
-      brokers[name] = await startBroker(name, { directory, port });
     },
     up: allUp,
     async end() {

@@ -21,10 +21,12 @@ interface Line {
 export function orderBreaches(book: Book, { id, wants }: Spec): string[] {
   const lines = linesOf([...book.events.values()].filter(({ topic }) => wants(topic)));
   const dead = book.dead.get(id) ?? new Set();
+  // A node whose lease ended, its store being away, begins again where it had written last.
+  const away = new Set(book.lives.filter(({ storeAway }) => storeAway).map(({ n }) => n));
   return (book.arrivals.get(id) ?? []).flatMap((arrival) => {
     const { key } = arrival.event;
     const line = key === undefined ? undefined : lines.get(key);
-    return line === undefined ? [] : breachesOf(line, arrival, dead).map((what) => `${id}, key ${key}: ${what}`);
+    return line === undefined ? [] : breachesOf(line, arrival, { dead, away }).map((what) => `${id}, key ${key}: ${what}`);
   });
 }
 
@@ -40,13 +42,19 @@ function linesOf(events: readonly Published[]): Map<string, Line> {
   );
 }
 
-function breachesOf(line: Line, { event, life, accepted }: Arrival, dead: ReadonlySet<string>): string[] {
+interface Known {
+  readonly dead: ReadonlySet<string>;
+  /** Lives in which the store was away. */
+  readonly away: ReadonlySet<number>;
+}
+
+function breachesOf(line: Line, { event, life, accepted }: Arrival, { dead, away }: Known): string[] {
   const place = line.places.get(event);
   if (place === undefined) return []; // never acknowledged: told elsewhere
   const breaches: string[] = [];
   for (; line.free < place && isDone(line, line.free, dead); line.free++);
   if (line.free < place) breaches.push(`${event.id} came before ${line.events[line.free]?.id} was accepted (life ${life})`);
-  if (line.life === life && place < line.last)
+  if (line.life === life && place < line.last && !away.has(life))
     breaches.push(`${event.id} came again after ${line.events[line.last]?.id}, though no kill lies between (life ${life})`);
   line.life = life;
   line.last = place;
