@@ -120,11 +120,13 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
       const header = token === undefined ? authorization : `Bearer ${token}`;
       const caller = await access.check(header, ['publish', 'subscribe'], 'tokens');
       mayBeHere(origin, caller);
-      const expiresMs = caller.token?.expiresMs ?? access.keyExpiresMs(caller);
+      const expiresMs = expiresMsOf(caller);
       const life = expiresMs === undefined ? {} : { expiresMs };
       return { caller, credentials: isRelayed ? undefined : header, ...life } satisfies Admitted;
     };
   }
+
+  const expiresMsOf = (caller: Caller): number | undefined => caller.token?.expiresMs ?? access.keyExpiresMs(caller);
 
   /** What stands in a page anybody can read there: it comes with a token. On one's own machine it is one's own page. */
   function mayBeHere(origin: string | undefined, caller: Caller): void {
@@ -145,7 +147,16 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     },
     admitFor,
   });
-  await sseDoor(app, { sessions, feeds: () => gateway.feeds, room, limits, admitFor });
+  await sseDoor(app, {
+    sessions,
+    feeds: () => gateway.feeds,
+    room,
+    clock,
+    limits,
+    admitFor,
+    mayBeHere,
+    expiresMsOf,
+  });
   return sessions;
 }
 
