@@ -189,8 +189,9 @@ describe('a plain stream of events', { timeout: 30_000 }, () => {
       return really(...given);
     });
     const { token, jti } = await tokenOf(door, await door.key('shop', ['subscribe']));
-    const refused = follow(t, door, QUERY, as(token));
+    // First: it is the next connection that comes.
     const gone = await door.connect();
+    const refused = follow(t, door, QUERY, as(token));
     gone.write(door.head(`GET /v1/sse${QUERY}`));
     await opening.promise;
     gone.socket.destroy();
