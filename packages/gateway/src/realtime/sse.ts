@@ -281,7 +281,7 @@ function streamOf(reply: FastifyReply, { clock, limits }: Pick<Needs, 'clock' | 
       raw.write(`${event === undefined ? '' : `event: ${event}\n`}${id === undefined ? '' : `id: ${id}\n`}data: ${lines}\n\n`);
     },
     end() {
-      if (raw.writableEnded) return;
+      if (raw.writableEnded || raw.destroyed) return;
       const timer = clock.after(limits.closeMs, () => raw.destroy());
       raw.once('close', timer.cancel);
       raw.end();
