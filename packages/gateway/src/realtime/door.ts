@@ -137,7 +137,7 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
       const header = token === undefined ? authorization : `Bearer ${token}`;
       const caller = await access.check(header, ['publish', 'subscribe'], 'tokens');
       mayBeHere(origin, caller);
-      const expiresMs = caller.token?.expiresMs ?? access.keyExpiresMs(caller);
+      const expiresMs = expiresMsOf(caller);
       const life = expiresMs === undefined ? {} : { expiresMs };
       return { caller, isRelayed, credentials: isRelayed ? undefined : header, ...life } satisfies Admitted;
     };
@@ -153,6 +153,8 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
       return false;
     }
   }
+
+  const expiresMsOf = (caller: Caller): number | undefined => caller.token?.expiresMs ?? access.keyExpiresMs(caller);
 
   /** What stands in a page anybody can read there: it comes with a token. On one's own machine it is one's own page. */
   function mayBeHere(origin: string | undefined, caller: Caller): void {
@@ -174,7 +176,16 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     },
     admitFor,
   });
-  await sseDoor(app, { sessions, feeds: () => gateway.feeds, room, limits, admitFor });
+  await sseDoor(app, {
+    sessions,
+    feeds: () => gateway.feeds,
+    room,
+    clock,
+    limits,
+    admitFor,
+    mayBeHere,
+    expiresMsOf,
+  });
   return sessions;
 }
 

@@ -198,8 +198,18 @@ export function createSession(needs: SessionNeeds): Session {
     drop(expiryTimer);
     if (expiresMs === undefined) return;
     const leftMs = Math.max(0, expiresMs - clock.now());
-    refreshTimer = after(leftMs * REFRESH_AT, () => say({ op: 'refresh', withinMs: Math.round(leftMs * (1 - REFRESH_AT)) }));
-    expiryTimer = after(leftMs + limits.tokenGraceMs, () => end(CLOSE.tokenExpired, 'the token has expired'));
+    // Keys last longer than a timer; they are not renewed anyway.
+    if (now.token !== undefined)
+      refreshTimer = after(leftMs * REFRESH_AT, () => say({ op: 'refresh', withinMs: Math.round(leftMs * (1 - REFRESH_AT)) }));
+    expireAt(expiresMs + limits.tokenGraceMs);
+  }
+
+  /** A timer lasts a day at most. */
+  function expireAt(atMs: number): void {
+    expiryTimer = after(Math.max(0, atMs - clock.now()), () => {
+      if (clock.now() < atMs) return expireAt(atMs);
+      end(CLOSE.tokenExpired, 'the token has expired');
+    });
   }
 
   const lifeOf = ({ expiresMs }: Admitted): { readonly tokenMs?: number } =>

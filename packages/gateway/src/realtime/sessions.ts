@@ -9,11 +9,21 @@ import { CLOSE } from './close-codes.ts';
 import { createMessages } from './messages.ts';
 import { type Connection, createSession, type Session, type SessionNeeds } from './session.ts';
 
+/** Who follows a plain stream, without a session: the same bounds and rights are kept for it. */
+export interface Guest {
+  readonly caller: Caller;
+  /** Why it may not, or can not, be here any more. */
+  end(problem: Problem): void;
+}
+
 export interface Sessions {
   /** Throws `overloaded` where there are as many as may be. */
   open(connection: Connection, admit: SessionNeeds['admit']): Session;
+  /** Lets it in, and answers how it leaves. Throws `overloaded` as above, or `quota_exceeded`. */
+  enter(guest: Guest): () => void;
   /** Whether another one may be opened. */
   readonly hasRoom: boolean;
+  /** With the guests. */
   readonly size: number;
   /** Asks of each whether it may still be here. */
   check(refusalOf: (caller: Caller) => Problem | undefined): void;
@@ -32,12 +42,14 @@ interface Needs extends Pick<
 export function createSessions(needs: Needs): Sessions {
   const { clock, limits } = needs;
   const all = new Set<Session>();
+  const guests = new Set<Guest>();
   const messages = createMessages();
   let stopped = false;
 
   /** Of whom nobody knows yet who they are: each may have a message under way. */
   let unknown = 0;
-  const hasRoom = (): boolean => !stopped && all.size < limits.sessions && unknown < limits.greetings;
+  const size = (): number => all.size + guests.size;
+  const hasRoom = (): boolean => !stopped && size() < limits.sessions && unknown < limits.greetings;
 
   return {
     open(connection, admit) {
@@ -57,16 +69,29 @@ export function createSessions(needs: Needs): Sessions {
       all.add(session);
       return session;
     },
+    enter(guest) {
+      if (!hasRoom()) throw full();
+      const uncount = needs.count(guest.caller, 'connections', false);
+      guests.add(guest);
+      return () => {
+        guests.delete(guest);
+        uncount();
+      };
+    },
     get hasRoom() {
       return hasRoom();
     },
     get size() {
-      return all.size;
+      return size();
     },
     check(refusalOf) {
       for (const session of all) {
         const problem = session.caller === undefined ? undefined : refusalOf(session.caller);
         if (problem !== undefined) session.refuse(problem);
+      }
+      for (const guest of guests) {
+        const problem = refusalOf(guest.caller);
+        if (problem !== undefined) guest.end(problem);
       }
     },
     stop() {
@@ -75,6 +100,7 @@ export function createSessions(needs: Needs): Sessions {
         session.drain(limits.sessionReturnMs);
         session.end(CLOSE.drain, 'the gateway stops');
       }
+      for (const guest of guests) guest.end(full());
     },
   };
 }

@@ -62,7 +62,7 @@ export const REALTIME_CALLS = {
       },
     }),
     reads: [{ name: 'Last-Event-ID', description: 'The `id` of the last event that came.', schema: { type: 'string' } }],
-    problems: ['invalid_topic', 'overloaded', 'log_unavailable'],
+    problems: ['invalid_topic', 'overloaded', 'log_unavailable', 'quota_exceeded'],
     response: { 200: STREAM },
   },
 } as const satisfies Record<string, Call>;
