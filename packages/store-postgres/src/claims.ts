@@ -6,9 +6,11 @@ import { Problem } from '@millrace/core/problem';
 import type { Claim, Claimed, Claims, Outcome, Use } from '@millrace/gateway/ports/claims';
 import { integers, texts } from './columns.ts';
 import type { Database, Step } from './database.ts';
+import { sqlStateOf } from './faults.ts';
 
 /** Who holds a claim may give it back between our two looks: that comes up, and twice with bad luck. */
 const TRIES = 5;
+const DEADLOCK = '40P01';
 /** Rows that one statement removes, and statements of one call: a hundred thousand a minute, for each node that comes by. */
 const ROWS_AT_ONCE = 2_000;
 const ROUNDS = 50;
@@ -18,8 +20,19 @@ type Stored = { readonly id: string; readonly digest: string; readonly token: st
   | { readonly place: string; readonly shard: null; readonly ageMs: number; readonly heldMs: number }
 );
 
-export function createClaims({ schema, transaction, query }: Database): Claims {
+export function createClaims({ schema, transaction: once, query }: Database): Claims {
   const sql = statements(schema);
+
+  /** Rows that are taken over and rows that are new are two statements, each in order: two nodes may still wait for each other. Of a deadlock nothing is left. */
+  async function transaction(steps: readonly Step[]): ReturnType<Database['transaction']> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await once(steps);
+      } catch (error) {
+        if (tries === TRIES || sqlStateOf((error as Problem).cause) !== DEADLOCK) throw error;
+      }
+    }
+  }
 
   async function claimAll(claims: readonly Claim[]): Promise<Map<string, Claimed>> {
     const inOrder = claims.toSorted(byId);
