@@ -11,7 +11,7 @@ import { type Book, createBook } from './book.ts';
 import { atEnd } from './clean-up.ts';
 import type { Kept } from './kept-log.ts';
 import { freePort } from './port.ts';
-import { type Gateway, type Ready, startGateway } from './process.ts';
+import { type Gateway, type Line, type Ready, startGateway } from './process.ts';
 import { createPublisher, type Publisher } from './publisher.ts';
 import { type Receiver, startReceiver } from './receiver.ts';
 import { createSettle } from './settle.ts';
@@ -24,6 +24,8 @@ export type BrokerName = 'nats' | 'postgres';
 export interface Nodes {
   readonly book: Book;
   readonly random: Random;
+  /** How often a node told that its lease was over or slots of its were lost, also in an outage. */
+  readonly leasesLost: number;
   /** Topics are declared and subscriptions made, and the load begins. */
   begin(): Promise<void>;
   /** kill -9 of one; it is started again at once. */
@@ -46,8 +48,10 @@ const LEASE_MS = 2_000;
 const TRICKLE_MS = 1_000;
 /** What a supervisor waits before it starts a node again that could not start. */
 const AGAIN_MS = 500;
+/** A node that was too busy to keep its lease: what it had heard and not written is sent again by the next, as after a kill. */
+const LEASE_LOST = new Set(['lease_over', 'slots_lost']);
 /** Ends of a node that are none of its own: what it needs is away. */
-const AWAY = /_unavailable|can not be reached|does not answer|ECONNREFUSED|lost|is away/i;
+const AWAY = /_unavailable|can not be (?:reached|used)|does not answer|ECONNREFUSED|lost|is away/i;
 
 /** Undefined where a broker is missing: `skipped` says why. */
 export async function openNodes(seed: string): Promise<Nodes | { readonly skipped: string }> {
@@ -70,6 +74,7 @@ async function createNodes(random: Random, brokers: Record<BrokerName, TestServe
   const gateways: Gateway[] = [];
   const running: Promise<void>[] = [];
   const receivers: Receiver[] = [];
+  let leasesLost = 0;
   let failure: Error | undefined;
   let isOver = false;
   let calm = false;
@@ -87,7 +92,7 @@ async function createNodes(random: Random, brokers: Record<BrokerName, TestServe
 
   function start(at: number): Gateway {
     const data = join(own, `node-${at}`);
-    const started = startGateway({ port: ports[at] as number, data, environment, keyData: join(own, 'node-0') });
+    const started = startGateway({ port: ports[at] as number, data, environment, keyData: join(own, 'node-0'), onLine });
     gateways[at] = started;
     started.ready.then(
       () => ready.fire(),
@@ -95,6 +100,14 @@ async function createNodes(random: Random, brokers: Record<BrokerName, TestServe
     );
     void started.ended.then(({ how, stderr }) => endedBy(at, started, how, stderr));
     return started;
+  }
+
+  function onLine({ kind }: Line): void {
+    if (!LEASE_LOST.has(kind)) return;
+    leasesLost++;
+    const { storeAway } = book.life;
+    disturbed();
+    book.life.storeAway = storeAway;
   }
 
   /** What it needs was away: its supervisor starts it again. Anything else is a breach. */
@@ -151,6 +164,9 @@ async function createNodes(random: Random, brokers: Record<BrokerName, TestServe
   return {
     book,
     random,
+    get leasesLost() {
+      return leasesLost;
+    },
     async begin() {
       book.beginLife();
       start(0);

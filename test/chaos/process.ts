@@ -53,13 +53,15 @@ export interface StartOptions {
   readonly environment?: NodeJS.ProcessEnv;
   /** Where its admin key is, if not in its own data. */
   readonly keyData?: string;
+  /** Told of each line that `lines` keeps. */
+  readonly onLine?: (line: Line) => void;
 }
 
 /**
  * Node itself and not the shell's `node`: `bin/millrace.js` starts itself again on Node 26 where it runs on another one,
  * and then a kill would only meet the first of two processes.
  */
-export function startGateway({ port, data, environment = {}, keyData = data }: StartOptions): Gateway {
+export function startGateway({ port, data, environment = {}, keyData = data, onLine }: StartOptions): Gateway {
   const startedAt = performance.now();
   const child = spawn(process.execPath, [BIN, ...START({ port, data })], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -68,7 +70,7 @@ export function startGateway({ port, data, environment = {}, keyData = data }: S
   const kill = (): void => void child.kill('SIGKILL');
   const forget = atEnd(kill);
   const lines: Line[] = [];
-  const listeners = new Set<(line: Line) => void>();
+  const listeners = new Set<(line: Line) => void>(onLine === undefined ? [] : [onLine]);
   const ready = Promise.withResolvers<Ready>();
   ready.promise.catch(() => undefined);
   let now: Ready | undefined;

@@ -39,6 +39,7 @@ export const nodes: Scenario = {
       }
       await world.up();
       const kept = await world.end();
+      notes.push(`nodes told ${world.leasesLost} times that a lease or slots of theirs were lost`);
       const { breaches, figures } = judge({ book: world.book, kept, allowed: { perStop: 0, nodes: NODES } });
       return { breaches, notes, figures };
     } finally {
