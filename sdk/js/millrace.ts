@@ -223,11 +223,7 @@ export class GatewayError extends Error {
   declare readonly retryable: boolean;
   declare readonly retryAfterMs: number | undefined;
 
-  constructor(
-    code: string,
-    message = code,
-    more?: Partial<Pick<GatewayError, 'status' | 'retryable' | 'retryAfterMs' | 'cause'>>,
-  ) {
+  constructor(code: string, message = code, more?: object) {
     super(message);
     Object.assign(this, { name: 'GatewayError', code, status: 0, retryable: false }, more);
   }
@@ -254,34 +250,20 @@ export type Refusal =
 
 // ── connect: the conversation ──────────────────────────────────────────────────────────────────────────────────────
 
-/** What a conversation asks of whoever runs it. */
-export interface Io {
-  nowMs(): number;
-  random(): number;
-  /** Answered by `token` or `noToken`. */
-  wantToken(reason: TokenReason): void;
-  /** Answered by `opened` or `closed`. */
-  dial(token: string | undefined): void;
-  send(frame: object): void;
-  /** Nothing that comes from this connection afterwards may reach the conversation. */
-  hangUp(code: number, reason: string): void;
+/** What a conversation is handed: all that it does outside of itself. */
+export interface Io extends Clock {
+  readonly url: string;
+  readonly client: string;
+  readonly fetch: typeof fetch;
+  readonly transports: readonly Transport[];
+  token(reason: TokenReason): Promise<string>;
   onState(state: State): void;
-  onError(error: GatewayError): void;
+  onGap(gap: Gap, subscription: Subscription): void;
+  onError(error: unknown): void;
 }
 
-/** A subscription, as the conversation sees it. */
-export interface Sub {
-  readonly ask: { readonly topics: readonly string[]; readonly group?: string; readonly [member: string]: unknown };
-  readonly credit: number;
-  /** Its number in this session; 0 while it has none. */
-  number: number;
-  /** Messages that are here and not done with. */
-  held: number;
-  /** The newest of each part of the log. */
-  readonly cursors: Map<string, string>;
-  /** `subed`, `msg`, `gap`, `acked`, `nacked`, `unsubed`, `ping`; `error` about deliveries; `lost`: the session is over; `failed`: the subscription is. */
-  on(what: string, frame: Frame): void;
-}
+/** By op, what is to be done. Those with a minus are not the gateway's: the connection is there, or lost; who is busy; close. */
+type Ops = Readonly<Record<string, (frame: Frame) => unknown>>;
 
 /** Up to here a connection has to be opened and greeted. */
 const GREET_MS = 10_000;
@@ -292,350 +274,58 @@ const BACKOFF_MAX_MS = 30_000;
 /** Of a token's life; the gateway asks at 0.8, and this is for where it was asleep. */
 const REFRESH_AT = 0.85;
 const REFRESH_EVERY_MS = 5_000;
-/** Timers stand still while a machine sleeps: looked at so often, what is due is seen soon after. */
-const LOOK_MS = 10_000;
 /** Between two looks whether the last delivery is acked, so that a gateway that drains can be left. */
 const LINGER_MS = 100;
+/** Timers stand still while a machine sleeps: looked at so often, what is due is seen soon after. */
+const LOOK_MS = 10_000;
+/** Frames of one message, and ids of one frame: no more than the gateway takes. */
+const FRAMES_MAX = 64;
 
 /** Full jitter, so that many who lost the same gateway don't come back at once. */
 const backoffMs = (random: number, failures: number): number => random * Math.min(BACKOFF_MAX_MS, 500 * 2 ** failures);
 
-/** The cursor without its place: which part of the log it is of. */
-const partOf = (cursor: string): string => cursor.slice(0, cursor.lastIndexOf(':'));
-
-/** One client's side of `millrace.v1`: what came in goes in, what is to be done comes out through `io`. Its owner calls `tick` at `wakeAtMs`. */
-export function conversation(io: Io, client?: string) {
-  const subs = new Set<Sub>();
-  /** Those that are to be begun anew, and when. */
-  const again = new Map<Sub, number>();
-  let byNumber = new Map<number, Sub>();
-  let numbers = 0;
+/** One client's side of `millrace.v1`. It knows no network and no timer but what it is handed. */
+export function conversation(io: Io) {
+  /** This one, and the subscriptions: each hears every frame. */
+  const hearers = new Set<(frame: Frame) => unknown>();
+  /** What is to be done, and when. */
+  const due = new Map<() => void, number>();
+  const out: object[] = [];
+  const { transports } = io;
   let state: State = { state: 'idle' };
   let isLinked = false;
-  let [failures, refusals, welcomedMs, heartbeatMs, askedMs] = [0, 0, 0, 0, -Infinity];
-  let [dialAtMs, silentAtMs, refreshAtMs, leaveAtMs] = [Infinity, Infinity, Infinity, Infinity];
-  let retryAfterMs: number | undefined;
+  let [epoch, numbers, failures, refusals, silenceMs, askedMs] = [0, 0, 0, 0, 0, -Infinity];
+  let [transport, best, lacking] = [0, Infinity, 0];
+  let token: string;
+  let line: ReturnType<Transport> | undefined;
   let bye: { readonly code: number; readonly reason: string } | undefined;
-  let token: string | undefined;
+  let retryAfterMs: number | undefined;
+  let cancel = (): void => undefined;
 
   const is = (name: State['state']): boolean => state.state === name;
   const become = (next: State): void => io.onState((state = next));
+  const tell = (frame: Frame): unknown[] => [...hearers].map((hear) => hear(frame));
+  const leftMs = (work: () => void): number => (due.get(work) ?? NaN) - io.nowMs();
 
-  function begin(): void {
-    dialAtMs = Infinity;
-    become({ state: 'connecting' });
-    io.wantToken('connect');
+  function later(work: () => void, delayMs: number): void {
+    due.set(work, io.nowMs() + delayMs);
+    wait();
   }
 
-  function subscribe(sub: Sub): void {
-    byNumber.set((sub.number = ++numbers), sub);
-    const cursors = [...sub.cursors.values()];
-    const from = cursors[0] === undefined ? {} : { from: { cursors } };
-    io.send({ op: 'sub', sub: numbers, ...sub.ask, credit: Math.max(0, sub.credit - sub.held), ...from });
+  function wait(): void {
+    cancel();
+    const waitMs = Math.min(...due.values()) - io.nowMs();
+    if (waitMs < Infinity) cancel = io.after(Math.min(waitMs, LOOK_MS), look);
   }
 
-  function end(code: number, reason: string): void {
-    io.hangUp(code, reason);
-    isLinked = false;
-    silentAtMs = refreshAtMs = dialAtMs = leaveAtMs = Infinity;
-    retryAfterMs = bye = undefined;
-    numbers = 0;
-    byNumber = new Map();
-    again.clear();
-    for (const sub of subs) {
-      sub.number = 0;
-      sub.on('lost', {});
-    }
-  }
-
-  /** The connection is over. What comes of it: another one after a while, or none. */
-  function lost(code: number, reason: string, afterMs = retryAfterMs): void {
-    ({ code, reason } = bye ?? { code, reason });
-    const nowMs = io.nowMs();
-    if (is('open') && nowMs - welcomedMs >= GOOD_MS) failures = 0;
-    const drainMs = leaveAtMs < Infinity ? Math.max(0, leaveAtMs - nowMs) : undefined;
-    end(code, reason);
-    if ((code >= 4400 && code < 4500) || code === 1009) return become({ state: 'closed', code, reason });
-    const byChanceMs = failures === 0 ? io.random() * 1_000 : backoffMs(io.random(), failures);
-    const retryMs = drainMs ?? afterMs ?? byChanceMs;
-    failures++;
-    dialAtMs = nowMs + retryMs;
-    become({ state: 'waiting', code, reason, retryMs });
-  }
-
-  function fail(sub: Sub, error: GatewayError): void {
-    subs.delete(sub);
-    byNumber.delete(sub.number);
-    sub.number = 0;
-    sub.on('failed', error);
-  }
-
-  function tokenLives(tokenMs = Infinity): void {
-    refusals = 0;
-    refreshAfter(tokenMs * REFRESH_AT);
-  }
-
-  /** Whoever answers with the same token again and again is not asked all the time. */
-  function refreshAfter(delayMs: number): void {
-    refreshAtMs = Math.max(io.nowMs() + delayMs, askedMs + REFRESH_EVERY_MS);
-  }
-
-  function note(sub: Sub | undefined, cursors: readonly string[] = []): void {
-    for (const cursor of cursors) sub?.cursors.set(partOf(cursor), cursor);
-  }
-
-  const on: Readonly<Record<string, (frame: Frame, sub?: Sub) => void>> = {
-    welcome(frame) {
-      heartbeatMs = frame.heartbeatMs;
-      welcomedMs = io.nowMs();
-      tokenLives(frame.tokenMs);
-      become({ state: 'open' });
-    },
-    subed({ cursors }, sub) {
-      sub?.cursors.clear();
-      note(sub, cursors);
-    },
-    msg({ cursor }, sub) {
-      if (sub !== undefined) sub.held++;
-      if (cursor !== undefined) note(sub, [cursor]);
-    },
-    ping({ t, cursors = {} }) {
-      io.send({ op: 'pong', t });
-      for (const number in cursors) {
-        const sub = byNumber.get(+number);
-        note(sub, cursors[number]);
-        sub?.on('ping', {});
+  function look(): void {
+    for (const [work, atMs] of due)
+      if (io.nowMs() >= atMs) {
+        due.delete(work);
+        work();
       }
-    },
-    refresh() {
-      refreshAfter(0);
-      tick();
-    },
-    authed({ tokenMs, dropped = [] }) {
-      tokenLives(tokenMs);
-      for (const number of dropped) {
-        const sub = byNumber.get(number);
-        if (sub !== undefined)
-          fail(sub, new GatewayError('forbidden', 'the new token may not see these topics', { status: 403 }));
-      }
-    },
-    drain: ({ retryMs: [fromMs, toMs] }) => void (leaveAtMs = io.nowMs() + fromMs + io.random() * (toMs - fromMs)),
-    bye: (frame) => void (bye = frame),
-    /** About the connection, a sub, or some of its deliveries. */
-    error(frame, sub) {
-      const { code, detail, title, status, retryable, ids } = frame;
-      const error = new GatewayError(code, detail ?? title, { status, retryable });
-      if (frame.sub === undefined) {
-        ({ retryAfterMs } = frame);
-        io.onError(error);
-      } else if (sub === undefined) return;
-      else if (ids !== undefined) sub.on('unsettled', { ids, error });
-      else if (code === 'credit_overflow') io.onError(error);
-      else if (!retryable) fail(sub, error);
-      // It may be over there or not: it is begun anew under another number, after a while.
-      else again.set(sub, io.nowMs() + (frame.retryAfterMs ?? backoffMs(io.random(), 1)));
-    },
-  };
-
-  function beginAgain(sub: Sub): void {
-    again.delete(sub);
-    io.send({ op: 'unsub', sub: sub.number });
-    byNumber.delete(sub.number);
-    sub.on('lost', {});
-    subscribe(sub);
+    wait();
   }
-
-  function tick(): void {
-    const nowMs = io.nowMs();
-    if (nowMs >= dialAtMs) begin();
-    if (nowMs >= silentAtMs) lost(4000, 'nothing was heard');
-    if (nowMs >= refreshAtMs) {
-      refreshAtMs = Infinity;
-      askedMs = nowMs;
-      io.wantToken('refresh');
-    }
-    for (const [sub, dueMs] of again) if (nowMs >= dueMs) beginAgain(sub);
-    if (nowMs < leaveAtMs || !is('open')) return;
-    // What is worked on is acked first, unless the gateway is faster.
-    if ([...subs].some((sub) => sub.held > 0 && sub.ask.group !== undefined)) return void (leaveAtMs = nowMs + LINGER_MS);
-    io.send({ op: 'bye' });
-    lost(1000, 'drain');
-  }
-
-  function heard(): void {
-    if (is('open')) silentAtMs = io.nowMs() + heartbeatMs + SILENCE_MS;
-  }
-
-  return {
-    get state() {
-      return state;
-    },
-    get wakeAtMs() {
-      return Math.min(dialAtMs, silentAtMs, refreshAtMs, leaveAtMs, ...again.values());
-    },
-    tick,
-    add(sub: Sub) {
-      subs.add(sub);
-      if (is('idle')) begin();
-      else if (isLinked) subscribe(sub);
-    },
-    remove(sub: Sub) {
-      subs.delete(sub);
-      again.delete(sub);
-      byNumber.delete(sub.number);
-      sub.number = 0;
-    },
-    token(text: string | undefined) {
-      token = text;
-      if (is('open')) return io.send({ op: 'auth', token });
-      if (!is('connecting')) return;
-      silentAtMs = io.nowMs() + GREET_MS;
-      io.dial(token);
-    },
-    /** `isFinal`: nor will there be one. */
-    noToken(isFinal: boolean) {
-      if (isFinal) {
-        end(1000, 'unauthorized');
-        become({ state: 'closed', code: 4401, reason: 'there is no token to be had' });
-      } else if (is('open')) refreshAtMs = io.nowMs() + backoffMs(io.random(), ++refusals);
-      else if (is('connecting')) lost(4000, 'no token came');
-    },
-    opened() {
-      isLinked = true;
-      io.send({ op: 'hello', v: 1, token, client });
-      for (const sub of subs) subscribe(sub);
-    },
-    heard,
-    received(frame: Frame) {
-      const sub = byNumber.get(frame.sub);
-      if (Object.hasOwn(on, frame.op)) on[frame.op]?.(frame, sub);
-      sub?.on(frame.op, frame);
-      heard();
-    },
-    closed: lost,
-    wake(evenIfClosed: boolean) {
-      if (is('waiting') || (evenIfClosed && is('closed'))) begin();
-      if (!is('open')) return;
-      io.send({ op: 'ping', t: 0 });
-      silentAtMs = Math.min(silentAtMs, io.nowMs() + SILENCE_MS);
-    },
-    close() {
-      if (is('open')) io.send({ op: 'bye' });
-      end(1000, 'done');
-      become({ state: 'closed', code: 1000, reason: 'done' });
-    },
-  };
-}
-
-// ── connect: what runs it ──────────────────────────────────────────────────────────────────────────────────────────
-
-const CREDIT = 64;
-const ACK_WAIT_MS = 30_000;
-const WORK_MS = 600_000;
-/** Ids that are known to have been handled. */
-const DONE_MAX = 1_000;
-/** Frames of one message, and ids of one frame: far below a message's bytes. */
-const FRAMES_MAX = 64;
-const IDS_MAX = 100;
-
-/** A client of one gateway. It connects when the first subscription is made; publishing goes by HTTP. Throws GatewayError `invalid`. */
-export function connect(options: ConnectOptions): Gateway {
-  const { key, getToken, transports = [], timeoutMs = TIMEOUT_MS, client = 'millrace-js/0.1' } = options;
-  const hooks = {
-    onGap: (gap: Gap) => console.warn('millrace: events are missing', gap),
-    onError: (error: unknown) => console.warn('millrace:', error),
-    ...options.hooks,
-  };
-  const clock = options.clock ?? systemClock();
-  const url = options.url.replace(/\/+$/, '');
-  if ((key === undefined) === (getToken === undefined)) throw invalid('give key, or getToken');
-  if (key !== undefined && 'document' in globalThis)
-    throw invalid('anybody can read a key in a page: use getToken, POST /v1/tokens makes them');
-  const listeners = new Set<(state: State) => void>();
-  const open = new Set<Subscription>();
-
-  // Tokens: one call for all who wait.
-  let asking: Promise<string | undefined> | undefined;
-  let kept: { readonly token: string; readonly untilMs: number } | undefined;
-
-  function tokenFor(reason: TokenReason): Promise<string | undefined> {
-    if (key !== undefined) return Promise.resolve(key);
-    const isGood = kept !== undefined && kept.untilMs > clock.wallMs() + AHEAD_MS;
-    if (reason === 'request' && isGood) return Promise.resolve(kept?.token);
-    return (asking ??= newToken(reason).finally(() => (asking = undefined)));
-  }
-
-  async function newToken(reason: TokenReason): Promise<string> {
-    const given = await inTime(clock, timeoutMs, async () => getToken?.({ reason }) ?? '');
-    const { token, expiresAt = Infinity } = typeof given === 'string' ? { token: given } : given;
-    kept = { token, untilMs: typeof expiresAt === 'string' ? Date.parse(expiresAt) : expiresAt };
-    return token;
-  }
-
-  // The connection: what it is told belongs to the one that is up, or to nobody.
-  let line: ReturnType<Transport> | undefined;
-  let [epoch, asked, transport, best, lacking] = [0, 0, 0, Infinity, 0];
-  let out: object[] = [];
-
-  const talk = conversation(
-    {
-      ...clock,
-      wantToken(reason) {
-        const mine = ++asked;
-        tokenFor(reason).then(
-          (token) => void (mine === asked && run(() => talk.token(token))),
-          (error: unknown) => {
-            hooks.onError(error);
-            if (mine === asked) run(() => talk.noToken(error instanceof UnauthorizedError));
-          },
-        );
-      },
-      dial(token) {
-        const mine = ++epoch;
-        const mayRun = (work: () => void): void => void (mine === epoch && run(work));
-        const dial: Dial = {
-          url,
-          token,
-          fetch: options.fetch ?? fetch,
-          on: {
-            open: () => mayRun(talk.opened),
-            heard: () => mayRun(talk.heard),
-            message: (text) => mayRun(() => receive(text)),
-            close: (code, reason, afterMs) =>
-              mayRun(() => {
-                line = undefined;
-                transport = talk.state.state === 'open' ? best : transport + 1;
-                lacking = code === 0 ? lacking + 1 : 0;
-                if (code !== 0) return talk.closed(code, reason, afterMs);
-                hooks.onError(new GatewayError('no_transport', reason));
-                // Where none of them can be had here, waiting would not change it.
-                talk.closed(lacking < transports.length ? 1006 : 4400, reason, 0);
-              }),
-          },
-        };
-        try {
-          line = transports[transport % transports.length]?.(dial);
-          if (line === undefined) dial.on.close(0, 'give connect() transports: [ws, sse]');
-        } catch (error) {
-          dial.on.close(0, String(error));
-        }
-      },
-      send,
-      hangUp(code, reason) {
-        flush();
-        epoch++;
-        line?.close(code, reason);
-        line = undefined;
-      },
-      onState(state) {
-        if (state.state === 'open') best = Math.min(best, transport % transports.length);
-        hooks.onState?.(state);
-        for (const listener of listeners) listener(state);
-      },
-      onError: (error) => hooks.onError(error),
-    },
-    client,
-  );
 
   /** What is sent in one turn travels together. */
   function send(frame: object): void {
@@ -643,331 +333,518 @@ export function connect(options: ConnectOptions): Gateway {
   }
 
   function flush(): void {
-    const frames = out;
-    out = [];
-    for (let at = 0; at < frames.length; at += FRAMES_MAX) line?.send(JSON.stringify(frames.slice(at, at + FRAMES_MAX)));
-  }
-
-  function receive(text: string): void {
-    let message: Frame;
-    try {
-      message = JSON.parse(text);
-    } catch {
-      return talk.closed(4000, 'what came is no JSON'); // a proxy's page, say: it may be gone the next time
+    while (out[0]) {
+      const text = JSON.stringify(out.splice(0, FRAMES_MAX));
+      line?.send(text);
     }
-    for (const frame of [message].flat()) if (frame?.op) talk.received(frame);
   }
 
-  // Timers stand still in sleep: each one looks at the clock, and none is longer than a look's.
-  let cancel = (): void => undefined;
-  function run(work: () => void): void {
-    work();
-    cancel();
-    const waitMs = talk.wakeAtMs - clock.nowMs();
-    if (waitMs < Infinity) cancel = clock.after(Math.max(0, Math.min(waitMs, LOOK_MS)), () => run(talk.tick));
+  function begin(): void {
+    due.delete(begin);
+    become({ state: 'connecting' });
+    ask('connect');
   }
 
-  function onState(listener: (state: State) => void): () => void {
-    listeners.add(listener);
-    return () => void listeners.delete(listener);
+  function ask(reason: TokenReason): void {
+    io.token(reason).then(
+      (given) => {
+        token = given;
+        refusals = 0;
+        if (is('open')) send({ op: 'auth', token });
+        else if (is('connecting') && !line) dial();
+      },
+      (error: unknown) => {
+        io.onError(error);
+        if (error instanceof UnauthorizedError) {
+          bye = { code: 4401, reason: 'no token' };
+          lost(1000, 'no token');
+        } else if (is('open')) later(refresh, backoffMs(io.random(), ++refusals));
+        else if (is('connecting')) lost(4000, 'no token');
+      },
+    );
   }
 
-  const wake = (): void => run(() => talk.wake(false));
-  // Where there are pages: a phone that was in a pocket, a laptop that was shut.
-  const { document: page } = globalThis as { readonly document?: EventTarget };
-  const listen = (how: 'addEventListener' | 'removeEventListener'): void => {
-    (globalThis as Partial<EventTarget>)[how]?.('online', wake);
-    page?.[how]('visibilitychange', wake);
+  function dial(): void {
+    const mine = ++epoch;
+    /** What a connection tells that was left reaches nobody. */
+    const ours =
+      <T extends unknown[]>(work: (...told: T) => void) =>
+      (...told: T): void =>
+        void (mine === epoch && work(...told));
+    const on: Dial['on'] = { open: ours(opened), heard: ours(heard), message: ours(received), close: ours(closed) };
+    later(silent, GREET_MS);
+    try {
+      line = transports[transport % transports.length]?.({ ...io, token, on });
+    } catch (error) {
+      on.close(0, String(error));
+    }
+  }
+
+  function opened(): void {
+    isLinked = true;
+    send({ op: 'hello', v: 1, token, client: io.client });
+    tell({ op: '-linked' });
+  }
+
+  function heard(): void {
+    if (is('open')) later(silent, silenceMs);
+  }
+
+  function received(text: string): void {
+    let frames: Frame;
+    try {
+      frames = [JSON.parse(text)].flat();
+    } catch {
+      return lost(4000, 'no JSON'); // a proxy's page, say: it may be gone the next time
+    }
+    for (const frame of frames) if (frame?.op) tell(frame);
+    heard();
+    look();
+  }
+
+  function closed(code: number, reason: string, afterMs?: number): void {
+    line = undefined;
+    transport = is('open') ? best : transport + 1;
+    lacking = code ? 0 : lacking + 1;
+    if (code) return lost(code, reason, afterMs);
+    io.onError(new GatewayError('no_transport', reason));
+    // Where none of them can be had here, waiting would not change it.
+    lost(lacking < transports.length ? 1006 : 4400, reason, 0);
+  }
+
+  /** The connection, if there is one, is over. What comes of it: another one after a while, or none. */
+  function lost(code: number, reason: string, afterMs = retryAfterMs): void {
+    const told = bye ?? { code, reason };
+    const drainMs = leftMs(leave);
+    const byChanceMs = backoffMs(io.random(), failures++ || 1);
+    let retryMs = drainMs > 0 ? drainMs : (afterMs ?? byChanceMs);
+    if (/^(44..|1009)$/.test(`${told.code}`) || afterMs === Infinity) retryMs = Infinity;
+    flush();
+    epoch++;
+    line?.close(code, reason);
+    due.clear();
+    later(begin, retryMs);
+    isLinked = false;
+    numbers = 0;
+    retryAfterMs = bye = line = undefined;
+    become(retryMs < Infinity ? { state: 'waiting', ...told, retryMs } : { state: 'closed', ...told });
+    tell({ op: '-lost', isFinal: is('closed'), ...told });
+  }
+
+  const silent = (): void => lost(4000, 'silence');
+  const good = (): void => void (failures = 0);
+
+  function refresh(): void {
+    askedMs = io.nowMs();
+    ask('refresh');
+  }
+
+  /** Whoever answers with the same token again and again is not asked all the time. */
+  function renew(tokenMs = Infinity): void {
+    later(refresh, Math.max(tokenMs * REFRESH_AT, askedMs + REFRESH_EVERY_MS - io.nowMs()));
+  }
+
+  /** What is worked on is acked first, unless the gateway is faster. */
+  function leave(): void {
+    if (tell({ op: '-busy' }).includes(true)) return later(leave, LINGER_MS);
+    send({ op: 'bye' });
+    lost(1000, 'drain', 0);
+  }
+
+  const on: Ops = {
+    __proto__: null as never,
+    welcome(frame) {
+      silenceMs = frame.heartbeatMs + SILENCE_MS;
+      best = Math.min(best, transport % transports.length);
+      later(good, GOOD_MS);
+      renew(frame.tokenMs);
+      become({ state: 'open' });
+    },
+    ping: ({ t }) => send({ op: 'pong', t }),
+    refresh: () => renew(0),
+    authed: ({ tokenMs }) => renew(tokenMs),
+    drain: ({ retryMs: [fromMs, toMs] }) => later(leave, fromMs + io.random() * (toMs - fromMs)),
+    bye: ({ code, reason }) => (bye = { code, reason }),
+    error(frame) {
+      if (frame.sub) return;
+      ({ retryAfterMs } = frame);
+      io.onError(new GatewayError(frame.code, frame.detail ?? frame.title, frame));
+    },
   };
-  listen('addEventListener');
+  hearers.add((frame) => on[frame.op]?.(frame));
 
-  const http: Http = { ...options, url, clock, token: tokenFor };
   return {
+    io,
+    hearers,
+    due,
+    later,
+    send,
+    tell,
+    number: () => ++numbers,
     get state() {
-      return talk.state;
+      return state;
     },
-    sendEvent: (event, more) => publishOne(http, event, more),
-    sendEvents: (events, more) => publishMany(http, events, more),
-    async health() {
-      const startMs = clock.wallMs();
-      const answer = await call(http, '/v1/health', undefined);
-      return { ...answer, skewMs: Date.parse(answer.now) - (startMs + clock.wallMs()) / 2 };
+    add(hear: (frame: Frame) => unknown) {
+      hearers.add(hear);
+      if (is('idle')) begin();
+      else if (isLinked) hear({ op: '-linked' });
+      else if (is('closed')) hear({ op: '-lost', isFinal: true, ...state });
     },
-    subscribe: (topics, handler, more = {}) =>
-      consume({ talk, clock, hooks, run, send, onState, open }, [topics].flat(), handler, more),
-    wake: () => run(() => talk.wake(true)),
-    onState,
-    async close(how) {
-      listen('removeEventListener');
-      await Promise.all([...open].map((one) => one.close(how)));
-      run(talk.close);
+    wake(isByItself?: unknown) {
+      if (is('waiting') || (is('closed') && !isByItself)) begin();
+      else if (is('open')) {
+        send({ op: 'ping', t: 0 });
+        later(silent, Math.min(SILENCE_MS, leftMs(silent)));
+      }
+    },
+    close() {
+      if (is('open')) send({ op: 'bye' });
+      lost(1000, 'done', Infinity);
     },
   };
 }
+
+// ── connect: what runs it ──────────────────────────────────────────────────────────────────────────────────────────
 
 /** A token is good for this long at least, or another is asked for. */
 const AHEAD_MS = 30_000;
 
+/** A client of one gateway. It connects when the first subscription is made; publishing goes by HTTP. Throws GatewayError `invalid`. */
+export function connect(options: ConnectOptions): Gateway {
+  const { key, getToken, clock = systemClock, timeoutMs = TIMEOUT_MS } = options;
+  if (!key === !getToken) throw new GatewayError('invalid', 'give key, or getToken');
+  if (key && 'document' in globalThis) throw new GatewayError('invalid', 'anybody can read a key in a page: use getToken');
+  const warn = (what: unknown): void => console.warn('millrace', what);
+  const listeners = new Set([options.hooks?.onState]);
+  let asking: Promise<string> | undefined;
+  let [kept, goodUntilMs] = ['', 0];
+
+  const io = {
+    fetch,
+    transports: [none],
+    client: 'millrace-js/0.1',
+    onGap: warn,
+    onError: warn,
+    ...clock,
+    ...options,
+    ...options.hooks,
+    url: options.url.replace(/\/+$/, ''),
+    /** One call for all who wait. */
+    async token(reason: TokenReason): Promise<string> {
+      if (key) return key;
+      if (reason === 'request' && goodUntilMs > clock.wallMs() + AHEAD_MS) return kept;
+      return (asking ??= within(clock, timeoutMs, undefined, async () => {
+        const given: Frame = await getToken?.({ reason });
+        goodUntilMs = +new Date(given.expiresAt ?? 8e15);
+        return (kept = given.token ?? given);
+      }).finally(() => (asking = undefined)));
+    },
+    onState: (state: State) => listeners.forEach((listener) => listener?.(state)),
+  };
+  const talk = conversation(io);
+
+  // Where there are pages: a phone that was in a pocket, a laptop that was shut.
+  const listen = (how: 'addEventListener' | 'removeEventListener'): void => {
+    const { document: page } = globalThis as { readonly document?: EventTarget };
+    (globalThis as Partial<EventTarget>)[how]?.('online', talk.wake);
+    page?.[how]('visibilitychange', talk.wake);
+  };
+  listen('addEventListener');
+
+  return {
+    ...publishing(io),
+    get state() {
+      return talk.state;
+    },
+    subscribe: (topics, handler, more = {}) => consume(talk, [topics].flat(), handler, more),
+    wake: () => talk.wake(),
+    onState(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    async close(how) {
+      listen('removeEventListener');
+      await Promise.all(talk.tell({ op: '-close', ...how }));
+      talk.close();
+    },
+  };
+}
+
+const none: Transport = () => {
+  throw new GatewayError('no_transport', 'give connect() transports: [ws, sse]');
+};
+
 interface Held extends Message {
+  readonly id: string;
   readonly event: ReceivedEvent;
   /** By which it is known when it comes again. */
   readonly name: string;
-  readonly cursor: string | undefined;
   readonly atMs: number;
-  /** Of the sub that it was sent to: under another number an ack would be about something else. */
-  number: number;
-  isSettled: boolean;
-  isOld: boolean;
-}
-
-interface Around {
-  readonly talk: ReturnType<typeof conversation>;
-  readonly clock: Clock;
-  readonly hooks: Hooks & Required<Pick<Hooks, 'onGap' | 'onError'>>;
-  readonly run: (work: () => void) => void;
-  readonly send: (frame: object) => void;
-  readonly onState: Gateway['onState'];
-  /** All that are not closed. */
-  readonly open: Set<Subscription>;
+  /** Where to go on from for who has handled all that came before it. */
+  readonly before: readonly string[];
+  /** The number under which it was sent: under another one an ack would be about something else. */
+  sub: number;
+  isBegun?: boolean;
+  isSettled?: boolean;
 }
 
 /** Messages of one subscription on their way through its handler. */
-function consume(around: Around, topics: readonly string[], handler: Handler, options: SubscribeOptions): Subscription {
-  const { talk, clock, hooks, run, send } = around;
-  const { group, from, filter, create, credit = CREDIT, concurrency = 1, workMs = WORK_MS, dedupe } = options;
-  /** Not done with, in the order in which they came; of these, some wait and some run. */
+function consume(
+  { io, due, hearers, later, send, number: nextNumber, add }: ReturnType<typeof conversation>,
+  topics: readonly string[],
+  handler: Handler,
+  options: SubscribeOptions,
+): Subscription {
+  const { group, from, filter, create, credit = 64, concurrency = 1, workMs = 600_000, dedupe } = options;
+  let { ackWaitMs = 30_000 } = options;
+  /** In this session; 0 while it has none. */
+  let number = 0;
+  /** The newest of each part of the log. */
+  const cursors = new Map<string, string>();
+  /** Not done with, in the order in which they came. */
   const here = new Map<string, Held>();
-  const queue = new Set<Held>();
-  const running = new Set<Held>();
+  /** Keys of what is at work. */
+  const running = new Set<unknown>();
   const done = new Set<string>();
-  const unconfirmed = new Map<string, { resolve(): void; reject(error: GatewayError): void }>();
-  let handled = new Map<string, string>();
+  const unconfirmed = new Map<string, (error?: GatewayError) => void>();
   let owed = 0;
-  let ackWaitMs = options.ackWaitMs ?? ACK_WAIT_MS;
-  let stopExtending: (() => void) | undefined;
   let closing: Promise<void> | undefined;
-  let begun = (): void => undefined;
-  let failed = (error: unknown): void => void error;
-  let emptied = (): void => undefined;
-  const ready = new Promise<void>((resolve, reject) => ([begun, failed] = [resolve, reject]));
-  ready.catch(() => undefined); // who does not wait for it hears of it by onError or onState
-  const watch = (now: State): void => {
-    if (now.state === 'closed') failed(new GatewayError('closed', now.reason));
+  let begun: () => void;
+  let failed: (error: GatewayError) => void;
+  let emptied: (() => void) | undefined;
+
+  const hear = (frame: Frame): unknown => (frame.sub ?? number) === number && on[frame.op]?.(frame);
+  const on: Ops = {
+    __proto__: null as never,
+    '-linked': begin,
+    '-lost': lost,
+    '-busy': () => group && here.size > 0,
+    '-close': close,
+    subed(frame) {
+      ({ ackWaitMs = ackWaitMs } = frame);
+      cursors.clear();
+      note(frame.cursors);
+      begun();
+      if (frame.gap || frame.recovered === false) on['gap']?.(frame);
+    },
+    gap: ({ gap = { reason: 'unknown_cursor' } }) => (options.onGap ?? io.onGap)(gap, subscription),
+    msg: take,
+    acked: settled,
+    nacked: settled,
+    unsubed: lost,
+    ping: (frame) => note(frame.cursors?.[number]),
+    authed: ({ dropped }) =>
+      dropped?.includes(number) && fail(new GatewayError('forbidden', 'not for the new token', { status: 403 })),
+    error(frame) {
+      const error = new GatewayError(frame.code, frame.detail ?? frame.title, frame);
+      if (frame.ids) settled({ ...frame, error });
+      else if (!frame.sub) return;
+      else if (frame.code === 'credit_overflow') io.onError(error);
+      else if (!frame.retryable) fail(error);
+      // It may be over there or not: it is begun anew under another number, after a while.
+      else later(again, frame.retryAfterMs ?? backoffMs(io.random(), 1));
+    },
   };
-  watch(talk.state);
-  const forget = around.onState(watch);
-  const sub: Sub = {
-    ask: { topics, ...(group && { group }), from, filter, create },
-    credit,
-    number: 0,
-    held: 0,
-    cursors: new Map(),
-    on,
-  };
 
-  function on(what: string, frame: Frame): void {
-    if (what === 'msg') take(frame);
-    else if (what === 'subed') subed(frame);
-    else if (what === 'gap') tell(frame.gap);
-    else if (what === 'acked' || what === 'nacked') confirmed(frame.ids, ({ resolve }) => resolve());
-    else if (what === 'unsettled') confirmed(frame.ids, ({ reject }) => reject(frame.error));
-    else if (what === 'lost') lost();
-    else if (what === 'failed') {
-      failed(frame);
-      hooks.onError(frame);
-      lost();
-      void subscription.close();
-    }
-    if (what === 'unsubed') run(() => talk.remove(sub));
-    if (here.size === 0) handled = new Map(sub.cursors);
-    if (sub.number === 0 && here.size === 0) emptied();
+  function begin(): void {
+    if (closing) return;
+    number = nextNumber();
+    owed = 0;
+    send({
+      op: 'sub',
+      sub: number,
+      topics,
+      group,
+      filter,
+      create,
+      credit: group ? credit : credit - here.size,
+      from: cursors.size ? { cursors: [...cursors.values()] } : from,
+    });
   }
 
-  function subed(frame: Frame): void {
-    ({ ackWaitMs = ackWaitMs } = frame);
-    begun();
-    if (frame.gap !== undefined || frame.recovered === false) tell(frame.gap ?? { reason: 'unknown_cursor' });
+  function again(): void {
+    send({ op: 'unsub', sub: number });
+    lost({});
+    begin();
   }
 
-  function tell(gap: Gap): void {
-    (options.onGap ?? hooks.onGap)(gap, subscription);
+  function note(newer: readonly string[] = []): void {
+    // What stands before its last colon is the part of the log that a cursor is of.
+    for (const cursor of newer) cursors.set(cursor.slice(0, cursor.lastIndexOf(':')), cursor);
   }
 
-  function confirmed(ids: readonly string[], how: (one: { resolve(): void; reject(error: GatewayError): void }) => void): void {
+  function settled({ ids, error }: Frame): void {
     for (const id of ids) {
-      const one = unconfirmed.get(id);
-      if (one !== undefined) how(one);
+      unconfirmed.get(id)?.(error);
       unconfirmed.delete(id);
     }
   }
 
   /** What is not begun comes again, of a group perhaps to others. What runs goes on: when it comes again here, it is known. */
-  function lost(): void {
-    owed = 0;
-    confirmed([...unconfirmed.keys()], ({ reject }) =>
-      reject(new GatewayError('connection_lost', 'it was not confirmed', { retryable: true })),
-    );
-    if (closing !== undefined) talk.remove(sub);
-    if (group === undefined) return;
-    sub.held = 0;
-    for (const one of queue) here.delete(one.name);
-    queue.clear();
-    for (const one of here.values()) one.number = 0;
+  function lost({ isFinal, reason }: Frame): void {
+    number = 0;
+    due.delete(again);
+    settled({ ids: unconfirmed.keys(), error: connectionLost() });
+    if (isFinal) failed(new GatewayError('closed', reason));
+    if (group)
+      for (const one of here.values())
+        if (one.isBegun) one.sub = -1;
+        else here.delete(one.name);
+    look();
   }
 
-  function take({ sub: number, id, cursor, attempt = 1, idempotencyKey, event }: Frame): void {
+  function fail(error: GatewayError): void {
+    failed(error);
+    io.onError(error);
+    lost({});
+    void close({});
+  }
+
+  function close({ now = false }): Promise<void> {
+    return (closing ??= new Promise<void>((resolve) => {
+      emptied = resolve;
+      if (number) send({ op: 'unsub', sub: number, ...(!now && group && { drain: true }) });
+      if (now) {
+        here.clear();
+        lost({});
+      }
+      look();
+    }));
+  }
+
+  /** Whether it is over. */
+  function look(): void {
+    if (!emptied || number || here.size) return;
+    hearers.delete(hear);
+    emptied();
+  }
+
+  function take(frame: Frame): void {
+    const { id, cursor, event } = frame;
     const name = id ?? `${event.source}\n${event.id}`;
     const same = here.get(name);
-    if (done.has(name) || (same !== undefined && (group === undefined || clock.nowMs() < same.atMs + workMs))) {
-      // Handled, and only the word of it was lost; or at work here just now.
-      if (same === undefined && group !== undefined) send({ op: 'ack', sub: number, ids: [id], credit: 1 });
-      if (same === undefined || group === undefined) release(group === undefined);
-      else same.number = number;
-      return;
-    }
+    const before = [...cursors.values()];
+    if (cursor) note([cursor]);
+    // Handled, and only the word of it was lost; or at work here just now.
+    if (!group && (same || done.has(name))) return release();
+    if (done.has(name)) return send({ op: 'ack', sub: number, ids: [id], credit: 1 });
+    if (group && !due.has(extend)) later(extend, ackWaitMs / 4);
+    if (same && io.nowMs() < same.atMs + workMs) return void (same.sub = number);
     const one: Held = {
-      event,
+      attempt: 1,
+      ...frame,
       name,
-      cursor,
-      attempt,
-      id,
-      idempotencyKey,
-      number,
-      atMs: clock.nowMs(),
-      isSettled: false,
-      isOld: false,
-      ack: () => settle(one, 'ack'),
-      nack: (how) => settle(one, 'nack', how),
-      extend: (ms) => void (group && send({ op: 'extend', sub: one.number, ids: [id], ms })),
+      before,
+      atMs: io.nowMs(),
+      ack: () => settle(one, { op: 'ack' }),
+      nack: (how) => settle(one, { op: 'nack', ...how }),
+      extend: (ms) => void (one.sub === number && group && send({ op: 'extend', sub: number, ids: [id], ms })),
     };
     here.set(name, one);
-    queue.add(one);
-    if (group !== undefined) stopExtending ??= clock.after(ackWaitMs / 4, extend);
     pump();
   }
 
-  /** Gives the right to send one more; of a group it went with the ack. */
-  function release(byItself = true): void {
-    sub.held--;
-    if (byItself && ++owed >= credit / 2 && sub.number > 0) {
-      send({ op: 'credit', sub: sub.number, add: owed });
-      owed = 0;
-    }
+  /** Gives the right to send one more; of a group it goes with the ack. */
+  function release(): void {
+    if (++owed < credit / 2 || !number) return;
+    send({ op: 'credit', sub: number, add: owed });
+    owed = 0;
   }
 
+  /** One that has to wait for another of its key keeps those of its key waiting. */
   function pump(): void {
-    const keys = new Set([...running].map(({ event }) => event.partitionkey));
-    keys.delete(undefined);
-    for (const one of queue) {
-      if (running.size >= concurrency) return;
-      if (keys.has(one.event.partitionkey)) continue;
-      if (one.event.partitionkey !== undefined) keys.add(one.event.partitionkey);
-      queue.delete(one);
-      running.add(one);
-      void work(one);
-    }
+    for (const one of here.values())
+      if (!one.isBegun && running.size < concurrency && !running.has(one.event.partitionkey ?? one)) void work(one);
   }
 
   async function work(one: Held): Promise<void> {
+    const key = one.event.partitionkey ?? one;
+    one.isBegun = true;
+    running.add(key);
     try {
       await handler(one.event, one);
-      if (options.ack !== 'manual') one.ack().catch(() => undefined); // lost on the way: it comes again, and is known
+      if (options.ack !== 'manual') void one.ack();
     } catch (error) {
-      hooks.onError(error);
-      one.nack({ reason: String(error).slice(0, 120) }).catch(() => undefined);
+      io.onError(error);
+      void one.nack({ reason: String(error).slice(0, 120) });
     }
-    running.delete(one);
+    running.delete(key);
     pump();
   }
 
-  function settle(one: Held, op: 'ack' | 'nack', how?: object): Promise<void> {
-    if (one.isSettled) return Promise.resolve();
-    one.isSettled = true;
-    if (op === 'ack' && (group !== undefined || dedupe)) remember(one.name);
-    if (group === undefined) return Promise.resolve(inOrder());
-    here.delete(one.name);
-    const lives = one.number > 0 && one.number === sub.number;
+  function settle(one: Held, frame: { readonly op: string }): Promise<void> {
     const settled = new Promise<void>((resolve, reject) => {
-      const { id = '' } = one;
-      if (!lives) return reject(new GatewayError('connection_lost', 'its connection is gone', { retryable: true }));
-      unconfirmed.set(id, { resolve, reject });
-      send({ op, sub: one.number, ids: [id], ...how, credit: 1 });
+      if (one.isSettled) return resolve();
+      one.isSettled = true;
+      if (frame.op === 'ack' && (group || dedupe)) remember(one.name);
+      if (group) {
+        here.delete(one.name);
+        if (one.sub === number) {
+          unconfirmed.set(one.id, (error) => (error ? reject(error) : resolve()));
+          send({ ...frame, sub: number, ids: [one.id], credit: 1 });
+        } else reject(connectionLost());
+      } else {
+        resolve();
+        // A place can be gone on from when everything before it was handled.
+        for (const one of here.values()) {
+          if (!one.isSettled) break;
+          here.delete(one.name);
+          release();
+        }
+      }
+      look();
     });
-    if (lives) release(false);
-    on('', {});
+    settled.catch(() => undefined); // who does not wait for it gets it again, where it is known
     return settled;
   }
 
-  /** A place can be gone on from when everything before it was handled. */
-  function inOrder(): void {
-    for (const one of here.values()) {
-      if (!one.isSettled) break;
-      here.delete(one.name);
-      if (one.cursor !== undefined) handled.set(partOf(one.cursor), one.cursor);
-      release();
-    }
-    on('', {});
-  }
-
+  /** The last thousand that were handled. */
   function remember(name: string): void {
-    done.add(name);
-    for (const oldest of done) if (done.size > DONE_MAX) done.delete(oldest);
+    const [oldest = ''] = done.add(name);
+    if (done.size > 1_000) done.delete(oldest);
   }
 
   /** What is here and not begun yet would run out of time as well. */
   function extend(): void {
-    const [nowMs, ids] = [clock.nowMs(), [] as string[]];
-    for (const one of here.values()) {
-      if (one.isOld && one.number > 0 && nowMs < one.atMs + workMs) ids.push(one.name);
-      one.isOld = true;
-    }
-    for (let at = 0; at < ids.length; at += IDS_MAX)
-      send({ op: 'extend', sub: sub.number, ids: ids.slice(at, at + IDS_MAX), ms: ackWaitMs });
-    stopExtending = here.size === 0 ? undefined : clock.after(ackWaitMs / 4, extend);
+    const nowMs = io.nowMs();
+    const ids = [...here.values()]
+      .filter(({ sub, atMs }) => sub === number && atMs < nowMs - ackWaitMs / 4 && atMs > nowMs - workMs)
+      .map(({ id }) => id);
+    while (ids[0]) send({ op: 'extend', sub: number, ids: ids.splice(0, FRAMES_MAX), ms: ackWaitMs });
+    if (here.size) later(extend, ackWaitMs / 4);
   }
 
   const subscription: Subscription = {
-    ready,
+    ready: new Promise<void>((resolve, reject) => ([begun, failed] = [resolve, reject])),
     get cursors() {
-      return [...handled.values()];
+      const [first] = here.values();
+      return first?.before ?? [...cursors.values()];
     },
-    close: ({ now = false } = {}) =>
-      (closing ??= new Promise<void>((resolve) => {
-        emptied = () => {
-          forget();
-          around.open.delete(subscription);
-          stopExtending?.();
-          resolve();
-        };
-        if (sub.number > 0) send({ op: 'unsub', sub: sub.number, ...(!now && group && { drain: true }) });
-        if (now) [here, queue].forEach((all) => all.clear());
-        if (now || sub.number === 0) run(() => talk.remove(sub));
-        on('', {});
-      })),
+    close: (how = {}) => close(how),
   };
-  around.open.add(subscription);
-  run(() => talk.add(sub));
+  subscription.ready.catch(() => undefined); // who does not wait for it hears of it by onError or onState
+  add(hear);
   return subscription;
 }
 
-/** Sleep stops one of the two clocks of a machine, and people set the other: what has passed is what either of them says. */
-function systemClock(): Clock {
-  let [passedMs, wallMs, runningMs] = [0, Date.now(), performance.now()];
-  return {
-    nowMs() {
-      const [wall, runs] = [Date.now(), performance.now()];
-      passedMs += Math.max(wall - wallMs, runs - runningMs);
-      [wallMs, runningMs] = [wall, runs];
-      return passedMs;
-    },
-    wallMs: Date.now,
-    random: Math.random,
-    after(delayMs, work) {
-      const timer = setTimeout(work, delayMs);
-      return () => clearTimeout(timer);
-    },
-  };
-}
+const connectionLost = (): GatewayError => new GatewayError('connection_lost', undefined, { retryable: true });
+
+let lagMs = 0;
+
+/** Sleep stops one of the two clocks of a machine, and people set the other back: what has passed is what either of them says. */
+const systemClock: Clock = {
+  nowMs() {
+    const runMs = performance.now();
+    lagMs = Math.max(lagMs, Date.now() - runMs);
+    return runMs + lagMs;
+  },
+  wallMs: () => Date.now(),
+  random: () => Math.random(),
+  after(delayMs, work) {
+    const timer = setTimeout(work, delayMs);
+    return () => clearTimeout(timer);
+  },
+};
 
 // ── transports ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -1078,12 +955,10 @@ const CLOSE_OF: Readonly<Record<number, number>> = {
 // ── publish ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const TIMEOUT_MS = 10_000;
-const RETRIES = 3;
 
 interface Http extends HttpOptions {
   readonly url: string;
-  readonly clock: Clock;
-  readonly token: (reason: TokenReason) => Promise<string | undefined>;
+  readonly token: (reason: TokenReason) => Promise<string>;
 }
 
 /**
@@ -1096,144 +971,108 @@ export function sendEvent(
   event: EventDraft,
   options: SendOptions & HttpOptions = {},
 ): Promise<Receipt> {
-  if (secret.startsWith('wh')) throw invalid('publishing takes an API key (mr_…); a whsec_ secret is for webhooks');
-  const http = { clock: systemClock(), ...options, url: url.replace(/\/+$/, ''), token: async () => secret };
-  return publishOne(http, event, options);
+  if (secret.startsWith('wh')) throw new GatewayError('invalid', 'publishing takes an API key (mr_…)');
+  return publishing({ ...options, url: url.replace(/\/+$/, ''), token: async () => secret }).sendEvent(event, options);
 }
 
-async function publishOne(http: Http, event: EventDraft, options: SendOptions = {}): Promise<Receipt> {
-  // A key of one's own stands for the event, also when it is sent by another process: nothing random may be in it.
-  const whole = options.idempotencyKey === undefined ? { ...event, id: event.id ?? randomHex(16) } : event;
-  const { id, status } = await call(http, '/v1/events', whole, { idempotencyKey: String(whole.id), ...options });
-  return { id, duplicate: status === 'duplicate' };
+/** The calls of a client. */
+function publishing(http: Http): Pick<Gateway, 'sendEvent' | 'sendEvents' | 'health'> {
+  const { wallMs } = http.clock ?? systemClock;
+  return {
+    async sendEvent(event, options = {}) {
+      // A key of one's own stands for the event, also when it is sent by another process: nothing random may be in it.
+      const whole = options.idempotencyKey ? event : named(event);
+      return receiptOf(await call(http, 'events', whole, { idempotencyKey: `${whole.id}`, ...options })) as Receipt;
+    },
+    sendEvents: async (events, options) => (await call(http, 'events', events.map(named), options)).results.map(receiptOf),
+    async health() {
+      const startMs = wallMs();
+      const answer = await call(http, 'health');
+      return { ...answer, skewMs: Date.parse(answer.now) - (startMs + wallMs()) / 2 };
+    },
+  };
 }
 
-async function publishMany(http: Http, events: readonly EventDraft[], options: SendOptions = {}): Promise<readonly Result[]> {
-  const whole = events.map((event) => ({ ...event, id: event.id ?? randomHex(16) }));
-  const { results } = await call(http, '/v1/events', whole, options);
-  return results.map(({ id, status, problem }: Frame) =>
-    problem === undefined ? { id, duplicate: status === 'duplicate' } : { error: errorOf(problem, problem.status) },
-  );
-}
+const named = (event: EventDraft): EventDraft => ({ ...event, id: event.id ?? randomHex(16) });
+
+const receiptOf = ({ id, status, problem }: Frame): Result =>
+  problem ? { error: errorOf(problem, problem.status) } : { id, duplicate: status === 'duplicate' };
 
 /** One call, with its attempts. */
-async function call(http: Http, path: string, body: unknown, options: SendOptions = {}): Promise<Frame> {
-  const { clock, hooks } = http;
-  const startMs = clock.nowMs();
-  const trace = options.traceparent ?? `00-${randomHex(16)}-${randomHex(8)}-02`;
+async function call(http: Http, name: string, body?: object, options: SendOptions = {}): Promise<Frame> {
+  const { url, token, clock = systemClock, hooks, timeoutMs = TIMEOUT_MS, fetch: send = fetch } = http;
+  const { signal, retries = 3, budgetMs = Infinity, idempotencyKey: key } = options;
+  const traceparent = options.traceparent ?? `00-${randomHex(16)}-${randomHex(8)}-02`;
+  const path = `/v1/${name}`;
+  const untilMs = clock.nowMs() + budgetMs;
   let reason: TokenReason = 'request';
-  for (let attempt = 1; ; attempt++) {
+  for (let attempt = 1; ; attempt++)
     try {
-      const answer = await once(http, path, body, { ...options, traceparent: trace, attempt, reason });
-      return answer;
-    } catch (error) {
-      if (!(error instanceof GatewayError)) throw error;
+      const headers = {
+        authorization: `Bearer ${await token(reason)}`,
+        'content-type': 'application/json',
+        traceparent,
+        ...(key && { 'idempotency-key': key }),
+        ...hooks?.onRequest?.({ path, attempt }),
+      };
+      if (signal?.aborted) throw signal.reason;
+      const init = { method: body ? 'POST' : 'GET', headers, body: JSON.stringify(body) };
+      const [answer, json] = await within(clock, timeoutMs, signal, async (signal) => {
+        const answer = await send(url + path, { ...init, signal }).catch((cause: unknown) =>
+          Promise.reject(new GatewayError('network', undefined, { retryable: true, cause })),
+        );
+        return [answer, await answer.json().catch(() => undefined)] as const;
+      });
+      if (json && (answer.ok || json.results)) return json;
+      // A page of somebody on the way is as good as a bad gateway.
+      throw errorOf(json ?? {}, answer.ok ? 502 : answer.status, retryAfterOf(answer, clock.wallMs()));
+    } catch (thrown) {
+      const error = thrown as GatewayError;
       const isStale = error.status === 401 && reason === 'request';
-      if (isStale) reason = 'unauthorized';
-      else if (!error.retryable) throw error;
       const waitMs = isStale ? 0 : (error.retryAfterMs ?? backoffMs(clock.random(), attempt));
-      const passedMs = clock.nowMs() - startMs;
-      if (attempt > (options.retries ?? RETRIES) || passedMs + waitMs > (options.budgetMs ?? Infinity)) throw error;
+      if (!(isStale || error.retryable) || attempt > retries || clock.nowMs() + waitMs > untilMs) throw error;
+      if (isStale) reason = 'unauthorized';
       hooks?.onRetry?.({ path, attempt, waitMs, error });
-      await pause(clock, waitMs, options.signal);
+      await within(clock, waitMs, signal);
     }
-  }
 }
 
-type Attempt = SendOptions & { readonly attempt: number; readonly reason: TokenReason };
-
-async function once(
-  http: Http,
-  path: string,
-  body: unknown,
-  { attempt, reason, signal, traceparent, idempotencyKey }: Attempt,
-): Promise<Frame> {
-  const { url, clock, hooks, timeoutMs = TIMEOUT_MS } = http;
-  const token = await http.token(reason);
-  const headers: Record<string, string> = { traceparent: traceparent ?? '', ...(token && { authorization: `Bearer ${token}` }) };
-  if (idempotencyKey !== undefined) headers['idempotency-key'] = idempotencyKey;
-  if (body !== undefined) headers['content-type'] = 'application/json';
-  Object.assign(headers, hooks?.onRequest?.({ path, attempt }));
-  const stop = new AbortController();
-  const onAbort = (): void => stop.abort(signal?.reason);
-  signal?.addEventListener('abort', onAbort);
-  if (signal?.aborted) onAbort();
-  try {
-    const [answer, text] = await inTime(clock, timeoutMs, async () => {
-      const init = { method: body === undefined ? 'GET' : 'POST', headers, signal: stop.signal };
-      const answer = await (http.fetch ?? fetch)(url + path, body === undefined ? init : { ...init, body: JSON.stringify(body) });
-      return [answer, await answer.text()] as const;
-    });
-    const json = parsed(text);
-    if (json && (answer.ok || json.results)) return json;
-    // A page of somebody on the way is as good as a bad gateway.
-    throw errorOf(json ?? {}, answer.ok ? 502 : answer.status, retryAfterOf(answer, clock.wallMs()));
-  } catch (error) {
-    stop.abort();
-    if (signal?.aborted) throw signal.reason;
-    if (error instanceof GatewayError) throw error;
-    throw new GatewayError('network', 'the gateway was not reached', { retryable: true, cause: error });
-  } finally {
-    signal?.removeEventListener('abort', onAbort);
-  }
-}
-
-function parsed(text: string): Frame {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined; // not every answer on the way is the gateway's
-  }
-}
-
-/** 409 is for good, unless the answer says when to come again. */
-function errorOf({ code, detail, title }: Frame, status: number, retryAfterMs?: number): GatewayError {
-  const retryable = status >= 500 || [408, 425, 429].includes(status) || (status === 409 && retryAfterMs !== undefined);
-  return new GatewayError(code ?? `http_${status}`, detail ?? title, {
+/** What says when to come again may be asked again, a 409 above all. */
+const errorOf = ({ code, detail, title }: Frame, status: number, retryAfterMs?: number): GatewayError =>
+  new GatewayError(code ?? `http_${status}`, detail ?? title, {
     status,
-    retryable,
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    retryAfterMs,
+    retryable: /^5|408|425|429/.test(`${status}`) || retryAfterMs !== undefined,
   });
-}
 
 /** `Retry-After`: seconds, or a date. */
 function retryAfterOf({ headers }: Response, nowMs: number): number | undefined {
-  const value = headers.get('retry-after');
-  if (!value) return undefined;
-  const ms = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - nowMs;
+  const value = headers.get('retry-after') ?? '-';
+  const ms = isNaN(+value) ? Date.parse(value) - nowMs : +value * 1_000;
   return ms >= 0 ? ms : undefined;
 }
 
-function inTime<T>(clock: Clock, timeoutMs: number, work: () => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const late = new GatewayError('timeout', `no answer within ${timeoutMs} ms`, { retryable: true });
-    const cancel = clock.after(timeoutMs, () => reject(late));
-    work().then(resolve, reject).finally(cancel);
-  });
-}
-
-function pause(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const cancel = clock.after(delayMs, () => {
-      signal?.removeEventListener('abort', onAbort);
-      resolve();
+/** What comes of `work`, unless its time is over or its caller wants no more of it before. Without work it is a pause. */
+function within<T>(clock: Clock, ms: number, signal?: AbortSignal, work?: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const stop = new AbortController();
+  let cancel: () => void;
+  return new Promise<T>((resolve, reject) => {
+    cancel = clock.after(ms, () => {
+      if (work) reject(new GatewayError('timeout', undefined, { retryable: true }));
+      else resolve(undefined as T);
     });
-    const onAbort = (): void => {
-      cancel();
-      reject(signal?.reason);
-    };
-    signal?.addEventListener('abort', onAbort);
+    signal?.addEventListener('abort', () => reject(signal.reason), { signal: stop.signal });
+    work?.(stop.signal).then(resolve, reject);
+  }).finally(() => {
+    cancel();
+    stop.abort();
   });
 }
-
-const invalid = (message: string): GatewayError => new GatewayError('invalid', message);
 
 /** `crypto.randomUUID` is missing on pages without TLS, and all of `crypto` in React Native: an id must be new, not secret. */
 function randomHex(bytes: number): string {
   const all = new Uint8Array(bytes);
-  if ('crypto' in globalThis) crypto.getRandomValues(all);
-  else for (let at = 0; at < bytes; at++) all[at] = Math.random() * 256;
-  return toHex(all);
+  return toHex(globalThis.crypto?.getRandomValues(all) ?? all.map(() => Math.random() * 256));
 }
 
 /** Where an outbox stands: for whoever shows it. */
@@ -1593,13 +1432,21 @@ function toldBy(headers: Headers): Record<string, string> {
 /** CloudEvents in binary or structured mode; of others, what the body says of its type. */
 function eventOf({ id, headers, body }: Webhook): ReceivedEvent {
   const contentType = headers['content-type'] ?? 'application/json';
-  const json = /[/+]json/.test(contentType) ? parsed(new TextDecoder().decode(body)) : undefined;
+  const json = /[/+]json/.test(contentType) ? jsonOf(body) : undefined;
   if (contentType.startsWith('application/cloudevents+json')) return json;
   const attributes = Object.entries(headers).flatMap(([name, value]) =>
     name.startsWith('ce-') ? [[name.slice(3), unescaped(value)]] : [],
   );
   const data = json === undefined ? { data_base64: toBase64(body) } : { data: json };
   return { id, source: '', type: String(json?.type ?? ''), ...Object.fromEntries(attributes), ...(body.length > 0 && data) };
+}
+
+function jsonOf(body: Uint8Array): Frame {
+  try {
+    return JSON.parse(new TextDecoder().decode(body));
+  } catch {
+    return undefined; // told as bytes
+  }
 }
 
 function unescaped(value: string): string {
