@@ -223,9 +223,11 @@ export class GatewayError extends Error {
   declare readonly retryable: boolean;
   declare readonly retryAfterMs: number | undefined;
 
-  constructor(code: string, message = code, more?: object) {
+  /** Where it is not said, what passes is told by the status, or by when to come again. */
+  constructor(code: string, message = code, more: Frame = {}) {
     super(message);
-    Object.assign(this, { name: 'GatewayError', code, status: 0, retryable: false }, more);
+    const retryable = /^5|408|425|429/.test(more.status) || more.retryAfterMs !== undefined;
+    Object.assign(this, { name: 'GatewayError', code, status: 0, retryable }, more);
   }
 }
 
@@ -248,6 +250,9 @@ export type Refusal =
   /** There is no `crypto.subtle` here: it takes https, localhost, or a server. React Native and some webviews have none. */
   | 'no_crypto';
 
+const errorOf = (problem: Frame): GatewayError =>
+  new GatewayError(problem.code ?? `http_${problem.status}`, problem.detail ?? problem.title, problem);
+
 // ── connect: the conversation ──────────────────────────────────────────────────────────────────────────────────────
 
 /** What a conversation is handed: all that it does outside of itself. */
@@ -262,12 +267,10 @@ export interface Io extends Clock {
   onError(error: unknown): void;
 }
 
-/** By op, what is to be done. Those with a minus are not the gateway's: the connection is there, or lost; who is busy; close. */
+/** By op, what is to be done. Those with a minus are this file's: the connection is there, or over; who is busy; close. */
 type Ops = Readonly<Record<string, (frame: Frame) => unknown>>;
 
-/** Up to here a connection has to be opened and greeted. */
-const GREET_MS = 10_000;
-/** Of silence beyond a heartbeat. */
+/** Up to here a connection has to be opened and greeted; and of silence beyond a heartbeat. */
 const SILENCE_MS = 10_000;
 const GOOD_MS = 30_000;
 const BACKOFF_MAX_MS = 30_000;
@@ -280,9 +283,17 @@ const LINGER_MS = 100;
 const LOOK_MS = 10_000;
 /** Frames of one message, and ids of one frame: no more than the gateway takes. */
 const FRAMES_MAX = 64;
+/** Ids that are known to have been handled. */
+const DONE_MAX = 1_000;
 
 /** Full jitter, so that many who lost the same gateway don't come back at once. */
-const backoffMs = (random: number, failures: number): number => random * Math.min(BACKOFF_MAX_MS, 500 * 2 ** failures);
+const backoffMs = (clock: Clock, failures: number): number => clock.random() * Math.min(BACKOFF_MAX_MS, 500 * 2 ** failures);
+
+/** Who does not wait for it hears of it otherwise. */
+function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
+}
 
 /** One client's side of `millrace.v1`. It knows no network and no timer but what it is handed. */
 export function conversation(io: Io) {
@@ -291,11 +302,10 @@ export function conversation(io: Io) {
   /** What is to be done, and when. */
   const due = new Map<() => void, number>();
   const out: object[] = [];
-  const { transports } = io;
+  const transports = [...io.transports];
   let state: State = { state: 'idle' };
   let isLinked = false;
-  let [epoch, numbers, failures, refusals, silenceMs, askedMs] = [0, 0, 0, 0, 0, -Infinity];
-  let [transport, best, lacking] = [0, Infinity, 0];
+  let [epoch, numbers, failures, refusals, silenceMs, askedMs, transport, best] = [0, 0, 0, 0, 0, -Infinity, 0, Infinity];
   let token: string;
   let line: ReturnType<Transport> | undefined;
   let bye: { readonly code: number; readonly reason: string } | undefined;
@@ -319,8 +329,8 @@ export function conversation(io: Io) {
   }
 
   function look(): void {
-    for (const [work, atMs] of due)
-      if (io.nowMs() >= atMs) {
+    for (const work of due.keys())
+      if (leftMs(work) <= 0) {
         due.delete(work);
         work();
       }
@@ -358,7 +368,7 @@ export function conversation(io: Io) {
         if (error instanceof UnauthorizedError) {
           bye = { code: 4401, reason: 'no token' };
           lost(1000, 'no token');
-        } else if (is('open')) later(refresh, backoffMs(io.random(), ++refusals));
+        } else if (is('open')) later(refresh, backoffMs(io, ++refusals));
         else if (is('connecting')) lost(4000, 'no token');
       },
     );
@@ -372,11 +382,11 @@ export function conversation(io: Io) {
       (...told: T): void =>
         void (mine === epoch && work(...told));
     const on: Dial['on'] = { open: ours(opened), heard: ours(heard), message: ours(received), close: ours(closed) };
-    later(silent, GREET_MS);
+    later(silent, SILENCE_MS);
     try {
-      line = transports[transport % transports.length]?.({ ...io, token, on });
+      line = (transports[transport % transports.length] ?? none)({ ...io, token, on });
     } catch (error) {
-      on.close(0, String(error));
+      closed(0, String(error));
     }
   }
 
@@ -404,31 +414,33 @@ export function conversation(io: Io) {
 
   function closed(code: number, reason: string, afterMs?: number): void {
     line = undefined;
-    transport = is('open') ? best : transport + 1;
-    lacking = code ? 0 : lacking + 1;
-    if (code) return lost(code, reason, afterMs);
+    if (code) {
+      transport = is('open') ? best : transport + 1;
+      return lost(code, reason, afterMs);
+    }
     io.onError(new GatewayError('no_transport', reason));
+    transports.splice(transport % transports.length, 1);
     // Where none of them can be had here, waiting would not change it.
-    lost(lacking < transports.length ? 1006 : 4400, reason, 0);
+    lost(transports[0] ? 1006 : 4400, reason, 0);
   }
 
   /** The connection, if there is one, is over. What comes of it: another one after a while, or none. */
   function lost(code: number, reason: string, afterMs = retryAfterMs): void {
     const told = bye ?? { code, reason };
     const drainMs = leftMs(leave);
-    const byChanceMs = backoffMs(io.random(), failures++ || 1);
+    const byChanceMs = backoffMs(io, failures++ || 1);
     let retryMs = drainMs > 0 ? drainMs : (afterMs ?? byChanceMs);
     if (/^(44..|1009)$/.test(`${told.code}`) || afterMs === Infinity) retryMs = Infinity;
     flush();
-    epoch++;
     line?.close(code, reason);
     due.clear();
     later(begin, retryMs);
-    isLinked = false;
+    epoch++;
     numbers = 0;
+    isLinked = false;
     retryAfterMs = bye = line = undefined;
     become(retryMs < Infinity ? { state: 'waiting', ...told, retryMs } : { state: 'closed', ...told });
-    tell({ op: '-lost', isFinal: is('closed'), ...told });
+    tell({ op: '-lost' });
   }
 
   const silent = (): void => lost(4000, 'silence');
@@ -440,13 +452,13 @@ export function conversation(io: Io) {
   }
 
   /** Whoever answers with the same token again and again is not asked all the time. */
-  function renew(tokenMs = Infinity): void {
+  function renew({ tokenMs = Infinity }: Frame): void {
     later(refresh, Math.max(tokenMs * REFRESH_AT, askedMs + REFRESH_EVERY_MS - io.nowMs()));
   }
 
   /** What is worked on is acked first, unless the gateway is faster. */
   function leave(): void {
-    if (tell({ op: '-busy' }).includes(true)) return later(leave, LINGER_MS);
+    if (tell({ op: '-busy' }).some(Boolean)) return later(leave, LINGER_MS);
     send({ op: 'bye' });
     lost(1000, 'drain', 0);
   }
@@ -457,39 +469,247 @@ export function conversation(io: Io) {
       silenceMs = frame.heartbeatMs + SILENCE_MS;
       best = Math.min(best, transport % transports.length);
       later(good, GOOD_MS);
-      renew(frame.tokenMs);
+      renew(frame);
       become({ state: 'open' });
     },
     ping: ({ t }) => send({ op: 'pong', t }),
-    refresh: () => renew(0),
-    authed: ({ tokenMs }) => renew(tokenMs),
+    refresh: () => renew({ tokenMs: 0 }),
+    authed: renew,
     drain: ({ retryMs: [fromMs, toMs] }) => later(leave, fromMs + io.random() * (toMs - fromMs)),
     bye: ({ code, reason }) => (bye = { code, reason }),
     error(frame) {
       if (frame.sub) return;
       ({ retryAfterMs } = frame);
-      io.onError(new GatewayError(frame.code, frame.detail ?? frame.title, frame));
+      io.onError(errorOf(frame));
     },
   };
   hearers.add((frame) => on[frame.op]?.(frame));
 
+  // ── a subscription: messages on their way through its handler ──
+
+  function subscribe(topics: readonly string[], handler: Handler, options: SubscribeOptions): Subscription {
+    const { group, from, filter, create, credit = 64, concurrency = 1, workMs = 600_000, dedupe } = options;
+    let { ackWaitMs = 30_000 } = options;
+    /** In this session; 0 while it has none. */
+    let number = 0;
+    /** The newest of each part of the log. */
+    const cursors = new Map<string, string>();
+    /** Not done with, in the order in which they came. */
+    const here = new Map<string, Held>();
+    /** Keys of what is at work. */
+    const running = new Set<unknown>();
+    const done = new Set<string>();
+    const unconfirmed = new Map<string, (error?: GatewayError) => void>();
+    let owed = 0;
+    let closing: Promise<void> | undefined;
+    let begun: () => void;
+    let failed: (error: GatewayError) => void;
+    let emptied: (() => void) | undefined;
+
+    const hear = (frame: Frame): unknown => (frame.sub ?? number) === number && on[frame.op]?.(frame);
+    const on: Ops = {
+      __proto__: null as never,
+      '-linked': join,
+      '-lost': leave,
+      '-busy': () => group && here.size,
+      '-close': close,
+      subed(frame) {
+        ({ ackWaitMs = ackWaitMs } = frame);
+        cursors.clear();
+        note(frame.cursors);
+        begun();
+        if (frame.gap || frame.recovered === false) gap(frame);
+      },
+      gap,
+      msg: take,
+      acked: settled,
+      nacked: settled,
+      unsubed: leave,
+      ping: (frame) => note(frame.cursors?.[number]),
+      authed: ({ dropped }) => dropped?.includes(number) && fail(new GatewayError('forbidden')),
+      error(frame) {
+        const error = errorOf(frame);
+        if (frame.ids) settled(frame, error);
+        else if (frame.code === 'credit_overflow') io.onError(error);
+        else if (!frame.retryable) fail(error);
+        // It may be over there or not: it is begun anew under another number, after a while.
+        else later(again, frame.retryAfterMs ?? backoffMs(io, 1));
+      },
+    };
+
+    function join(): void {
+      if (closing) return;
+      number = ++numbers;
+      owed = 0;
+      const place = cursors.size ? { cursors: [...cursors.values()] } : from;
+      send({ op: 'sub', sub: number, topics, group, filter, create, credit: group ? credit : credit - here.size, from: place });
+    }
+
+    function again(): void {
+      send({ op: 'unsub', sub: number });
+      leave();
+      join();
+    }
+
+    function gap({ gap = { reason: 'unknown_cursor' } }: Frame): void {
+      (options.onGap ?? io.onGap)(gap, subscription);
+    }
+
+    function note(newer: readonly string[] = []): void {
+      // What stands before its last colon is the part of the log that a cursor is of.
+      for (const cursor of newer) cursors.set(cursor.slice(0, cursor.lastIndexOf(':')), cursor);
+    }
+
+    function settled({ ids }: { readonly ids: Iterable<string> }, error?: GatewayError): void {
+      for (const id of ids) {
+        unconfirmed.get(id)?.(error);
+        unconfirmed.delete(id);
+      }
+    }
+
+    /** What is not begun comes again, of a group perhaps to others. What runs goes on: when it comes again here, it is known. */
+    function leave(): void {
+      number = 0;
+      due.delete(again);
+      settled({ ids: unconfirmed.keys() }, connectionLost());
+      if (state.state === 'closed') failed(new GatewayError('closed', state.reason));
+      for (const one of here.values())
+        if (one.isBegun) one.sub = -1;
+        else if (group) here.delete(one.name);
+      check();
+    }
+
+    function fail(error: GatewayError): void {
+      failed(error);
+      io.onError(error);
+      leave();
+      void close();
+    }
+
+    function close({ now = false } = {}): Promise<void> {
+      return (closing ??= new Promise<void>((resolve) => {
+        emptied = resolve;
+        if (number) send({ op: 'unsub', sub: number, ...(!now && group && { drain: true }) });
+        if (now) {
+          here.clear();
+          leave();
+        }
+        check();
+      }));
+    }
+
+    /** Whether it is over. */
+    function check(): void {
+      if (!emptied || number || here.size) return;
+      hearers.delete(hear);
+      emptied();
+    }
+
+    function take(frame: Frame): void {
+      const { id, cursor, event } = frame;
+      const name = id ?? `${event.source}\n${event.id}`;
+      const same = here.get(name);
+      const before = [...cursors.values()];
+      if (cursor) note([cursor]);
+      // Handled, and only the word of it was lost; or at work here just now.
+      if (!group && (same || done.has(name))) return release();
+      if (done.has(name)) return send({ op: 'ack', sub: number, ids: [id], credit: 1 });
+      if (group && !due.has(extend)) later(extend, ackWaitMs / 4);
+      if (same && io.nowMs() < same.atMs + workMs) return void (same.sub = number);
+      const one: Held = {
+        attempt: 1,
+        ...frame,
+        name,
+        before,
+        atMs: io.nowMs(),
+        ack: () => quiet(settle(one, { op: 'ack' })),
+        nack: (how) => quiet(settle(one, { op: 'nack', ...how })),
+        extend: (ms) => void (group && one.sub === number && send({ op: 'extend', sub: number, ids: [id], ms })),
+      };
+      here.set(name, one);
+      pump();
+    }
+
+    /** Gives the right to send one more; of a group it goes with the ack. */
+    function release(): void {
+      if (++owed < credit / 2 || !number) return;
+      send({ op: 'credit', sub: number, add: owed });
+      owed = 0;
+    }
+
+    /** One that has to wait for another of its key keeps those of its key waiting. */
+    function pump(): void {
+      for (const one of here.values())
+        if (!one.isBegun && running.size < concurrency && !running.has(one.event.partitionkey ?? one)) void work(one);
+    }
+
+    async function work(one: Held): Promise<void> {
+      const key = one.event.partitionkey ?? one;
+      one.isBegun = true;
+      running.add(key);
+      try {
+        await handler(one.event, one);
+        if (options.ack !== 'manual') void one.ack();
+      } catch (error) {
+        io.onError(error);
+        void one.nack({ reason: String(error).slice(0, 120) });
+      }
+      running.delete(key);
+      pump();
+    }
+
+    async function settle(one: Held, frame: { readonly op: string }): Promise<void> {
+      if (one.isSettled) return;
+      one.isSettled = true;
+      if (frame.op === 'ack' && (group || dedupe)) {
+        const [oldest = ''] = done.add(one.name);
+        if (done.size > DONE_MAX) done.delete(oldest);
+      }
+      if (group) here.delete(one.name);
+      // A place can be gone on from when everything before it was handled.
+      else
+        for (const first of here.values()) {
+          if (!first.isSettled) break;
+          here.delete(first.name);
+          release();
+        }
+      check();
+      if (!group) return;
+      if (one.sub !== number) throw connectionLost();
+      send({ ...frame, sub: number, ids: [one.id], credit: 1 });
+      await new Promise<void>((resolve, reject) => unconfirmed.set(one.id, (error) => (error ? reject(error) : resolve())));
+    }
+
+    /** What is here and not begun yet would run out of time as well. */
+    function extend(): void {
+      const nowMs = io.nowMs();
+      const ids = [];
+      for (const { sub, atMs, id } of here.values())
+        if (sub === number && atMs < nowMs - ackWaitMs / 4 && atMs > nowMs - workMs) ids.push(id);
+      while (ids[0]) send({ op: 'extend', sub: number, ids: ids.splice(0, FRAMES_MAX), ms: ackWaitMs });
+      if (here.size) later(extend, ackWaitMs / 4);
+    }
+
+    const subscription: Subscription = {
+      ready: quiet(new Promise<void>((resolve, reject) => ([begun, failed] = [resolve, reject]))),
+      get cursors() {
+        const [first] = here.values();
+        return first?.before ?? [...cursors.values()];
+      },
+      close,
+    };
+    hearers.add(hear);
+    if (is('idle')) begin();
+    if (isLinked) join();
+    else leave();
+    return subscription;
+  }
+
   return {
-    io,
-    hearers,
-    due,
-    later,
-    send,
-    tell,
-    number: () => ++numbers,
     get state() {
       return state;
     },
-    add(hear: (frame: Frame) => unknown) {
-      hearers.add(hear);
-      if (is('idle')) begin();
-      else if (isLinked) hear({ op: '-linked' });
-      else if (is('closed')) hear({ op: '-lost', isFinal: true, ...state });
-    },
+    subscribe,
     wake(isByItself?: unknown) {
       if (is('waiting') || (is('closed') && !isByItself)) begin();
       else if (is('open')) {
@@ -497,82 +717,15 @@ export function conversation(io: Io) {
         later(silent, Math.min(SILENCE_MS, leftMs(silent)));
       }
     },
-    close() {
+    async close(how?: { readonly now?: boolean }) {
+      await Promise.all(tell({ op: '-close', ...how }));
       if (is('open')) send({ op: 'bye' });
       lost(1000, 'done', Infinity);
     },
   };
 }
 
-// ── connect: what runs it ──────────────────────────────────────────────────────────────────────────────────────────
-
-/** A token is good for this long at least, or another is asked for. */
-const AHEAD_MS = 30_000;
-
-/** A client of one gateway. It connects when the first subscription is made; publishing goes by HTTP. Throws GatewayError `invalid`. */
-export function connect(options: ConnectOptions): Gateway {
-  const { key, getToken, clock = systemClock, timeoutMs = TIMEOUT_MS } = options;
-  if (!key === !getToken) throw new GatewayError('invalid', 'give key, or getToken');
-  if (key && 'document' in globalThis) throw new GatewayError('invalid', 'anybody can read a key in a page: use getToken');
-  const warn = (what: unknown): void => console.warn('millrace', what);
-  const listeners = new Set([options.hooks?.onState]);
-  let asking: Promise<string> | undefined;
-  let [kept, goodUntilMs] = ['', 0];
-
-  const io = {
-    fetch,
-    transports: [none],
-    client: 'millrace-js/0.1',
-    onGap: warn,
-    onError: warn,
-    ...clock,
-    ...options,
-    ...options.hooks,
-    url: options.url.replace(/\/+$/, ''),
-    /** One call for all who wait. */
-    async token(reason: TokenReason): Promise<string> {
-      if (key) return key;
-      if (reason === 'request' && goodUntilMs > clock.wallMs() + AHEAD_MS) return kept;
-      return (asking ??= within(clock, timeoutMs, undefined, async () => {
-        const given: Frame = await getToken?.({ reason });
-        goodUntilMs = +new Date(given.expiresAt ?? 8e15);
-        return (kept = given.token ?? given);
-      }).finally(() => (asking = undefined)));
-    },
-    onState: (state: State) => listeners.forEach((listener) => listener?.(state)),
-  };
-  const talk = conversation(io);
-
-  // Where there are pages: a phone that was in a pocket, a laptop that was shut.
-  const listen = (how: 'addEventListener' | 'removeEventListener'): void => {
-    const { document: page } = globalThis as { readonly document?: EventTarget };
-    (globalThis as Partial<EventTarget>)[how]?.('online', talk.wake);
-    page?.[how]('visibilitychange', talk.wake);
-  };
-  listen('addEventListener');
-
-  return {
-    ...publishing(io),
-    get state() {
-      return talk.state;
-    },
-    subscribe: (topics, handler, more = {}) => consume(talk, [topics].flat(), handler, more),
-    wake: () => talk.wake(),
-    onState(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
-    async close(how) {
-      listen('removeEventListener');
-      await Promise.all(talk.tell({ op: '-close', ...how }));
-      talk.close();
-    },
-  };
-}
-
-const none: Transport = () => {
-  throw new GatewayError('no_transport', 'give connect() transports: [ws, sse]');
-};
+const connectionLost = (): GatewayError => new GatewayError('connection_lost', undefined, { retryable: true });
 
 interface Held extends Message {
   readonly id: string;
@@ -588,246 +741,69 @@ interface Held extends Message {
   isSettled?: boolean;
 }
 
-/** Messages of one subscription on their way through its handler. */
-function consume(
-  { io, due, hearers, later, send, number: nextNumber, add }: ReturnType<typeof conversation>,
-  topics: readonly string[],
-  handler: Handler,
-  options: SubscribeOptions,
-): Subscription {
-  const { group, from, filter, create, credit = 64, concurrency = 1, workMs = 600_000, dedupe } = options;
-  let { ackWaitMs = 30_000 } = options;
-  /** In this session; 0 while it has none. */
-  let number = 0;
-  /** The newest of each part of the log. */
-  const cursors = new Map<string, string>();
-  /** Not done with, in the order in which they came. */
-  const here = new Map<string, Held>();
-  /** Keys of what is at work. */
-  const running = new Set<unknown>();
-  const done = new Set<string>();
-  const unconfirmed = new Map<string, (error?: GatewayError) => void>();
-  let owed = 0;
-  let closing: Promise<void> | undefined;
-  let begun: () => void;
-  let failed: (error: GatewayError) => void;
-  let emptied: (() => void) | undefined;
+const none: Transport = () => {
+  throw new GatewayError('no_transport', 'give connect() transports: [ws, sse]');
+};
 
-  const hear = (frame: Frame): unknown => (frame.sub ?? number) === number && on[frame.op]?.(frame);
-  const on: Ops = {
-    __proto__: null as never,
-    '-linked': begin,
-    '-lost': lost,
-    '-busy': () => group && here.size > 0,
-    '-close': close,
-    subed(frame) {
-      ({ ackWaitMs = ackWaitMs } = frame);
-      cursors.clear();
-      note(frame.cursors);
-      begun();
-      if (frame.gap || frame.recovered === false) on['gap']?.(frame);
+// ── connect: what runs it ──────────────────────────────────────────────────────────────────────────────────────────
+
+/** A token is good for this long at least, or another is asked for. */
+const AHEAD_MS = 30_000;
+
+/** A client of one gateway. It connects when the first subscription is made; publishing goes by HTTP. Throws GatewayError `invalid`. */
+export function connect(options: ConnectOptions): Gateway {
+  const { key, getToken, hooks } = options;
+  if (!key === !getToken) throw new GatewayError('invalid', 'give key, or getToken');
+  if (key && 'document' in globalThis) throw new GatewayError('invalid', 'anybody can read a key in a page');
+  const warn = (what: unknown): void => console.warn('millrace', what);
+  const listeners = new Set([hooks?.onState]);
+  let asking: Promise<string> | undefined;
+  let [kept, goodUntilMs] = ['', 0];
+
+  const http = httpOf(options, options.url, async (reason) => {
+    if (key) return key;
+    if (reason === 'request' && goodUntilMs > http.wallMs() + AHEAD_MS) return kept;
+    // One call for all who wait.
+    return (asking ??= within(http, http.timeoutMs, undefined, async () => {
+      const given: Frame = await getToken?.({ reason });
+      goodUntilMs = +new Date(given.expiresAt ?? 8e15);
+      return (kept = given.token ?? given);
+    }).finally(() => (asking = undefined)));
+  });
+  const talk = conversation({
+    transports: [],
+    client: 'millrace-js/0.1',
+    onGap: warn,
+    onError: warn,
+    ...http,
+    onState: (state) => listeners.forEach((listener) => listener?.(state)),
+  });
+
+  // Where there are pages: a phone that was in a pocket, a laptop that was shut.
+  const listen = (how: 'addEventListener' | 'removeEventListener'): void => {
+    const { document: page } = globalThis as { readonly document?: EventTarget };
+    (globalThis as Partial<EventTarget>)[how]?.('online', talk.wake);
+    page?.[how]('visibilitychange', talk.wake);
+  };
+  listen('addEventListener');
+
+  return {
+    ...publishing(http),
+    get state() {
+      return talk.state;
     },
-    gap: ({ gap = { reason: 'unknown_cursor' } }) => (options.onGap ?? io.onGap)(gap, subscription),
-    msg: take,
-    acked: settled,
-    nacked: settled,
-    unsubed: lost,
-    ping: (frame) => note(frame.cursors?.[number]),
-    authed: ({ dropped }) =>
-      dropped?.includes(number) && fail(new GatewayError('forbidden', 'not for the new token', { status: 403 })),
-    error(frame) {
-      const error = new GatewayError(frame.code, frame.detail ?? frame.title, frame);
-      if (frame.ids) settled({ ...frame, error });
-      else if (!frame.sub) return;
-      else if (frame.code === 'credit_overflow') io.onError(error);
-      else if (!frame.retryable) fail(error);
-      // It may be over there or not: it is begun anew under another number, after a while.
-      else later(again, frame.retryAfterMs ?? backoffMs(io.random(), 1));
+    subscribe: (topics, handler, more = {}) => talk.subscribe([topics].flat(), handler, more),
+    wake: () => talk.wake(),
+    onState(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    close(how) {
+      listen('removeEventListener');
+      return talk.close(how);
     },
   };
-
-  function begin(): void {
-    if (closing) return;
-    number = nextNumber();
-    owed = 0;
-    send({
-      op: 'sub',
-      sub: number,
-      topics,
-      group,
-      filter,
-      create,
-      credit: group ? credit : credit - here.size,
-      from: cursors.size ? { cursors: [...cursors.values()] } : from,
-    });
-  }
-
-  function again(): void {
-    send({ op: 'unsub', sub: number });
-    lost({});
-    begin();
-  }
-
-  function note(newer: readonly string[] = []): void {
-    // What stands before its last colon is the part of the log that a cursor is of.
-    for (const cursor of newer) cursors.set(cursor.slice(0, cursor.lastIndexOf(':')), cursor);
-  }
-
-  function settled({ ids, error }: Frame): void {
-    for (const id of ids) {
-      unconfirmed.get(id)?.(error);
-      unconfirmed.delete(id);
-    }
-  }
-
-  /** What is not begun comes again, of a group perhaps to others. What runs goes on: when it comes again here, it is known. */
-  function lost({ isFinal, reason }: Frame): void {
-    number = 0;
-    due.delete(again);
-    settled({ ids: unconfirmed.keys(), error: connectionLost() });
-    if (isFinal) failed(new GatewayError('closed', reason));
-    if (group)
-      for (const one of here.values())
-        if (one.isBegun) one.sub = -1;
-        else here.delete(one.name);
-    look();
-  }
-
-  function fail(error: GatewayError): void {
-    failed(error);
-    io.onError(error);
-    lost({});
-    void close({});
-  }
-
-  function close({ now = false }): Promise<void> {
-    return (closing ??= new Promise<void>((resolve) => {
-      emptied = resolve;
-      if (number) send({ op: 'unsub', sub: number, ...(!now && group && { drain: true }) });
-      if (now) {
-        here.clear();
-        lost({});
-      }
-      look();
-    }));
-  }
-
-  /** Whether it is over. */
-  function look(): void {
-    if (!emptied || number || here.size) return;
-    hearers.delete(hear);
-    emptied();
-  }
-
-  function take(frame: Frame): void {
-    const { id, cursor, event } = frame;
-    const name = id ?? `${event.source}\n${event.id}`;
-    const same = here.get(name);
-    const before = [...cursors.values()];
-    if (cursor) note([cursor]);
-    // Handled, and only the word of it was lost; or at work here just now.
-    if (!group && (same || done.has(name))) return release();
-    if (done.has(name)) return send({ op: 'ack', sub: number, ids: [id], credit: 1 });
-    if (group && !due.has(extend)) later(extend, ackWaitMs / 4);
-    if (same && io.nowMs() < same.atMs + workMs) return void (same.sub = number);
-    const one: Held = {
-      attempt: 1,
-      ...frame,
-      name,
-      before,
-      atMs: io.nowMs(),
-      ack: () => settle(one, { op: 'ack' }),
-      nack: (how) => settle(one, { op: 'nack', ...how }),
-      extend: (ms) => void (one.sub === number && group && send({ op: 'extend', sub: number, ids: [id], ms })),
-    };
-    here.set(name, one);
-    pump();
-  }
-
-  /** Gives the right to send one more; of a group it goes with the ack. */
-  function release(): void {
-    if (++owed < credit / 2 || !number) return;
-    send({ op: 'credit', sub: number, add: owed });
-    owed = 0;
-  }
-
-  /** One that has to wait for another of its key keeps those of its key waiting. */
-  function pump(): void {
-    for (const one of here.values())
-      if (!one.isBegun && running.size < concurrency && !running.has(one.event.partitionkey ?? one)) void work(one);
-  }
-
-  async function work(one: Held): Promise<void> {
-    const key = one.event.partitionkey ?? one;
-    one.isBegun = true;
-    running.add(key);
-    try {
-      await handler(one.event, one);
-      if (options.ack !== 'manual') void one.ack();
-    } catch (error) {
-      io.onError(error);
-      void one.nack({ reason: String(error).slice(0, 120) });
-    }
-    running.delete(key);
-    pump();
-  }
-
-  function settle(one: Held, frame: { readonly op: string }): Promise<void> {
-    const settled = new Promise<void>((resolve, reject) => {
-      if (one.isSettled) return resolve();
-      one.isSettled = true;
-      if (frame.op === 'ack' && (group || dedupe)) remember(one.name);
-      if (group) {
-        here.delete(one.name);
-        if (one.sub === number) {
-          unconfirmed.set(one.id, (error) => (error ? reject(error) : resolve()));
-          send({ ...frame, sub: number, ids: [one.id], credit: 1 });
-        } else reject(connectionLost());
-      } else {
-        resolve();
-        // A place can be gone on from when everything before it was handled.
-        for (const one of here.values()) {
-          if (!one.isSettled) break;
-          here.delete(one.name);
-          release();
-        }
-      }
-      look();
-    });
-    settled.catch(() => undefined); // who does not wait for it gets it again, where it is known
-    return settled;
-  }
-
-  /** The last thousand that were handled. */
-  function remember(name: string): void {
-    const [oldest = ''] = done.add(name);
-    if (done.size > 1_000) done.delete(oldest);
-  }
-
-  /** What is here and not begun yet would run out of time as well. */
-  function extend(): void {
-    const nowMs = io.nowMs();
-    const ids = [...here.values()]
-      .filter(({ sub, atMs }) => sub === number && atMs < nowMs - ackWaitMs / 4 && atMs > nowMs - workMs)
-      .map(({ id }) => id);
-    while (ids[0]) send({ op: 'extend', sub: number, ids: ids.splice(0, FRAMES_MAX), ms: ackWaitMs });
-    if (here.size) later(extend, ackWaitMs / 4);
-  }
-
-  const subscription: Subscription = {
-    ready: new Promise<void>((resolve, reject) => ([begun, failed] = [resolve, reject])),
-    get cursors() {
-      const [first] = here.values();
-      return first?.before ?? [...cursors.values()];
-    },
-    close: (how = {}) => close(how),
-  };
-  subscription.ready.catch(() => undefined); // who does not wait for it hears of it by onError or onState
-  add(hear);
-  return subscription;
 }
-
-const connectionLost = (): GatewayError => new GatewayError('connection_lost', undefined, { retryable: true });
 
 let lagMs = 0;
 
@@ -853,12 +829,12 @@ export const webSocket =
   (Class?: typeof WebSocket): Transport =>
   ({ url, on }) => {
     const Socket = Class ?? globalThis.WebSocket;
-    if (Socket === undefined) throw new GatewayError('no_transport', 'there is no WebSocket here: use sse, or webSocket(class)');
+    if (!Socket) throw new GatewayError('no_transport', 'there is no WebSocket here: use sse, or webSocket(class)');
     const socket = new Socket(`${url.replace(/^http/, 'ws')}/v1/stream`, 'millrace.v1');
-    socket.addEventListener('open', on.open);
-    socket.addEventListener('message', ({ data }) => on.message(String(data)));
-    socket.addEventListener('close', ({ code, reason }) => on.close(code, reason));
-    socket.addEventListener('error', () => undefined); // what happened is told by close; unheard, some platforms throw it
+    socket.onopen = on.open;
+    socket.onmessage = ({ data }) => on.message(`${data}`);
+    socket.onclose = ({ code, reason }) => on.close(code, reason);
+    socket.onerror = () => undefined; // what happened is told by close; unheard, some platforms throw it
     return {
       send: (text) => void (socket.readyState === 1 && socket.send(text)),
       close: (code, reason) => socket.close(code, reason),
@@ -879,7 +855,7 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
   async function post(path: string, text: string): Promise<Response> {
     const body = text.startsWith('[') ? text : `[${text}]`;
     const answer = await fetch(`${url}/v1/sse${path}`, { method: 'POST', headers, body, signal: ended.signal });
-    if (!answer.ok) throw errorOf({}, answer.status, retryAfterOf(answer, Date.now()));
+    if (!answer.ok) throw errorOf({ status: answer.status, retryAfterMs: retryAfterOf(answer, systemClock) });
     return answer;
   }
 
@@ -912,7 +888,7 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
     if (isPosting || session === undefined) return;
     isPosting = true;
     for (let text = waiting.shift(); text !== undefined; text = waiting.shift()) {
-      const tooLong = setTimeout(fail, GREET_MS, {}); // the stream is alive, and what it is asked comes to nothing
+      const tooLong = setTimeout(fail, SILENCE_MS, {}); // the stream is alive, and what it is asked comes to nothing
       await post(`/${session}`, text).catch(fail);
       clearTimeout(tooLong);
     }
@@ -954,12 +930,19 @@ const CLOSE_OF: Readonly<Record<number, number>> = {
 
 // ── publish ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const TIMEOUT_MS = 10_000;
+/** What a call needs. */
+type Http = ReturnType<typeof httpOf>;
 
-interface Http extends HttpOptions {
-  readonly url: string;
-  readonly token: (reason: TokenReason) => Promise<string>;
-}
+const httpOf = (options: HttpOptions, url: string, token: (reason: TokenReason) => Promise<string>) => ({
+  fetch,
+  timeoutMs: 10_000,
+  ...systemClock,
+  ...options,
+  ...options.clock,
+  ...options.hooks,
+  url: url.replace(/\/+$/, ''),
+  token,
+});
 
 /**
  * Publishes one event, without a client: `secret` is an API key (`mr_…`) with the scope `publish`, sent as a bearer token; an idempotency key and
@@ -972,52 +955,49 @@ export function sendEvent(
   options: SendOptions & HttpOptions = {},
 ): Promise<Receipt> {
   if (secret.startsWith('wh')) throw new GatewayError('invalid', 'publishing takes an API key (mr_…)');
-  return publishing({ ...options, url: url.replace(/\/+$/, ''), token: async () => secret }).sendEvent(event, options);
+  return publishing(httpOf(options, url, async () => secret)).sendEvent(event, options);
 }
 
 /** The calls of a client. */
-function publishing(http: Http): Pick<Gateway, 'sendEvent' | 'sendEvents' | 'health'> {
-  const { wallMs } = http.clock ?? systemClock;
-  return {
-    async sendEvent(event, options = {}) {
-      // A key of one's own stands for the event, also when it is sent by another process: nothing random may be in it.
-      const whole = options.idempotencyKey ? event : named(event);
-      return receiptOf(await call(http, 'events', whole, { idempotencyKey: `${whole.id}`, ...options })) as Receipt;
-    },
-    sendEvents: async (events, options) => (await call(http, 'events', events.map(named), options)).results.map(receiptOf),
-    async health() {
-      const startMs = wallMs();
-      const answer = await call(http, 'health');
-      return { ...answer, skewMs: Date.parse(answer.now) - (startMs + wallMs()) / 2 };
-    },
-  };
-}
+const publishing = (http: Http): Pick<Gateway, 'sendEvent' | 'sendEvents' | 'health'> => ({
+  async sendEvent(event, options = {}) {
+    // A key of one's own stands for the event, also when it is sent by another process: nothing random may be in it.
+    const whole = options.idempotencyKey ? event : named(event);
+    return receiptOf(await call(http, 'events', whole, { idempotencyKey: `${whole.id}`, ...options })) as Receipt;
+  },
+  sendEvents: async (events, options) => (await call(http, 'events', events.map(named), options)).results.map(receiptOf),
+  async health() {
+    const startMs = http.wallMs();
+    const answer = await call(http, 'health');
+    return { ...answer, skewMs: Date.parse(answer.now) - (startMs + http.wallMs()) / 2 };
+  },
+});
 
 const named = (event: EventDraft): EventDraft => ({ ...event, id: event.id ?? randomHex(16) });
 
 const receiptOf = ({ id, status, problem }: Frame): Result =>
-  problem ? { error: errorOf(problem, problem.status) } : { id, duplicate: status === 'duplicate' };
+  problem ? { error: errorOf(problem) } : { id, duplicate: status === 'duplicate' };
 
 /** One call, with its attempts. */
 async function call(http: Http, name: string, body?: object, options: SendOptions = {}): Promise<Frame> {
-  const { url, token, clock = systemClock, hooks, timeoutMs = TIMEOUT_MS, fetch: send = fetch } = http;
+  const { url, fetch: send, timeoutMs } = http;
   const { signal, retries = 3, budgetMs = Infinity, idempotencyKey: key } = options;
-  const traceparent = options.traceparent ?? `00-${randomHex(16)}-${randomHex(8)}-02`;
+  const { traceparent = `00-${randomHex(16)}-${randomHex(8)}-02` } = options;
   const path = `/v1/${name}`;
-  const untilMs = clock.nowMs() + budgetMs;
+  const untilMs = http.nowMs() + budgetMs;
   let reason: TokenReason = 'request';
   for (let attempt = 1; ; attempt++)
     try {
       const headers = {
-        authorization: `Bearer ${await token(reason)}`,
+        authorization: `Bearer ${await http.token(reason)}`,
         'content-type': 'application/json',
         traceparent,
         ...(key && { 'idempotency-key': key }),
-        ...hooks?.onRequest?.({ path, attempt }),
+        ...http.onRequest?.({ path, attempt }),
       };
       if (signal?.aborted) throw signal.reason;
       const init = { method: body ? 'POST' : 'GET', headers, body: JSON.stringify(body) };
-      const [answer, json] = await within(clock, timeoutMs, signal, async (signal) => {
+      const [answer, json] = await within(http, timeoutMs, signal, async (signal) => {
         const answer = await send(url + path, { ...init, signal }).catch((cause: unknown) =>
           Promise.reject(new GatewayError('network', undefined, { retryable: true, cause })),
         );
@@ -1025,30 +1005,22 @@ async function call(http: Http, name: string, body?: object, options: SendOption
       });
       if (json && (answer.ok || json.results)) return json;
       // A page of somebody on the way is as good as a bad gateway.
-      throw errorOf(json ?? {}, answer.ok ? 502 : answer.status, retryAfterOf(answer, clock.wallMs()));
+      throw errorOf({ ...json, status: answer.ok ? 502 : answer.status, retryAfterMs: retryAfterOf(answer, http) });
     } catch (thrown) {
       const error = thrown as GatewayError;
       const isStale = error.status === 401 && reason === 'request';
-      const waitMs = isStale ? 0 : (error.retryAfterMs ?? backoffMs(clock.random(), attempt));
-      if (!(isStale || error.retryable) || attempt > retries || clock.nowMs() + waitMs > untilMs) throw error;
+      const waitMs = isStale ? 0 : (error.retryAfterMs ?? backoffMs(http, attempt));
+      if (!(isStale || error.retryable) || attempt > retries || http.nowMs() + waitMs > untilMs) throw error;
       if (isStale) reason = 'unauthorized';
-      hooks?.onRetry?.({ path, attempt, waitMs, error });
-      await within(clock, waitMs, signal);
+      http.onRetry?.({ path, attempt, waitMs, error });
+      await within(http, waitMs, signal);
     }
 }
 
-/** What says when to come again may be asked again, a 409 above all. */
-const errorOf = ({ code, detail, title }: Frame, status: number, retryAfterMs?: number): GatewayError =>
-  new GatewayError(code ?? `http_${status}`, detail ?? title, {
-    status,
-    retryAfterMs,
-    retryable: /^5|408|425|429/.test(`${status}`) || retryAfterMs !== undefined,
-  });
-
 /** `Retry-After`: seconds, or a date. */
-function retryAfterOf({ headers }: Response, nowMs: number): number | undefined {
+function retryAfterOf({ headers }: Response, clock: Clock): number | undefined {
   const value = headers.get('retry-after') ?? '-';
-  const ms = isNaN(+value) ? Date.parse(value) - nowMs : +value * 1_000;
+  const ms = isNaN(+value) ? Date.parse(value) - clock.wallMs() : +value * 1_000;
   return ms >= 0 ? ms : undefined;
 }
 
@@ -1057,10 +1029,9 @@ function within<T>(clock: Clock, ms: number, signal?: AbortSignal, work?: (signa
   const stop = new AbortController();
   let cancel: () => void;
   return new Promise<T>((resolve, reject) => {
-    cancel = clock.after(ms, () => {
-      if (work) reject(new GatewayError('timeout', undefined, { retryable: true }));
-      else resolve(undefined as T);
-    });
+    cancel = clock.after(ms, () =>
+      work ? reject(new GatewayError('timeout', undefined, { retryable: true })) : resolve(undefined as T),
+    );
     signal?.addEventListener('abort', () => reject(signal.reason), { signal: stop.signal });
     work?.(stop.signal).then(resolve, reject);
   }).finally(() => {
