@@ -212,6 +212,27 @@ export interface Dial {
   };
 }
 
+// ── bounds ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Up to here a connection has to be opened and greeted; and of silence beyond a heartbeat. */
+const SILENCE_MS = 10_000;
+const GOOD_MS = 30_000;
+const BACKOFF_MAX_MS = 30_000;
+/** Of a token's life; the gateway asks at 0.8, and this is for where it was asleep. */
+const REFRESH_AT = 0.85;
+const REFRESH_EVERY_MS = 5_000;
+/** Between two looks whether the last delivery is acked, so that a gateway that drains can be left. */
+const LINGER_MS = 100;
+/** Timers stand still while a machine sleeps: looked at so often, what is due is seen soon after. */
+const LOOK_MS = 10_000;
+/** Frames of one message, and ids of one frame: no more than the gateway takes. */
+const FRAMES_MAX = 64;
+/** Ids that are known to have been handled. */
+const DONE_MAX = 1_000;
+
+/** A token is good for this long at least, or another is asked for. */
+const AHEAD_MS = 30_000;
+
 // ── errors ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** The one error of this file. `code` is the gateway's (docs/api.md), or `network`, `timeout`, `no_transport`, `connection_lost`, `closed`, `invalid`. */
@@ -250,6 +271,9 @@ export type Refusal =
   /** There is no `crypto.subtle` here: it takes https, localhost, or a server. React Native and some webviews have none. */
   | 'no_crypto';
 
+/** The same again may do. */
+const passing = (code: string, cause?: unknown): GatewayError => new GatewayError(code, code, { retryable: true, cause });
+
 const errorOf = (problem: Frame): GatewayError =>
   new GatewayError(problem.code ?? `http_${problem.status}`, problem.detail ?? problem.title, problem);
 
@@ -270,29 +294,15 @@ export interface Io extends Clock {
 /** By op, what is to be done. Those with a minus are this file's: the connection is there, or over; who is busy; close. */
 type Ops = Readonly<Record<string, (frame: Frame) => unknown>>;
 
-/** Up to here a connection has to be opened and greeted; and of silence beyond a heartbeat. */
-const SILENCE_MS = 10_000;
-const GOOD_MS = 30_000;
-const BACKOFF_MAX_MS = 30_000;
-/** Of a token's life; the gateway asks at 0.8, and this is for where it was asleep. */
-const REFRESH_AT = 0.85;
-const REFRESH_EVERY_MS = 5_000;
-/** Between two looks whether the last delivery is acked, so that a gateway that drains can be left. */
-const LINGER_MS = 100;
-/** Timers stand still while a machine sleeps: looked at so often, what is due is seen soon after. */
-const LOOK_MS = 10_000;
-/** Frames of one message, and ids of one frame: no more than the gateway takes. */
-const FRAMES_MAX = 64;
-/** Ids that are known to have been handled. */
-const DONE_MAX = 1_000;
-
 /** Full jitter, so that many who lost the same gateway don't come back at once. */
 const backoffMs = (clock: Clock, failures: number): number => clock.random() * Math.min(BACKOFF_MAX_MS, 500 * 2 ** failures);
 
-/** Who does not wait for it hears of it otherwise. */
-function quiet<T>(promise: Promise<T>): Promise<T> {
+/** A promise, and what settles it. Who does not wait for it hears of it otherwise. */
+function deferred<T = void>(): [promise: Promise<T>, resolve: (value: T) => void, reject: (error: unknown) => void] {
+  let both: [resolve: (value: T) => void, reject: (error: unknown) => void];
+  const promise = new Promise<T>((...given) => (both = given));
   promise.catch(() => undefined);
-  return promise;
+  return [promise, ...both!];
 }
 
 /** One client's side of `millrace.v1`. It knows no network and no timer but what it is handed. */
@@ -304,11 +314,10 @@ export function conversation(io: Io) {
   const out: object[] = [];
   const transports = [...io.transports];
   let state: State = { state: 'idle' };
-  let isLinked = false;
-  let [epoch, numbers, failures, refusals, silenceMs, askedMs, transport, best] = [0, 0, 0, 0, 0, -Infinity, 0, Infinity];
-  let token: string;
+  let [failures, refusals, silenceMs, askedMs, transport, best] = [0, 0, 0, -Infinity, 0, Infinity];
+  /** Of the next subscription; of the connection, once it is open. */
+  let number: number | undefined;
   let line: ReturnType<Transport> | undefined;
-  let bye: { readonly code: number; readonly reason: string } | undefined;
   let retryAfterMs: number | undefined;
   let cancel = (): void => undefined;
 
@@ -357,43 +366,39 @@ export function conversation(io: Io) {
 
   function ask(reason: TokenReason): void {
     io.token(reason).then(
-      (given) => {
-        token = given;
+      (token) => {
         refusals = 0;
         if (is('open')) send({ op: 'auth', token });
-        else if (is('connecting') && !line) dial();
+        else if (is('connecting') && !line) dial(token);
       },
       (error: unknown) => {
         io.onError(error);
-        if (error instanceof UnauthorizedError) {
-          bye = { code: 4401, reason: 'no token' };
-          lost(1000, 'no token');
-        } else if (is('open')) later(refresh, backoffMs(io, ++refusals));
+        if (error instanceof UnauthorizedError) lost(4401, 'no token');
+        else if (is('open')) later(refresh, backoffMs(io, ++refusals));
         else if (is('connecting')) lost(4000, 'no token');
       },
     );
   }
 
-  function dial(): void {
-    const mine = ++epoch;
+  function dial(token: string): void {
+    let mine: typeof line;
     /** What a connection tells that was left reaches nobody. */
     const ours =
       <T extends unknown[]>(work: (...told: T) => void) =>
       (...told: T): void =>
-        void (mine === epoch && work(...told));
-    const on: Dial['on'] = { open: ours(opened), heard: ours(heard), message: ours(received), close: ours(closed) };
+        void (line === mine && work(...told));
+    const open = (): void => {
+      number = 1;
+      send({ op: 'hello', v: 1, token, client: io.client });
+      tell({ op: '-linked' });
+    };
+    const on: Dial['on'] = { open: ours(open), heard: ours(heard), message: ours(received), close: ours(closed) };
     later(silent, SILENCE_MS);
     try {
-      line = (transports[transport % transports.length] ?? none)({ ...io, token, on });
+      line = mine = (transports[transport % transports.length] ?? none)({ ...io, token, on });
     } catch (error) {
       closed(0, String(error));
     }
-  }
-
-  function opened(): void {
-    isLinked = true;
-    send({ op: 'hello', v: 1, token, client: io.client });
-    tell({ op: '-linked' });
   }
 
   function heard(): void {
@@ -426,20 +431,16 @@ export function conversation(io: Io) {
 
   /** The connection, if there is one, is over. What comes of it: another one after a while, or none. */
   function lost(code: number, reason: string, afterMs = retryAfterMs): void {
-    const told = bye ?? { code, reason };
     const drainMs = leftMs(leave);
     const byChanceMs = backoffMs(io, failures++ || 1);
     let retryMs = drainMs > 0 ? drainMs : (afterMs ?? byChanceMs);
-    if (/^(44..|1009)$/.test(`${told.code}`) || afterMs === Infinity) retryMs = Infinity;
+    if (/^(44..|1009)$/.test(`${code}`) || afterMs === Infinity) retryMs = Infinity;
     flush();
-    line?.close(code, reason);
+    line?.close(code > 4400 ? 1000 : code, reason);
     due.clear();
     later(begin, retryMs);
-    epoch++;
-    numbers = 0;
-    isLinked = false;
-    retryAfterMs = bye = line = undefined;
-    become(retryMs < Infinity ? { state: 'waiting', ...told, retryMs } : { state: 'closed', ...told });
+    retryAfterMs = number = line = undefined;
+    become({ state: retryMs < Infinity ? 'waiting' : 'closed', code, reason, retryMs });
     tell({ op: '-lost' });
   }
 
@@ -476,7 +477,8 @@ export function conversation(io: Io) {
     refresh: () => renew({ tokenMs: 0 }),
     authed: renew,
     drain: ({ retryMs: [fromMs, toMs] }) => later(leave, fromMs + io.random() * (toMs - fromMs)),
-    bye: ({ code, reason }) => (bye = { code, reason }),
+    // Some transports have no code of their own, and some a poorer one.
+    bye: ({ code = 1006, reason }) => closed(code, reason),
     error(frame) {
       if (frame.sub) return;
       ({ retryAfterMs } = frame);
@@ -491,7 +493,7 @@ export function conversation(io: Io) {
     const { group, from, filter, create, credit = 64, concurrency = 1, workMs = 600_000, dedupe } = options;
     let { ackWaitMs = 30_000 } = options;
     /** In this session; 0 while it has none. */
-    let number = 0;
+    let mine = 0;
     /** The newest of each part of the log. */
     const cursors = new Map<string, string>();
     /** Not done with, in the order in which they came. */
@@ -501,12 +503,11 @@ export function conversation(io: Io) {
     const done = new Set<string>();
     const unconfirmed = new Map<string, (error?: GatewayError) => void>();
     let owed = 0;
-    let closing: Promise<void> | undefined;
-    let begun: () => void;
-    let failed: (error: GatewayError) => void;
-    let emptied: (() => void) | undefined;
+    let isClosing = false;
+    const [ready, begun, failed] = deferred();
+    const [over, emptied] = deferred();
 
-    const hear = (frame: Frame): unknown => (frame.sub ?? number) === number && on[frame.op]?.(frame);
+    const hear = (frame: Frame): unknown => (frame.sub ?? mine) === mine && on[frame.op]?.(frame);
     const on: Ops = {
       __proto__: null as never,
       '-linked': join,
@@ -525,9 +526,10 @@ export function conversation(io: Io) {
       acked: settled,
       nacked: settled,
       unsubed: leave,
-      ping: (frame) => note(frame.cursors?.[number]),
-      authed: ({ dropped }) => dropped?.includes(number) && fail(new GatewayError('forbidden')),
+      ping: (frame) => note(frame.cursors?.[mine]),
+      authed: ({ dropped }) => dropped?.includes(mine) && fail(new GatewayError('forbidden')),
       error(frame) {
+        if (!frame.sub) return;
         const error = errorOf(frame);
         if (frame.ids) settled(frame, error);
         else if (frame.code === 'credit_overflow') io.onError(error);
@@ -538,15 +540,15 @@ export function conversation(io: Io) {
     };
 
     function join(): void {
-      if (closing) return;
-      number = ++numbers;
+      if (isClosing || !number) return;
+      mine = number++;
       owed = 0;
       const place = cursors.size ? { cursors: [...cursors.values()] } : from;
-      send({ op: 'sub', sub: number, topics, group, filter, create, credit: group ? credit : credit - here.size, from: place });
+      send({ op: 'sub', sub: mine, topics, group, filter, create, credit: group ? credit : credit - here.size, from: place });
     }
 
     function again(): void {
-      send({ op: 'unsub', sub: number });
+      send({ op: 'unsub', sub: mine });
       leave();
       join();
     }
@@ -569,9 +571,9 @@ export function conversation(io: Io) {
 
     /** What is not begun comes again, of a group perhaps to others. What runs goes on: when it comes again here, it is known. */
     function leave(): void {
-      number = 0;
+      mine = 0;
       due.delete(again);
-      settled({ ids: unconfirmed.keys() }, connectionLost());
+      settled({ ids: unconfirmed.keys() }, passing('connection_lost'));
       if (state.state === 'closed') failed(new GatewayError('closed', state.reason));
       for (const one of here.values())
         if (one.isBegun) one.sub = -1;
@@ -587,20 +589,19 @@ export function conversation(io: Io) {
     }
 
     function close({ now = false } = {}): Promise<void> {
-      return (closing ??= new Promise<void>((resolve) => {
-        emptied = resolve;
-        if (number) send({ op: 'unsub', sub: number, ...(!now && group && { drain: true }) });
-        if (now) {
-          here.clear();
-          leave();
-        }
-        check();
-      }));
+      if (mine && !isClosing) send({ op: 'unsub', sub: mine, ...(!now && group && { drain: true }) });
+      isClosing = true;
+      if (now) {
+        here.clear();
+        leave();
+      }
+      check();
+      return over;
     }
 
     /** Whether it is over. */
     function check(): void {
-      if (!emptied || number || here.size) return;
+      if (!isClosing || mine || here.size) return;
       hearers.delete(hear);
       emptied();
     }
@@ -613,18 +614,18 @@ export function conversation(io: Io) {
       if (cursor) note([cursor]);
       // Handled, and only the word of it was lost; or at work here just now.
       if (!group && (same || done.has(name))) return release();
-      if (done.has(name)) return send({ op: 'ack', sub: number, ids: [id], credit: 1 });
+      if (done.has(name)) return send({ op: 'ack', sub: mine, ids: [id], credit: 1 });
       if (group && !due.has(extend)) later(extend, ackWaitMs / 4);
-      if (same && io.nowMs() < same.atMs + workMs) return void (same.sub = number);
+      if (same && io.nowMs() < same.atMs + workMs) return void (same.sub = mine);
       const one: Held = {
         attempt: 1,
         ...frame,
         name,
         before,
         atMs: io.nowMs(),
-        ack: () => quiet(settle(one, { op: 'ack' })),
-        nack: (how) => quiet(settle(one, { op: 'nack', ...how })),
-        extend: (ms) => void (group && one.sub === number && send({ op: 'extend', sub: number, ids: [id], ms })),
+        ack: () => settle(one, { op: 'ack' }),
+        nack: (how) => settle(one, { op: 'nack', ...how }),
+        extend: (ms) => void (group && one.sub === mine && send({ op: 'extend', sub: mine, ids: [id], ms })),
       };
       here.set(name, one);
       pump();
@@ -632,8 +633,8 @@ export function conversation(io: Io) {
 
     /** Gives the right to send one more; of a group it goes with the ack. */
     function release(): void {
-      if (++owed < credit / 2 || !number) return;
-      send({ op: 'credit', sub: number, add: owed });
+      if (++owed < credit / 2 || !mine) return;
+      send({ op: 'credit', sub: mine, add: owed });
       owed = 0;
     }
 
@@ -658,26 +659,24 @@ export function conversation(io: Io) {
       pump();
     }
 
-    async function settle(one: Held, frame: { readonly op: string }): Promise<void> {
-      if (one.isSettled) return;
+    function settle(one: Held, frame: { readonly op: string }): Promise<void> {
+      const [settled, resolve, reject] = deferred();
+      if (group && !one.isSettled)
+        if (one.sub === mine) {
+          unconfirmed.set(one.id, (error) => (error ? reject(error) : resolve()));
+          send({ ...frame, sub: mine, ids: [one.id], credit: 1 });
+        } else reject(passing('connection_lost'));
+      else resolve();
+      if (one.isSettled) return settled;
       one.isSettled = true;
+      here.delete(one.name);
+      if (!group) release();
       if (frame.op === 'ack' && (group || dedupe)) {
         const [oldest = ''] = done.add(one.name);
         if (done.size > DONE_MAX) done.delete(oldest);
       }
-      if (group) here.delete(one.name);
-      // A place can be gone on from when everything before it was handled.
-      else
-        for (const first of here.values()) {
-          if (!first.isSettled) break;
-          here.delete(first.name);
-          release();
-        }
       check();
-      if (!group) return;
-      if (one.sub !== number) throw connectionLost();
-      send({ ...frame, sub: number, ids: [one.id], credit: 1 });
-      await new Promise<void>((resolve, reject) => unconfirmed.set(one.id, (error) => (error ? reject(error) : resolve())));
+      return settled;
     }
 
     /** What is here and not begun yet would run out of time as well. */
@@ -685,13 +684,13 @@ export function conversation(io: Io) {
       const nowMs = io.nowMs();
       const ids = [];
       for (const { sub, atMs, id } of here.values())
-        if (sub === number && atMs < nowMs - ackWaitMs / 4 && atMs > nowMs - workMs) ids.push(id);
-      while (ids[0]) send({ op: 'extend', sub: number, ids: ids.splice(0, FRAMES_MAX), ms: ackWaitMs });
+        if (sub === mine && atMs < nowMs - ackWaitMs / 4 && atMs > nowMs - workMs) ids.push(id);
+      while (ids[0]) send({ op: 'extend', sub: mine, ids: ids.splice(0, FRAMES_MAX), ms: ackWaitMs });
       if (here.size) later(extend, ackWaitMs / 4);
     }
 
     const subscription: Subscription = {
-      ready: quiet(new Promise<void>((resolve, reject) => ([begun, failed] = [resolve, reject]))),
+      ready,
       get cursors() {
         const [first] = here.values();
         return first?.before ?? [...cursors.values()];
@@ -700,8 +699,8 @@ export function conversation(io: Io) {
     };
     hearers.add(hear);
     if (is('idle')) begin();
-    if (isLinked) join();
-    else leave();
+    if (state.state === 'closed') leave();
+    join();
     return subscription;
   }
 
@@ -725,8 +724,6 @@ export function conversation(io: Io) {
   };
 }
 
-const connectionLost = (): GatewayError => new GatewayError('connection_lost', undefined, { retryable: true });
-
 interface Held extends Message {
   readonly id: string;
   readonly event: ReceivedEvent;
@@ -746,9 +743,6 @@ const none: Transport = () => {
 };
 
 // ── connect: what runs it ──────────────────────────────────────────────────────────────────────────────────────────
-
-/** A token is good for this long at least, or another is asked for. */
-const AHEAD_MS = 30_000;
 
 /** A client of one gateway. It connects when the first subscription is made; publishing goes by HTTP. Throws GatewayError `invalid`. */
 export function connect(options: ConnectOptions): Gateway {
@@ -999,7 +993,7 @@ async function call(http: Http, name: string, body?: object, options: SendOption
       const init = { method: body ? 'POST' : 'GET', headers, body: JSON.stringify(body) };
       const [answer, json] = await within(http, timeoutMs, signal, async (signal) => {
         const answer = await send(url + path, { ...init, signal }).catch((cause: unknown) =>
-          Promise.reject(new GatewayError('network', undefined, { retryable: true, cause })),
+          Promise.reject(passing('network', cause)),
         );
         return [answer, await answer.json().catch(() => undefined)] as const;
       });
@@ -1027,14 +1021,11 @@ function retryAfterOf({ headers }: Response, clock: Clock): number | undefined {
 /** What comes of `work`, unless its time is over or its caller wants no more of it before. Without work it is a pause. */
 function within<T>(clock: Clock, ms: number, signal?: AbortSignal, work?: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const stop = new AbortController();
-  let cancel: () => void;
-  return new Promise<T>((resolve, reject) => {
-    cancel = clock.after(ms, () =>
-      work ? reject(new GatewayError('timeout', undefined, { retryable: true })) : resolve(undefined as T),
-    );
-    signal?.addEventListener('abort', () => reject(signal.reason), { signal: stop.signal });
-    work?.(stop.signal).then(resolve, reject);
-  }).finally(() => {
+  const [found, resolve, reject] = deferred<T>();
+  const cancel = clock.after(ms, () => (work ? reject(passing('timeout')) : resolve(undefined as T)));
+  signal?.addEventListener('abort', () => reject(signal.reason), { signal: stop.signal });
+  work?.(stop.signal).then(resolve, reject);
+  return found.finally(() => {
     cancel();
     stop.abort();
   });
