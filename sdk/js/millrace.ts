@@ -232,6 +232,20 @@ const DONE_MAX = 1_000;
 
 /** A token is good for this long at least, or another is asked for. */
 const AHEAD_MS = 30_000;
+/** Of one header: a stranger must not make us verify thousands. */
+const SIGNATURES_MAX = 32;
+/** Of a webhook's body, and of its claim. */
+const BODY_BYTES = 1_048_576;
+const CLAIM_MS = 60_000;
+/** Asked of a sender whose other copy is at work here. */
+const BUSY_SECONDS = '5';
+/** Of a report that a webhook failed: what the gateway takes. */
+const REASON_CHARS = 500;
+/** What was seen is known for so long. */
+const KEEP_MS = 604_800_000;
+/** How many that are too old are forgotten with each that is done, more than come in; and how many that are kept are looked at for one that is due. */
+const FORGET_MAX = 8;
+const LIST_MAX = 1_000;
 
 // ── errors ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -841,15 +855,13 @@ export const ws: Transport = /* @__PURE__ */ webSocket();
 /** Events of a server by `fetch`, and frames by POST: where WebSockets don't come through. Needs bodies that stream, which React Native lacks. */
 export const sse: Transport = ({ url, token, fetch, on }) => {
   const ended = new AbortController();
-  const waiting: string[] = [];
-  let session: string | undefined;
-  let isPosting = false;
-  const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) };
+  const [session, begun] = deferred<string>();
+  let last: Promise<unknown> | undefined;
 
-  async function post(path: string, text: string): Promise<Response> {
-    const body = text.startsWith('[') ? text : `[${text}]`;
+  async function post(path: string, body: string): Promise<Response> {
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
     const answer = await fetch(`${url}/v1/sse${path}`, { method: 'POST', headers, body, signal: ended.signal });
-    if (!answer.ok) throw errorOf({ status: answer.status, retryAfterMs: retryAfterOf(answer, systemClock) });
+    if (!answer.ok) throw refusalOf(answer, systemClock);
     return answer;
   }
 
@@ -866,46 +878,34 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
       text = blocks.pop() ?? '';
       for (const block of blocks) take(block);
     }
+    throw passing('network');
   }
 
   function take(block: string): void {
-    const data = block.split(/\r?\n/).flatMap((line) => (line.startsWith('data:') ? [line.slice(5).trimStart()] : []));
-    if (data.length === 0) return;
+    const data = block.split(/\r?\n/).flatMap((line) => (line.startsWith('data:') ? line.slice(5) : []));
     const text = data.join('\n');
-    session ??= /"session":\s*"([^"]+)"/.exec(text)?.[1];
+    if (!text) return;
+    const [, id] = /"session":\s*"([^"]+)"/.exec(text) ?? [];
+    if (id) begun(id);
     on.message(text);
-    void pass();
   }
 
-  /** One after the other, so that they come in order. */
-  async function pass(): Promise<void> {
-    if (isPosting || session === undefined) return;
-    isPosting = true;
-    for (let text = waiting.shift(); text !== undefined; text = waiting.shift()) {
-      const tooLong = setTimeout(fail, SILENCE_MS, {}); // the stream is alive, and what it is asked comes to nothing
-      await post(`/${session}`, text).catch(fail);
-      clearTimeout(tooLong);
-    }
-    isPosting = false;
-  }
-
-  function fail(error: unknown): void {
+  function fail(error: GatewayError): void {
     if (ended.signal.aborted) return;
     ended.abort();
-    const { code, status = 0, retryAfterMs } = error as Partial<GatewayError>;
-    on.close(code === 'no_transport' ? 0 : (CLOSE_OF[status] ?? 1006), String(error), retryAfterMs);
+    on.close(error.code === 'no_transport' ? 0 : (CLOSE_OF[error.status] ?? 1006), `${error}`, error.retryAfterMs);
   }
 
-  Promise.resolve().then(on.open, fail);
-  let isFirst = true;
+  void Promise.resolve().then(on.open);
   return {
     send(text) {
-      if (!isFirst) {
-        waiting.push(text);
-        return void pass();
-      }
-      isFirst = false;
-      read(text).then(() => fail({}), fail);
+      // The first one opens the stream. The others go one after the other, so that they come in order, and none may take for ever.
+      if (!last) read(text).catch(fail);
+      last = last
+        ? Promise.all([session, last])
+            .then(([id]) => within(systemClock, SILENCE_MS, ended.signal, () => post(`/${id}`, text)))
+            .catch(fail)
+        : session;
     },
     close: () => ended.abort(),
   };
@@ -957,12 +957,12 @@ const publishing = (http: Http): Pick<Gateway, 'sendEvent' | 'sendEvents' | 'hea
   async sendEvent(event, options = {}) {
     // A key of one's own stands for the event, also when it is sent by another process: nothing random may be in it.
     const whole = options.idempotencyKey ? event : named(event);
-    return receiptOf(await call(http, 'events', whole, { idempotencyKey: `${whole.id}`, ...options })) as Receipt;
+    return receiptOf(await call(http, '/v1/events', whole, { idempotencyKey: `${whole.id}`, ...options })) as Receipt;
   },
-  sendEvents: async (events, options) => (await call(http, 'events', events.map(named), options)).results.map(receiptOf),
+  sendEvents: async (events, options) => (await call(http, '/v1/events', events.map(named), options)).results.map(receiptOf),
   async health() {
     const startMs = http.wallMs();
-    const answer = await call(http, 'health');
+    const answer = await call(http, '/v1/health');
     return { ...answer, skewMs: Date.parse(answer.now) - (startMs + http.wallMs()) / 2 };
   },
 });
@@ -973,11 +973,10 @@ const receiptOf = ({ id, status, problem }: Frame): Result =>
   problem ? { error: errorOf(problem) } : { id, duplicate: status === 'duplicate' };
 
 /** One call, with its attempts. */
-async function call(http: Http, name: string, body?: object, options: SendOptions = {}): Promise<Frame> {
+async function call(http: Http, path: string, body?: object, options: SendOptions = {}): Promise<Frame> {
   const { url, fetch: send, timeoutMs } = http;
   const { signal, retries = 3, budgetMs = Infinity, idempotencyKey: key } = options;
   const { traceparent = `00-${randomHex(16)}-${randomHex(8)}-02` } = options;
-  const path = `/v1/${name}`;
   const untilMs = http.nowMs() + budgetMs;
   let reason: TokenReason = 'request';
   for (let attempt = 1; ; attempt++)
@@ -998,8 +997,7 @@ async function call(http: Http, name: string, body?: object, options: SendOption
         return [answer, await answer.json().catch(() => undefined)] as const;
       });
       if (json && (answer.ok || json.results)) return json;
-      // A page of somebody on the way is as good as a bad gateway.
-      throw errorOf({ ...json, status: answer.ok ? 502 : answer.status, retryAfterMs: retryAfterOf(answer, http) });
+      throw refusalOf(answer, http, json);
     } catch (thrown) {
       const error = thrown as GatewayError;
       const isStale = error.status === 401 && reason === 'request';
@@ -1011,11 +1009,11 @@ async function call(http: Http, name: string, body?: object, options: SendOption
     }
 }
 
-/** `Retry-After`: seconds, or a date. */
-function retryAfterOf({ headers }: Response, clock: Clock): number | undefined {
+/** What was answered instead. A page of somebody on the way is as good as a bad gateway. `Retry-After`: seconds, or a date. */
+function refusalOf({ ok, status, headers }: Response, clock: Clock, problem?: object): GatewayError {
   const value = headers.get('retry-after') ?? '-';
   const ms = isNaN(+value) ? Date.parse(value) - clock.wallMs() : +value * 1_000;
-  return ms >= 0 ? ms : undefined;
+  return errorOf({ ...problem, status: ok ? 502 : status, retryAfterMs: ms >= 0 ? ms : undefined });
 }
 
 /** What comes of `work`, unless its time is over or its caller wants no more of it before. Without work it is a pause. */
@@ -1047,41 +1045,32 @@ export interface Outbox {
 
 /** A queue for who may be offline, by choice: `maxEvents` at most (default 100), in order, to be seen. */
 export function outbox(gateway: Pick<Gateway, 'sendEvent' | 'onState'>, options: OutboxOptions = {}): Outbox {
-  const { maxEvents = 100, clock = systemClock(), onChange } = options;
+  const { maxEvents = 100, clock = systemClock, onChange } = options;
   const waiting: EventDraft[] = [];
   let last: Promise<unknown> = Promise.resolve();
 
   async function deliver(event: EventDraft, more?: SendOptions): Promise<Receipt> {
-    for (let failures = 1; ; failures++) {
+    for (let failures = 1; ; failures++)
       try {
         return await gateway.sendEvent(event, more);
       } catch (error) {
-        if (!(error instanceof GatewayError && error.retryable)) throw error;
-        await untilOpen(backoffMs(clock.random(), failures));
-      }
-    }
-  }
-
-  /** A connection that comes up is a better sign than time. */
-  function untilOpen(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const go = (): void => {
+        if (!(error as GatewayError).retryable) throw error;
+        // A connection that comes up is a better sign than time.
+        const [opened, go] = deferred();
+        const cancel = clock.after(backoffMs(clock, failures), go);
+        const forget = gateway.onState(({ state }) => state === 'open' && go());
+        await opened;
         cancel();
         forget();
-        resolve();
-      };
-      const cancel = clock.after(delayMs, go);
-      const forget = gateway.onState(({ state }) => state === 'open' && go());
-    });
+      }
   }
 
   return {
     waiting,
-    sendEvent(event, more) {
-      if (waiting.length >= maxEvents) return Promise.reject(new GatewayError('outbox_full', `${maxEvents} events wait already`));
-      const whole = { ...event, id: event.id ?? randomHex(16) };
-      waiting.push(whole);
-      onChange?.(waiting.length);
+    async sendEvent(event, more) {
+      if (waiting.length >= maxEvents) throw new GatewayError('outbox_full');
+      const whole = named(event);
+      onChange?.(waiting.push(whole));
       const sent = last
         .then(() => deliver(whole, more))
         .finally(() => {
@@ -1089,7 +1078,7 @@ export function outbox(gateway: Pick<Gateway, 'sendEvent' | 'onState'>, options:
           onChange?.(waiting.length);
         });
       last = sent.catch(() => undefined);
-      return sent;
+      return await sent;
     },
   };
 }
@@ -1130,10 +1119,6 @@ export interface VerifyOptions {
   readonly nowMs?: number;
 }
 
-const TOLERANCE_SECONDS = 300;
-/** Of one header: a stranger must not make us verify thousands. */
-const SIGNATURES_MAX = 32;
-
 /**
  * Standard Webhooks. Resolves where one of the secrets signed these bytes, and throws VerifyError otherwise: who forgets to look at the result
  * believes nothing false. The id is the message's, the same on every attempt.
@@ -1142,7 +1127,7 @@ export async function verify({
   headers,
   body,
   secrets,
-  toleranceSeconds = TOLERANCE_SECONDS,
+  toleranceSeconds = 300,
   nowMs = Date.now(),
 }: VerifyOptions): Promise<{ readonly id: string }> {
   const [id, time, signatures] = ['id', 'timestamp', 'signature'].map((name) => headerOf(headers, `webhook-${name}`));
@@ -1267,9 +1252,12 @@ export interface ReceiverOptions extends Pick<VerifyOptions, 'secrets' | 'tolera
   readonly ack?: 'after' | 'first';
   /** A claim outlasts the work, or another copy begins: default 60,000. */
   readonly claimMs?: number;
-  /** Of `first`: what fails so often is given to `onFailed` and left. Default 10. */
+  /** Of `first`: what fails so often is given to `onDead` and left. Default 10. */
   readonly attempts?: number;
-  readonly onFailed?: (webhook: Webhook, error: unknown) => unknown;
+  /** Default: `reportFailure`, by which it becomes a dead letter of its gateway. Throwing means: tried again. */
+  readonly onDead?: (webhook: Webhook, error: unknown) => unknown;
+  /** Origins of the gateways that failures may be reported to, `https://events.example`: where to is told by a header, and headers are not signed. */
+  readonly gateways?: readonly string[];
   readonly onError?: (error: unknown) => void;
   /** Default 1 MiB: a payload of 512 KB as base64, and attributes. */
   readonly maxBytes?: number;
@@ -1285,144 +1273,154 @@ export interface Receiver {
   drain(): Promise<number>;
 }
 
-const BODY_BYTES = 1_048_576;
-const CLAIM_MS = 60_000;
-const ATTEMPTS = 10;
-/** Asked of a sender whose other copy is at work here. */
-const BUSY_SECONDS = '5';
-
 /**
  * A webhook's endpoint as a web-standard handler: reads the raw body itself, verifies, lets each id through once, acks. GET says that it is there,
  * OPTIONS answers the CloudEvents handshake, and a signed `millrace.challenge` is answered with its text. 401: not believed; 409: its copy is at work.
  */
 export function receiver(options: ReceiverOptions): Receiver {
-  const { secrets, scheme, toleranceSeconds, store, handle, ack = 'after', onError } = options;
-  const { claimMs = CLAIM_MS, attempts = ATTEMPTS, maxBytes = BODY_BYTES, nowMs = Date.now } = options;
+  const { store, handle, onError, gateways = [], claimMs = CLAIM_MS, nowMs = Date.now } = options;
+  const isFirst = options.ack === 'first';
+
+  async function dead(webhook: Webhook, error: unknown): Promise<void> {
+    if (options.onDead) return void (await options.onDead(webhook, error));
+    await reportFailure(webhook, error, { gateways, dead: true }).catch((error: GatewayError) => {
+      if (error.retryable) throw error;
+      onError?.(error);
+    });
+  }
 
   async function work(webhook: Webhook, untilMs: number, attempt: number): Promise<void> {
     try {
       await handle(eventOf(webhook), webhook);
     } catch (error) {
       // What is kept stays claimed: that is the pause until it is tried again.
-      if (ack === 'after') await store.release(webhook.id, untilMs);
-      if (ack === 'after' || attempt < attempts) throw error;
-      await options.onFailed?.(webhook, error);
+      if (!isFirst) await store.release(webhook.id, untilMs);
+      if (!isFirst || attempt < (options.attempts ?? 10)) throw error;
+      await dead(webhook, error);
     }
     await store.done(webhook.id, nowMs());
   }
 
-  async function take(webhook: Webhook, waitUntil?: (work: Promise<unknown>) => void): Promise<Response> {
+  async function take(request: Request, context?: Parameters<Receiver>[1]): Promise<Response> {
+    const { headers } = request;
+    const body = await bodyOf(request, options.maxBytes ?? BODY_BYTES);
+    if (!body) return answer(413);
+    const { id } = await (options.scheme === 'simple' ? verifySimple : verify)({ ...options, headers, body, nowMs: nowMs() });
+    if (!id) return answer(400);
+    const told = [...headers].filter(([name]) =>
+      /^(ce-|millrace-|(content-type|traceparent|webhook-(id|timestamp))$)/.test(name),
+    );
+    const webhook = { id, headers: Object.fromEntries(told), body };
+    const { type, data }: Frame = eventOf(webhook);
+    if (type === 'millrace.challenge') return answer(200, {}, `${data?.challenge}`);
     const untilMs = nowMs() + claimMs;
-    const claim = await store.claim(webhook.id, nowMs(), untilMs, ack === 'first' ? textOf(webhook) : undefined);
-    if (claim === 'busy' && ack === 'after') return answer(409, { 'retry-after': BUSY_SECONDS });
-    if (claim !== 'claimed') return answer(204);
-    const working = work(webhook, untilMs, 1);
-    if (ack === 'after') await working;
-    else waitUntil?.(working.catch((error: unknown) => onError?.(error)));
+    const claim = await store.claim(id, nowMs(), untilMs, isFirst ? textOf(webhook) : undefined);
+    if (claim === 'busy' && !isFirst) return answer(409, { 'retry-after': BUSY_SECONDS });
+    if (claim === 'claimed') {
+      const working = work(webhook, untilMs, 1);
+      if (!isFirst) await working;
+      else {
+        const quiet = working.catch((error: unknown) => onError?.(error));
+        context?.waitUntil?.(quiet);
+      }
+    }
     return answer(204);
   }
 
-  const serve: Receiver = Object.assign(
-    async (request: Request, context?: Parameters<Receiver>[1]) => {
-      const { method, headers } = request;
-      if (method === 'GET' || method === 'HEAD')
-        return answer(200, { 'content-type': 'application/json' }, method === 'GET' ? '{"status":"ready"}' : null);
-      if (method === 'OPTIONS') return handshake(headers.get('webhook-request-origin') ?? '', options.origins);
-      if (method !== 'POST') return answer(405, { allow: 'POST' });
-      try {
-        const body = await bodyOf(request, maxBytes);
-        if (body === undefined) return answer(413);
-        const signed = { secrets, toleranceSeconds, headers, body, nowMs: nowMs() };
-        const { id } = await (scheme === 'simple' ? verifySimple(signed) : verify(signed));
-        if (!id) return answer(400);
-        const webhook = { id, headers: toldBy(headers), body };
-        const { type, data } = eventOf(webhook);
-        if (type === 'millrace.challenge')
-          return answer(200, {}, String((data as { challenge?: unknown } | undefined)?.challenge));
-        return await take(webhook, context?.waitUntil?.bind(context) ?? (() => undefined));
-      } catch (error) {
-        onError?.(error);
-        const isTheirs = error instanceof VerifyError && !/^(bad_secret|no_crypto)$/.test(error.message);
-        return answer(isTheirs ? 401 : 500);
-      }
-    },
-    {
-      async drain() {
-        for (let count = 0; ; count++) {
-          const untilMs = nowMs() + claimMs;
-          const next = await store.next?.(nowMs(), untilMs);
-          if (next === undefined) return count;
-          await work(webhookOf(next.kept), untilMs, next.attempts).catch((error: unknown) => onError?.(error));
-        }
-      },
-    },
+  async function serve(request: Request, context?: Parameters<Receiver>[1]): Promise<Response> {
+    const { method, headers } = request;
+    if (method === 'GET' || method === 'HEAD')
+      return answer(200, { 'content-type': 'application/json' }, method === 'GET' ? '{"status":"ready"}' : null);
+    if (method === 'OPTIONS') {
+      // CloudEvents webhooks, section 4: the header is the consent, not the status.
+      const origin = headers.get('webhook-request-origin');
+      if (!origin || options.origins?.includes(origin) === false) return answer(403);
+      return answer(200, { 'webhook-allowed-origin': origin, 'webhook-allowed-rate': '*', allow: 'POST' });
+    }
+    if (method !== 'POST') return answer(405, { allow: 'POST' });
+    try {
+      return await take(request, context);
+    } catch (error) {
+      onError?.(error);
+      const isOurs = !(error instanceof VerifyError) || /^(bad_secret|no_crypto)$/.test(error.message);
+      return answer(isOurs ? 500 : 401);
+    }
+  }
+
+  async function drain(): Promise<number> {
+    for (let count = 0; ; count++) {
+      const untilMs = nowMs() + claimMs;
+      const next = await store.next?.(nowMs(), untilMs);
+      if (!next) return count;
+      await work(webhookOf(next.kept), untilMs, next.attempts).catch((error: unknown) => onError?.(error));
+    }
+  }
+
+  return Object.assign(serve, { drain });
+}
+
+/**
+ * Tells the gateway that a webhook failed which was acknowledged: it comes again by the schedule of its subscription, or after `delayMs`, or is a
+ * dead letter. Its address is believed where it begins with one of `gateways`: whoever sends a signed body again could name any other. Throws GatewayError.
+ */
+export async function reportFailure(
+  { headers }: Webhook,
+  reason: unknown,
+  { gateways, ...how }: { readonly gateways: readonly string[]; readonly delayMs?: number; readonly dead?: boolean },
+): Promise<void> {
+  const [address = '', token = ''] = headers['millrace-failed']?.split(' ') ?? [];
+  if (!gateways.some((origin) => address.startsWith(`${origin}/`)))
+    throw new GatewayError('invalid', 'the header millrace-failed is missing, or of none of the `gateways`');
+  const text = `${reason}`.slice(0, REASON_CHARS) || 'failed';
+  await call(
+    httpOf({}, address, async () => token),
+    '',
+    { reason: text, ...how },
   );
-  return serve;
 }
 
 const answer = (status: number, headers: Record<string, string> = {}, body: string | null = null): Response =>
   new Response(body, { status, headers });
 
-/** CloudEvents webhooks, section 4: the header is the consent, not the status. */
-function handshake(origin: string, origins: readonly string[] = [origin]): Response {
-  if (!origin || !origins.includes(origin)) return answer(403);
-  return answer(200, { 'webhook-allowed-origin': origin, 'webhook-allowed-rate': '*', allow: 'POST' });
-}
-
 /** Undefined: too long. Counted as it comes, as what is said of its length may be wrong. */
 async function bodyOf({ body }: Request, maxBytes: number): Promise<Bytes | undefined> {
   const chunks: Uint8Array[] = [];
-  let bytes = 0;
+  let leftBytes = maxBytes;
   const reader = body?.getReader();
-  for (let next = await reader?.read(); next?.done === false; next = await reader?.read()) {
-    bytes += next.value.length;
-    if (bytes > maxBytes) {
-      await reader?.cancel();
-      return undefined;
-    }
+  for (let next = await reader?.read(); next?.value; next = await reader?.read()) {
+    leftBytes -= next.value.length;
+    if (leftBytes < 0) return void (await reader?.cancel());
     chunks.push(next.value);
   }
-  return bytesOf(...chunks);
-}
-
-function toldBy(headers: Headers): Record<string, string> {
-  return Object.fromEntries(
-    [...headers].filter(([name]) => /^(ce-|content-type$|webhook-(id|timestamp)$|millrace-|traceparent$)/.test(name)),
-  );
+  return await bytesOf(...chunks);
 }
 
 /** CloudEvents in binary or structured mode; of others, what the body says of its type. */
 function eventOf({ id, headers, body }: Webhook): ReceivedEvent {
-  const contentType = headers['content-type'] ?? 'application/json';
-  const json = /[/+]json/.test(contentType) ? jsonOf(body) : undefined;
+  const { 'content-type': contentType = 'application/json' } = headers;
+  const json = attempted(() => JSON.parse(/[/+]json/.test(contentType) ? new TextDecoder().decode(body) : ''));
   if (contentType.startsWith('application/cloudevents+json')) return json;
-  const attributes = Object.entries(headers).flatMap(([name, value]) =>
-    name.startsWith('ce-') ? [[name.slice(3), unescaped(value)]] : [],
-  );
-  const data = json === undefined ? { data_base64: toBase64(body) } : { data: json };
-  return { id, source: '', type: String(json?.type ?? ''), ...Object.fromEntries(attributes), ...(body.length > 0 && data) };
+  const event: Frame = { id, source: '', type: `${json?.type ?? ''}` };
+  for (const [name, value] of Object.entries(headers))
+    if (name.startsWith('ce-')) event[name.slice(3)] = attempted(() => decodeURIComponent(value)) ?? value;
+  if (json !== undefined) event.data = json;
+  else if (body.length > 0) event.data_base64 = toBase64(body);
+  return event;
 }
 
-function jsonOf(body: Uint8Array): Frame {
+/** Undefined where it throws: what is no JSON is told as bytes, and a percent sign may stand for itself. */
+function attempted(work: () => unknown): Frame {
   try {
-    return JSON.parse(new TextDecoder().decode(body));
+    return work();
   } catch {
-    return undefined; // told as bytes
+    return undefined;
   }
 }
 
-function unescaped(value: string): string {
-  try {
-    return decodeURIComponent(value);
-  } catch {
-    return value; // a percent sign that stands for itself
-  }
-}
-
-const textOf = ({ body, ...rest }: Webhook): string => JSON.stringify({ ...rest, body: toBase64(body) });
+const textOf = (webhook: Webhook): string => JSON.stringify({ ...webhook, body: toBase64(webhook.body) });
 const webhookOf = (text: string): Webhook => {
-  const { body, ...rest } = JSON.parse(text);
-  return { ...rest, body: fromBase64(body) };
+  const webhook = JSON.parse(text);
+  return { ...webhook, body: fromBase64(webhook.body) };
 };
 
 // ── seen-stores ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1442,55 +1440,69 @@ export interface SeenStore {
   next?(nowMs: number, untilMs: number): Promise<{ readonly kept: string; readonly attempts: number } | undefined>;
 }
 
-/** As long as anybody may send it again: the default schedule of a subscription takes three and a half days. */
-const KEEP_MS = 604_800_000;
-
 interface Seen {
+  /** Of a claim its end; of what is done when it was. */
   readonly untilMs: number;
-  readonly isDone: boolean;
+  readonly isDone?: boolean;
   readonly attempts: number;
   readonly kept?: string | undefined;
 }
 
-/** What a claim finds, and what is to be written where it holds. */
-function claimed(seen: Seen | undefined, nowMs: number, untilMs: number, kept?: string): Seen | 'busy' | 'done' {
-  if (seen?.isDone) return 'done';
-  if (seen !== undefined && seen.untilMs > nowMs) return 'busy';
-  return { untilMs, isDone: false, attempts: (seen?.attempts ?? 0) + 1, kept: seen?.kept ?? kept };
-}
+/** Of one entry, by itself: what it is to be, where it changes, and the answer to who asked. */
+type Change = (
+  id: string,
+  nowMs: number,
+  how: (seen?: Seen) => readonly [next?: Seen | undefined, answer?: Frame],
+) => Promise<Frame>;
 
-/** Of one process, and gone with it: for tests, and where twice does no harm. Beyond `maxIds` (10,000) the oldest that are done are forgotten. */
-export function memoryStore({ maxIds = 10_000 }: { readonly maxIds?: number } = {}): SeenStore {
-  const all = new Map<string, Seen>();
+/** A store over what can change one entry, and lists ids of which some are kept. */
+function seenStore(change: Change, ids: () => Iterable<string> | Promise<Iterable<string>>): SeenStore {
+  const again = (seen: Seen | undefined, untilMs: number, kept?: string): Seen => ({
+    untilMs,
+    attempts: (seen?.attempts ?? 0) + 1,
+    kept: seen?.kept ?? kept,
+  });
   return {
-    async claim(id, nowMs, untilMs, kept) {
-      const found = claimed(all.get(id), nowMs, untilMs, kept);
-      if (typeof found === 'string') return found;
-      for (const [old, { isDone }] of all) if (all.size >= maxIds && isDone) all.delete(old);
-      if (all.size >= maxIds && !all.has(id))
-        throw new GatewayError('store_full', `${maxIds} webhooks are at work`, { retryable: true });
-      all.set(id, found);
-      return 'claimed';
-    },
-    async done(id, nowMs) {
-      all.delete(id); // to the end: it is the newest of those that are done
-      all.set(id, { untilMs: nowMs, isDone: true, attempts: 0 });
-    },
-    async release(id, untilMs) {
-      const seen = all.get(id);
-      if (seen?.untilMs !== untilMs || seen.isDone) return;
-      if (seen.kept === undefined) all.delete(id);
-      else all.set(id, { ...seen, untilMs: 0 });
-    },
+    claim: (id, nowMs, untilMs, kept) =>
+      change(id, nowMs, (seen) => {
+        if (seen?.isDone) return [undefined, 'done'];
+        return seen && seen.untilMs > nowMs ? [undefined, 'busy'] : [again(seen, untilMs, kept), 'claimed'];
+      }),
+    done: (id, nowMs) => change(id, nowMs, () => [{ untilMs: nowMs, isDone: true, attempts: 0 }]),
+    release: (id, untilMs) =>
+      change(id, 0, (seen) => (seen?.untilMs === untilMs && !seen.isDone ? [{ ...seen, untilMs: 0 }] : [])),
     async next(nowMs, untilMs) {
-      for (const [id, seen] of all) {
-        if (seen.isDone || seen.kept === undefined || seen.untilMs > nowMs) continue;
-        all.set(id, { ...seen, untilMs, attempts: seen.attempts + 1 });
-        return { kept: seen.kept, attempts: seen.attempts + 1 };
+      for (const id of await ids()) {
+        const next = await change(id, nowMs, (seen) => {
+          if (seen?.kept === undefined || seen.untilMs > nowMs) return [];
+          const next = again(seen, untilMs);
+          return [next, next];
+        });
+        if (next) return { kept: next.kept, attempts: next.attempts };
       }
       return undefined;
     },
   };
+}
+
+/** Of one process, and gone with it: for tests, and where twice does no harm. Beyond `maxIds` (10,000) the oldest are forgotten that nobody is at. */
+export function memoryStore({ maxIds = 10_000 }: { readonly maxIds?: number } = {}): SeenStore {
+  const all = new Map<string, Seen>();
+  return seenStore(
+    async (id, nowMs, how) => {
+      const [next, answer] = how(all.get(id));
+      if (!next) return answer;
+      all.delete(id); // to the end: it is the newest
+      if (all.size >= maxIds) {
+        const [old] = [...all].find(([, { untilMs, kept }]) => untilMs <= nowMs && kept === undefined) ?? [];
+        if (old === undefined) throw new GatewayError('store_full', undefined, { retryable: true });
+        all.delete(old);
+      }
+      all.set(id, next);
+      return answer;
+    },
+    () => all.keys(),
+  );
 }
 
 /** `new DatabaseSync(path)` of node:sqlite, a better-sqlite3 or a bun:sqlite database. */
@@ -1499,14 +1511,14 @@ export interface SqliteDatabase {
   prepare(sql: string): { all(...values: (string | number | null)[]): unknown[] };
 }
 
-export interface SqlOptions {
-  /** Default 604,800,000: seven days. */
+export interface KeepOptions {
+  /** Default 604,800,000, seven days: as long as anybody may send it again. */
   readonly keepMs?: number;
 }
 
 /** In a table `millrace_seen`, which it makes. What is acked is as durable as the database is set to. */
-export function sqliteStore(database: SqliteDatabase, options: SqlOptions = {}): SeenStore {
-  for (const statement of SCHEMA) database.exec(statement);
+export function sqliteStore(database: SqliteDatabase, options?: KeepOptions): SeenStore {
+  for (const sql of SCHEMA) database.exec(sql);
   return sqlStore(async (sql, values) => database.prepare(sql).all(...values), options);
 }
 
@@ -1514,61 +1526,55 @@ export function sqliteStore(database: SqliteDatabase, options: SqlOptions = {}):
 export type PostgresQuery = (sql: string, values: (string | number | null)[]) => Promise<{ readonly rows: readonly unknown[] }>;
 
 /** In a table `millrace_seen`, which it makes at the first claim. */
-export function postgresStore(query: PostgresQuery, options: SqlOptions = {}): SeenStore {
+export function postgresStore(query: PostgresQuery, options?: KeepOptions): SeenStore {
   let made: Promise<unknown> | undefined;
-  const make = async (): Promise<void> => {
-    for (const statement of SCHEMA) await query(statement, []);
-  };
   return sqlStore(async (sql, values) => {
-    await (made ??= make().catch((error: unknown) => ((made = undefined), Promise.reject(error))));
+    made ??= query(SCHEMA[0], []).then(() => query(SCHEMA[1], []));
+    await made.catch((error: unknown) => ((made = undefined), Promise.reject(error)));
     let at = 0;
-    return (
-      await query(
-        sql.replace(/\?/g, () => `$${++at}`),
-        values,
-      )
-    ).rows;
+    const numbered = sql.replace(/\?/g, () => `$${++at}`);
+    return (await query(numbered, values)).rows;
   }, options);
 }
 
 const SCHEMA = [
   'CREATE TABLE IF NOT EXISTS millrace_seen (id TEXT PRIMARY KEY, until_ms BIGINT NOT NULL, done INTEGER NOT NULL, attempts INTEGER NOT NULL, kept TEXT)',
   'CREATE INDEX IF NOT EXISTS millrace_seen_until ON millrace_seen (done, until_ms)',
-];
+] as const;
 
 /** Each statement returns rows: some drivers have one call for those that do, and another for those that don't. */
 function sqlStore(
   run: (sql: string, values: (string | number | null)[]) => Promise<readonly unknown[]>,
-  { keepMs = KEEP_MS }: SqlOptions,
+  { keepMs = KEEP_MS }: KeepOptions = {},
 ): SeenStore {
-  return {
-    async claim(id, nowMs, untilMs, kept = null as never) {
-      const rows = await run(
-        'INSERT INTO millrace_seen AS seen (id, until_ms, done, attempts, kept) VALUES (?, ?, 0, 1, ?) ON CONFLICT (id) DO UPDATE ' +
-          'SET until_ms = excluded.until_ms, attempts = seen.attempts + 1 WHERE seen.done = 0 AND seen.until_ms <= ? RETURNING id',
-        [id, untilMs, kept, nowMs],
-      );
-      if (rows.length > 0) return 'claimed';
-      return (await run('SELECT 1 FROM millrace_seen WHERE id = ? AND done = 1', [id])).length > 0 ? 'done' : 'busy';
+  return seenStore(
+    async (id, nowMs, how) => {
+      for (;;) {
+        const [row]: Frame = await run('SELECT until_ms, done, attempts, kept FROM millrace_seen WHERE id = ?', [id]);
+        const old = row ? [Number(row.until_ms), row.done, row.attempts] : [0, 0, 0];
+        const [next, answer] = how(
+          row && { untilMs: old[0], isDone: row.done > 0, attempts: row.attempts, kept: row.kept ?? undefined },
+        );
+        if (!next) return answer;
+        const changed = await run(
+          'INSERT INTO millrace_seen AS seen (id, until_ms, done, attempts, kept) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET until_ms = ' +
+            'excluded.until_ms, done = excluded.done, attempts = excluded.attempts, kept = excluded.kept ' +
+            'WHERE seen.until_ms = ? AND seen.done = ? AND seen.attempts = ? RETURNING id',
+          [id, next.untilMs, next.isDone ? 1 : 0, next.attempts, next.kept ?? null, ...old],
+        );
+        if (next.isDone)
+          await run('DELETE FROM millrace_seen WHERE done IN (0, 1) AND until_ms < ? AND kept IS NULL RETURNING id', [
+            nowMs - keepMs,
+          ]);
+        // Where another one was faster it is looked at again.
+        if (changed[0]) return answer;
+      }
     },
-    async done(id, nowMs) {
-      await run('UPDATE millrace_seen SET done = 1, until_ms = ?, kept = NULL WHERE id = ? RETURNING id', [nowMs, id]);
-      await run('DELETE FROM millrace_seen WHERE done = 1 AND until_ms < ? RETURNING id', [nowMs - keepMs]);
-      await run('DELETE FROM millrace_seen WHERE done = 0 AND until_ms < ? AND kept IS NULL RETURNING id', [nowMs - keepMs]);
-    },
-    async release(id, untilMs) {
-      await run('UPDATE millrace_seen SET until_ms = 0 WHERE id = ? AND until_ms = ? AND done = 0 RETURNING id', [id, untilMs]);
-    },
-    async next(nowMs, untilMs) {
-      // The last condition is for Postgres, where two may have chosen the same one.
-      const rows = await run(
-        'UPDATE millrace_seen SET until_ms = ?, attempts = attempts + 1 WHERE id = (SELECT id FROM millrace_seen WHERE done = 0 AND ' +
-          'kept IS NOT NULL AND until_ms <= ? ORDER BY until_ms LIMIT 1) AND done = 0 AND until_ms <= ? RETURNING kept, attempts',
-        [untilMs, nowMs, nowMs],
-      );
-      return rows[0] as { readonly kept: string; readonly attempts: number } | undefined;
-    },
-  };
+    async () =>
+      (await run('SELECT id FROM millrace_seen WHERE done = 0 AND kept IS NOT NULL ORDER BY until_ms LIMIT ?', [LIST_MAX])).map(
+        (row: Frame) => row.id,
+      ),
+  );
 }
 
 /** The storage of a Durable Object: `ctx.storage`. */
@@ -1580,49 +1586,26 @@ export interface DurableStorage {
   list<T>(options: { readonly prefix: string; readonly limit: number }): Promise<Map<string, T>>;
 }
 
-/** How many that are too old are forgotten with each that is done: more than come in. */
-const FORGET_MAX = 4;
-
 /** In a Durable Object, one for as many webhooks as share an id space. A value holds 128 KiB on the older backend: with `ack: 'first'` use the SQLite one. */
-export function durableObjectStore(storage: DurableStorage, { keepMs = KEEP_MS }: SqlOptions = {}): SeenStore {
-  const OPEN = 'kept:';
-  return {
-    claim: (id, nowMs, untilMs, kept) =>
+export function durableObjectStore(storage: DurableStorage, { keepMs = KEEP_MS }: KeepOptions = {}): SeenStore {
+  return seenStore(
+    (id, nowMs, how) =>
       storage.transaction(async (inside) => {
-        const found = claimed(await inside.get<Seen>(`seen:${id}`), nowMs, untilMs, kept);
-        if (typeof found === 'string') return found;
-        await inside.put(`seen:${id}`, found);
-        if (kept !== undefined) await inside.put(OPEN + id, untilMs);
-        return 'claimed';
-      }),
-    done: (id, nowMs) =>
-      storage.transaction(async (inside) => {
-        await inside.put<Seen>(`seen:${id}`, { untilMs: nowMs, isDone: true, attempts: 0 });
-        await inside.delete(OPEN + id);
-        await inside.put(`old:${String(nowMs).padStart(15, '0')}:${id}`, id);
-        for (const [key, old] of await inside.list<string>({ prefix: 'old:', limit: FORGET_MAX })) {
-          if (Number(key.slice(4, 19)) >= nowMs - keepMs) break;
+        const [next, answer] = how(await inside.get<Seen>(`seen:${id}`));
+        if (!next) return answer;
+        const { untilMs, isDone, kept } = next;
+        await inside.put(`seen:${id}`, next);
+        if (kept !== undefined) await inside.put(`kept:${id}`, id);
+        else await inside.put(`old:${String(untilMs).padStart(15, '0')}:${id}`, { id, untilMs });
+        if (!isDone) return answer;
+        await inside.delete(`kept:${id}`);
+        for (const [key, old] of await inside.list<Frame>({ prefix: 'old:', limit: FORGET_MAX })) {
+          if (old.untilMs >= nowMs - keepMs) break;
           await inside.delete(key);
-          if ((await inside.get<Seen>(`seen:${old}`))?.untilMs === Number(key.slice(4, 19))) await inside.delete(`seen:${old}`);
+          if ((await inside.get<Seen>(`seen:${old.id}`))?.untilMs === old.untilMs) await inside.delete(`seen:${old.id}`);
         }
+        return answer;
       }),
-    release: (id, untilMs) =>
-      storage.transaction(async (inside) => {
-        const seen = await inside.get<Seen>(`seen:${id}`);
-        if (seen?.untilMs !== untilMs || seen.isDone) return;
-        if (seen.kept === undefined) await inside.delete(`seen:${id}`);
-        else await inside.put(`seen:${id}`, { ...seen, untilMs: 0 });
-      }),
-    next: (nowMs, untilMs) =>
-      storage.transaction(async (inside) => {
-        for (const key of (await inside.list({ prefix: OPEN, limit: 1_000 })).keys()) {
-          const name = `seen:${key.slice(OPEN.length)}`;
-          const seen = await inside.get<Seen>(name);
-          if (seen?.kept === undefined || seen.isDone || seen.untilMs > nowMs) continue;
-          await inside.put<Seen>(name, { ...seen, untilMs, attempts: seen.attempts + 1 });
-          return { kept: seen.kept, attempts: seen.attempts + 1 };
-        }
-        return undefined;
-      }),
-  };
+    async () => (await storage.list<string>({ prefix: 'kept:', limit: LIST_MAX })).values(),
+  );
 }

@@ -323,7 +323,7 @@ describe('a receiver', { timeout: 10_000 }, () => {
       ack: 'first',
       attempts: 3,
       handle: () => Promise.reject(new Error('never')),
-      onFailed: ({ id }) => failed.push(id),
+      onDead: ({ id }) => failed.push(id),
     });
     const work: Promise<unknown>[] = [];
     await serve(await requestOf('{}'), { waitUntil: (one) => work.push(one) });
