@@ -994,7 +994,8 @@ async function call(http: Http, path: string, body?: object, options: SendOption
         const answer = await send(url + path, { ...init, signal }).catch((cause: unknown) =>
           Promise.reject(passing('network', cause)),
         );
-        return [answer, await answer.json().catch(() => undefined)] as const;
+        const json: Frame = await answer.json().catch(() => undefined);
+        return [answer, json] as const;
       });
       if (json && (answer.ok || json.results)) return json;
       throw refusalOf(answer, http, json);
@@ -1070,7 +1071,8 @@ export function outbox(gateway: Pick<Gateway, 'sendEvent' | 'onState'>, options:
     async sendEvent(event, more) {
       if (waiting.length >= maxEvents) throw new GatewayError('outbox_full');
       const whole = named(event);
-      onChange?.(waiting.push(whole));
+      waiting.push(whole);
+      onChange?.(waiting.length);
       const sent = last
         .then(() => deliver(whole, more))
         .finally(() => {
