@@ -109,6 +109,8 @@ export interface ConnectOptions extends HttpOptions {
   readonly transports?: readonly Transport[];
   /** Told to the gateway. */
   readonly client?: string;
+  /** `telemetry()`: nothing is measured without. */
+  readonly telemetry?: (gateway: Gateway, http: Http) => void;
 }
 
 /** `connecting` asks for a token, too. `closed` comes by `close()`, by a code that no retry can change, or by UnauthorizedError. */
@@ -243,6 +245,9 @@ const BUSY_SECONDS = '5';
 const REASON_CHARS = 500;
 /** What was seen is known for so long. */
 const KEEP_MS = 604_800_000;
+/** Of telemetry: until a gateway is asked again whether it wants any, and how long calls took. */
+const HOUR_MS = 3_600_000;
+const TELEMETRY = '/v1/telemetry';
 /** How many that are too old are forgotten with each that is done, more than come in; and how many that are kept are looked at for one that is due. */
 const FORGET_MAX = 8;
 const LIST_MAX = 1_000;
@@ -780,7 +785,6 @@ export function connect(options: ConnectOptions): Gateway {
   });
   const talk = conversation({
     transports: [],
-    client: 'millrace-js/0.1',
     onGap: warn,
     onError: warn,
     ...http,
@@ -795,7 +799,7 @@ export function connect(options: ConnectOptions): Gateway {
   };
   listen('addEventListener');
 
-  return {
+  const gateway: Gateway = {
     ...publishing(http),
     get state() {
       return talk.state;
@@ -811,6 +815,8 @@ export function connect(options: ConnectOptions): Gateway {
       return talk.close(how);
     },
   };
+  options.telemetry?.(gateway, http);
+  return gateway;
 }
 
 let lagMs = 0;
@@ -927,8 +933,13 @@ const CLOSE_OF: Readonly<Record<number, number>> = {
 /** What a call needs. */
 type Http = ReturnType<typeof httpOf>;
 
-const httpOf = (options: HttpOptions, url: string, token: (reason: TokenReason) => Promise<string>) => ({
+const httpOf = (
+  options: HttpOptions & { readonly client?: string },
+  url: string,
+  token: (reason: TokenReason) => Promise<string>,
+) => ({
   fetch,
+  client: 'millrace-js/0.1',
   timeoutMs: 10_000,
   ...systemClock,
   ...options,
@@ -1034,6 +1045,119 @@ function within<T>(clock: Clock, ms: number, signal?: AbortSignal, work?: (signa
 function randomHex(bytes: number): string {
   const all = new Uint8Array(bytes);
   return toHex(globalThis.crypto?.getRandomValues(all) ?? all.map(() => Math.random() * 256));
+}
+
+// ── telemetry ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const LATENCIES_MS = [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];
+
+/**
+ * For `connect({ …, telemetry: telemetry() })`: counts what this client does, and tells its own gateway and nobody else, where that wants to know. It is
+ * asked for the share of clients that it wants to hear of; who is among them tells it with the first call or message after `everyMs`, and at close.
+ */
+export function telemetry(): NonNullable<ConnectOptions['telemetry']> {
+  return (client, http) => {
+    const gateway = client as { -readonly [name in keyof Gateway]: Gateway[name] };
+    const { sendEvent, sendEvents, subscribe, close } = gateway;
+    const { onRetry } = http;
+    const chance = http.random();
+    const begun = () => ({
+      atMs: http.nowMs(),
+      count: 0,
+      failed: 0,
+      retried: 0,
+      acked: 0,
+      nacked: 0,
+      lost: 0,
+      handlerFailed: 0,
+      connects: 0,
+    });
+    let now = begun();
+    let counts = [...LATENCIES_MS, 0].fill(0);
+    let [share, everyMs, askAtMs] = [0, HOUR_MS, 0];
+
+    /** What goes wrong here is nobody's business. */
+    async function tell(isLast = false): Promise<void> {
+      const nowMs = http.nowMs();
+      if (nowMs >= askAtMs && !isLast) {
+        askAtMs = nowMs + HOUR_MS;
+        ({ sample: share = 0, everyMs = HOUR_MS } = await call(http, TELEMETRY, undefined, { retries: 0 }));
+      }
+      const spanMs = nowMs - now.atMs;
+      if (chance >= share || (spanMs < everyMs && !isLast)) return;
+      const { count, failed, retried, acked, nacked, lost, handlerFailed, connects } = now;
+      const publishes = { count, failed, retried, latencyMs: { le: LATENCIES_MS, counts } };
+      const messages = { acked, nacked, lost, handlerFailed };
+      now = begun();
+      counts = counts.map(() => 0);
+      const told = { client: http.client, spanMs: Math.round(spanMs), publishes, messages, connects };
+      await call(http, TELEMETRY, told, { retries: 0 });
+    }
+    const look = (isLast?: boolean): Promise<void> => tell(isLast).catch(() => undefined);
+
+    const measured =
+      <T extends unknown[], R>(work: (...all: T) => Promise<R>) =>
+      async (...all: T): Promise<R> => {
+        const startMs = http.nowMs();
+        try {
+          return await work(...all);
+        } catch (error) {
+          now.failed++;
+          throw error;
+        } finally {
+          now.count++;
+          const at = LATENCIES_MS.findIndex((ms) => http.nowMs() - startMs <= ms);
+          counts.splice(at, 1, (counts.at(at) ?? 0) + 1); // -1 is the last one: above all
+          void look();
+        }
+      };
+
+    http.onRetry = (retry) => {
+      if (retry.path !== TELEMETRY) now.retried++;
+      onRetry?.(retry);
+    };
+    gateway.onState(({ state }) => state === 'open' && now.connects++);
+    gateway.sendEvent = measured(sendEvent);
+    gateway.sendEvents = measured(sendEvents);
+    gateway.subscribe = (topics, handler, options) =>
+      subscribe(
+        topics,
+        async (event, message) => {
+          let isCounted = false;
+          for (const [name, op] of [
+            ['acked', 'ack'],
+            ['nacked', 'nack'],
+          ] as const) {
+            const settle = message[op];
+            const counted: Message['nack'] = (how) => {
+              const settled = settle(how);
+              if (!isCounted)
+                settled.then(
+                  () => now[name]++,
+                  () => now.lost++,
+                );
+              isCounted = true;
+              return settled;
+            };
+            Object.assign(message, { [op]: counted });
+          }
+          try {
+            return await handler(event, message);
+          } catch (error) {
+            now.handlerFailed++;
+            throw error;
+          } finally {
+            void look();
+          }
+        },
+        options,
+      );
+    gateway.close = async (how) => {
+      await close(how);
+      const told = look(true);
+      if (!how?.now) await told;
+    };
+  };
 }
 
 /** Where an outbox stands: for whoever shows it. */
