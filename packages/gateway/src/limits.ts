@@ -125,6 +125,13 @@ export const LIMIT_TABLE = {
   ),
   revocations: limit(10_000, 1, 1_000_000, 'Revocations kept, until what they are about has expired.'),
   revocationsOfApp: limit(1_000, 1, 100_000, 'How many of them are those of one app: more are one of all its tokens.'),
+  // the SDK
+  sdkVersions: limit(
+    20,
+    1,
+    1_000,
+    'Versions of the SDK that are kept: some 30 KB each, in every process; what the rules of apps lead to stays beyond it.',
+  ),
   // the log
   appendQueueBytes: limit(
     64 * MB,

@@ -71,6 +71,22 @@ const TOKENS_AND_PAGES = lines(
   'Pages may call from the `origins` of the app (CORS), with tokens; a page of any other origin gets `origin_not_allowed`. Nothing is sent along with cookies. A page on `localhost` is an origin as any other: `millrace app update APP --origin http://localhost:5173`.',
 );
 
+const SDK = lines(
+  '## The SDK for web pages',
+  '',
+  'The gateway serves its own SDK: one ES module, with no key, to every origin. (`millrace dev` answers pages of its own machine alone.)',
+  '',
+  '```html',
+  '<script type="module">',
+  "  import { connect, ws } from 'https://events.example/sdk/0.1.0/millrace.js';",
+  '</script>',
+  '```',
+  '',
+  'An address with a version answers the same bytes for ever; `/sdk/manifest.json` has the digest for `integrity` (of a `<script>`, a `<link rel="modulepreload">` or an import map). `/sdk/millrace.js?app=APP` answers the version that the app wants (`sdk` of the app): the latest, one that it has pinned, the patches of one; or, to a part of its clients (`&client=ID`), another one. A change reaches pages within five minutes, as caches may keep the answer so long. Who must be sure that a digest is the gateway\'s reads `/sdk/manifest.jws`: the manifest, signed by a key of `/.well-known/jwks.json`.',
+  '',
+  'Versions stay after an upgrade: twenty of them (`sdkVersions`), beside those that a rule names. The latest is that of the gateway, so one that is set back takes its pages with it. What is built between two releases has its digest behind the version (`0.1.0+5f1d…`).',
+);
+
 const QUOTAS = lines(
   '## Quotas',
   '',
@@ -182,7 +198,7 @@ const CAUSES = lines(
 export const INFO = {
   title: 'Millrace',
   summary: 'Takes events in once, keeps them in a durable log, gets them out as signed webhooks.',
-  description: [BEGIN, RULES, TOKENS_AND_PAGES, QUOTAS, PATTERNS, FILTERS, RECEIVING, CAUSES].join('\n\n'),
+  description: [BEGIN, RULES, TOKENS_AND_PAGES, QUOTAS, SDK, PATTERNS, FILTERS, RECEIVING, CAUSES].join('\n\n'),
   license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
 } as const;
 
@@ -205,5 +221,6 @@ export const TAGS: readonly { readonly name: Tag; readonly description: string }
   },
   { name: 'apps', description: 'Who publishes and subscribes, and their keys.' },
   { name: 'tokens', description: 'Short-lived credentials for browsers and devices, and the keys that sign them.' },
+  { name: 'sdk', description: 'The SDK for web pages, as the gateway serves it. No key is needed.' },
   { name: 'process', description: 'How the process is. But for the checks no key is needed.' },
 ];

@@ -1,5 +1,6 @@
 /** `/v1/apps` and their keys, described. */
 import { HTTP_BOUNDS } from '../bounds.ts';
+import { SDK_RULE, SDK_RULE_CHANGE } from './sdk.ts';
 import { DONE, ETAG, LATER, LIST, NO_QUERY, NO_STORE, orNull, pageOf, said, time, timeIn } from './shared.ts';
 import type { Call, Schema } from './types.ts';
 
@@ -48,6 +49,7 @@ export const APP_SETTINGS = {
       description: 'What the app may use. A quota that is not there is no bound.',
       examples: [{ publishesPerSecond: 100, eventsPerDay: 1_000_000 }],
     },
+    sdk: SDK_RULE,
   },
   examples: [{ name: 'The shop', origins: ['https://shop.example.com'], quotas: { publishesPerSecond: 100 } }],
 } as const;
@@ -58,6 +60,7 @@ export const APP_CHANGE = {
   properties: orNull({
     ...APP_SETTINGS.properties,
     quotas: { ...APP_SETTINGS.properties.quotas, properties: orNull(QUOTAS) },
+    sdk: SDK_RULE_CHANGE,
   }),
   examples: [{ quotas: { publishesPerSecond: 200, eventsPerDay: null } }],
 } as const;
@@ -105,6 +108,7 @@ export const APP = {
     name: { type: 'string', description: 'For people.' },
     origins: { type: 'array', items: { type: 'string' }, description: 'Whose web pages may call with its tokens.' },
     quotas: { type: 'object', properties: QUOTAS, description: 'What it may use.' },
+    sdk: { ...SDK_RULE, description: 'Which version of the SDK its pages get; the latest without it.' },
     createdAt: time('When it was made.'),
   },
   examples: [{ id: 'shop', name: 'The shop', createdAt: '2026-11-23T17:20:00.000Z' }],
