@@ -260,6 +260,19 @@ export const LIMIT_TABLE = {
     'Pages read for that at most, those included that are read again in shorter spans: twice what the events need.',
   ),
   lastKeys: limit(10_000, 1, 1_000_000, 'Keys of which the newest is remembered meanwhile.'),
+  // failures that are reported
+  failedMs: limit(
+    7 * DAY_MS,
+    60_000,
+    30 * DAY_MS,
+    'How long a receiver may report that a delivery failed after it had acknowledged it, ms: as long as attempts are kept.',
+  ),
+  failedPerSecond: limit(
+    100,
+    1,
+    100_000,
+    'Such reports for one subscription, per second; five seconds of it may come at once. Each reads the ledger and writes to it.',
+  ),
   // recording
   unrecorded: limit(
     4_096,

@@ -65,12 +65,14 @@ export async function world(
   {
     stores = {},
     directory = createMemoryDirectory(),
+    publicUrl,
     ...options
   }: Partial<Pick<HttpNeeds, 'undeclared' | 'clock' | 'isLocal' | 'metrics' | 'limits' | 'version' | 'sdkSource'>> & {
     /** Instead of a log of its own. */
     readonly stores?: { readonly log?: Log; readonly claims?: Claims };
     /** One that is there already, as after a restart. */
     readonly directory?: Directory;
+    readonly publicUrl?: string;
   } = {},
 ): Promise<World> {
   const clock = systemClock;
@@ -86,6 +88,7 @@ export async function world(
   };
   const gateway = createGateway({
     ports: { log, directory, ledger, claims, sender, clock, vault },
+    publicUrl: () => publicUrl,
     onNotice,
   });
   for (const app of ['default', 'shop', 'crm'])

@@ -26,6 +26,7 @@ import { checkRoutes } from './checks.ts';
 import { answerAndClose, answerSocket, type Closing, endConnectionsOnClose, isBodyComing } from './closing.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
 import { deliveryRoutes } from './deliveries.ts';
+import { failedRoutes } from './deliveries-failed.ts';
 import { eventRoutes } from './events.ts';
 import { problemOfFindings } from './findings.ts';
 import { follow, type Followed, placeOf } from './followed.ts';
@@ -238,6 +239,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       tokenRoutes,
       subscriptionRoutes,
       deliveryRoutes,
+      failedRoutes,
       deadLetterRoutes,
       operationRoutes,
       healthRoutes,

@@ -19,6 +19,10 @@ export const HTTP_BOUNDS = {
   clientChars: 128,
   /** A version of the SDK. */
   versionChars: 64,
+  /** Why a receiver failed, in its words: as much as an operator reads. */
+  reasonChars: 500,
+  /** Until it is tried again: as much as Retry-After may ask for. */
+  failedDelayMs: 30 * 86_400_000,
   /** A quota: far above what any gateway does, and exact in the arithmetic of buckets. */
   quotaMax: 1_000_000_000_000,
   /** An idempotency key of a call that configures something. */
