@@ -14,8 +14,9 @@ export function createFailedAt({ publicUrl, tokens }: Needs): (record: LogRecord
   return ({ shard, position }, { lane, n, before = 0 }) => {
     const url = publicUrl();
     if (url === undefined) return undefined;
-    const place = { lane, shard, position };
-    // An id may have a % of its own.
-    return `${url}/v1/deliveries/${encodeURIComponent(idOf(place))}/failed ${tokens.make(place, { n, before })}`;
+    const id = idOf({ lane, shard, position });
+    // All of it may stand in an address but what stands for something else: that is to arrive as it is.
+    const part = id.includes('%') ? id.replaceAll('%', '%25') : id;
+    return `${url}/v1/deliveries/${part}/failed ${tokens.make(id, { n, before })}`;
   };
 }

@@ -6,14 +6,13 @@ import { timingSafeEqual } from 'node:crypto';
 import { Problem } from '@millrace/core/problem';
 import type { Reported } from '../api.ts';
 import { createHmacSha256 } from '../hmac.ts';
-import { idOf } from '../http/delivery-ids.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { LanePosition } from '../ports/ledger.ts';
 import type { Vault } from '../vault.ts';
 
 export interface FailureTokens {
-  make(place: LanePosition, attempt: Pick<Reported, 'n' | 'before'>): string;
+  /** For the delivery with this id. */
+  make(id: string, attempt: Pick<Reported, 'n' | 'before'>): string;
   /** Of the delivery with this id. Throws `unauthorized`, or `token_expired`. */
   read(id: string, token: string | undefined): Reported;
 }
@@ -33,10 +32,10 @@ export function createFailureTokens({ vault, clock, limits }: Needs): FailureTok
   const all = [make, ...former].filter((one) => one !== undefined);
 
   return {
-    make(place, { n, before }) {
+    make(id, { n, before }) {
       const untilSeconds = Math.ceil((clock.now() + limits.failedMs) / 1_000);
       const said = `${n}.${before}.${untilSeconds.toString(36)}`;
-      return `${said}.${all[0]?.(`${idOf(place)}\n${said}`, NOTHING, 'hex')}`;
+      return `${said}.${all[0]?.(`${id}\n${said}`, NOTHING, 'hex')}`;
     },
     read(id, token = '') {
       const [, said = '', n, before, until = '', mark = ''] = TOKEN.exec(token) ?? [];
