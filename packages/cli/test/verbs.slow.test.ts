@@ -92,6 +92,9 @@ describe('millrace', { timeout: 300_000 }, () => {
     for (const none of ['pin', 'pin=', 'newest', 'latest=1'])
       await wrong(2, /pin=0\.1\.0/, 'app', 'update', 'crm', '--sdk', none);
     await wrong(2, /0\.2\.0=10/, 'app', 'update', 'crm', '--sdk-rollout', '10');
+    assert.deepEqual((await json('app', 'update', 'crm', '--telemetry', '0.25')).telemetry, { sample: 0.25 });
+    assert.equal((await json('app', 'update', 'crm', '--telemetry', 'none')).telemetry, undefined);
+    for (const none of ['2', '1.1', 'all', '-1']) await wrong(2, /from 0 to 1/, 'app', 'update', 'crm', `--telemetry=${none}`);
     assert.equal((await json('app', 'usage', 'crm')).quotas.eventsPerDay, 9_000);
     assert.match(await people('app', 'usage', 'crm'), /eventsToday +0/);
     await wrong(4, /no app 'nope'/, 'app', 'usage', 'nope');

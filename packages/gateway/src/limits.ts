@@ -260,6 +260,13 @@ export const LIMIT_TABLE = {
     'Pages read for that at most, those included that are read again in shorter spans: twice what the events need.',
   ),
   lastKeys: limit(10_000, 1, 1_000_000, 'Keys of which the newest is remembered meanwhile.'),
+  // telemetry
+  telemetryPerSecond: limit(
+    100,
+    1,
+    100_000,
+    'Reports of clients of one app, per second and process; five seconds of it may come at once. More of them tell nothing more: sample fewer.',
+  ),
   // failures that are reported
   failedMs: limit(
     7 * DAY_MS,

@@ -190,6 +190,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
         text: worker?.metricsText ?? metrics.text,
         isPublic: options.metrics === 'all',
       },
+      telemetry: metrics.telemetry,
       onError,
       ...(cluster === undefined
         ? {}

@@ -67,7 +67,9 @@ export async function world(
     directory = createMemoryDirectory(),
     publicUrl,
     ...options
-  }: Partial<Pick<HttpNeeds, 'undeclared' | 'clock' | 'isLocal' | 'metrics' | 'limits' | 'version' | 'sdkSource'>> & {
+  }: Partial<
+    Pick<HttpNeeds, 'undeclared' | 'clock' | 'isLocal' | 'metrics' | 'limits' | 'version' | 'sdkSource' | 'telemetry'>
+  > & {
     /** Instead of a log of its own. */
     readonly stores?: { readonly log?: Log; readonly claims?: Claims };
     /** One that is there already, as after a restart. */

@@ -19,7 +19,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { AttemptRow, LanePosition, Ledger } from '../ports/ledger.ts';
 import type { LogRecord } from '../ports/log.ts';
 import type { Past } from '../past.ts';
-import { createPaces } from './paces.ts';
+import { createPaces } from '../quotas/paces.ts';
 import type { FailureTokens } from './token.ts';
 
 export const REPORTED_FAILED = 'reported_failed';
@@ -54,7 +54,12 @@ interface Deciding {
 
 export function createFailures(needs: Needs): Failures {
   const { ledger, lookUp, lanes, recorder, again, tokens, past, deciding, clock } = needs;
-  const paces = createPaces(needs);
+  const paces = createPaces({
+    clock,
+    // Each reads the ledger and writes to it, and may be said again.
+    perSecond: needs.limits.failedPerSecond,
+    refusal: 'more failures are reported for this subscription than are taken',
+  });
 
   async function report(environment: string, id: string, place: LanePosition, said: SaidFailed): Promise<Settled> {
     const subscriber = lookUp(environment, id);

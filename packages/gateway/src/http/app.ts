@@ -14,6 +14,7 @@ import type { Ledger } from '../ports/ledger.ts';
 import { Elsewhere } from '../look-up.ts';
 import { openQuotas, type Quotas } from '../quotas/quotas.ts';
 import { openReleases, type Releases } from '../sdk/releases.ts';
+import type { TelemetrySink } from '../telemetry/telemetry-metrics.ts';
 import { createOrigins, type Origins } from '../tokens/origins.ts';
 import { createTokens, type Tokens } from '../tokens/tokens.ts';
 import type { Vault } from '../vault.ts';
@@ -50,6 +51,7 @@ import { realtimeDoor } from '../realtime/door.ts';
 import { isStreamUpgrade } from '../realtime/websocket.ts';
 import { sdkRoutes } from './sdk.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
+import { telemetryRoutes } from './telemetry.ts';
 import { tokenRoutes } from './tokens.ts';
 import { topicRoutes } from './topics.ts';
 import { answerInPieces, cutUnread } from './unread.ts';
@@ -70,6 +72,8 @@ export interface HttpNeeds {
   readonly isLocal?: boolean;
   /** Without it there is no /metrics. */
   readonly metrics?: { readonly contentType: string; readonly text: () => Promise<string>; readonly isPublic: boolean };
+  /** What clients report goes there; without it nowhere. */
+  readonly telemetry?: TelemetrySink;
   /** In a cluster: where the subscription with this uid is worked; undefined where nobody knows now. */
   readonly addressOf?: (uid: string) => string | undefined;
   /** Resolves when that may be another, or can answer what it could not. */
@@ -245,6 +249,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       healthRoutes,
       checkRoutes,
       sdkRoutes,
+      telemetryRoutes,
     ])
       add(scope, all);
     documentRoute(scope, { version: needs.version, routes });

@@ -132,6 +132,7 @@ function noApp(id: string): Problem {
 }
 
 function showApp({ id, value }: Versioned<App>): object {
-  const { name, origins = [], quotas = {}, sdk, createdMs } = value;
-  return { id, name, origins, quotas, ...(sdk === undefined ? {} : { sdk }), createdAt: timeOf(createdMs) };
+  const { name, origins = [], quotas = {}, sdk, telemetry, createdMs } = value;
+  const set = { ...(sdk === undefined ? {} : { sdk }), ...(telemetry === undefined ? {} : { telemetry }) };
+  return { id, name, origins, quotas, ...set, createdAt: timeOf(createdMs) };
 }

@@ -61,6 +61,8 @@ export interface App {
   readonly quotas?: Quotas;
   /** Which version of the SDK its pages get; the latest without it. */
   readonly sdk?: SdkRule;
+  /** Which part of its clients reports how it goes, above 0 and up to 1; none without it. */
+  readonly telemetry?: { readonly sample: number };
 }
 
 /** One of `pin`, `follow: patch` with `from`, `follow: latest`; and of the clients `percent` get another one. */

@@ -87,6 +87,12 @@ const SDK = lines(
   'Versions stay after an upgrade: twenty of them (`sdkVersions`), beside those that a rule names. The latest is that of the gateway, so one that is set back takes its pages with it. What is built between two releases has its digest behind the version (`0.1.0+5f1d…`).',
 );
 
+const TELEMETRY = lines(
+  '## What clients tell',
+  '',
+  'An app may have a part of its clients report how it goes (`telemetry: {"sample": 0.1}`; nobody does by default): how many events they published and how long that took, what became of messages, how often they connected. Numbers alone, to this gateway alone, where they are `millrace_client_…` in `/metrics`. A client asks `GET /v1/telemetry` whether it is to.',
+);
+
 const QUOTAS = lines(
   '## Quotas',
   '',
@@ -217,7 +223,7 @@ const CAUSES = lines(
 export const INFO = {
   title: 'Millrace',
   summary: 'Takes events in once, keeps them in a durable log, gets them out as signed webhooks.',
-  description: [BEGIN, RULES, TOKENS_AND_PAGES, QUOTAS, SDK, PATTERNS, FILTERS, RECEIVING, CAUSES].join('\n\n'),
+  description: [BEGIN, RULES, TOKENS_AND_PAGES, QUOTAS, SDK, TELEMETRY, PATTERNS, FILTERS, RECEIVING, CAUSES].join('\n\n'),
   license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
 } as const;
 

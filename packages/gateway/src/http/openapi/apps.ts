@@ -23,6 +23,17 @@ export const QUOTAS = {
   eventsPerMonth: quota('Events stored in one month (UTC).'),
 } as const;
 
+const TELEMETRY = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['sample'],
+  properties: {
+    sample: { type: 'number', minimum: 0, maximum: 1, description: 'Which part of them: 0.1 is every tenth, 0 none.' },
+  },
+  description: 'Whether its clients tell this gateway how it goes: counts and latencies, for `/metrics`. Default: none does.',
+  examples: [{ sample: 0.1 }],
+} as const;
+
 export const APP_SETTINGS = {
   type: 'object',
   additionalProperties: false,
@@ -50,6 +61,7 @@ export const APP_SETTINGS = {
       examples: [{ publishesPerSecond: 100, eventsPerDay: 1_000_000 }],
     },
     sdk: SDK_RULE,
+    telemetry: TELEMETRY,
   },
   examples: [{ name: 'The shop', origins: ['https://shop.example.com'], quotas: { publishesPerSecond: 100 } }],
 } as const;
@@ -109,6 +121,7 @@ export const APP = {
     origins: { type: 'array', items: { type: 'string' }, description: 'Whose web pages may call with its tokens.' },
     quotas: { type: 'object', properties: QUOTAS, description: 'What it may use.' },
     sdk: { ...SDK_RULE, description: 'Which version of the SDK its pages get; the latest without it.' },
+    telemetry: { ...TELEMETRY, description: 'Which part of its clients reports how it goes; none without it.' },
     createdAt: time('When it was made.'),
   },
   examples: [{ id: 'shop', name: 'The shop', createdAt: '2026-11-23T17:20:00.000Z' }],

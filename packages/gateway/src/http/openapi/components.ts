@@ -21,6 +21,7 @@ import {
   SUBSCRIPTION_WITH_HEALTH,
   TEST_RESULT,
 } from './subscriptions.ts';
+import { TELEMETRY_REPORT } from './telemetry.ts';
 import { NEW_TOKEN, TOKEN_KEYS, TOKEN_REVOCATION, TOKEN_SETTINGS } from './tokens.ts';
 import { SDK_RULE, SDK_RULE_CHANGE } from './sdk.ts';
 import { REJECT, TOPIC, TOPIC_SETTINGS } from './topics.ts';
@@ -73,6 +74,7 @@ export const COMPONENTS: Readonly<Record<string, Schema>> = {
   AppChange: APP_CHANGE,
   Usage: USAGE,
   SdkRule: SDK_RULE,
+  TelemetryReport: TELEMETRY_REPORT,
   SdkRuleChange: SDK_RULE_CHANGE,
   TokenSettings: TOKEN_SETTINGS,
   NewToken: NEW_TOKEN,
