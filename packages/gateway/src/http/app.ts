@@ -237,7 +237,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       add(scope, all);
     documentRoute(scope, { version: needs.version, routes });
   });
-  await realtimeDoor(app, { ...all, publish, room });
+  await realtimeDoor(app, { ...all, publish, room, answers });
   refuseOtherMethods(app, routes);
   return app;
 }
@@ -269,6 +269,6 @@ function answerConnection(error: Error, socket: Socket, closing: Closing): void 
 function nothingAt(url: string): Problem {
   return new Problem('not_found', `there is nothing at ${url.slice(0, 200)}`, {
     advice:
-      'The resources are under /v1: events, topics, apps, tokens, subscriptions, deliveries, dead-letters, sse, stream (see the README).',
+      'The resources are under /v1: events, topics, apps, tokens, subscriptions, deliveries, dead-letters, sse, stream, pull (see the README).',
   });
 }

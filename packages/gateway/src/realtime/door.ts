@@ -13,6 +13,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { SubFrame } from './frames.ts';
 import { type GroupConsumer, type GroupSub, joinHere } from './member.ts';
+import { pullDoor } from './pull.ts';
 import { joinThere, RELAYED } from './relay.ts';
 import type { Admitted, SessionNeeds } from './session.ts';
 import { createSessions, type Sessions } from './sessions.ts';
@@ -35,10 +36,14 @@ interface Needs {
   readonly limits: Limits;
   /** For bodies, of all requests together. */
   readonly room: Room;
+  /** For answers that their clients have not read yet. */
+  readonly answers: Room;
   readonly isLocal?: boolean;
   readonly node?: string;
   /** In a cluster: where the subscription with this uid is worked; undefined where nobody knows now. */
   readonly addressOf?: (uid: string) => string | undefined;
+  /** Resolves when that may be another. */
+  readonly changed?: () => Promise<void>;
   readonly onError?: (error: unknown) => void;
 }
 
@@ -57,10 +62,15 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     clock,
     limits,
     room,
+    answers,
     isLocal = false,
     node = '',
     onError = () => undefined,
   } = needs;
+  // What a node opens for a client of its own is counted there.
+  const count: SessionNeeds['count'] = ({ environment, app: id }, what, isRelayed) =>
+    isRelayed ? () => undefined : quotas.open({ environment, id }, what);
+  const proof = (): string => vault.seal(`${RELAYED} ${clock.now()}`);
   const sessions = createSessions({
     // Read when a session is opened: the door's document is made without a gateway.
     get feeds() {
@@ -71,8 +81,7 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     },
     groupOf,
     enterGroup,
-    // What a node opens for a client of its own is counted there.
-    count: ({ environment, app: id }, what, isRelayed) => (isRelayed ? () => undefined : quotas.open({ environment, id }, what)),
+    count,
     publish: async (caller, event, idempotencyKey) => {
       const [published] = await publish(caller, [event], { idempotencyKey });
       if (published === undefined) throw new Problem('internal_error', 'a publish was not answered');
@@ -125,8 +134,7 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
       if (!(error instanceof Elsewhere) || credentials === undefined) throw error;
       const address = needs.addressOf?.(subscription.value.uid);
       if (address === undefined) throw error;
-      const proof = vault.seal(`${RELAYED} ${clock.now()}`);
-      return joinThere({ address, group: subscription.id, consumer, credentials, proof, limits });
+      return joinThere({ address, group: subscription.id, consumer, credentials, proof: proof(), limits });
     }
   }
 
@@ -185,6 +193,23 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     admitFor,
     mayBeHere,
     expiresMsOf,
+  });
+  await pullDoor(app, {
+    gateway,
+    sessions,
+    room,
+    answers,
+    clock,
+    limits,
+    groupOf,
+    count,
+    mayBeHere,
+    expiresMsOf,
+    isRelayed: ({ headers }) => isOfNode(headers[RELAYED]),
+    proof,
+    addressOf: needs.addressOf,
+    changed: needs.changed,
+    onError,
   });
   return sessions;
 }

@@ -9,9 +9,11 @@ import { CLOSE } from './close-codes.ts';
 import { createMessages } from './messages.ts';
 import { type Connection, createSession, type Session, type SessionNeeds } from './session.ts';
 
-/** Who follows a plain stream, without a session: the same bounds and rights are kept for it. */
+/** Who follows a plain stream, or pulls, without a session: the same bounds and rights are kept for it. */
 export interface Guest {
   readonly caller: Caller;
+  /** Another node asks for it: it is counted there. */
+  readonly isRelayed?: boolean;
   /** Why it may not, or can not, be here any more. */
   end(problem: Problem): void;
 }
@@ -71,7 +73,7 @@ export function createSessions(needs: Needs): Sessions {
     },
     enter(guest) {
       if (!hasRoom()) throw full();
-      const uncount = needs.count(guest.caller, 'connections', false);
+      const uncount = needs.count(guest.caller, 'connections', guest.isRelayed === true);
       guests.add(guest);
       return () => {
         guests.delete(guest);

@@ -15,7 +15,7 @@ import type { Limits } from '../limits.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { cursorText, partOf } from './cursors.ts';
 import type { Feed, Feeds, Opened, Sink } from './feeds.ts';
-import { FRAME_BOUNDS } from './frames.ts';
+import { FRAME_BOUNDS } from './frame-reader.ts';
 import { eventJson, type Shared } from './messages.ts';
 import type { Session, SessionNeeds } from './session.ts';
 import { full, type Sessions } from './sessions.ts';
