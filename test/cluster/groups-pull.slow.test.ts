@@ -25,6 +25,7 @@ describe('pulls over two nodes', { skip: found.skip, timeout: LIMIT_MS }, () => 
     const environment = sharedKey();
     const one = await startNode(t, found, { environment });
     const other = await startNode(t, found, { environment, key: one.key });
+    assert.equal(new Set(await Promise.all([one, other].map(nodeOf))).size, 2);
     await pullGroups(one, other);
     await hungUp(one, other);
   });
@@ -76,6 +77,18 @@ async function hungUp(one: TestNode, other: TestNode): Promise<void> {
     assert.equal(msg?.event.data.n, 1);
     assert.equal((await pull(one, [{ op: 'ack', group: 'phone', ids: [msg?.id] }]))[0]?.op, 'acked');
   }
+}
+
+/** What a client is told it speaks to. */
+async function nodeOf({ address, key }: TestNode): Promise<string> {
+  const stream = await fetch(`${address}/v1/sse`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    body: JSON.stringify([{ op: 'hello', v: 1 }, { op: 'bye' }]),
+  });
+  const node = /"node":"([^"]+)"/.exec(await stream.text())?.[1] ?? '';
+  assert.match(node, /^#[0-9a-f]{6}$/);
+  return node;
 }
 
 /** As a good client does: what is being moved is asked for again. */

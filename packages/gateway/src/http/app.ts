@@ -65,6 +65,8 @@ export interface HttpNeeds {
   readonly limits?: Limits;
   /** Answers this machine alone: no other Host, no page of another origin. */
   readonly isLocal?: boolean;
+  /** What realtime clients are told this node is called. */
+  readonly node?: string;
   /** Without it there is no /metrics. */
   readonly metrics?: { readonly contentType: string; readonly text: () => Promise<string>; readonly isPublic: boolean };
   /** In a cluster: where the subscription with this uid is worked; undefined where nobody knows now. */
