@@ -13,6 +13,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { SubFrame } from './frames.ts';
 import { type GroupConsumer, type GroupSub, joinHere } from './member.ts';
+import { createMessages } from './messages.ts';
 import { pullDoor } from './pull.ts';
 import { joinThere, RELAYED } from './relay.ts';
 import type { Admitted, SessionNeeds } from './session.ts';
@@ -71,6 +72,7 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
   const count: SessionNeeds['count'] = ({ environment, app: id }, what, isRelayed) =>
     isRelayed ? () => undefined : quotas.open({ environment, id }, what);
   const proof = (): string => vault.seal(`${RELAYED} ${clock.now()}`);
+  const messages = createMessages();
   const sessions = createSessions({
     // Read when a session is opened: the door's document is made without a gateway.
     get feeds() {
@@ -87,6 +89,7 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
       if (published === undefined) throw new Problem('internal_error', 'a publish was not answered');
       return published;
     },
+    messages,
     clock,
     limits,
     node,
@@ -129,7 +132,7 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     credentials: string | undefined,
   ): Promise<GroupSub> {
     try {
-      return joinHere(gateway.groups, subscription, consumer);
+      return joinHere({ groups: gateway.groups, messages }, subscription, consumer);
     } catch (error) {
       if (!(error instanceof Elsewhere) || credentials === undefined) throw error;
       const address = needs.addressOf?.(subscription.value.uid);
@@ -187,6 +190,7 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
   await sseDoor(app, {
     sessions,
     feeds: () => gateway.feeds,
+    messages,
     room,
     clock,
     limits,
@@ -196,6 +200,7 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
   });
   await pullDoor(app, {
     gateway,
+    messages,
     sessions,
     room,
     answers,

@@ -6,7 +6,7 @@ import { Elsewhere } from '../look-up.ts';
 import type { Clock } from '../ports/clock.ts';
 import { asProblem, errorFrame } from './answers.ts';
 import { createGathering, type Gathering } from './gathering.ts';
-import { createMessages } from './messages.ts';
+import type { Messages } from './messages.ts';
 import type { PullCall, PullSettle, PullSub } from './pull-frames.ts';
 import { aboutOf, bytesOf, type GroupCall, type Part, pullFeed, pullGroup } from './pull-here.ts';
 import { pullThere } from './pull-there.ts';
@@ -15,6 +15,7 @@ import type { SessionNeeds } from './session.ts';
 
 export interface CallNeeds {
   readonly gateway: Gateway;
+  readonly messages: Messages;
   readonly clock: Clock;
   readonly limits: Limits;
   readonly groupOf: SessionNeeds['groupOf'];
@@ -34,9 +35,7 @@ export interface AnswerCall {
 }
 
 export function createPullCall(needs: CallNeeds): AnswerCall {
-  const { gateway, clock, limits, groupOf, count, proof, addressOf = () => undefined, changed, onError } = needs;
-  const messages = createMessages();
-
+  const { gateway, messages, clock, limits, groupOf, count, proof, addressOf = () => undefined, changed, onError } = needs;
   function gather({ waitMs }: PullSub, { hold, ended }: Visit): Gathering {
     return createGathering({ clock, waitMs, maxBytes: limits.unsentBytes, hold, ended });
   }
@@ -60,7 +59,7 @@ export function createPullCall(needs: CallNeeds): AnswerCall {
   async function ask(call: GroupCall, visit: Visit): Promise<Part> {
     const { sub, settles, subscription } = call;
     try {
-      const from = { groups: gateway.groups, caller: visit.caller, clock, onError };
+      const from = { groups: gateway.groups, messages, caller: visit.caller, clock, onError };
       return await pullGroup(call, from, sub === undefined ? undefined : () => gather(sub, visit));
     } catch (error) {
       if (!(error instanceof Elsewhere)) throw error;

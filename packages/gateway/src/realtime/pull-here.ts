@@ -28,6 +28,7 @@ export interface GroupCall {
 
 interface Here {
   readonly groups: Groups;
+  readonly messages: Messages;
   readonly caller: Caller;
   readonly clock: Clock;
   readonly onError: (error: unknown) => void;
@@ -39,11 +40,11 @@ const LOOK_MS = 100;
 /** Throws `Elsewhere` before anything is done. `gather`: where there is a sub. */
 export async function pullGroup(
   { subscription, settles, sub }: GroupCall,
-  { groups, caller, clock, onError }: Here,
+  { caller, clock, onError, ...here }: Here,
   gather?: () => Gathering,
 ): Promise<Part> {
   let refused: Problem | undefined;
-  const member = joinHere(groups, subscription, {
+  const member = joinHere(here, subscription, {
     sub: sub?.sub ?? 0,
     take(frame, topic = '') {
       if (!maySeeTopic(caller, topic)) refused ??= outOfSight();
