@@ -250,6 +250,13 @@ export const LIMIT_TABLE = {
     'Bytes that one session has not taken yet: past it nothing more is sent to it. The system holds some more.',
   ),
   slowMs: limit(10_000, 100, 600_000, 'How long that may last before the session is closed, ms.'),
+  pullWaitMs: limit(60_000, 0, 300_000, 'How long a pull may wait for its first message, ms: some proxies give up sooner.'),
+  appPulls: limit(
+    256,
+    1,
+    100_000,
+    'Pulls of one app open at once: each may hold an answer that is not read, and a place among the sessions.',
+  ),
   feedRecords: limit(256, 1, 4_096, 'Events of one read for a sub that has fallen behind what is in memory.'),
   feedReads: limit(4, 1, 64, 'Subs that read the log at once; the others wait for their turn.'),
   lastEvents: limit(100_000, 1, 10_000_000, 'Events that are looked through for the newest of each key (`from: last`).'),

@@ -70,6 +70,8 @@ export interface HttpNeeds {
   readonly limits?: Limits;
   /** Answers this machine alone: no other Host, no page of another origin. */
   readonly isLocal?: boolean;
+  /** What realtime clients are told this node is called. */
+  readonly node?: string;
   /** Without it there is no /metrics. */
   readonly metrics?: { readonly contentType: string; readonly text: () => Promise<string>; readonly isPublic: boolean };
   /** What clients report goes there; without it nowhere. */
@@ -254,7 +256,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       add(scope, all);
     documentRoute(scope, { version: needs.version, routes });
   });
-  await realtimeDoor(app, { ...all, publish, room });
+  await realtimeDoor(app, { ...all, publish, room, answers });
   refuseOtherMethods(app, routes);
   return app;
 }
@@ -286,6 +288,6 @@ function answerConnection(error: Error, socket: Socket, closing: Closing): void 
 function nothingAt(url: string): Problem {
   return new Problem('not_found', `there is nothing at ${url.slice(0, 200)}`, {
     advice:
-      'The resources are under /v1: events, topics, apps, tokens, subscriptions, deliveries, dead-letters, sse, stream (see the README).',
+      'The resources are under /v1: events, topics, apps, tokens, subscriptions, deliveries, dead-letters, sse, stream, pull (see the README).',
   });
 }
