@@ -109,7 +109,7 @@ export interface ConnectOptions extends HttpOptions {
   readonly transports?: readonly Transport[];
   /** Told to the gateway. */
   readonly client?: string;
-  /** `telemetry()`: nothing is measured without. */
+  /** `telemetry`, of this file: nothing is measured without. */
   readonly telemetry?: (gateway: Gateway, http: Http) => void;
 }
 
@@ -245,12 +245,16 @@ const BUSY_SECONDS = '5';
 const REASON_CHARS = 500;
 /** What was seen is known for so long. */
 const KEEP_MS = 604_800_000;
-/** Of telemetry: until a gateway is asked again whether it wants any, and how long calls took. */
+/** Of telemetry: until a gateway is asked again whether it wants any; the longest that a report may be about. */
 const HOUR_MS = 3_600_000;
-const TELEMETRY = '/v1/telemetry';
+const DAY_MS = 86_400_000;
 /** How many that are too old are forgotten with each that is done, more than come in; and how many that are kept are looked at for one that is due. */
 const FORGET_MAX = 8;
 const LIST_MAX = 1_000;
+
+const CLIENT = 'millrace-js/0.1';
+const EVENTS = '/v1/events';
+const TELEMETRY = '/v1/telemetry';
 
 // ── errors ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -939,7 +943,7 @@ const httpOf = (
   token: (reason: TokenReason) => Promise<string>,
 ) => ({
   fetch,
-  client: 'millrace-js/0.1',
+  client: CLIENT,
   timeoutMs: 10_000,
   ...systemClock,
   ...options,
@@ -968,9 +972,9 @@ const publishing = (http: Http): Pick<Gateway, 'sendEvent' | 'sendEvents' | 'hea
   async sendEvent(event, options = {}) {
     // A key of one's own stands for the event, also when it is sent by another process: nothing random may be in it.
     const whole = options.idempotencyKey ? event : named(event);
-    return receiptOf(await call(http, '/v1/events', whole, { idempotencyKey: `${whole.id}`, ...options })) as Receipt;
+    return receiptOf(await call(http, EVENTS, whole, { idempotencyKey: `${whole.id}`, ...options })) as Receipt;
   },
-  sendEvents: async (events, options) => (await call(http, '/v1/events', events.map(named), options)).results.map(receiptOf),
+  sendEvents: async (events, options) => (await call(http, EVENTS, events.map(named), options)).results.map(receiptOf),
   async health() {
     const startMs = http.wallMs();
     const answer = await call(http, '/v1/health');
@@ -1005,7 +1009,7 @@ async function call(http: Http, path: string, body?: object, options: SendOption
         const answer = await send(url + path, { ...init, signal }).catch((cause: unknown) =>
           Promise.reject(passing('network', cause)),
         );
-        const json: Frame = await answer.json().catch(() => undefined);
+        const json: Frame = await answer.json().catch(() => (answer.status === 204 ? {} : undefined));
         return [answer, json] as const;
       });
       if (json && (answer.ok || json.results)) return json;
@@ -1049,114 +1053,114 @@ function randomHex(bytes: number): string {
 
 // ── telemetry ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Upper bounds of how long publishing took: the same for all clients, or a gateway could not add them up. */
 const LATENCIES_MS = [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];
 
 /**
- * For `connect({ …, telemetry: telemetry() })`: counts what this client does, and tells its own gateway and nobody else, where that wants to know. It is
- * asked for the share of clients that it wants to hear of; who is among them tells it with the first call or message after `everyMs`, and at close.
+ * For `connect({ …, telemetry })`: counts what this client does, and tells its own gateway and nobody else, where that wants to know. It is asked which
+ * share of its clients it wants to hear of; one of these tells it with the first call, message or state after `everyMs`, and when it is closed.
  */
-export function telemetry(): NonNullable<ConnectOptions['telemetry']> {
-  return (client, http) => {
-    const gateway = client as { -readonly [name in keyof Gateway]: Gateway[name] };
-    const { sendEvent, sendEvents, subscribe, close } = gateway;
-    const { onRetry } = http;
-    const chance = http.random();
-    const begun = () => ({
-      atMs: http.nowMs(),
-      count: 0,
-      failed: 0,
-      retried: 0,
-      acked: 0,
-      nacked: 0,
-      lost: 0,
-      handlerFailed: 0,
-      connects: 0,
-    });
-    let now = begun();
-    let counts = [...LATENCIES_MS, 0].fill(0);
-    let [share, everyMs, askAtMs] = [0, HOUR_MS, 0];
+export function telemetry(client: Gateway, http: Http): void {
+  const gateway = client as { -readonly [name in keyof Gateway]: Gateway[name] };
+  const { sendEvent, sendEvents, subscribe, close } = gateway;
+  const { onRetry } = http;
+  const chance = http.random();
+  let wanted: { readonly sample: number; readonly everyMs: number } | undefined;
+  let [askAtMs, sinceMs] = [0, http.nowMs()];
+  /** By the names of the report; of latencies by their bound. */
+  let counts: Record<string, number> = {};
 
-    /** What goes wrong here is nobody's business. */
-    async function tell(isLast = false): Promise<void> {
-      const nowMs = http.nowMs();
-      if (nowMs >= askAtMs && !isLast) {
-        askAtMs = nowMs + HOUR_MS;
-        ({ sample: share = 0, everyMs = HOUR_MS } = await call(http, TELEMETRY, undefined, { retries: 0 }));
-      }
-      const spanMs = nowMs - now.atMs;
-      if (chance >= share || (spanMs < everyMs && !isLast)) return;
-      const { count, failed, retried, acked, nacked, lost, handlerFailed, connects } = now;
-      const publishes = { count, failed, retried, latencyMs: { le: LATENCIES_MS, counts } };
-      const messages = { acked, nacked, lost, handlerFailed };
-      now = begun();
-      counts = counts.map(() => 0);
-      const told = { client: http.client, spanMs: Math.round(spanMs), publishes, messages, connects };
-      await call(http, TELEMETRY, told, { retries: 0 });
+  const add = (name: string | number, many = 1): void => void (counts[name] = (counts[name] ?? 0) + many);
+
+  async function tell(isLast?: boolean): Promise<void> {
+    const nowMs = http.nowMs();
+    if (nowMs >= askAtMs && !isLast) {
+      askAtMs = nowMs + HOUR_MS;
+      wanted = await call(http, TELEMETRY, undefined, { retries: 0 });
     }
-    const look = (isLast?: boolean): Promise<void> => tell(isLast).catch(() => undefined);
+    if (!wanted || (nowMs - sinceMs < wanted.everyMs && !isLast)) return;
+    add('spanMs', nowMs - sinceMs);
+    const told = counts;
+    [counts, sinceMs] = [{}, nowMs];
+    if (chance < wanted.sample) await report(told);
+  }
 
-    const measured =
-      <T extends unknown[], R>(work: (...all: T) => Promise<R>) =>
-      async (...all: T): Promise<R> => {
-        const startMs = http.nowMs();
-        try {
-          return await work(...all);
-        } catch (error) {
-          now.failed++;
-          throw error;
-        } finally {
-          now.count++;
-          const at = LATENCIES_MS.findIndex((ms) => http.nowMs() - startMs <= ms);
-          counts.splice(at, 1, (counts.at(at) ?? 0) + 1); // -1 is the last one: above all
-          void look();
-        }
-      };
+  async function report(told: typeof counts): Promise<void> {
+    const { count, failed, retried, acked, nacked, lost, handlerFailed, connects, spanMs = 0 } = told;
+    const latencyMs = { le: LATENCIES_MS, counts: [...LATENCIES_MS, Infinity].map((ms) => told[ms] ?? 0) };
+    const publishes = { count, failed, retried, latencyMs };
+    const messages = { acked, nacked, lost, handlerFailed };
+    const whole = { client: CLIENT, spanMs: Math.min(Math.round(spanMs), DAY_MS), publishes, messages, connects };
+    try {
+      await call(http, TELEMETRY, whole, { retries: 0 });
+    } catch (error) {
+      // What went wrong while the gateway was away is what it will want to know.
+      if ((error as GatewayError).retryable) for (const name in told) add(name, told[name]);
+    }
+  }
 
-    http.onRetry = (retry) => {
-      if (retry.path !== TELEMETRY) now.retried++;
-      onRetry?.(retry);
+  /** What goes wrong here is nobody's business. */
+  const look = (isLast?: boolean): void => void tell(isLast).catch(() => undefined);
+
+  const measured =
+    <T extends unknown[], R>(work: (...all: T) => Promise<R>) =>
+    async (...all: T): Promise<R> => {
+      const startMs = http.nowMs();
+      const many = [all[0]].flat().length;
+      let failed = many;
+      try {
+        const result = await work(...all);
+        failed = [result].flat().filter((one: Frame) => one.error).length;
+        return result;
+      } finally {
+        const tookMs = http.nowMs() - startMs;
+        add('count', many);
+        add('failed', failed);
+        add(LATENCIES_MS.find((ms) => tookMs <= ms) ?? Infinity, many);
+        look();
+      }
     };
-    gateway.onState(({ state }) => state === 'open' && now.connects++);
-    gateway.sendEvent = measured(sendEvent);
-    gateway.sendEvents = measured(sendEvents);
-    gateway.subscribe = (topics, handler, options) =>
-      subscribe(
-        topics,
-        async (event, message) => {
-          let isCounted = false;
-          for (const [name, op] of [
-            ['acked', 'ack'],
-            ['nacked', 'nack'],
-          ] as const) {
-            const settle = message[op];
-            const counted: Message['nack'] = (how) => {
-              const settled = settle(how);
-              if (!isCounted)
-                settled.then(
-                  () => now[name]++,
-                  () => now.lost++,
-                );
-              isCounted = true;
-              return settled;
-            };
-            Object.assign(message, { [op]: counted });
-          }
-          try {
-            return await handler(event, message);
-          } catch (error) {
-            now.handlerFailed++;
-            throw error;
-          } finally {
-            void look();
-          }
-        },
-        options,
-      );
-    gateway.close = async (how) => {
-      await close(how);
-      const told = look(true);
-      if (!how?.now) await told;
+
+  const counted = (handler: Handler): Handler =>
+    async function handle(event, message) {
+      let isCounted = false;
+      const counting =
+        (outcome: string, settle: Message['nack']): typeof settle =>
+        (how) => {
+          const settled = settle(how);
+          if (!isCounted)
+            settled.then(
+              () => add(outcome),
+              () => add('lost'),
+            );
+          isCounted = true;
+          return settled;
+        };
+      Object.assign(message, { ack: counting('acked', message.ack), nack: counting('nacked', message.nack) });
+      try {
+        return await handler(event, message);
+      } catch (error) {
+        add('handlerFailed');
+        throw error;
+      } finally {
+        look();
+      }
     };
+
+  http.onRetry = (retry) => {
+    if (retry.path === EVENTS) add('retried');
+    onRetry?.(retry);
+  };
+  gateway.onState(({ state }) => {
+    if (state === 'open') add('connects');
+    look();
+  });
+  gateway.sendEvent = measured(sendEvent);
+  gateway.sendEvents = measured(sendEvents);
+  gateway.subscribe = (topics, handler, options) => subscribe(topics, counted(handler), options);
+  gateway.close = async (how) => {
+    await close(how);
+    look(true); // it is not waited for: the gateway may be away
   };
 }
 
