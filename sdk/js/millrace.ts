@@ -205,9 +205,7 @@ export interface Dial {
   readonly fetch: typeof fetch;
   readonly on: {
     open(): void;
-    /** Something came, if only a sign of life. */
-    heard(): void;
-    /** A frame or a list of them. */
+    /** A frame or a list of them: of none, where it is but a sign of life. */
     message(text: string): void;
     /** 0: this transport can't be had here. */
     close(code: number, reason: string, retryAfterMs?: number): void;
@@ -321,8 +319,8 @@ type Ops = Readonly<Record<string, (frame: Frame) => unknown>>;
 const backoffMs = (clock: Clock, failures: number): number => clock.random() * Math.min(BACKOFF_MAX_MS, 500 * 2 ** failures);
 
 /** A promise, and what settles it. Who does not wait for it hears of it otherwise. */
-function deferred<T = void>(): [promise: Promise<T>, resolve: (value: T) => void, reject: (error: unknown) => void] {
-  let both: [resolve: (value: T) => void, reject: (error: unknown) => void];
+function deferred<T = void>(): [promise: Promise<T>, resolve: (value: T | Promise<T>) => void, reject: (error: unknown) => void] {
+  let both: [resolve: (value: T | Promise<T>) => void, reject: (error: unknown) => void];
   const promise = new Promise<T>((...given) => (both = given));
   promise.catch(() => undefined);
   return [promise, ...both!];
@@ -330,7 +328,7 @@ function deferred<T = void>(): [promise: Promise<T>, resolve: (value: T) => void
 
 /** One client's side of `millrace.v1`. It knows no network and no timer but what it is handed. */
 export function conversation(io: Io) {
-  /** This one, and the subscriptions: each hears every frame. */
+  /** The subscriptions: each hears every frame that is not of the connection alone. */
   const hearers = new Set<(frame: Frame) => unknown>();
   /** What is to be done, and when. */
   const due = new Map<() => void, number>();
@@ -415,17 +413,13 @@ export function conversation(io: Io) {
       send({ op: 'hello', v: 1, token, client: io.client });
       tell({ op: '-linked' });
     };
-    const on: Dial['on'] = { open: ours(open), heard: ours(heard), message: ours(received), close: ours(closed) };
+    const on: Dial['on'] = { open: ours(open), message: ours(received), close: ours(closed) };
     later(silent, SILENCE_MS);
     try {
       line = mine = (transports[transport % transports.length] ?? none)({ ...io, token, on });
     } catch (error) {
       closed(0, String(error));
     }
-  }
-
-  function heard(): void {
-    if (is('open')) later(silent, silenceMs);
   }
 
   function received(text: string): void {
@@ -435,8 +429,10 @@ export function conversation(io: Io) {
     } catch {
       return lost(4000, 'no JSON'); // a proxy's page, say: it may be gone the next time
     }
-    for (const frame of frames) if (frame?.op) tell(frame);
-    heard();
+    for (const frame of frames)
+      if (frame?.sub) tell(frame);
+      else on[frame?.op]?.(frame);
+    if (is('open')) later(silent, silenceMs);
     look();
   }
 
@@ -496,19 +492,23 @@ export function conversation(io: Io) {
       renew(frame);
       become({ state: 'open' });
     },
-    ping: ({ t }) => send({ op: 'pong', t }),
+    ping(frame) {
+      send({ op: 'pong', t: frame.t });
+      tell(frame);
+    },
     refresh: () => renew({ tokenMs: 0 }),
-    authed: renew,
+    authed(frame) {
+      renew(frame);
+      tell(frame);
+    },
     drain: ({ retryMs: [fromMs, toMs] }) => later(leave, fromMs + io.random() * (toMs - fromMs)),
     // Some transports have no code of their own, and some a poorer one.
     bye: ({ code = 1006, reason }) => closed(code, reason),
     error(frame) {
-      if (frame.sub) return;
       ({ retryAfterMs } = frame);
       io.onError(errorOf(frame));
     },
   };
-  hearers.add((frame) => on[frame.op]?.(frame));
 
   // ── a subscription: messages on their way through its handler ──
 
@@ -524,7 +524,7 @@ export function conversation(io: Io) {
     /** Keys of what is at work. */
     const running = new Set<unknown>();
     const done = new Set<string>();
-    const unconfirmed = new Map<string, (error?: GatewayError) => void>();
+    const unconfirmed = new Map<string, (error?: Promise<never>) => void>();
     let owed = 0;
     let isClosing = false;
     const [ready, begun, failed] = deferred();
@@ -552,7 +552,6 @@ export function conversation(io: Io) {
       ping: (frame) => note(frame.cursors?.[mine]),
       authed: ({ dropped }) => dropped?.includes(mine) && fail(new GatewayError('forbidden')),
       error(frame) {
-        if (!frame.sub) return;
         const error = errorOf(frame);
         if (frame.ids) settled(frame, error);
         else if (frame.code === 'credit_overflow') io.onError(error);
@@ -562,12 +561,22 @@ export function conversation(io: Io) {
       },
     };
 
+    const place = (): readonly string[] => [...cursors.values()];
+
     function join(): void {
       if (isClosing || !number) return;
       mine = number++;
       owed = 0;
-      const place = cursors.size ? { cursors: [...cursors.values()] } : from;
-      send({ op: 'sub', sub: mine, topics, group, filter, create, credit: group ? credit : credit - here.size, from: place });
+      send({
+        op: 'sub',
+        sub: mine,
+        topics,
+        group,
+        filter,
+        create,
+        credit: group ? credit : credit - here.size,
+        from: cursors.size ? { cursors: place() } : from,
+      });
     }
 
     function again(): void {
@@ -587,7 +596,7 @@ export function conversation(io: Io) {
 
     function settled({ ids }: { readonly ids: Iterable<string> }, error?: GatewayError): void {
       for (const id of ids) {
-        unconfirmed.get(id)?.(error);
+        unconfirmed.get(id)?.(error && Promise.reject(error));
         unconfirmed.delete(id);
       }
     }
@@ -633,11 +642,10 @@ export function conversation(io: Io) {
       const { id, cursor, event } = frame;
       const name = id ?? `${event.source}\n${event.id}`;
       const same = here.get(name);
-      const before = [...cursors.values()];
+      const before = place();
       if (cursor) note([cursor]);
       // Handled, and only the word of it was lost; or at work here just now.
-      if (!group && (same || done.has(name))) return release();
-      if (done.has(name)) return send({ op: 'ack', sub: mine, ids: [id], credit: 1 });
+      if (done.has(name) || (same && !group)) return group ? send({ op: 'ack', sub: mine, ids: [id], credit: 1 }) : release();
       if (group && !due.has(extend)) later(extend, ackWaitMs / 4);
       if (same && io.nowMs() < same.atMs + workMs) return void (same.sub = mine);
       const one: Held = {
@@ -646,8 +654,8 @@ export function conversation(io: Io) {
         name,
         before,
         atMs: io.nowMs(),
-        ack: () => settle(one, { op: 'ack' }),
-        nack: (how) => settle(one, { op: 'nack', ...how }),
+        ack: () => (one.settled ??= settle(one, { op: 'ack' })),
+        nack: (how) => (one.settled ??= settle(one, { op: 'nack', ...how })),
         extend: (ms) => void (group && one.sub === mine && send({ op: 'extend', sub: mine, ids: [id], ms })),
       };
       here.set(name, one);
@@ -683,21 +691,19 @@ export function conversation(io: Io) {
     }
 
     function settle(one: Held, frame: { readonly op: string }): Promise<void> {
-      const [settled, resolve, reject] = deferred();
-      if (group && !one.isSettled)
-        if (one.sub === mine) {
-          unconfirmed.set(one.id, (error) => (error ? reject(error) : resolve()));
-          send({ ...frame, sub: mine, ids: [one.id], credit: 1 });
-        } else reject(passing('connection_lost'));
-      else resolve();
-      if (one.isSettled) return settled;
-      one.isSettled = true;
+      const [settled, resolve] = deferred();
       here.delete(one.name);
-      if (!group) release();
       if (frame.op === 'ack' && (group || dedupe)) {
         const [oldest = ''] = done.add(one.name);
         if (done.size > DONE_MAX) done.delete(oldest);
       }
+      if (!group) {
+        resolve();
+        release();
+      } else if (one.sub === mine) {
+        unconfirmed.set(one.id, resolve);
+        send({ ...frame, sub: mine, ids: [one.id], credit: 1 });
+      } else resolve(Promise.reject(passing('connection_lost')));
       check();
       return settled;
     }
@@ -716,13 +722,13 @@ export function conversation(io: Io) {
       ready,
       get cursors() {
         const [first] = here.values();
-        return first?.before ?? [...cursors.values()];
+        return first?.before ?? place();
       },
       close,
     };
     hearers.add(hear);
     if (is('idle')) begin();
-    if (state.state === 'closed') leave();
+    leave();
     join();
     return subscription;
   }
@@ -758,22 +764,22 @@ interface Held extends Message {
   /** The number under which it was sent: under another one an ack would be about something else. */
   sub: number;
   isBegun?: boolean;
-  isSettled?: boolean;
+  settled?: Promise<void>;
 }
 
 const none: Transport = () => {
-  throw new GatewayError('no_transport', 'give connect() transports: [ws, sse]');
+  throw new GatewayError('no_transport', 'give transports: [ws, sse]');
 };
 
 // ── connect: what runs it ──────────────────────────────────────────────────────────────────────────────────────────
 
 /** A client of one gateway. It connects when the first subscription is made; publishing goes by HTTP. Throws GatewayError `invalid`. */
 export function connect(options: ConnectOptions): Gateway {
-  const { key, getToken, hooks } = options;
-  if (!key === !getToken) throw new GatewayError('invalid', 'give key, or getToken');
-  if (key && 'document' in globalThis) throw new GatewayError('invalid', 'anybody can read a key in a page');
+  const { key, getToken } = options;
+  if (!key === !getToken || (key && 'document' in globalThis))
+    throw new GatewayError('invalid', 'give key, or getToken: anybody can read a key in a page');
   const warn = (what: unknown): void => console.warn('millrace', what);
-  const listeners = new Set([hooks?.onState]);
+  const listeners = new Set<(state: State) => void>();
   let asking: Promise<string> | undefined;
   let [kept, goodUntilMs] = ['', 0];
 
@@ -792,16 +798,16 @@ export function connect(options: ConnectOptions): Gateway {
     onGap: warn,
     onError: warn,
     ...http,
-    onState: (state) => listeners.forEach((listener) => listener?.(state)),
+    onState(state) {
+      http.onState?.(state);
+      for (const listener of listeners) listener(state);
+    },
   });
 
-  // Where there are pages: a phone that was in a pocket, a laptop that was shut.
-  const listen = (how: 'addEventListener' | 'removeEventListener'): void => {
-    const { document: page } = globalThis as { readonly document?: EventTarget };
-    (globalThis as Partial<EventTarget>)[how]?.('online', talk.wake);
-    page?.[how]('visibilitychange', talk.wake);
-  };
-  listen('addEventListener');
+  const ended = new AbortController();
+  // Where there are pages: a phone that was in a pocket, a laptop that was shut. What a document tells comes up to its window.
+  for (const sign of ['online', 'visibilitychange'])
+    (globalThis as Partial<EventTarget>).addEventListener?.(sign, talk.wake, { signal: ended.signal });
 
   const gateway: Gateway = {
     ...publishing(http),
@@ -815,7 +821,7 @@ export function connect(options: ConnectOptions): Gateway {
       return () => void listeners.delete(listener);
     },
     close(how) {
-      listen('removeEventListener');
+      ended.abort();
       return talk.close(how);
     },
   };
@@ -847,7 +853,7 @@ export const webSocket =
   (Class?: typeof WebSocket): Transport =>
   ({ url, on }) => {
     const Socket = Class ?? globalThis.WebSocket;
-    if (!Socket) throw new GatewayError('no_transport', 'there is no WebSocket here: use sse, or webSocket(class)');
+    if (!Socket) throw new GatewayError('no_transport', 'no WebSocket here: use sse, or webSocket(class)');
     const socket = new Socket(`${url.replace(/^http/, 'ws')}/v1/stream`, 'millrace.v1');
     socket.onopen = on.open;
     socket.onmessage = ({ data }) => on.message(`${data}`);
@@ -883,7 +889,7 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
     const decoder = new TextDecoder();
     let text = '';
     for (let next = await reader.read(); !next.done; next = await reader.read()) {
-      on.heard();
+      on.message('[]');
       const blocks = (text + decoder.decode(next.value, { stream: true })).split(/\r?\n\r?\n/);
       text = blocks.pop() ?? '';
       for (const block of blocks) take(block);
@@ -921,7 +927,7 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
   };
 };
 
-/** What an answer would be as a close code; others come again. */
+/** What an answer would be as a close code; others come again: a session that is not there any more is 404. */
 const CLOSE_OF: Readonly<Record<number, number>> = {
   400: 4400,
   401: 4401,
@@ -1005,15 +1011,14 @@ async function call(http: Http, path: string, body?: object, options: SendOption
       };
       if (signal?.aborted) throw signal.reason;
       const init = { method: body ? 'POST' : 'GET', headers, body: JSON.stringify(body) };
-      const [answer, json] = await within(http, timeoutMs, signal, async (signal) => {
-        const answer = await send(url + path, { ...init, signal }).catch((cause: unknown) =>
-          Promise.reject(passing('network', cause)),
-        );
-        const json: Frame = await answer.json().catch(() => (answer.status === 204 ? {} : undefined));
-        return [answer, json] as const;
+      return await within(http, timeoutMs, signal, async (signal) => {
+        const answer = await send(url + path, { ...init, signal }).catch((cause: unknown) => {
+          throw passing('network', cause);
+        });
+        const json: Frame = await answer.json().catch(() => answer.status === 204 && {});
+        if (json && (answer.ok || json.results)) return json;
+        throw refusalOf(answer, http, json);
       });
-      if (json && (answer.ok || json.results)) return json;
-      throw refusalOf(answer, http, json);
     } catch (thrown) {
       const error = thrown as GatewayError;
       const isStale = error.status === 401 && reason === 'request';
