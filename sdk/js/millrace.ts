@@ -877,7 +877,7 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
   async function post(path: string, body: string): Promise<Response> {
     const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
     const answer = await fetch(`${url}/v1/sse${path}`, { method: 'POST', headers, body, signal: ended.signal });
-    if (!answer.ok) throw refusalOf(answer, systemClock);
+    if (!answer.ok) throw refusalOf(answer, systemClock, await answer.json().catch(() => undefined));
     return answer;
   }
 
@@ -909,7 +909,7 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
   function fail(error: GatewayError): void {
     if (ended.signal.aborted) return;
     ended.abort();
-    on.close(error.code === 'no_transport' ? 0 : (CLOSE_OF[error.status] ?? 1006), `${error}`, error.retryAfterMs);
+    on.close(error.code === 'no_transport' ? 0 : (CLOSE_OF[error.code] ?? CLOSE_OF[error.status] ?? 1006), `${error}`, error.retryAfterMs);
   }
 
   void Promise.resolve().then(on.open);
@@ -928,7 +928,10 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
 };
 
 /** What an answer would be as a close code; others come again: a session that is not there any more is 404. */
-const CLOSE_OF: Readonly<Record<number, number>> = {
+const CLOSE_OF: Readonly<Record<string, number>> = {
+  // Another token will do.
+  token_expired: 4010,
+  token_key_unknown: 4010,
   400: 4400,
   401: 4401,
   403: 4403,
