@@ -256,7 +256,7 @@ const TELEMETRY = '/v1/telemetry';
 
 // ── errors ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** The one error of this file. `code` is the gateway's (docs/api.md), or `network`, `timeout`, `no_transport`, `connection_lost`, `closed`, `invalid`. */
+/** The one error of this file. `code` is the gateway's (docs/api.md), or `network`, `timeout`, `no_token`, `no_transport`, `connection_lost`, `closed`, `invalid`. */
 export class GatewayError extends Error {
   declare readonly code: string;
   /** HTTP; 0 without an answer. */
@@ -788,7 +788,12 @@ export function connect(options: ConnectOptions): Gateway {
     if (reason === 'request' && goodUntilMs > http.wallMs() + AHEAD_MS) return kept;
     // One call for all who wait.
     return (asking ??= within(http, http.timeoutMs, undefined, async () => {
-      const given: Frame = await getToken?.({ reason });
+      let given: Frame;
+      try {
+        given = await getToken?.({ reason });
+      } catch (cause) {
+        throw cause instanceof UnauthorizedError ? cause : passing('no_token', cause);
+      }
       goodUntilMs = +new Date(given.expiresAt ?? 8e15);
       return (kept = given.token ?? given);
     }).finally(() => (asking = undefined)));
@@ -909,7 +914,11 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
   function fail(error: GatewayError): void {
     if (ended.signal.aborted) return;
     ended.abort();
-    on.close(error.code === 'no_transport' ? 0 : (CLOSE_OF[error.code] ?? CLOSE_OF[error.status] ?? 1006), `${error}`, error.retryAfterMs);
+    on.close(
+      error.code === 'no_transport' ? 0 : (CLOSE_OF[error.code] ?? CLOSE_OF[error.status] ?? 1006),
+      `${error}`,
+      error.retryAfterMs,
+    );
   }
 
   void Promise.resolve().then(on.open);
