@@ -1022,9 +1022,13 @@ async function call(http: Http, path: string, body?: object, options: SendOption
         ...http.onRequest?.({ path, attempt }),
       };
       if (signal?.aborted) throw signal.reason;
-      const init = { method: body ? 'POST' : 'GET', headers, body: JSON.stringify(body) };
       return await within(http, timeoutMs, signal, async (signal) => {
-        const answer = await send(url + path, { ...init, signal }).catch((cause: unknown) => {
+        const answer = await send(url + path, {
+          method: body ? 'POST' : 'GET',
+          headers,
+          body: JSON.stringify(body) as string,
+          signal,
+        }).catch((cause: unknown) => {
           throw passing('network', cause);
         });
         const json: Frame = await answer.json().catch(() => answer.status === 204 && {});
