@@ -355,7 +355,7 @@ export function conversation(io: Io) {
   function wait(): void {
     cancel();
     const waitMs = Math.min(...due.values()) - io.nowMs();
-    if (waitMs < Infinity) cancel = io.after(Math.min(waitMs, LOOK_MS), look);
+    if (waitMs < Infinity) cancel = io.after(Math.min(Math.max(waitMs, 0), LOOK_MS), look); // Node warns of a time before now
   }
 
   function look(): void {
