@@ -66,6 +66,7 @@ export async function world(
     stores = {},
     directory = createMemoryDirectory(),
     publicUrl,
+    vault = createVault(randomBytes(32)),
     ...options
   }: Partial<
     Pick<HttpNeeds, 'undeclared' | 'clock' | 'isLocal' | 'metrics' | 'limits' | 'version' | 'sdkSource' | 'telemetry'>
@@ -75,12 +76,12 @@ export async function world(
     /** One that is there already, as after a restart. */
     readonly directory?: Directory;
     readonly publicUrl?: string;
+    readonly vault?: Vault;
   } = {},
 ): Promise<World> {
   const clock = systemClock;
   const ledger = createMemoryLedger();
   const { log = createMemoryLog(), claims } = stores;
-  const vault = createVault(randomBytes(32));
   const sender = createUndiciSender({ clock, connect: createConnect({ egress: createEgress({ allow: ['loopback'] }) }) });
   const notices: Notice[] = [];
   const waiting = new Set<() => void>();
