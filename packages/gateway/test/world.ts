@@ -101,6 +101,10 @@ export async function world(
     await directory.put('topic', 'default', topic, topicOf({}, { owner: 'default', nowMs: clock.now(), limits: LIMITS }));
   await gateway.start();
   const errors: unknown[] = [];
+  async function endAll(): Promise<void> {
+    gateway.abandon();
+    await sender.close();
+  }
   const app = await createApp({
     gateway,
     directory,
@@ -111,11 +115,13 @@ export async function world(
     isReady: () => true,
     onError: (error) => errors.push(error),
     ...options,
+  }).catch(async (error: unknown) => {
+    await endAll();
+    throw error;
   });
   t.after(async () => {
     await app.close();
-    gateway.abandon();
-    await sender.close();
+    await endAll();
   });
 
   async function key(owner: string, scopes: readonly Scope[], environment = 'default'): Promise<string> {

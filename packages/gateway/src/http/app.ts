@@ -50,7 +50,7 @@ import { createRoom } from './room.ts';
 import { realtimeDoor } from '../realtime/door.ts';
 import { isStreamUpgrade } from '../realtime/websocket.ts';
 import { sdkRoutes } from './sdk.ts';
-import { createSignatures } from './signed.ts';
+import { checkSealed, createSignatures } from './signed.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
 import { telemetryRoutes } from './telemetry.ts';
 import { tokenRoutes } from './tokens.ts';
@@ -122,6 +122,7 @@ const AGAIN_MS = 1_000;
 export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
   const { limits = LIMITS } = given;
   const needs = { ...given, limits };
+  await checkSealed(needs.directory, needs.vault);
   const apps = await follow(needs.directory, 'app', (_app, place) => placeOf(place));
   const tokens = await createTokens({ ...needs, apps });
   const access = await createAccess({ ...needs, tokens });

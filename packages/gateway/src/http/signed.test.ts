@@ -137,22 +137,24 @@ describe('a key that signs', { timeout: 30_000 }, () => {
     assert.deepEqual([refused.json.code, refused.json.pointer], ['forbidden', '/type']);
   });
 
-  test('goes on after a new key for secrets, and without it nothing is guessed', async (t) => {
+  test('goes on after a new key for secrets, and a gateway without the right one does not start', async (t) => {
     const [older, newer] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
     const directory = createMemoryDirectory();
     const first = await signing(t, { directory, vault: createVault(older) });
     const { key } = await first.made();
     assert.equal((await first.send({ key })).status, 202);
 
-    const early = await signing(t, { directory, vault: createVault(newer) });
-    assert.equal((await early.send({ key })).json.code, 'internal_error');
-    assert.equal(early.errors.length, 1);
-    await assert.rejects(reseal(directory, createVault(newer)), { code: 'invalid_secret' });
+    for (const start of [() => reseal(directory, createVault(newer)), () => signing(t, { directory, vault: createVault(newer) })])
+      await assert.rejects(start, { code: 'invalid_secret' });
 
-    assert.equal(await reseal(directory, createVault(newer, older)), 1);
+    // This one, and the key of tokens.
+    assert.equal(await reseal(directory, createVault(newer, older)), 2);
     assert.equal(await reseal(directory, createVault(newer, older)), 0);
     const later = await signing(t, { directory, vault: createVault(newer) });
     assert.equal((await later.send({ key })).json.status, 'appended');
+    // The first does not know the key that another node has sealed everything with.
+    assert.equal((await first.send({ key, id: 'two' })).json.code, 'internal_error');
+    assert.equal(first.errors.length, 1);
   });
 });
 

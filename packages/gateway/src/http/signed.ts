@@ -8,10 +8,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { BATCH_TYPE, STRUCTURED_TYPE } from '@millrace/core/cloud-events-http';
 import { Problem } from '@millrace/core/problem';
 import { equalBytes, SIGNATURES_MAX, simpleKey } from '@millrace/core/signatures';
+import { allOf } from '../all-of.ts';
 import type { Limits } from '../limits.ts';
 import type { OwnTurn } from '../pace.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Key, Versioned } from '../ports/directory.ts';
+import type { Directory, Key, Versioned } from '../ports/directory.ts';
 import { type SignOne, v1With } from '../signing.ts';
 import type { Vault } from '../vault.ts';
 import type { Access } from './access.ts';
@@ -62,6 +63,11 @@ const ALONE_BYTES = 16_384;
 const EMPTY = new Uint8Array(0);
 const TYPES: readonly string[] = ['application/json', 'text/json', STRUCTURED_TYPE, BATCH_TYPE];
 
+/** Rejects with `invalid_secret` where a key that signs was sealed with a key that is not in the vault: then the gateway does not start. */
+export async function checkSealed(directory: Directory, vault: Vault): Promise<void> {
+  for await (const { value } of allOf(directory, 'key')) if (value.sealed !== undefined) vault.open(value.sealed);
+}
+
 export function createSignatures({ access, vault, clock, limits, ownTurn }: Needs): Signatures {
   // A request is worth something from so long before its time until so long after it. All that while, and the time a body takes,
   // its id must be remembered.
@@ -77,7 +83,7 @@ export function createSignatures({ access, vault, clock, limits, ownTurn }: Need
     return signer;
   }
 
-  /** That it can't be opened is a fault of this process, and none of the client. */
+  /** That one can't be opened which another node has sealed since is a fault of this process, and none of the client. */
   function textOf({ sealed = '' }: Key): string {
     try {
       return vault.open(sealed);
