@@ -41,7 +41,7 @@ export interface Signatures {
   /** False where the request is not signed. Throws where its signature is of no use, whatever the body is: before that is read. */
   begin(request: FastifyRequest, reply: FastifyReply): boolean;
   /** Once the body is there, and before anything in it is looked at: sets the caller, or rejects with `unauthorized`. */
-  verify(request: FastifyRequest): Promise<void>;
+  verify(request: FastifyRequest, signed: Signed): Promise<void>;
 }
 
 interface Needs {
@@ -116,9 +116,7 @@ export function createSignatures({ access, vault, clock, limits, ownTurn }: Need
       request.signed = signed;
       return true;
     },
-    async verify(request) {
-      const { signed } = request;
-      if (signed === undefined) return;
+    async verify(request, signed) {
       const body = request.body instanceof Uint8Array ? request.body : EMPTY;
       if (body.length > ALONE_BYTES) await ownTurn();
       // A body may take its time: what counted at the door must count now.
