@@ -52,7 +52,7 @@ const server = createServer((request, answer) => {
 });
 
 // The group that the pages share. A token can't make it: it is configuration, and that takes a key.
-const group = { topics: ['orders.*'], deliver: { stream: {} } };
+const group = { topics: ['orders.*'], ordering: 'key', deliver: { stream: {} } };
 const made = await ask('PUT', '/v1/subscriptions/desk', group);
 if (!made.ok) throw new Error(`the group can't be made: ${await made.text()}`);
 await new Promise<void>((resolve) => void server.listen(Number(PORT), '127.0.0.1', resolve));

@@ -21,7 +21,10 @@ const kinds = {
   again: ({ id }) => mark(id, 'ack lost'),
   published: () => count.published++,
   waiting: ({ waiting }) => (count.waiting = waiting),
-  token: ({ reason }) => (count.tokens++, row('states', [now(), 'token', reason])),
+  token({ reason }) {
+    count.tokens++;
+    if (reason !== 'request') row('states', [now(), 'token', `to ${reason}`]);
+  },
   transport: ({ name }) => (transport = `by ${name}`),
   state(next) {
     state = next;

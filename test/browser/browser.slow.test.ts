@@ -51,7 +51,12 @@ async function stage(t: TestContext, path: string): Promise<Stage> {
   const desks = await Promise.all(
     TRANSPORTS.map(async (transport) => {
       const group = `desk-${transport}`;
-      await make(ask, `PUT /v1/subscriptions/${group}`, { app: 'shop', topics: ['orders.*'], deliver: { stream: {} } });
+      await make(ask, `PUT /v1/subscriptions/${group}`, {
+        app: 'shop',
+        topics: ['orders.*'],
+        ordering: 'key',
+        deliver: { stream: {} },
+      });
       return openDesk({ browser, address: page, transport, group });
     }),
   );
@@ -89,6 +94,9 @@ async function caughtUp({ desks, counter }: Stage): Promise<void> {
       await desk.until(() => [...published].every(([source, count]) => book.upTo(source) >= count));
 }
 
+/** How many states each has told. */
+const toldBy = (desks: readonly Desk[]): ReadonlyMap<Desk, number> => new Map(desks.map((desk) => [desk, desk.states.length]));
+
 async function each(desks: readonly Desk[], work: (desk: Desk) => Promise<unknown>): Promise<void> {
   await Promise.all(desks.map(work));
 }
@@ -99,6 +107,9 @@ const picture = (desks: readonly Desk[], name: string): Promise<void> =>
 /** How many of its own a page has published, by whatever name. */
 const publishedBy = ({ published }: Desk): number => [...published.values()].reduce((sum, one) => sum + one, 0);
 
+const tell = (desk: Desk): string =>
+  `${desk.page.url().split('?')[1]} ${JSON.stringify(desk.states.at(-1))} published ${publishedBy(desk)}, ${desk.confirmed.size} confirmed`;
+
 const { path, skip } = findRuntime(chromium);
 
 describe('a page in Chromium', { timeout: 280_000, skip }, () => {
@@ -106,23 +117,26 @@ describe('a page in Chromium', { timeout: 280_000, skip }, () => {
     mkdirSync(PICTURES, { recursive: true });
     const all = await stage(t, path);
     const { desks, counter, cable } = all;
+    // Shown where it fails: how far it came.
+    const say = (what: string): void => console.log(`${what}: ${counter.count} orders, ${desks.map(tell).join('; ')}`);
 
     // A token ends: another one is taken within the same connection.
-    const before = desks.map(({ states }) => states.length);
+    const before = toldBy(desks);
     await each(desks, (desk) => desk.order('ten'));
     await each(desks, (desk) => desk.until(() => desk.authed > 0));
-    assert.deepEqual(
-      desks.map(({ states }) => states.length),
-      before,
-      'the connections were the same all the time',
-    );
+    assert.deepEqual(toldBy(desks), before, 'the connections were the same all the time');
     await caughtUp(all);
+    say('tokens refreshed');
     await picture(desks, '1-token-refreshed');
 
     // The gateway is killed, while all publish.
     for (let kill = 1; kill <= KILLS; kill++) {
       await each(desks, (desk) => desk.order('ten'));
+      const told = toldBy(desks);
       await all.restart();
+      say('restarted');
+      // The first time they come back by themselves.
+      if (kill > 1) await each(desks, (desk) => desk.reopened(told.get(desk) ?? 0));
       await each(desks, (desk) => desk.until(() => publishedBy(desk) === 10 + 10 * kill));
       await caughtUp(all);
     }
@@ -131,19 +145,27 @@ describe('a page in Chromium', { timeout: 280_000, skip }, () => {
     cable.pull();
     await each(desks, ({ context }) => context.setOffline(true));
     await each(desks, (desk) => desk.order('ten'));
-    await counter.reached(counter.count + 100);
+    await counter.reached(counter.count + 25);
+    say('offline');
     await picture(desks, '2-offline');
+    const offline = toldBy(desks);
     cable.plugIn();
     await each(desks, ({ context }) => context.setOffline(false));
+    await each(desks, (desk) => desk.reopened(offline.get(desk) ?? 0));
     await each(desks, (desk) => desk.until(() => publishedBy(desk) === 20 + 10 * KILLS));
     await caughtUp(all);
 
     // Nobody knows that the network is gone: only the silence tells.
-    const told = desks.map(({ states }) => states.length);
+    const silent = toldBy(desks);
     cable.pull();
-    await each(desks, (desk) => desk.until(() => desk.states.length > (told[desks.indexOf(desk)] ?? 0)));
-    for (const [at, { states }] of desks.entries()) assert.equal(states[told[at] ?? 0]?.state, 'waiting');
+    await each(desks, async (desk) => {
+      const from = silent.get(desk) ?? 0;
+      await desk.until(() => desk.states.length > from);
+      assert.equal(desk.states[from]?.state, 'waiting');
+    });
+    say('silence noticed');
     cable.plugIn();
+    await each(desks, (desk) => desk.reopened(silent.get(desk) ?? 0));
     await caughtUp(all);
 
     // The page is loaded anew, and goes on from where it was.

@@ -24,8 +24,9 @@ export interface Desk {
   readonly breaches: readonly string[];
   /** Orders that the gateway has taken from this page, by source. */
   readonly published: ReadonlyMap<string, number>;
-  /** Clicks, and resolves when that many are published or waiting. */
   order(button: 'one' | 'ten'): Promise<void>;
+  /** Resolves when it is open, after all of what it told up to then; where it waits, somebody clicks who does not like to. */
+  reopened(states: number): Promise<void>;
   until(isSo: () => boolean): Promise<void>;
   load(): Promise<void>;
 }
@@ -115,6 +116,14 @@ export async function openDesk({ browser, address, transport, group }: DeskOptio
       return authed;
     },
     order: (button) => page.click(`#${button}`),
+    async reopened(from) {
+      for (;;) {
+        await until(() => states.slice(from).some(({ state }) => state === 'open' || state === 'waiting'));
+        if (states.slice(from).some(({ state }) => state === 'open')) return;
+        from = states.length;
+        await page.click('#now');
+      }
+    },
     until,
     load,
   };
