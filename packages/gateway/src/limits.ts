@@ -125,6 +125,13 @@ export const LIMIT_TABLE = {
   ),
   revocations: limit(10_000, 1, 1_000_000, 'Revocations kept, until what they are about has expired.'),
   revocationsOfApp: limit(1_000, 1, 100_000, 'How many of them are those of one app: more are one of all its tokens.'),
+  // the SDK
+  sdkVersions: limit(
+    20,
+    1,
+    1_000,
+    'Versions of the SDK that are kept: some 30 KB each, in every process; what the rules of apps lead to stays beyond it.',
+  ),
   // the log
   appendQueueBytes: limit(
     64 * MB,
@@ -243,6 +250,13 @@ export const LIMIT_TABLE = {
     'Bytes that one session has not taken yet: past it nothing more is sent to it. The system holds some more.',
   ),
   slowMs: limit(10_000, 100, 600_000, 'How long that may last before the session is closed, ms.'),
+  pullWaitMs: limit(60_000, 0, 300_000, 'How long a pull may wait for its first message, ms: some proxies give up sooner.'),
+  appPulls: limit(
+    256,
+    1,
+    100_000,
+    'Pulls of one app open at once: each may hold an answer that is not read, and a place among the sessions.',
+  ),
   feedRecords: limit(256, 1, 4_096, 'Events of one read for a sub that has fallen behind what is in memory.'),
   feedReads: limit(4, 1, 64, 'Subs that read the log at once; the others wait for their turn.'),
   lastEvents: limit(100_000, 1, 10_000_000, 'Events that are looked through for the newest of each key (`from: last`).'),
@@ -253,6 +267,26 @@ export const LIMIT_TABLE = {
     'Pages read for that at most, those included that are read again in shorter spans: twice what the events need.',
   ),
   lastKeys: limit(10_000, 1, 1_000_000, 'Keys of which the newest is remembered meanwhile.'),
+  // telemetry
+  telemetryPerSecond: limit(
+    100,
+    1,
+    100_000,
+    'Reports of clients of one app, per second and process; five seconds of it may come at once. More of them tell nothing more: sample fewer.',
+  ),
+  // failures that are reported
+  failedMs: limit(
+    7 * DAY_MS,
+    60_000,
+    30 * DAY_MS,
+    'How long a receiver may report that a delivery failed after it had acknowledged it, ms: as long as attempts are kept.',
+  ),
+  failedPerSecond: limit(
+    100,
+    1,
+    100_000,
+    'Such reports for one subscription, per second; five seconds of it may come at once. Each reads the ledger and writes to it.',
+  ),
   // recording
   unrecorded: limit(
     4_096,

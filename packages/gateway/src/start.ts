@@ -29,6 +29,7 @@ import type { Finding } from './ports/finding.ts';
 import type { Ledger } from './ports/ledger.ts';
 import type { Leases } from './ports/leases.ts';
 import type { Log } from './ports/log.ts';
+import { isForThisMachine, publicUrlOf } from './public-url.ts';
 import { reseal, sealCredentials } from './reseal.ts';
 import { createConnect } from './senders/connect.ts';
 import { createEgress } from './senders/egress.ts';
@@ -129,6 +130,8 @@ export async function start(needs: StartNeeds): Promise<Running> {
   // What was typed is looked at before anything is opened.
   // Whoever develops a receiver stops and starts it all day: it is looked for every few seconds.
   const limits = limitsOf({ ...(options.mode === 'dev' ? { probeMs: DEV_PROBE_MS } : {}), ...options.limits });
+  const publicUrl = publicUrlOf(options);
+  let localUrl: string | undefined;
   const egress = createEgress({ allow: [...(options.mode === 'dev' ? ['loopback'] : []), ...options.allowEgress] });
   try {
     const shared = worker?.shared;
@@ -154,13 +157,16 @@ export async function start(needs: StartNeeds): Promise<Running> {
       onNotice(notice, verdictOf(notice, echo));
     };
     if (store.leftBehind !== undefined) tell({ kind: 'left_behind', ...store.leftBehind });
-    const cluster = joinCluster(store, { options, worker, inside, limits, clock, slots: () => gateway.slots, onNotice: tell });
+    const chance = chanceOf(worker);
+    const own = { options, chance, inside, limits, clock, slots: () => gateway.slots, onNotice: tell };
+    const cluster = joinCluster(store, own);
     const ledger = cluster?.ledger ?? store.ledger;
     const gateway = createGateway({
       ports: { log, directory, ledger, claims, sender: cluster?.guard(sender) ?? sender, clock, vault },
       limits,
       withoutSlots: cluster !== undefined,
       checkEndpoint: egress.checkHost,
+      publicUrl: () => publicUrl ?? localUrl,
       onNotice: tell,
     });
     let ready = false;
@@ -181,11 +187,14 @@ export async function start(needs: StartNeeds): Promise<Running> {
       isReady: () => ready,
       limits,
       isLocal: options.mode === 'dev',
+      // Clients may be anybody's pages: where this machine is in the network is none of their business.
+      node: `${options.node ?? ''}#${chance}`,
       metrics: {
         contentType: metrics.contentType,
         text: worker?.metricsText ?? metrics.text,
         isPublic: options.metrics === 'all',
       },
+      telemetry: metrics.telemetry,
       onError,
       ...(cluster === undefined
         ? {}
@@ -197,6 +206,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
     opened.push(() => closeApp(app, limits));
     inside?.answerWith(app);
     const port = await listen(app, options, worker !== undefined);
+    if (isForThisMachine(options)) localUrl = addressOf(options.host, port);
     ready = true;
     opened.push(async () => void (ready = false));
     return {
@@ -217,18 +227,23 @@ export async function start(needs: StartNeeds): Promise<Running> {
   }
 }
 
+/** Never that of a process before it: its lease may still run, and what it began is not ours to go on with. */
+function chanceOf(worker: WorkerPart | undefined): string {
+  return `${worker === undefined ? '' : `w${worker.number}.`}${randomBytes(3).toString('hex')}`;
+}
+
 /** Undefined where the store is this process's alone. */
 function joinCluster(
   { ledger, openLeases }: Store,
   {
     options,
-    worker,
+    chance,
     inside,
     limits: { leaseMs },
     ...needs
   }: Pick<Parameters<typeof createClusterNode>[0], 'clock' | 'slots' | 'onNotice'> & {
     readonly options: StartOptions;
-    readonly worker: WorkerPart | undefined;
+    readonly chance: string;
     readonly inside: InsideDoor | undefined;
     readonly limits: Limits;
   },
@@ -236,8 +251,6 @@ function joinCluster(
   if (openLeases === undefined) return undefined;
   const { host, port } = options;
   const advertise = inside?.address ?? options.advertise ?? addressOf(host, port);
-  // Never that of a process before it: its lease may still run, and what it began is not ours to go on with.
-  const chance = `${worker === undefined ? '' : `w${worker.number}.`}${randomBytes(3).toString('hex')}`;
   const node = `${options.node ?? `${hostname()}:${port}`}#${chance}`;
   if (port === 0)
     throw new StartRefused('a node of a cluster has a port that the others know', 'Name it: --port 4400, each node its own.');

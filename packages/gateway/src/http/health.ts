@@ -14,7 +14,7 @@ export function healthRoutes(app: FastifyInstance, { version, clock, isReady, me
     status: isReady() ? 'ready' : 'stopping',
     version,
     now: timeOf(clock.now()),
-    transports: ['http', 'websocket', 'sse'],
+    transports: ['http', 'websocket', 'sse', 'pull'],
   }));
   app.get('/livez', { schema: HEALTH_CALLS.live }, async () => ({ status: 'live' }));
   app.get('/readyz', { schema: HEALTH_CALLS.ready }, async () => {

@@ -13,6 +13,8 @@ import type { Clock } from '../ports/clock.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { SubFrame } from './frames.ts';
 import { type GroupConsumer, type GroupSub, joinHere } from './member.ts';
+import { createMessages } from './messages.ts';
+import { pullDoor } from './pull.ts';
 import { joinThere, RELAYED } from './relay.ts';
 import type { Admitted, SessionNeeds } from './session.ts';
 import { createSessions, type Sessions } from './sessions.ts';
@@ -35,10 +37,14 @@ interface Needs {
   readonly limits: Limits;
   /** For bodies, of all requests together. */
   readonly room: Room;
+  /** For answers that their clients have not read yet. */
+  readonly answers: Room;
   readonly isLocal?: boolean;
   readonly node?: string;
   /** In a cluster: where the subscription with this uid is worked; undefined where nobody knows now. */
   readonly addressOf?: (uid: string) => string | undefined;
+  /** Resolves when that may be another. */
+  readonly changed?: () => Promise<void>;
   readonly onError?: (error: unknown) => void;
 }
 
@@ -57,10 +63,16 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     clock,
     limits,
     room,
+    answers,
     isLocal = false,
     node = '',
     onError = () => undefined,
   } = needs;
+  // What a node opens for a client of its own is counted there.
+  const count: SessionNeeds['count'] = ({ environment, app: id }, what, isRelayed) =>
+    isRelayed ? () => undefined : quotas.open({ environment, id }, what);
+  const proof = (): string => vault.seal(`${RELAYED} ${clock.now()}`);
+  const messages = createMessages();
   const sessions = createSessions({
     // Read when a session is opened: the door's document is made without a gateway.
     get feeds() {
@@ -71,13 +83,13 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     },
     groupOf,
     enterGroup,
-    // What a node opens for a client of its own is counted there.
-    count: ({ environment, app: id }, what, isRelayed) => (isRelayed ? () => undefined : quotas.open({ environment, id }, what)),
+    count,
     publish: async (caller, event, idempotencyKey) => {
       const [published] = await publish(caller, [event], { idempotencyKey });
       if (published === undefined) throw new Problem('internal_error', 'a publish was not answered');
       return published;
     },
+    messages,
     clock,
     limits,
     node,
@@ -120,13 +132,12 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     credentials: string | undefined,
   ): Promise<GroupSub> {
     try {
-      return joinHere(gateway.groups, subscription, consumer);
+      return joinHere({ groups: gateway.groups, messages }, subscription, consumer);
     } catch (error) {
       if (!(error instanceof Elsewhere) || credentials === undefined) throw error;
       const address = needs.addressOf?.(subscription.value.uid);
       if (address === undefined) throw error;
-      const proof = vault.seal(`${RELAYED} ${clock.now()}`);
-      return joinThere({ address, group: subscription.id, consumer, credentials, proof, limits });
+      return joinThere({ address, group: subscription.id, consumer, credentials, proof: proof(), limits });
     }
   }
 
@@ -179,12 +190,31 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
   await sseDoor(app, {
     sessions,
     feeds: () => gateway.feeds,
+    messages,
     room,
     clock,
     limits,
     admitFor,
     mayBeHere,
     expiresMsOf,
+  });
+  await pullDoor(app, {
+    gateway,
+    messages,
+    sessions,
+    room,
+    answers,
+    clock,
+    limits,
+    groupOf,
+    count,
+    mayBeHere,
+    expiresMsOf,
+    isRelayed: ({ headers }) => isOfNode(headers[RELAYED]),
+    proof,
+    addressOf: needs.addressOf,
+    changed: needs.changed,
+    onError,
   });
   return sessions;
 }

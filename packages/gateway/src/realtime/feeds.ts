@@ -13,7 +13,7 @@ import { createMatch, type Wanted } from '../flow/match.ts';
 import type { Place, Tail } from '../lanes/tail.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import { BEFORE_ALL, type Log, type LogRecord, type Mark, type Page } from '../ports/log.ts';
+import { BEFORE_ALL, type Log, type LogRecord, type Mark, type Page, type Position } from '../ports/log.ts';
 import { cursorText, partOf, type PartCursor, readCursor } from './cursors.ts';
 
 export interface Wish {
@@ -37,11 +37,15 @@ export interface Sink {
   /** False where it can't take it now: the feed comes back with it when it is pumped. */
   take(record: LogRecord): boolean;
   gap(gap: FeedGap): void;
+  /** All that is there now was offered. Told each time it has become so. */
+  caughtUp?(): void;
 }
 
 export interface Feed {
-  /** Where it stands, for a client that comes back: one per shard. */
+  /** Where it stands, for a client that comes back: one per shard. While the newest of each key are handed over: before those that are left. */
   readonly cursors: readonly string[];
+  /** The newest of each key are not known yet: what its cursors say does not include them. */
+  readonly isLooking: boolean;
   /** There may be room again. */
   pump(): void;
   close(): void;
@@ -95,6 +99,8 @@ interface Own extends Wanted {
 /** Where the newest event of a key stands. Not the event: who has no credit would have us hold megabytes. */
 interface Last extends Mark {
   readonly shard: string;
+  /** A place before it with nothing of the feed's in between: where to go on with it. */
+  readonly before: Position;
 }
 
 interface Span {
@@ -150,6 +156,7 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
     if (own.closed) return;
     if (own.lasts !== undefined) return void handOver(own);
     for (const shard of own.places.keys()) if (!own.closed && !own.live.has(shard)) pumpShard(own, shard);
+    if (own.places.size === 0) own.sink.caughtUp?.();
   }
 
   function pumpShard(own: Own, shard: string): void {
@@ -169,6 +176,7 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
     // would get the same again.
     own.places.set(shard, later(own.places.get(shard) as Place, tailOf.end));
     own.live.add(shard);
+    if (own.live.size === own.places.size) own.sink.caughtUp?.();
   }
 
   /** A page at a time, and others in between. */
@@ -413,10 +421,12 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
         reads++;
         const request = { shard, after, only: own.wish, limit: limits.feedRecords, maxBytes: limits.pageBytes };
         const page: Page | undefined = await ask(own, () => log.read(request));
+        let before = after;
         for (const record of page?.records ?? []) {
           if (record.position > spanEnd || record.position > position) break;
           looked++;
-          if (match.one(own, record) && !match.isTooCostly(own, record)) isCut = remember(found, record) || isCut;
+          if (match.one(own, record) && !match.isTooCostly(own, record)) isCut = remember(found, record, before) || isCut;
+          before = record.position;
         }
         if (page === undefined || page.atEnd || page.through === after) break;
         after = page.through;
@@ -426,16 +436,23 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
   }
 
   /** True where another one had to go for it. */
-  function remember(found: Map<string, Last>, { shard, position, timeMs, event }: LogRecord): boolean {
+  function remember(found: Map<string, Last>, { shard, position, timeMs, event }: LogRecord, before: Position): boolean {
     // Keys may be as long as attributes may be, and this holds many.
     const key = hash('sha256', `${event.type}\n${keyOf(event) ?? ''}`, 'base64');
     // What has no key goes round over the shards.
     if ((found.get(key)?.timeMs ?? 0) > timeMs) return false;
     found.delete(key);
-    found.set(key, { shard, position, timeMs });
+    found.set(key, { shard, position, timeMs, before });
     if (found.size <= limits.lastKeys) return false;
     for (const oldest of found.keys()) return found.delete(oldest);
     return true;
+  }
+
+  function standsAt({ live, lasts }: Own, shard: string, place: Place): Place {
+    if (live.has(shard)) return later(place, tail(shard)?.end ?? place);
+    // The newest comes first in it.
+    const next = Array.isArray(lasts) ? lasts.findLast((last) => last.shard === shard) : undefined;
+    return next === undefined ? place : { position: next.before, timeMs: next.timeMs };
   }
 
   async function open(wish: Wish, sink: Sink): Promise<Opened> {
@@ -469,9 +486,10 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
       },
       feed: {
         get cursors() {
-          return [...own.places].map(([shard, place]) =>
-            cursorText(part(shard), own.live.has(shard) ? later(place, tail(shard)?.end ?? place) : place),
-          );
+          return [...own.places].map(([shard, place]) => cursorText(part(shard), standsAt(own, shard, place)));
+        },
+        get isLooking() {
+          return own.lasts === 'wanted';
         },
         pump() {
           own.full.clear();

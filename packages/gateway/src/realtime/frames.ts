@@ -1,9 +1,10 @@
 /** What clients of `millrace.v1` send (spec/protocol.md), read and checked: nothing behind this file looks at JSON. */
 import { decodeJsonEvent } from '@millrace/core/cloud-events-json';
 import type { EventDraft } from '@millrace/core/draft';
-import { type Member, membersAt, objectsAt, parseJson } from '@millrace/core/json-scan';
+import { type Member, membersAt, objectsAt } from '@millrace/core/json-scan';
 import { isObject } from '@millrace/core/json-values';
 import { Problem } from '@millrace/core/problem';
+import { bad, FRAME_BOUNDS, given, parsed, type Reader, reader, SUB_MAX } from './frame-reader.ts';
 
 export type ClientFrame =
   | { readonly op: 'hello'; readonly v: number; readonly token?: string; readonly client?: string }
@@ -47,25 +48,6 @@ interface Settling {
   readonly ref?: string;
 }
 
-export const FRAME_BOUNDS = {
-  /** Frames of one message. */
-  frames: 64,
-  depth: 32,
-  /** Of a text that is no event: an id, a reason. */
-  textChars: 512,
-  /** Ids of one ack. */
-  ids: 1_024,
-  /** Of one sub. */
-  topics: 16,
-  cursors: 1_024,
-  /** Outstanding of one sub. */
-  credit: 10_000,
-  extendMs: 12 * 3_600_000,
-  tokenChars: 8_192,
-} as const;
-
-const SUB_MAX = 2 ** 31 - 1;
-
 /** Reads one message: a frame or a list of them. Throws `bad_frame` for what ends the connection. */
 export function readFrames(message: Uint8Array): ClientFrame[] {
   const value = parsed(message);
@@ -73,14 +55,6 @@ export function readFrames(message: Uint8Array): ClientFrame[] {
   if (value.length > FRAME_BOUNDS.frames) throw bad(`a message has at most ${FRAME_BOUNDS.frames} frames`);
   let members: Member[][] | undefined;
   return value.map((one, at) => frameOf(one, () => (members ??= objectsAt(message, 0))[at] ?? [], message));
-}
-
-function parsed(message: Uint8Array): unknown {
-  try {
-    return parseJson(message, FRAME_BOUNDS.depth);
-  } catch (error) {
-    throw bad(error instanceof Problem ? error.message.replace('the body', 'the message') : 'the message is no JSON');
-  }
 }
 
 /** `members`: where the parts of the frame stand in the message, for the one whose event is taken byte for byte. */
@@ -106,9 +80,7 @@ function frameOf(value: unknown, members: () => readonly Member[], message: Uint
       return {
         op,
         ...settlingOf(read),
-        ...given('delayMs', read.maybeNumber('delayMs', 0, FRAME_BOUNDS.extendMs)),
-        ...given('reason', read.maybeText('reason')),
-        ...given('dead', read.maybeFlag('dead')),
+        ...noOf(read),
       };
     case 'extend':
       return {
@@ -142,16 +114,26 @@ function frameOf(value: unknown, members: () => readonly Member[], message: Uint
   }
 }
 
-function subOf(read: Reader): SubFrame {
+/** `sub`: its number. */
+export function subOf(read: Reader, sub = read.sub()): SubFrame {
   return {
     op: 'sub',
-    sub: read.sub(),
+    sub,
     ...given('topics', read.has('topics') ? read.texts('topics', FRAME_BOUNDS.topics) : undefined),
     ...given('group', read.maybeText('group')),
     ...given('filter', read.value('filter')),
     ...given('from', fromOf(read)),
     credit: read.number('credit', 0, FRAME_BOUNDS.credit),
     ...given('create', read.maybeFlag('create')),
+  };
+}
+
+/** What a nack says beside which. */
+export function noOf(read: Reader): { readonly delayMs?: number; readonly reason?: string; readonly dead?: boolean } {
+  return {
+    ...given('delayMs', read.maybeNumber('delayMs', 0, FRAME_BOUNDS.extendMs)),
+    ...given('reason', read.maybeText('reason')),
+    ...given('dead', read.maybeFlag('dead')),
   };
 }
 
@@ -187,53 +169,3 @@ function eventOf(member: Member | undefined, message: Uint8Array): EventDraft | 
     throw error;
   }
 }
-
-type Reader = ReturnType<typeof reader>;
-
-function reader(frame: Readonly<Record<string, unknown>>) {
-  const value = (name: string): unknown => (Object.hasOwn(frame, name) && frame[name] !== null ? frame[name] : undefined);
-  const has = (name: string): boolean => value(name) !== undefined;
-  const maybe = <T>(name: string, read: (name: string) => T): T | undefined => (has(name) ? read(name) : undefined);
-
-  function text(name: string, charsMax: number = FRAME_BOUNDS.textChars): string {
-    const found = value(name);
-    if (typeof found !== 'string' || found === '' || found.length > charsMax)
-      throw bad(`${name} is a text of 1 to ${charsMax} characters`);
-    return found;
-  }
-  function number(name: string, min: number, max: number): number {
-    const found = value(name);
-    if (!Number.isSafeInteger(found) || (found as number) < min || (found as number) > max)
-      throw bad(`${name} is a whole number from ${min} to ${max}`);
-    return found as number;
-  }
-  function texts(name: string, most: number): readonly string[] {
-    const found = value(name);
-    const isText = (one: unknown): boolean => typeof one === 'string' && one !== '' && one.length <= FRAME_BOUNDS.textChars;
-    if (!Array.isArray(found) || found.length > most || !found.every(isText))
-      throw bad(`${name} is a list of at most ${most} texts`);
-    return found as readonly string[];
-  }
-  function flag(name: string): boolean {
-    const found = value(name);
-    if (typeof found !== 'boolean') throw bad(`${name} is true or false`);
-    return found;
-  }
-  return {
-    value,
-    has,
-    text,
-    number,
-    texts,
-    sub: () => number('sub', 1, SUB_MAX),
-    maybeText: (name: string, charsMax?: number) => maybe(name, (one) => text(one, charsMax)),
-    maybeNumber: (name: string, min: number, max: number) => maybe(name, (one) => number(one, min, max)),
-    maybeFlag: (name: string) => maybe(name, flag),
-  };
-}
-
-function given<Name extends string, T>(name: Name, value: T | undefined): { readonly [name in Name]?: T } {
-  return value === undefined ? {} : ({ [name]: value } as { readonly [name in Name]: T });
-}
-
-const bad = (why: string): Problem => new Problem('bad_frame', why);

@@ -5,7 +5,7 @@ import { idOf, placeIn } from '../http/delivery-ids.ts';
 import type { Handed, Verdict } from '../lanes/group.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { LanePosition } from '../ports/ledger.ts';
-import { eventJson } from './messages.ts';
+import type { Messages } from './messages.ts';
 
 /** What settles: which, and what is said of them. */
 export interface Settling {
@@ -56,13 +56,14 @@ const LOOKS_MAX = 64;
 
 /** Throws what `Groups.join` does. */
 export function joinHere(
-  groups: Groups,
+  { groups, messages }: { readonly groups: Groups; readonly messages: Messages },
   { environment, id, value: { uid } }: Versioned<Subscription>,
   consumer: GroupConsumer,
 ): GroupSub {
   let hasLeft = false;
   const member = groups.join(environment, id, {
-    take: (handed) => consumer.take(deliveryFrame(consumer.sub, handed), handed.record.event.type),
+    take: (handed) =>
+      consumer.take(deliveryFrame(consumer.sub, handed, messages.event(handed.record).bytes), handed.record.event.type),
     left() {
       hasLeft = true;
       consumer.left();
@@ -125,10 +126,10 @@ export function joinHere(
 }
 
 /** The `msg` of a delivery. What other nodes rely on (relay.ts): it begins with op and sub. */
-function deliveryFrame(sub: number, handed: Handed): Buffer {
-  const { attempt, webhookId, record } = handed;
+function deliveryFrame(sub: number, handed: Handed, event: Buffer): Buffer {
+  const { attempt, webhookId } = handed;
   const head = JSON.stringify({ op: 'msg', sub, id: idOf(handed), attempt, idempotencyKey: webhookId }).slice(0, -1);
-  return Buffer.concat([Buffer.from(`${head},"event":`), eventJson(record), Buffer.from('}')]);
+  return Buffer.concat([Buffer.from(`${head},"event":`), event, Buffer.from('}')]);
 }
 
 export const unknownDelivery = (): Problem =>

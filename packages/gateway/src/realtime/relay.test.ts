@@ -29,6 +29,7 @@ async function nodes(t: TestContext): Promise<Nodes> {
     vault,
     clock: systemClock,
     version: '0',
+    node: 'b',
     isReady: () => true,
     addressOf: () => owner.app.listeningOrigin,
   });
@@ -44,7 +45,7 @@ describe('a relay', { timeout: 30_000 }, () => {
   test('carries deliveries and acks under the numbers of its client, and credit once', async (t) => {
     const { owner, client } = await nodes(t);
     const one = await client();
-    await one.hello();
+    assert.equal((await one.hello()).node, 'b');
     one.say({ op: 'sub', sub: 7, group: 'mailer', credit: 1 });
     assert.equal((await one.next('subed')).sub, 7);
     for (let n = 0; n < 4; n++) await owner.publish('orders.created', { n });

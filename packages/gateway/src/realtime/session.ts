@@ -4,20 +4,21 @@
  *
  *   new ── hello ──► greeted ── bye, close, error that ends it ──► ended
  */
-import { compileFilter } from '@millrace/core/filter';
 import { Problem } from '@millrace/core/problem';
-import { checkPattern } from '@millrace/core/topic';
 import type { Published } from '../api.ts';
-import { type Caller, maySeeTopic, mayUseTopics } from '../http/access.ts';
+import { type Caller, maySeeTopic } from '../http/access.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
+import { type About, asProblem, errorFrame, settledFrames, verdictOf } from './answers.ts';
 import { CLOSE, type CloseCode, closeCodeOf } from './close-codes.ts';
 import { cursorText, partOf } from './cursors.ts';
 import type { Feed, FeedGap, Feeds } from './feeds.ts';
-import { type ClientFrame, FRAME_BOUNDS, readFrames, type SubFrame } from './frames.ts';
-import { type EnterGroup, type GroupSub, type Said, type Settled, unknownDelivery } from './member.ts';
+import { FRAME_BOUNDS } from './frame-reader.ts';
+import { type ClientFrame, readFrames, type SubFrame } from './frames.ts';
+import type { EnterGroup, GroupSub, Settled } from './member.ts';
 import type { Messages, Shared } from './messages.ts';
+import { maySubscribe, mustHave, wishOf } from './wishes.ts';
 
 /** What carries a session. */
 export interface Connection {
@@ -141,23 +142,14 @@ export function createSession(needs: SessionNeeds): Session {
   }
 
   /** A client that reads no answers is not asked for more questions. */
-  function say(frame: Readonly<Record<string, unknown>>): void {
+  function say(frame: object): void {
     connection.send(JSON.stringify(frame));
     if (state !== 'ended' && !hasRoom()) connection.hold?.(true);
   }
 
   /** What is about one sub, publish or delivery does not end the connection. */
-  function sayError(error: unknown, about: Readonly<Record<string, unknown>> = {}): void {
-    const problem = asProblem(error);
-    const { retryAfterMs, status } = problem;
-    const retryable = status === 429 || status >= 500;
-    say({ op: 'error', ...problem.toJSON(), retryable, ...(retryAfterMs === undefined ? {} : { retryAfterMs }), ...about });
-  }
-
-  function asProblem(error: unknown): Problem {
-    if (error instanceof Problem) return error;
-    onError(error);
-    return new Problem('internal_error', 'something unexpected happened; it was logged');
+  function sayError(error: unknown, about: About = {}): void {
+    say(errorFrame(asProblem(error, onError), about));
   }
 
   // ── life ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -174,7 +166,7 @@ export function createSession(needs: SessionNeeds): Session {
   }
 
   function endBy(error: unknown): void {
-    const problem = asProblem(error);
+    const problem = asProblem(error, onError);
     if (state !== 'ended') sayError(problem);
     end(closeCodeOf(problem), problem.code);
   }
@@ -312,31 +304,16 @@ export function createSession(needs: SessionNeeds): Session {
 
   /** Ephemeral: fed from the tails. */
   async function follow(sub: Sub, frame: SubFrame, by: Caller): Promise<void> {
-    const { number, topics } = sub;
-    mustSubscribe(by, topics);
-    const from = frame.from ?? 'latest';
-    if (from === 'earliest' || (typeof from === 'object' && from.cursors === undefined))
-      throw new Problem('invalid_request', 'a sub without a group begins at latest, last, or cursors', {
-        advice: 'What must not miss anything is a group: it keeps its place here.',
-      });
-    const opened = await feeds.open(
-      {
-        environment: by.environment,
-        app: by.app,
-        topics,
-        from: typeof from === 'object' ? { cursors: from.cursors ?? [] } : from,
-        ...(frame.filter === undefined ? {} : { filter: compileFilter(frame.filter) }),
+    const { number } = sub;
+    const opened = await feeds.open(wishOf(frame, by), {
+      take(record) {
+        if (sub.credit === 0 || !hasRoom()) return false;
+        sub.credit--;
+        connection.sendShared(messages.msg(number, record, cursorText(partOf(log, record.shard), record)));
+        return true;
       },
-      {
-        take(record) {
-          if (sub.credit === 0 || !hasRoom()) return false;
-          sub.credit--;
-          connection.sendShared(messages.msg(number, record, cursorText(partOf(log, record.shard), record)));
-          return true;
-        },
-        gap: (gap: FeedGap) => say({ op: 'gap', sub: number, gap }),
-      },
-    );
+      gap: (gap: FeedGap) => say({ op: 'gap', sub: number, gap }),
+    });
     if (sub.ended || state === 'ended') return opened.feed.close();
     sub.feed = opened.feed;
     const { recovered, gap } = opened;
@@ -480,14 +457,12 @@ export function createSession(needs: SessionNeeds): Session {
   });
 
   function sayKnown(
-    op: string,
+    op: 'acked' | 'nacked' | 'extended',
     { sub, ref }: { readonly sub: number; readonly ref?: string },
-    { known, unknown }: Settled,
+    settled: Settled,
   ): void {
     if (state === 'ended') return;
-    const about = { sub, ...(ref === undefined ? {} : { ref }) };
-    if (known.length > 0 || unknown.length === 0) say({ op, ...about, ids: known });
-    if (unknown.length > 0) sayError(unknownDelivery(), { ...about, ids: unknown });
+    for (const frame of settledFrames(op, { sub, ...(ref === undefined ? {} : { ref }) }, settled)) say(frame);
   }
 
   async function unsubscribe({ sub: number, drain = false }: Extract<ClientFrame, { op: 'unsub' }>): Promise<void> {
@@ -612,34 +587,4 @@ export function createSession(needs: SessionNeeds): Session {
   };
 }
 
-function verdictOf(frame: Extract<ClientFrame, { op: 'ack' | 'nack' }>): Said {
-  if (frame.op === 'ack') return { kind: 'acked' };
-  const { dead = false, delayMs, reason } = frame;
-  return {
-    kind: dead ? 'dead' : 'nacked',
-    ...(delayMs === undefined ? {} : { delayMs }),
-    ...(reason === undefined ? {} : { reason }),
-  };
-}
-
 const notOfAGroup = (op: string): Problem => new Problem('invalid_request', `${op} is for the deliveries of a group`);
-
-function mustHave({ admin, scopes }: Caller, scope: 'publish' | 'subscribe'): void {
-  if (!admin && !scopes.includes(scope)) throw new Problem('forbidden', `this needs the scope ${scope}`);
-}
-
-function mustSubscribe(caller: Caller, topics: readonly string[]): void {
-  mustHave(caller, 'subscribe');
-  if (topics.length === 0) throw new Problem('invalid_request', 'a sub has topics, or a group');
-  for (const [at, topic] of topics.entries()) checkPattern(topic, `/topics/${at}`);
-  mayUseTopics(caller, topics, '/topics');
-}
-
-function maySubscribe(caller: Caller, topics: readonly string[]): boolean {
-  try {
-    mustSubscribe(caller, topics);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -6,12 +6,13 @@ import type { Caller } from '../http/access.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import { CLOSE } from './close-codes.ts';
-import { createMessages } from './messages.ts';
 import { type Connection, createSession, type Session, type SessionNeeds } from './session.ts';
 
-/** Who follows a plain stream, without a session: the same bounds and rights are kept for it. */
+/** Who follows a plain stream, or pulls, without a session: the same bounds and rights are kept for it. */
 export interface Guest {
   readonly caller: Caller;
+  /** Another node asks for it: it is counted there. */
+  readonly isRelayed?: boolean;
   /** Why it may not, or can not, be here any more. */
   end(problem: Problem): void;
 }
@@ -33,7 +34,7 @@ export interface Sessions {
 
 interface Needs extends Pick<
   SessionNeeds,
-  'feeds' | 'count' | 'enterGroup' | 'groupOf' | 'publish' | 'clock' | 'limits' | 'node' | 'log' | 'onError'
+  'feeds' | 'count' | 'enterGroup' | 'groupOf' | 'publish' | 'messages' | 'clock' | 'limits' | 'node' | 'log' | 'onError'
 > {
   readonly clock: Clock;
   readonly limits: Limits;
@@ -43,7 +44,6 @@ export function createSessions(needs: Needs): Sessions {
   const { clock, limits } = needs;
   const all = new Set<Session>();
   const guests = new Set<Guest>();
-  const messages = createMessages();
   let stopped = false;
 
   /** Of whom nobody knows yet who they are: each may have a message under way. */
@@ -65,13 +65,13 @@ export function createSessions(needs: Needs): Sessions {
         all.delete(session);
       };
       unknown++;
-      const session = createSession({ ...needs, connection, admit, messages, id, onGreeted: greeted, onEnd });
+      const session = createSession({ ...needs, connection, admit, id, onGreeted: greeted, onEnd });
       all.add(session);
       return session;
     },
     enter(guest) {
       if (!hasRoom()) throw full();
-      const uncount = needs.count(guest.caller, 'connections', false);
+      const uncount = needs.count(guest.caller, 'connections', guest.isRelayed === true);
       guests.add(guest);
       return () => {
         guests.delete(guest);

@@ -1,29 +1,14 @@
 /** Sessions and plain streams over server-sent events, as a client with fetch sees them. */
 import assert from 'node:assert/strict';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test } from 'node:test';
 import { turnsUntil } from '../http/test/door.ts';
-import { type Frame, realtime, type RealtimeDoor } from './test/client.ts';
-
-interface Event {
-  readonly id: string | undefined;
-  readonly type: string | undefined;
-  readonly data: string | undefined;
-}
-
-interface Stream {
-  readonly status: number;
-  /** The next event that satisfies this. */
-  next(wanted: (event: Event) => boolean): Promise<Event>;
-  frame(op: string): Promise<Frame>;
-  /** Resolves when the gateway has ended it. */
-  ended(): Promise<void>;
-  close(): void;
-}
+import { realtime, type RealtimeDoor } from './test/client.ts';
+import { follow, openSession, type Stream } from './test/stream.ts';
 
 describe('server-sent events', { timeout: 30_000 }, () => {
   test('carry a session: frames in the body, more by POST, what comes of them on the stream', async (t) => {
     const door = await realtime(t);
-    const stream = await open(t, door, [
+    const stream = await openSession(t, door, [
       { op: 'hello', v: 1 },
       { op: 'sub', sub: 1, topics: ['orders.created'], credit: 1 },
     ]);
@@ -50,12 +35,12 @@ describe('server-sent events', { timeout: 30_000 }, () => {
       { op: 'hello', v: 1 },
       { op: 'sub', sub: 1, group: 'mailer', topics: ['orders.created'], credit: 1 },
     ];
-    const one = await open(t, door, join);
+    const one = await openSession(t, door, join);
     await one.frame('subed');
     await door.publish('orders.created', { n: 1 });
     const { id } = await one.frame('msg');
     one.close();
-    const other = await open(t, door, join);
+    const other = await openSession(t, door, join);
     const { session } = await other.frame('welcome');
     const again = await other.frame('msg');
     assert.deepEqual([again.id, again.attempt], [id, 2]);
@@ -86,17 +71,17 @@ describe('server-sent events', { timeout: 30_000 }, () => {
     assert.equal((await door.ask('GET /v1/sse')).json.code, 'invalid_topic');
     assert.equal((await door.ask('GET /v1/sse?topics=a&from=earliest')).json.pointer, '/query/from');
     assert.equal((await door.ask('POST /v1/sse', { key: '', json: [] })).status, 401);
-    const stream = await open(t, door, [{ op: 'sub', sub: 1, topics: ['a'], credit: 1 }]);
+    const stream = await openSession(t, door, [{ op: 'sub', sub: 1, topics: ['a'], credit: 1 }]);
     assert.equal((await stream.frame('bye')).code, 4_400);
     await stream.ended();
-    const good = await open(t, door, [{ op: 'hello', v: 1 }]);
+    const good = await openSession(t, door, [{ op: 'hello', v: 1 }]);
     await good.frame('welcome');
     assert.equal((await door.ask('POST /v1/sse', { json: [{ op: 'hello', v: 1 }] })).json.code, 'overloaded');
   });
 
   test('end with the gateway, after a word', async (t) => {
     const door = await realtime(t);
-    const [session, plain] = [await open(t, door, [{ op: 'hello', v: 1 }]), await follow(t, door, '?topics=a')];
+    const [session, plain] = [await openSession(t, door, [{ op: 'hello', v: 1 }]), await follow(t, door, '?topics=a')];
     await session.frame('welcome');
     const closed = door.app.close();
     assert.equal((await session.frame('bye')).code, 4_001);
@@ -270,7 +255,7 @@ describe('a session over server-sent events', { timeout: 30_000 }, () => {
     const door = await realtime(t);
     const key = await door.key('shop', ['subscribe', 'publish']);
     const [own, other, next] = [await tokenOf(door, key), await tokenOf(door, key), await tokenOf(door, key)];
-    const stream = await open(t, door, [{ op: 'hello', v: 1 }], as(own.token));
+    const stream = await openSession(t, door, [{ op: 'hello', v: 1 }], as(own.token));
     const { session } = await stream.frame('welcome');
     const say = async (by: string, ...json: object[]): Promise<number> =>
       (await door.ask(`POST /v1/sse/${session}`, { key: by, json })).status;
@@ -300,52 +285,4 @@ async function fill(door: RealtimeDoor): Promise<void> {
   const data = 'x'.repeat(100_000);
   for (let n = 0; n < 120; n++) await door.publish('orders.created', data);
   await door.publish('orders.created', { n: 'last' });
-}
-
-function open(t: TestContext, door: RealtimeDoor, frames: readonly object[], more: Record<string, string> = {}): Promise<Stream> {
-  const headers = { 'content-type': 'application/json', ...more };
-  return streamOf(t, door, '', { method: 'POST', body: JSON.stringify(frames), headers });
-}
-
-function follow(t: TestContext, door: RealtimeDoor, query: string, headers: Record<string, string> = {}): Promise<Stream> {
-  return streamOf(t, door, query, { headers });
-}
-
-async function streamOf(t: TestContext, door: RealtimeDoor, query: string, init: RequestInit): Promise<Stream> {
-  const gone = new AbortController();
-  t.after(() => gone.abort());
-  const headers = { authorization: `Bearer ${door.admin}`, ...(init.headers as Record<string, string> | undefined) };
-  const answer = await fetch(`${door.app.listeningOrigin}/v1/sse${query}`, { ...init, headers, signal: gone.signal });
-  const events = eventsOf(answer.body as ReadableStream<Uint8Array>);
-  async function next(wanted: (event: Event) => boolean): Promise<Event> {
-    for (;;) {
-      const { value, done } = await events.next();
-      if (done === true) throw new Error('the stream has ended');
-      if (wanted(value)) return value;
-    }
-  }
-  return {
-    status: answer.status,
-    next,
-    frame: async (op) => JSON.parse((await next(({ data }) => data !== undefined && JSON.parse(data).op === op)).data ?? ''),
-    async ended() {
-      while ((await events.next()).done !== true);
-    },
-    close: () => gone.abort(),
-  };
-}
-
-async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Event> {
-  let text = '';
-  for await (const chunk of body.pipeThrough(new TextDecoderStream() as unknown as ReadableWritablePair<string, Uint8Array>)) {
-    text += chunk;
-    const parts = text.split('\n\n');
-    text = parts.pop() ?? '';
-    for (const part of parts) {
-      const all = (name: string): string[] =>
-        part.split('\n').flatMap((line) => (line.startsWith(`${name}: `) ? [line.slice(name.length + 2)] : []));
-      const data = all('data');
-      yield { id: all('id')[0], type: all('event')[0], data: data.length === 0 ? undefined : data.join('\n') };
-    }
-  }
 }

@@ -15,14 +15,15 @@ import type { Limits } from '../limits.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { cursorText, partOf } from './cursors.ts';
 import type { Feed, Feeds, Opened, Sink } from './feeds.ts';
-import { FRAME_BOUNDS } from './frames.ts';
-import { eventJson, type Shared } from './messages.ts';
+import { FRAME_BOUNDS } from './frame-reader.ts';
+import { type Messages, textOf } from './messages.ts';
 import type { Session, SessionNeeds } from './session.ts';
 import { full, type Sessions } from './sessions.ts';
 
 interface Needs {
   readonly sessions: Sessions;
   readonly feeds: () => Feeds;
+  readonly messages: Messages;
   readonly room: Room;
   readonly clock: Clock;
   readonly limits: Limits;
@@ -60,7 +61,7 @@ const HEAD = {
 const ALLOW = ['publish', 'subscribe'] as const;
 
 export async function sseDoor(app: FastifyInstance, needs: Needs): Promise<void> {
-  const { sessions, feeds, room, clock, limits, admitFor, mayBeHere, expiresMsOf } = needs;
+  const { sessions, feeds, messages, room, clock, limits, admitFor, mayBeHere, expiresMsOf } = needs;
   const open = new Map<string, Open>();
 
   await app.register(async (scope) => {
@@ -230,7 +231,7 @@ export async function sseDoor(app: FastifyInstance, needs: Needs): Promise<void>
         const { stream } = visit;
         if (stream === undefined || visit.isOver) return false;
         if (!hasRoom(visit, stream)) return false;
-        stream.write(eventJson(record).toString(), cursorText(partOf(log, record.shard), record));
+        stream.write(textOf(messages.event(record)), cursorText(partOf(log, record.shard), record));
         // Also where it was the last for a while.
         hasRoom(visit, stream);
         return true;
@@ -288,8 +289,6 @@ function streamOf(reply: FastifyReply, { clock, limits }: Pick<Needs, 'clock' | 
     },
   };
 }
-
-const textOf = (shared: Shared): string => (shared.text ??= shared.bytes.toString());
 
 const EMPTY = new Uint8Array(0);
 const bodyOf = ({ body }: FastifyRequest): Uint8Array => (body as Uint8Array | undefined) ?? EMPTY;

@@ -45,7 +45,12 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
   /** What a connection is closed with may never be read: then it is cut. */
   function closeSoon(webSocket: WebSocket, code: number, reason: string): void {
     webSocket.close(code, reason);
-    clock.after(limits.closeMs, () => webSocket.terminate());
+    cutSoon(webSocket);
+  }
+
+  function cutSoon(webSocket: WebSocket): void {
+    const timer = clock.after(limits.closeMs, () => webSocket.terminate());
+    webSocket.once('close', timer.cancel);
   }
 
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -83,8 +88,8 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
     );
     webSocket.on('message', (data: Buffer, isBinary) => session.receive(isBinary ? NO_TEXT : data));
     webSocket.on('close', session.closed);
-    // A frame that is none of the protocol's: `ws` closes with the code for it.
-    webSocket.on('error', () => undefined);
+    // A frame that is none of the protocol's: `ws` closes with the code for it, and would wait half a minute for its answer.
+    webSocket.on('error', () => cutSoon(webSocket));
     socket.on('drain', session.drained);
   }
 

@@ -73,7 +73,12 @@ export const HEALTH_CALLS = {
           transports: { type: 'array', items: { type: 'string' }, description: 'How it can be spoken to.' },
         },
         examples: [
-          { status: 'ready', version: '0.1.0', now: '2026-11-23T17:20:00.000Z', transports: ['http', 'websocket', 'sse'] },
+          {
+            status: 'ready',
+            version: '0.1.0',
+            now: '2026-11-23T17:20:00.000Z',
+            transports: ['http', 'websocket', 'sse', 'pull'],
+          },
         ],
       }),
     },

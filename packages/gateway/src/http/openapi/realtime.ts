@@ -17,6 +17,22 @@ const FRAMES = {
   },
 } as const;
 
+const PULL = {
+  'application/json': {
+    schema: FRAMES['application/json'].schema,
+    examples: {
+      group: {
+        summary: 'Ack what came last, and wait for more',
+        value: [
+          { op: 'ack', group: 'mailer', ids: ['sub_2al2k5x7m3qzr4w6y2b3c5d7e2.p0~main~0000000000000042'] },
+          { op: 'sub', group: 'mailer', credit: 16, waitMs: 0 },
+        ],
+      },
+      topics: { summary: 'What is new', value: [{ op: 'sub', topics: ['orders.*'], credit: 64, waitMs: 0 }] },
+    },
+  },
+} as const;
+
 const STREAM = {
   description: 'A stream of events (`text/event-stream`) that ends with the connection.',
   content: { 'text/event-stream': { schema: { type: 'string' } } },
@@ -46,6 +62,27 @@ export const REALTIME_CALLS = {
     takes: FRAMES,
     problems: ['not_found'],
     response: { 202: said('They were read.', { type: 'object', examples: [{}] }) },
+  },
+  pull: {
+    operationId: 'pull',
+    tag: 'realtime',
+    summary: 'Pull events, and say what came of those before',
+    description:
+      'The long poll of [millrace.v1](../spec/protocol.md#4-long-poll): the body is frames `ack`, `nack` and `extend` (with `group`), and at most one `sub` with `waitMs`; the answer is frames, too. Deliveries of a group stay with whoever pulled them until they are acked or their time is over.',
+    querystring: NO_QUERY,
+    takes: PULL,
+    problems: ['bad_frame', 'too_many_requests', 'overloaded', 'quota_exceeded', 'moving'],
+    response: {
+      200: said('What came of it: `acked`, `nacked`, `extended` and `error` first, then `subed` and the messages.', {
+        type: 'array',
+        items: {
+          type: 'object',
+          required: ['op'],
+          properties: { op: { type: 'string' } },
+          additionalProperties: true,
+        },
+      }),
+    },
   },
   follow: {
     operationId: 'followTopics',
