@@ -1,11 +1,11 @@
 /** Screenshots of pages: for people to look at; that nothing of a page is cut off is checked with each. */
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 
-export const PICTURES = join(tmpdir(), 'millrace-screenshots');
+/** Of this working copy, which keeps them until the next run; others run beside it. */
+export const PICTURES = join(import.meta.dirname, '..', '..', 'node_modules', '.cache', 'millrace-screenshots');
 
 export async function takePicture(page: Page, name: string): Promise<void> {
   mkdirSync(PICTURES, { recursive: true });
