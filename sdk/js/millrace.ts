@@ -860,10 +860,12 @@ export const webSocket =
     const Socket = Class ?? globalThis.WebSocket;
     if (!Socket) throw new GatewayError('no_transport', 'no WebSocket here: use sse, or webSocket(class)');
     const socket = new Socket(`${url.replace(/^http/, 'ws')}/v1/stream`, 'millrace.v1');
+    // oxlint-disable unicorn/prefer-add-event-listener -- all that a class must have, and short
     socket.onopen = on.open;
     socket.onmessage = ({ data }) => on.message(`${data}`);
     socket.onclose = ({ code, reason }) => on.close(code, reason);
     socket.onerror = () => undefined; // what happened is told by close; unheard, some platforms throw it
+    // oxlint-enable unicorn/prefer-add-event-listener
     return {
       send: (text) => void (socket.readyState === 1 && socket.send(text)),
       close: (code, reason) => socket.close(code, reason),
@@ -1026,7 +1028,7 @@ async function call(http: Http, path: string, body?: object, options: SendOption
         const answer = await send(url + path, {
           method: body ? 'POST' : 'GET',
           headers,
-          body: JSON.stringify(body) as string,
+          body: JSON.stringify(body),
           signal,
         }).catch((cause: unknown) => {
           throw passing('network', cause);
@@ -1047,7 +1049,7 @@ async function call(http: Http, path: string, body?: object, options: SendOption
 }
 
 /** What was answered instead. A page of somebody on the way is as good as a bad gateway. `Retry-After`: seconds, or a date. */
-function refusalOf({ ok, status, headers }: Response, clock: Clock, problem?: object): GatewayError {
+function refusalOf({ ok, status, headers }: Response, clock: Clock, problem?: Frame): GatewayError {
   const value = headers.get('retry-after') ?? '-';
   const ms = isNaN(+value) ? Date.parse(value) - clock.wallMs() : +value * 1_000;
   return errorOf({ ...problem, status: ok ? 502 : status, retryAfterMs: ms >= 0 ? ms : undefined });
@@ -1229,7 +1231,7 @@ export function outbox(gateway: Pick<Gateway, 'sendEvent' | 'onState'>, options:
           onChange?.(waiting.length);
         });
       last = sent.catch(() => undefined);
-      return await sent;
+      return sent;
     },
   };
 }
@@ -1522,7 +1524,7 @@ export async function reportFailure(
   const [address = '', token = ''] = headers['millrace-failed']?.split(' ') ?? [];
   if (!gateways.some((origin) => address.startsWith(`${origin}/`)))
     throw new GatewayError('invalid', 'the header millrace-failed is missing, or of none of the `gateways`');
-  const text = `${reason}`.slice(0, REASON_CHARS) || 'failed';
+  const text = String(reason).slice(0, REASON_CHARS) || 'failed';
   await call(
     httpOf({}, address, async () => token),
     '',
@@ -1540,10 +1542,13 @@ async function bodyOf({ body }: Request, maxBytes: number): Promise<Bytes | unde
   const reader = body?.getReader();
   for (let next = await reader?.read(); next?.value; next = await reader?.read()) {
     leftBytes -= next.value.length;
-    if (leftBytes < 0) return void (await reader?.cancel());
+    if (leftBytes < 0) {
+      await reader?.cancel();
+      return undefined;
+    }
     chunks.push(next.value);
   }
-  return await bytesOf(...chunks);
+  return bytesOf(...chunks);
 }
 
 /** CloudEvents in binary or structured mode; of others, what the body says of its type. */
