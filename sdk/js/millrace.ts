@@ -955,7 +955,10 @@ const CLOSE_OF: Readonly<Record<string, number>> = {
 // ── publish ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** What a call needs. */
-type Http = ReturnType<typeof httpOf>;
+type Http = ReturnType<typeof httpOf> & {
+  /** In the place of a token: the headers that vouch for this body under this key, now. */
+  readonly signed?: (body: string, id: string | undefined) => Promise<Record<string, string>>;
+};
 
 const httpOf = (
   options: HttpOptions & { readonly client?: string },
@@ -973,9 +976,12 @@ const httpOf = (
   token,
 });
 
+const SIGNING_PREFIX = 'mrs_';
+
 /**
  * Publishes one event, without a client: `secret` is an API key (`mr_…`) with the scope `publish`, sent as a bearer token; an idempotency key and
- * retries as in `Gateway.sendEvent`. A `whsec_` secret signs webhooks and is refused here: the gateway takes keys, no signatures.
+ * retries as in `Gateway.sendEvent`. A key that signs (`mrs_…`, `millrace key create --signs`) is not sent: each attempt carries a signature of its body at its
+ * time, in the headers of Standard Webhooks, under the idempotency key. A `whsec_` secret is a receiver's, and refused.
  */
 export function sendEvent(
   url: string,
@@ -984,7 +990,19 @@ export function sendEvent(
   options: SendOptions & HttpOptions = {},
 ): Promise<Receipt> {
   if (secret.startsWith('wh')) throw new GatewayError('invalid', 'publishing takes an API key (mr_…)');
-  return publishing(httpOf(options, url, async () => secret)).sendEvent(event, options);
+  const http = httpOf(options, url, async () => secret);
+  const signed: Http['signed'] = async (body, id) => {
+    const seconds = Math.floor(http.wallMs() / 1_000);
+    const content = await bytesOf(`${id}.${seconds}.${body}`);
+    const mac = await subtle().sign('HMAC', await hmacKey(await bytesOf(secret), 'sign'), content);
+    return {
+      authorization: `Signature ${secret.slice(0, SIGNING_PREFIX.length + 8)}`,
+      'webhook-id': `${id}`,
+      'webhook-timestamp': `${seconds}`,
+      'webhook-signature': `v1,${toBase64(new Uint8Array(mac))}`,
+    };
+  };
+  return publishing(secret.startsWith(SIGNING_PREFIX) ? { ...http, signed } : http).sendEvent(event, options);
 }
 
 /** The calls of a client. */
@@ -1013,11 +1031,12 @@ async function call(http: Http, path: string, body?: object, options: SendOption
   const { signal, retries = 3, budgetMs = Infinity, idempotencyKey: key } = options;
   const { traceparent = `00-${randomHex(16)}-${randomHex(8)}-02` } = options;
   const untilMs = http.nowMs() + budgetMs;
+  const text = JSON.stringify(body);
   let reason: TokenReason = 'request';
   for (let attempt = 1; ; attempt++)
     try {
       const headers = {
-        authorization: `Bearer ${await http.token(reason)}`,
+        ...((await http.signed?.(text, key)) ?? { authorization: `Bearer ${await http.token(reason)}` }),
         'content-type': 'application/json',
         traceparent,
         ...(key && { 'idempotency-key': key }),
@@ -1028,7 +1047,7 @@ async function call(http: Http, path: string, body?: object, options: SendOption
         const answer = await send(url + path, {
           method: body ? 'POST' : 'GET',
           headers,
-          body: JSON.stringify(body),
+          body: text,
           signal,
         }).catch((cause: unknown) => {
           throw passing('network', cause);
