@@ -208,6 +208,23 @@ describe('tokens for calls', { timeout: 10_000 }, () => {
     assert.deepEqual(await outcome(clock, gateway.sendEvent(EVENT)), { id: 'evt_1', duplicate: false });
   });
 
+  test('one that is not to be had just now is asked for again, thrice, as a call is tried', async () => {
+    const { clock, options, calls, waits } = scripted([]);
+    let asked = 0;
+    const getToken = async (): Promise<string> => {
+      if (++asked < 4) throw new Error('the backend is away');
+      return 't4';
+    };
+    const gateway = connect({ ...options, url: 'https://gateway.test', getToken });
+    assert.deepEqual(await outcome(clock, gateway.sendEvent(EVENT)), { id: 'evt_1', duplicate: false });
+    assert.deepEqual([asked, waits, calls.length], [4, [500, 1_000, 2_000], 1]);
+    asked = -9;
+    const late = connect({ ...options, url: 'https://gateway.test', getToken });
+    const error = await outcome(clock, late.sendEvent(EVENT));
+    assert.deepEqual([(error as GatewayError).code, (error as GatewayError).retryable], ['no_token', true]);
+    assert.match(String((error as GatewayError).cause), /the backend is away/);
+  });
+
   test('where there is none to be had, the call says so', async () => {
     const { clock, options } = scripted([]);
     const getToken = (): never => {
