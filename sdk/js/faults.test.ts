@@ -1,6 +1,6 @@
 /** What goes wrong between a client and a real gateway: tokens that are over, or another's, lines that are dead and say nothing, and work that fails late. */
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import net from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { describe, test, type TestContext } from 'node:test';
@@ -193,17 +193,19 @@ test('a receiver that acknowledged first, and fails, makes a dead letter at its 
     answers.add(answer.status);
     return answer;
   };
-  let serve: ReturnType<typeof receiver> | undefined;
-  const endpoint = createServer(async (request, response) => {
+  const serving = Promise.withResolvers<ReturnType<typeof receiver>>();
+  const endpoint = createServer((request, response) => void respond(request, response));
+  async function respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const headers = new Headers(request.headers as Record<string, string>);
     const whole = new Request('http://receiver.test/', { method: 'POST', headers, body: await buffer(request) });
-    const answer = await serve?.(whole, { waitUntil: work.add });
+    const serve = await serving.promise;
+    const answer = await serve(whole, { waitUntil: work.add });
     await answers.first(1); // so the report comes before the answer that it is about
-    response.writeHead(answer?.status ?? 500).end();
-  });
+    response.writeHead(answer.status).end();
+  }
   const url = await listen(t, endpoint, () => endpoint.closeAllConnections());
   const { json } = await made.ask('PUT /v1/subscriptions/s', { json: { topics: ['>'], deliver: { webhook: { url } } } });
-  serve = receiver({
+  const serve = receiver({
     secrets: [json.secret],
     store: memoryStore(),
     ack: 'first',
@@ -212,6 +214,7 @@ test('a receiver that acknowledged first, and fails, makes a dead letter at its 
     handle: ({ data }) => Promise.reject(new Error(`no such customer: ${String(data)}`)),
     onError: (error) => errors.push(error),
   });
+  serving.resolve(serve);
   await made.ask('POST /v1/events', { json: { type: 'orders.created', data: 17 } });
   const [working] = await work.first(1);
   await working; // real time: the second that the gateway asks for

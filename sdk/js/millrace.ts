@@ -860,10 +860,12 @@ export const webSocket =
     const Socket = Class ?? globalThis.WebSocket;
     if (!Socket) throw new GatewayError('no_transport', 'no WebSocket here: use sse, or webSocket(class)');
     const socket = new Socket(`${url.replace(/^http/, 'ws')}/v1/stream`, 'millrace.v1');
+    // oxlint-disable unicorn/prefer-add-event-listener -- all that a class must have, and short
     socket.onopen = on.open;
     socket.onmessage = ({ data }) => on.message(`${data}`);
     socket.onclose = ({ code, reason }) => on.close(code, reason);
     socket.onerror = () => undefined; // what happened is told by close; unheard, some platforms throw it
+    // oxlint-enable unicorn/prefer-add-event-listener
     return {
       send: (text) => void (socket.readyState === 1 && socket.send(text)),
       close: (code, reason) => socket.close(code, reason),
@@ -953,7 +955,10 @@ const CLOSE_OF: Readonly<Record<string, number>> = {
 // ── publish ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** What a call needs. */
-type Http = ReturnType<typeof httpOf>;
+type Http = ReturnType<typeof httpOf> & {
+  /** In the place of a token: the headers that vouch for this body under this key, now. */
+  readonly signed?: (body: string, id: string | undefined) => Promise<Record<string, string>>;
+};
 
 const httpOf = (
   options: HttpOptions & { readonly client?: string },
@@ -971,9 +976,12 @@ const httpOf = (
   token,
 });
 
+const SIGNING_PREFIX = 'mrs_';
+
 /**
  * Publishes one event, without a client: `secret` is an API key (`mr_…`) with the scope `publish`, sent as a bearer token; an idempotency key and
- * retries as in `Gateway.sendEvent`. A `whsec_` secret signs webhooks and is refused here: the gateway takes keys, no signatures.
+ * retries as in `Gateway.sendEvent`. A key that signs (`mrs_…`, `millrace key create --signs`) is not sent: each attempt carries a signature of its body at its
+ * time, in the headers of Standard Webhooks, under the idempotency key. A `whsec_` secret is a receiver's, and refused.
  */
 export function sendEvent(
   url: string,
@@ -982,7 +990,19 @@ export function sendEvent(
   options: SendOptions & HttpOptions = {},
 ): Promise<Receipt> {
   if (secret.startsWith('wh')) throw new GatewayError('invalid', 'publishing takes an API key (mr_…)');
-  return publishing(httpOf(options, url, async () => secret)).sendEvent(event, options);
+  const http = httpOf(options, url, async () => secret);
+  const signed: Http['signed'] = async (body, id) => {
+    const seconds = Math.floor(http.wallMs() / 1_000);
+    const content = await bytesOf(`${id}.${seconds}.${body}`);
+    const mac = await subtle().sign('HMAC', await hmacKey(await bytesOf(secret), 'sign'), content);
+    return {
+      authorization: `Signature ${secret.slice(0, SIGNING_PREFIX.length + 8)}`,
+      'webhook-id': `${id}`,
+      'webhook-timestamp': `${seconds}`,
+      'webhook-signature': `v1,${toBase64(new Uint8Array(mac))}`,
+    };
+  };
+  return publishing(secret.startsWith(SIGNING_PREFIX) ? { ...http, signed } : http).sendEvent(event, options);
 }
 
 /** The calls of a client. */
@@ -1011,11 +1031,12 @@ async function call(http: Http, path: string, body?: object, options: SendOption
   const { signal, retries = 3, budgetMs = Infinity, idempotencyKey: key } = options;
   const { traceparent = `00-${randomHex(16)}-${randomHex(8)}-02` } = options;
   const untilMs = http.nowMs() + budgetMs;
+  const text = JSON.stringify(body);
   let reason: TokenReason = 'request';
   for (let attempt = 1; ; attempt++)
     try {
       const headers = {
-        authorization: `Bearer ${await http.token(reason)}`,
+        ...((await http.signed?.(text, key)) ?? { authorization: `Bearer ${await http.token(reason)}` }),
         'content-type': 'application/json',
         traceparent,
         ...(key && { 'idempotency-key': key }),
@@ -1026,7 +1047,7 @@ async function call(http: Http, path: string, body?: object, options: SendOption
         const answer = await send(url + path, {
           method: body ? 'POST' : 'GET',
           headers,
-          body: JSON.stringify(body) as string,
+          body: text,
           signal,
         }).catch((cause: unknown) => {
           throw passing('network', cause);
@@ -1047,7 +1068,7 @@ async function call(http: Http, path: string, body?: object, options: SendOption
 }
 
 /** What was answered instead. A page of somebody on the way is as good as a bad gateway. `Retry-After`: seconds, or a date. */
-function refusalOf({ ok, status, headers }: Response, clock: Clock, problem?: object): GatewayError {
+function refusalOf({ ok, status, headers }: Response, clock: Clock, problem?: Frame): GatewayError {
   const value = headers.get('retry-after') ?? '-';
   const ms = isNaN(+value) ? Date.parse(value) - clock.wallMs() : +value * 1_000;
   return errorOf({ ...problem, status: ok ? 502 : status, retryAfterMs: ms >= 0 ? ms : undefined });
@@ -1229,7 +1250,7 @@ export function outbox(gateway: Pick<Gateway, 'sendEvent' | 'onState'>, options:
           onChange?.(waiting.length);
         });
       last = sent.catch(() => undefined);
-      return await sent;
+      return sent;
     },
   };
 }
@@ -1522,7 +1543,7 @@ export async function reportFailure(
   const [address = '', token = ''] = headers['millrace-failed']?.split(' ') ?? [];
   if (!gateways.some((origin) => address.startsWith(`${origin}/`)))
     throw new GatewayError('invalid', 'the header millrace-failed is missing, or of none of the `gateways`');
-  const text = `${reason}`.slice(0, REASON_CHARS) || 'failed';
+  const text = String(reason).slice(0, REASON_CHARS) || 'failed';
   await call(
     httpOf({}, address, async () => token),
     '',
@@ -1540,10 +1561,13 @@ async function bodyOf({ body }: Request, maxBytes: number): Promise<Bytes | unde
   const reader = body?.getReader();
   for (let next = await reader?.read(); next?.value; next = await reader?.read()) {
     leftBytes -= next.value.length;
-    if (leftBytes < 0) return void (await reader?.cancel());
+    if (leftBytes < 0) {
+      await reader?.cancel();
+      return undefined;
+    }
     chunks.push(next.value);
   }
-  return await bytesOf(...chunks);
+  return bytesOf(...chunks);
 }
 
 /** CloudEvents in binary or structured mode; of others, what the body says of its type. */

@@ -1,5 +1,6 @@
 /** Publishing: attempts, waits, keys, tokens, with a server that answers as it is told. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { connect, GatewayError, type HttpOptions, sendEvent, UnauthorizedError } from './millrace.ts';
 import { type HandClock, handClock, settle } from './test/hand.ts';
@@ -50,6 +51,19 @@ async function outcome<T>(clock: HandClock, work: Promise<T>): Promise<T | Gatew
   while (result === undefined) await clock.advance(1_000);
   return result;
 }
+
+interface Signing {
+  readonly name: string;
+  readonly key: string;
+  readonly id: string;
+  readonly timestampSeconds: number;
+  readonly body: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+const SIGNING: { readonly sign: readonly Signing[] } = JSON.parse(
+  readFileSync(new URL('../../spec/vectors/publish-signatures.json', import.meta.url), 'utf8'),
+);
 
 const EVENT = { type: 'orders.paid', data: { id: 17 } };
 const publish = (answers: readonly Answer[], more = {}) => {
@@ -153,6 +167,23 @@ describe('publishing', { timeout: 10_000 }, () => {
   test('a webhook secret is none to publish with', () => {
     assert.throws(() => sendEvent('https://gateway.test', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', EVENT), /takes an API key/);
   });
+
+  // Those that JSON.stringify writes.
+  for (const { name, key, id, timestampSeconds, body, headers } of SIGNING.sign.filter((one) => !/[[\s]/.test(one.body)))
+    test(`signs where its key signs, and sends no key: ${name}`, async () => {
+      const { calls, options, clock } = scripted([{ status: 503 }, TAKEN]);
+      const times = [timestampSeconds - 60, timestampSeconds];
+      const signing = { ...clock, wallMs: () => 1_000 * (times[calls.length] ?? 0) + 999 };
+      await outcome(
+        clock,
+        sendEvent('https://gateway.test', key, JSON.parse(body), { ...options, clock: signing, idempotencyKey: id }),
+      );
+      const [first, second] = calls.map((call) => call.headers);
+      for (const [header, value] of Object.entries(headers)) assert.equal(second?.[header], value);
+      assert.equal(first?.['webhook-timestamp'], String(timestampSeconds - 60));
+      assert.notEqual(first?.['webhook-signature'], second?.['webhook-signature']);
+      assert.doesNotMatch(JSON.stringify(calls), new RegExp(key));
+    });
 
   test('what hooks return goes along as headers', async () => {
     const { clock, options, calls } = scripted([]);

@@ -4,7 +4,7 @@ import { describe, test, type TestContext } from 'node:test';
 import { createMetrics } from '../../packages/gateway/src/metrics.ts';
 import type { TelemetryReport } from '../../packages/gateway/src/telemetry/report.ts';
 import { world } from '../../packages/gateway/test/world.ts';
-import { connect, type ConnectOptions, GatewayError, type Message, type State, telemetry, ws } from './millrace.ts';
+import { connect, type ConnectOptions, type GatewayError, type Message, type State, telemetry, ws } from './millrace.ts';
 import { bundled } from './test/bundled.ts';
 import { collected } from './test/collected.ts';
 
@@ -77,7 +77,7 @@ async function stage(t: TestContext, sample?: number, options: Partial<ConnectOp
         answer = new Response((await real.text()) || null, real);
       }
       calls.add(`${init?.method} ${pathname}`);
-      return await answer;
+      return answer;
     },
     ...options,
   });

@@ -1,7 +1,7 @@
 /** Signing, verifying and receiving, with the vectors and with two libraries that know nothing of Millrace. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { DatabaseSync } from 'node:sqlite';
 import { json } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
@@ -346,13 +346,14 @@ describe('a receiver', { timeout: 10_000 }, () => {
   test('reports what it gave up to its gateway, with the token of that delivery, and to nobody else', async (t) => {
     const reports = collected<{ readonly url: string; readonly authorization: string; readonly body: unknown }>();
     const statuses = [503, 202, 404];
-    const gateway = createServer(async (request, response) => {
+    const gateway = createServer((request, response) => void respond(request, response));
+    async function respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
       const { url = '', headers } = request;
       reports.add({ url, authorization: headers.authorization ?? '', body: await json(request) });
       const status = statuses.shift() ?? 202;
       response.writeHead(status, { 'content-type': 'application/json', ...(status === 503 && { 'retry-after': '0' }) });
       response.end('{"id":"dlv_1"}');
-    });
+    }
     const origin = await listen(t, gateway);
     const address = `${origin}/base/v1/deliveries/dlv_1/failed`;
     const handle = (): never => {
