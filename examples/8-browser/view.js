@@ -28,11 +28,11 @@ const kinds = {
   transport: ({ name }) => (transport = `by ${name}`),
   state(next) {
     state = next;
-    const why = next.reason?.replace(/^\w*Error: /, '') || (next.code ? `cut off, code ${next.code}` : '');
+    const why = plain(next.reason ?? '') || (next.code ? `cut off, code ${next.code}` : '');
     row('states', [now(), next.state, next.retryMs === undefined ? why : `${why}; again in ${seconds(next.retryMs)}`]);
   },
   gap: ({ reason }) => row('states', [now(), 'gap', reason]),
-  error: ({ error }) => row('states', [now(), 'error', error]),
+  error: ({ error }) => row('states', [now(), 'error', plain(error)]),
   frames({ from, text }) {
     for (const frame of [JSON.parse(text)].flat())
       row('frames', [
@@ -72,6 +72,8 @@ const cellsOf = ({ data: { n, customer, amount }, source }) => [
 /** Ids and cursors are long: what tells one from the next is at their ends. */
 const brief = (_name, value) =>
   typeof value === 'string' && value.length > 28 ? `${value.slice(0, 6)}…${value.slice(-6)}` : value;
+/** As it was told, without the name of its class. */
+const plain = (error) => error.replace(/^\w*Error: /, '');
 const now = () => new Date().toLocaleTimeString('en-GB');
 const seconds = (ms) => `${(ms / 1_000).toFixed(1)} s`;
 
