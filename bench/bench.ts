@@ -42,6 +42,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   { name: 'fan' },
   { name: 'classes' },
   { name: 'memory' },
+  { name: 'realtime', limitMs: 20 * MINUTE_MS },
   { name: 'broker', limitMs: 10 * MINUTE_MS },
   { name: 'cluster', long: true, limitMs: 30 * MINUTE_MS },
   { name: 'outage', long: true, limitMs: 20 * MINUTE_MS, once: { args: ['--long'], limitMs: 20 * MINUTE_MS } },

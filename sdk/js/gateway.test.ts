@@ -1,7 +1,6 @@
 /** The SDK with a real gateway, over real sockets. */
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
-import { makeKey } from '../../packages/gateway/src/http/access.ts';
 import { realtime } from '../../packages/gateway/src/realtime/test/client.ts';
 import {
   type Clock,
@@ -121,12 +120,16 @@ for (const [name, transports] of [
     test('goes on with another token before its own ends, and loses and repeats nothing', async (t) => {
       const door = await realtime(t);
       const reasons = collected<string>();
+      const app = await door.key('default', ['publish', 'subscribe', 'manage']);
+      // A token may not make it.
+      await door.ask('PUT /v1/subscriptions/g', { key: app, json: { topics: ['orders.created'], deliver: { stream: {} } } });
       const getToken: ConnectOptions['getToken'] = async ({ reason }) => {
-        const nowMs = Date.now();
-        const { id, value, text } = makeKey({ app: 'default', scopes: ['admin'], nowMs, expiresMs: nowMs + 60_000 });
-        await door.directory.put('key', 'default', id, value);
+        const { json } = await door.ask('POST /v1/tokens', {
+          key: app,
+          json: { scopes: ['publish', 'subscribe'], topics: ['orders.*'], ttl: '60s' },
+        });
         reasons.add(reason);
-        return { token: text, expiresAt: new Date(nowMs + 60_000).toISOString() };
+        return json;
       };
       // Timers are real; time passes as the gateway's does.
       let passedMs = 0;

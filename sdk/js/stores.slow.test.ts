@@ -7,6 +7,8 @@ import { postgresStore } from './millrace.ts';
 
 const { server, skip } = await findBroker('postgres');
 const pool = server === undefined ? undefined : new Pool({ connectionString: server.url, max: 8 });
+// A connection that is being ended may still hear that its server stops: unheard, that would end the process.
+pool?.on('error', () => undefined).on('connect', (client) => void client.on('error', () => undefined));
 after(async () => {
   await pool?.end();
   await server?.remove();

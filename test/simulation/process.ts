@@ -141,6 +141,7 @@ export function createProcess(needs: ProcessNeeds): Process {
       vault: {
         seal: (text: string) => `sealed:${text}`,
         open: (sealed: string) => sealed.slice('sealed:'.length),
+        derived: () => [new Uint8Array(32)],
         isOutdated: () => false,
       },
     },

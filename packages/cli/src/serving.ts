@@ -14,6 +14,7 @@ export interface ServingOptions {
   readonly advertise?: string;
   readonly workers?: number;
   readonly durability: 'fsync' | 'relaxed';
+  readonly publicUrl?: string;
   readonly allowEgress?: readonly string[];
   readonly limit?: Readonly<Record<string, number>>;
   readonly metrics: 'loopback' | 'all';
@@ -41,6 +42,12 @@ export function withServingOptions(command: Command, mode: Mode): Command {
         .env('MILLRACE_DURABILITY')
         .choices(['fsync', 'relaxed'])
         .default('fsync'),
+    )
+    .addOption(
+      new Option(
+        '--public-url <address>',
+        'where receivers reach this gateway, to report failures later (default: where it listens, if that is this machine alone)',
+      ).env('MILLRACE_PUBLIC_URL'),
     )
     .addOption(
       new Option(
@@ -104,13 +111,14 @@ function limits(text: string, before: Readonly<Record<string, number>> | undefin
 
 export function startOptionsOf(mode: Mode, options: ServingOptions): StartOptions {
   const { port, host, data, durability, allowEgress = [], limit = {}, metrics, json = false } = options;
-  const { log, store, node, advertise } = options;
+  const { log, store, node, advertise, publicUrl = '' } = options;
   const { workers: count = 1 } = options;
   return {
     ...(log === undefined ? {} : { log }),
     ...(store === undefined ? {} : { store }),
     ...(node === undefined ? {} : { node }),
     ...(advertise === undefined ? {} : { advertise }),
+    ...(publicUrl === '' ? {} : { publicUrl }),
     workers: count,
     mode,
     host,

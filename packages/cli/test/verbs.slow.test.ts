@@ -76,6 +76,25 @@ describe('millrace', { timeout: 300_000 }, () => {
     assert.deepEqual((await json('app', 'update', 'crm', '--origin', origins.join(','))).origins, origins);
     await wrong(5, /no origin/, 'app', 'update', 'crm', '--origin', 'crm.example');
     assert.deepEqual((await json('app', 'update', 'crm', '--origin', 'none')).origins, []);
+    const address = readFileSync(join(directory, '.millrace', 'address'), 'utf8').trim();
+    const { latest: version } = (await (await fetch(`${address}/sdk/manifest.json`)).json()) as { readonly latest: string };
+    assert.deepEqual((await json('app', 'update', 'crm', '--sdk', `pin=${version}`, '--sdk-rollout', `${version}=12.5`)).sdk, {
+      pin: version,
+      rollout: { version, percent: 12.5 },
+    });
+    assert.match(await people('app', 'get', 'crm'), /12\.5/);
+    assert.deepEqual((await json('app', 'update', 'crm', '--sdk', `patch=${version}`, '--sdk-rollout', 'none')).sdk, {
+      follow: 'patch',
+      from: version,
+    });
+    assert.equal((await json('app', 'update', 'crm', '--sdk', 'latest')).sdk, undefined);
+    await wrong(5, /no version '9\.9\.9'/, 'app', 'update', 'crm', '--sdk', 'pin=9.9.9');
+    for (const none of ['pin', 'pin=', 'newest', 'latest=1'])
+      await wrong(2, /pin=0\.1\.0/, 'app', 'update', 'crm', '--sdk', none);
+    await wrong(2, /0\.2\.0=10/, 'app', 'update', 'crm', '--sdk-rollout', '10');
+    assert.deepEqual((await json('app', 'update', 'crm', '--telemetry', '0.25')).telemetry, { sample: 0.25 });
+    assert.equal((await json('app', 'update', 'crm', '--telemetry', 'none')).telemetry, undefined);
+    for (const none of ['2', '1.1', 'all', '-1']) await wrong(2, /from 0 to 1/, 'app', 'update', 'crm', `--telemetry=${none}`);
     assert.equal((await json('app', 'usage', 'crm')).quotas.eventsPerDay, 9_000);
     assert.match(await people('app', 'usage', 'crm'), /eventsToday +0/);
     await wrong(4, /no app 'nope'/, 'app', 'usage', 'nope');

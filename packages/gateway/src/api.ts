@@ -23,6 +23,7 @@ export interface Gateway {
   readonly deadLetters: DeadLetters;
   readonly jobs: Jobs;
   readonly deliveries: Deliveries;
+  readonly failures: Failures;
   readonly events: Events;
   /** Ephemeral subs: what sessions are fed by. */
   readonly feeds: Feeds;
@@ -308,6 +309,41 @@ export interface Deliveries {
   webhookIdOf(environment: string, delivery: LanePosition, eventId: string): Promise<string | undefined>;
 }
 
+/** What receivers report of deliveries that they have acknowledged before. */
+export interface Failures {
+  /** What the token of an attempt says, of the delivery with this id. Throws `unauthorized` or `token_expired`. */
+  read(id: string, token: string | undefined): Reported;
+  /**
+   * The delivery is parked again, or dead. Once per attempt: said again it is as it is. `in_flight` where the answer of that
+   * attempt is not written down yet, `conflict` where it was sent again since, `not_redrivable` where its event is gone.
+   */
+  report(environment: string, id: string, delivery: LanePosition, said: SaidFailed): Promise<Settled>;
+}
+
+/** Which attempt of a delivery. */
+export interface Reported {
+  readonly n: number;
+  /** How many before it do not count for its schedule. */
+  readonly before: number;
+  /** When its token was made, about. */
+  readonly madeMs: number;
+}
+
+export interface SaidFailed {
+  readonly reported: Reported;
+  readonly reason: string;
+  /** Never again. */
+  readonly dead?: boolean;
+  /** Until the next attempt; without it, as the schedule says. */
+  readonly delayMs?: number;
+}
+
+export interface Settled {
+  readonly outcome: 'retry' | 'dead';
+  /** When it is tried again; absent while it is. */
+  readonly dueMs?: number;
+}
+
 export interface SubscriptionState extends Pick<
   Health,
   'state' | 'breaker' | 'outage' | 'failingMs' | 'stoppedBy' | 'parked' | 'held' | 'deadLetters' | 'inFlight'
@@ -366,6 +402,17 @@ export type Notice =
       readonly environment: string;
       readonly subscription: string;
       readonly bound: keyof SubscriptionBounds;
+    }
+  | {
+      /** Its receiver acknowledged it and failed later. */
+      readonly kind: 'reported';
+      readonly environment: string;
+      readonly subscription: string;
+      /** Its id. */
+      readonly event: string;
+      readonly topic: string;
+      readonly n: number;
+      readonly outcome: 'retry' | 'dead';
     }
   | {
       /** A client of the broker wrote what can not be an event. */

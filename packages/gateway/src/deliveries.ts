@@ -10,34 +10,28 @@ import type { Lanes } from './lanes/lanes.ts';
 import { deadLetterId } from './lanes/rows.ts';
 import { type Subscriber, uidOf } from './lanes/subscriber.ts';
 import type { LookUp } from './look-up.ts';
+import type { Past } from './past.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Run } from './ports/directory.ts';
 import type { LanePosition, Ledger } from './ports/ledger.ts';
-import type { Log, LogRecord } from './ports/log.ts';
 
 interface Needs {
-  readonly log: Log;
+  readonly past: Past;
   readonly ledger: Ledger;
   readonly lookUp: LookUp;
   readonly lanes: Lanes;
   readonly deadLetters: DeadLetters;
   readonly again: Again;
   readonly run: (environment: string, id: string) => Run | undefined;
+  /** Somebody decides on them just now, by the ids of the dead letters they would be: two at once would send one twice. */
+  readonly deciding: Set<string>;
   readonly clock: Clock;
 }
 
-/** What the names of replays begin with; those of passes never do. */
-const RUN = 'run_';
 const sha256 = (bytes: Uint8Array): Uint8Array => hash('sha256', bytes, 'buffer');
 
-export function createDeliveries({ log, ledger, lookUp, lanes, deadLetters, again, run, clock }: Needs): Deliveries {
-  /** Being tried again just now: two at once would send it twice. */
-  const deciding = new Set<string>();
-
-  /** What was delivered out of a former log stands on a shard that this one need not have. */
-  async function recordAt({ shard, position }: LanePosition): Promise<LogRecord | undefined> {
-    return log.shards().includes(shard) ? log.fetch(shard, position) : undefined;
-  }
+export function createDeliveries({ past, ledger, lookUp, lanes, deadLetters, again, run, deciding, clock }: Needs): Deliveries {
+  const { recordAt, isForgotten } = past;
 
   /** A delivery that is settled: redriven where it has a dead letter, else made anew from the log. */
   async function sendAgain(environment: string, subscriber: Subscriber, place: LanePosition): Promise<void> {
@@ -54,11 +48,6 @@ export function createDeliveries({ log, ledger, lookUp, lanes, deadLetters, agai
     const kept = { environment, app, bytes: encodeEvent(event) };
     await again(subscriber, rowOf({ ...place, attempts: last.n, cause: '', timeMs }, kept, clock.now()));
     subscriber.pump();
-  }
-
-  /** Where it went, and under which id, nobody knows any more. */
-  function isForgotten(environment: string, name: string): boolean {
-    return name.startsWith(RUN) && run(environment, name) === undefined;
   }
 
   async function retry(environment: string, id: string, place: LanePosition): Promise<void> {

@@ -14,6 +14,9 @@ import { createDeadLetters } from './dead-letters.ts';
 import { createDeliveries } from './deliveries.ts';
 import { createDisabling } from './disabling.ts';
 import { createEvents } from './events.ts';
+import { createFailures } from './failures/failures.ts';
+import { createFailedAt } from './failures/header.ts';
+import { createFailureTokens } from './failures/token.ts';
 import { createFeeds } from './realtime/feeds.ts';
 import { createForgetRuns } from './forget-runs.ts';
 import { createAccept } from './flow/accept.ts';
@@ -32,6 +35,7 @@ import { oldestWaiting } from './lanes/waiting.ts';
 import { LIMITS, type Limits } from './limits.ts';
 import { createLookUp } from './look-up.ts';
 import { createPace } from './pace.ts';
+import { createPast } from './past.ts';
 import { Problem } from '@millrace/core/problem';
 import type { Claims } from './ports/claims.ts';
 import type { Clock } from './ports/clock.ts';
@@ -66,6 +70,8 @@ export interface GatewayOptions {
   readonly withoutSlots?: boolean;
   /** Why nothing would be sent to this address; undefined where nothing speaks against it. Default: nothing does. */
   readonly checkEndpoint?: (url: URL) => string | undefined;
+  /** Where the gateway is reached from outside, by receivers too; undefined while that is not known. */
+  readonly publicUrl?: () => string | undefined;
   /** Told of everything an operator may want to see. Must not throw. */
   readonly onNotice?: (notice: Notice) => void;
 }
@@ -75,6 +81,7 @@ export function createGateway({
   limits: given = {},
   withoutSlots = false,
   checkEndpoint = () => undefined,
+  publicUrl = () => undefined,
   onNotice = () => undefined,
 }: GatewayOptions): Gateway {
   const { log, directory, ledger, claims, sender, clock, vault } = ports;
@@ -97,7 +104,8 @@ export function createGateway({
   const claiming =
     claims !== undefined && isForgetful(log, limits) ? createClaiming({ append, log, claims, clock, limits }) : undefined;
   const match = createMatch<Indexed>();
-  const deliver = createDeliver({ sender, clock });
+  const failureTokens = createFailureTokens({ vault, clock, limits });
+  const deliver = createDeliver({ sender, clock, failedAt: createFailedAt({ publicUrl, tokens: failureTokens }) });
   const recorder = createRecorder({
     ledger,
     clock,
@@ -178,7 +186,22 @@ export function createGateway({
   });
   const again = createAgain({ recorder, lanes });
   const deadLetters = createDeadLetters({ ledger, lookUp, lanes, recorder, clock, again });
-  const deliveries = createDeliveries({ log, ledger, lookUp, lanes, deadLetters, again, run: registry.run, clock });
+  const past = createPast({ log, run: registry.run });
+  const deciding = new Set<string>();
+  const deliveries = createDeliveries({ past, ledger, lookUp, lanes, deadLetters, again, run: registry.run, deciding, clock });
+  const failures = createFailures({
+    ledger,
+    lookUp,
+    lanes,
+    recorder,
+    again,
+    tokens: failureTokens,
+    past,
+    deciding,
+    clock,
+    limits,
+    onNotice,
+  });
   const jobs = createJobs({ directory, ledger, lookUp, isOurs, deadLetters, clock, limits, onTrouble: reportLog });
   const events = createEvents({ log, clock, limits });
   const groups = createGroups({ lookUp, recorder, ledger, clock });
@@ -341,6 +364,7 @@ export function createGateway({
     replays,
     deadLetters,
     deliveries,
+    failures,
     jobs,
     events,
     feeds,

@@ -125,6 +125,13 @@ export const LIMIT_TABLE = {
   ),
   revocations: limit(10_000, 1, 1_000_000, 'Revocations kept, until what they are about has expired.'),
   revocationsOfApp: limit(1_000, 1, 100_000, 'How many of them are those of one app: more are one of all its tokens.'),
+  // the SDK
+  sdkVersions: limit(
+    20,
+    1,
+    1_000,
+    'Versions of the SDK that are kept: some 30 KB each, in every process; what the rules of apps lead to stays beyond it.',
+  ),
   // the log
   appendQueueBytes: limit(
     64 * MB,
@@ -260,6 +267,26 @@ export const LIMIT_TABLE = {
     'Pages read for that at most, those included that are read again in shorter spans: twice what the events need.',
   ),
   lastKeys: limit(10_000, 1, 1_000_000, 'Keys of which the newest is remembered meanwhile.'),
+  // telemetry
+  telemetryPerSecond: limit(
+    100,
+    1,
+    100_000,
+    'Reports of clients of one app, per second and process; five seconds of it may come at once. More of them tell nothing more: sample fewer.',
+  ),
+  // failures that are reported
+  failedMs: limit(
+    7 * DAY_MS,
+    60_000,
+    30 * DAY_MS,
+    'How long a receiver may report that a delivery failed after it had acknowledged it, ms: as long as attempts are kept.',
+  ),
+  failedPerSecond: limit(
+    100,
+    1,
+    100_000,
+    'Such reports for one subscription, per second; five seconds of it may come at once. Each reads the ledger and writes to it.',
+  ),
   // recording
   unrecorded: limit(
     4_096,

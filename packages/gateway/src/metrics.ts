@@ -3,6 +3,7 @@ import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
 import { Problem } from '@millrace/core/problem';
 import type { Gateway, Notice, SubscriptionState } from './api.ts';
 import type { NodeWork } from './cluster/node.ts';
+import { createTelemetryMetrics, type TelemetrySink } from './telemetry/telemetry-metrics.ts';
 
 /** As they cross from one thread to another. */
 export type Samples = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
@@ -12,11 +13,13 @@ export interface Metrics {
   text(): Promise<string>;
   samples(): Promise<Samples>;
   notice(notice: Notice): void;
+  /** What clients report. */
+  readonly telemetry: TelemetrySink;
   /** The same gateway, what is published through it counted. */
   counting(gateway: Gateway): Gateway;
 }
 
-/** Different subscriptions, and topics, that have series of their own; all others share one called `other`. */
+/** Different subscriptions, topics, and apps, that have series of their own; all others share one called `other`. */
 const LABELS_MAX = 500;
 /** What strangers make up must not become series. No topic is called so. */
 const OF_REFUSED = '';
@@ -34,6 +37,7 @@ export function createMetrics({ version, node }: Needs): Metrics {
   const registers = [registry];
   const subscriptions = createLabels();
   const topics = createLabels();
+  const telemetry = createTelemetryMetrics({ registry, labels: createLabels() });
   let states: () => Iterable<SubscriptionState> = () => [];
 
   new Gauge({ name: 'millrace_build_info', help: 'Always 1.', labelNames: ['version'], aggregator: 'first', registers }).set(
@@ -109,6 +113,7 @@ export function createMetrics({ version, node }: Needs): Metrics {
       attempts.inc({ subscription, outcome: notice.kind, cause: notice.cause });
       durations.observe({ subscription }, notice.durationMs / 1_000);
     },
+    telemetry,
     counting(gateway) {
       states = gateway.states;
       return {

@@ -19,6 +19,8 @@ export interface StartOptions {
   readonly advertise?: string;
   /** Threads that share the port, each a node of its own with the limits of a process. 1, the default: none, the process does it itself. */
   readonly workers?: number;
+  /** Where receivers reach the gateway, as it was written. Without it, where it listens, if it does so for this machine alone. */
+  readonly publicUrl?: string;
   readonly durability: 'fsync' | 'relaxed';
   readonly json: boolean;
   readonly sample: boolean;

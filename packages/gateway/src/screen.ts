@@ -119,8 +119,8 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
       else write(lineOf(notice, verdict));
       return;
     }
-    // As often as somebody writes nonsense.
-    if (notice.kind === 'rejected' && !mayWrite()) return;
+    // As often as somebody writes nonsense, or a receiver fails.
+    if ((notice.kind === 'rejected' || notice.kind === 'reported') && !mayWrite()) return;
     if (json) tell(notice.kind, { ...withoutKind(notice), ...of });
     else write(`  ${dim(clockTime())}  ${worker === undefined ? '' : `worker ${worker}: `}${sentenceOf(notice)}`);
   }
@@ -270,6 +270,8 @@ function sentenceOf(notice: Exclude<Notice, { eventId: string }>): string {
       return `${notice.subscription}: stands still at its bound "${notice.bound}"; nothing is lost`;
     case 'rejected':
       return `a message on ${notice.topic} can not be an event (${notice.code}: ${notice.detail}) and is delivered to nobody. Such messages: millrace topic rejects ${notice.topic}`;
+    case 'reported':
+      return `${notice.topic}  ${notice.event}  → ${notice.subscription}: its receiver failed after it had answered  ${notice.outcome === 'dead' ? 'dead letter' : 'tried again'}`;
     case 'retention_near':
       return `${notice.subscription}: ${notice.percent} % of the way until retention takes what it has not delivered`;
     case 'range_expired':

@@ -29,6 +29,7 @@ import type { Finding } from './ports/finding.ts';
 import type { Ledger } from './ports/ledger.ts';
 import type { Leases } from './ports/leases.ts';
 import type { Log } from './ports/log.ts';
+import { isForThisMachine, publicUrlOf } from './public-url.ts';
 import { reseal, sealCredentials } from './reseal.ts';
 import { createConnect } from './senders/connect.ts';
 import { createEgress } from './senders/egress.ts';
@@ -129,6 +130,8 @@ export async function start(needs: StartNeeds): Promise<Running> {
   // What was typed is looked at before anything is opened.
   // Whoever develops a receiver stops and starts it all day: it is looked for every few seconds.
   const limits = limitsOf({ ...(options.mode === 'dev' ? { probeMs: DEV_PROBE_MS } : {}), ...options.limits });
+  const publicUrl = publicUrlOf(options);
+  let localUrl: string | undefined;
   const egress = createEgress({ allow: [...(options.mode === 'dev' ? ['loopback'] : []), ...options.allowEgress] });
   try {
     const shared = worker?.shared;
@@ -163,6 +166,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
       limits,
       withoutSlots: cluster !== undefined,
       checkEndpoint: egress.checkHost,
+      publicUrl: () => publicUrl ?? localUrl,
       onNotice: tell,
     });
     let ready = false;
@@ -190,6 +194,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
         text: worker?.metricsText ?? metrics.text,
         isPublic: options.metrics === 'all',
       },
+      telemetry: metrics.telemetry,
       onError,
       ...(cluster === undefined
         ? {}
@@ -201,6 +206,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
     opened.push(() => closeApp(app, limits));
     inside?.answerWith(app);
     const port = await listen(app, options, worker !== undefined);
+    if (isForThisMachine(options)) localUrl = addressOf(options.host, port);
     ready = true;
     opened.push(async () => void (ready = false));
     return {

@@ -2,7 +2,7 @@
  * The vault keeps secrets unreadable at rest: AES-256-GCM under one key that is not in the database. A sealed secret says
  * which key sealed it, so that a wrong key at restart is noticed instead of signing with rubbish.
  */
-import { createCipheriv, createDecipheriv, hash, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, hash, hkdfSync, randomBytes } from 'node:crypto';
 import { Problem } from '@millrace/core/problem';
 
 export interface Vault {
@@ -10,6 +10,8 @@ export interface Vault {
   seal(secret: string): string;
   /** Throws `invalid_secret` for what another key has sealed, or what was changed. */
   open(sealed: string): string;
+  /** Keys for something else, which say nothing of those that seal: the first one is to be used, all of them count. */
+  derived(purpose: string): readonly Uint8Array[];
   /** Whether `seal` would use another key by now. */
   isOutdated(sealed: string): boolean;
 }
@@ -53,6 +55,7 @@ export function createVault(key: Uint8Array, ...former: readonly Uint8Array[]): 
         throw new Problem('invalid_secret', 'a stored secret was changed since it was sealed', { cause });
       }
     },
+    derived: (purpose) => [...keys.values()].map((one) => new Uint8Array(hkdfSync('sha256', one, '', purpose, VAULT_KEY_BYTES))),
     isOutdated: (sealed) => sealed.split('.')[1] !== present,
   };
 }

@@ -165,12 +165,13 @@ export const TOPIC: Topic = {
 export interface HandOptions {
   readonly limits?: Partial<Limits>;
   readonly topics?: Readonly<Record<string, Partial<Topic>>>;
+  readonly publicUrl?: string;
 }
 
 /** The apps `shop` and `crm`, the topic `orders.created`, and what `options` adds. */
 export async function handWorld(
   t: Pick<TestContext, 'after'>,
-  { limits = {}, topics = {} }: HandOptions = {},
+  { limits = {}, topics = {}, publicUrl }: HandOptions = {},
 ): Promise<HandWorld> {
   const clock = createHandClock();
   const sender = createScriptedSender(clock);
@@ -183,7 +184,7 @@ export async function handWorld(
 
   async function begin(): Promise<Gateway> {
     const ports = { log, directory, ledger, sender, clock, vault };
-    const gateway = createGateway({ ports, limits, onNotice: (notice) => notices.push(notice) });
+    const gateway = createGateway({ ports, limits, publicUrl: () => publicUrl, onNotice: (notice) => notices.push(notice) });
     await gateway.start();
     return gateway;
   }

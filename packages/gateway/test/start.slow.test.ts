@@ -334,6 +334,7 @@ describe('millrace start can not', { timeout: 120_000 }, () => {
       [['start'], /value 'x' from env 'MILLRACE_PORT' is invalid/, { MILLRACE_PORT: 'x' }],
       [['start', '--durability', 'maybe'], /Allowed choices are fsync, relaxed/],
       [['start', '--limit', 'many'], /name=value/],
+      [['start', '--public-url', 'events.example', '--data', nowhere], /Write it like https:\/\/events\.example\.com/],
       [['start', '--limit', 'many=1', '--data', nowhere], /there is no limit 'many'\nList them: millrace limits/],
       [['start', '--data', nowhere], /there is no limit 'many'/, { MILLRACE_LIMIT: 'drainMs=1,many=1' }],
       [['start', '--allow-egress', 'a b', '--data', nowhere], /egress can not be allowed to "a b"/],

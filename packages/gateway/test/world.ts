@@ -64,14 +64,21 @@ export async function world(
   t: Pick<TestContext, 'after'>,
   {
     stores = {},
+    directory = createMemoryDirectory(),
+    publicUrl,
     ...options
-  }: Partial<Pick<HttpNeeds, 'undeclared' | 'clock' | 'isLocal' | 'metrics' | 'limits'>> & {
+  }: Partial<
+    Pick<HttpNeeds, 'undeclared' | 'clock' | 'isLocal' | 'metrics' | 'limits' | 'version' | 'sdkSource' | 'telemetry'>
+  > & {
     /** Instead of a log of its own. */
     readonly stores?: { readonly log?: Log; readonly claims?: Claims };
+    /** One that is there already, as after a restart. */
+    readonly directory?: Directory;
+    readonly publicUrl?: string;
   } = {},
 ): Promise<World> {
   const clock = systemClock;
-  const [directory, ledger] = [createMemoryDirectory(), createMemoryLedger()];
+  const ledger = createMemoryLedger();
   const { log = createMemoryLog(), claims } = stores;
   const vault = createVault(randomBytes(32));
   const sender = createUndiciSender({ clock, connect: createConnect({ egress: createEgress({ allow: ['loopback'] }) }) });
@@ -83,9 +90,12 @@ export async function world(
   };
   const gateway = createGateway({
     ports: { log, directory, ledger, claims, sender, clock, vault },
+    publicUrl: () => publicUrl,
     onNotice,
   });
-  for (const app of ['default', 'shop', 'crm']) await directory.put('app', 'default', app, { name: app, createdMs: clock.now() });
+  for (const app of ['default', 'shop', 'crm'])
+    if ((await directory.get('app', 'default', app)) === undefined)
+      await directory.put('app', 'default', app, { name: app, createdMs: clock.now() });
   for (const topic of ['orders.created', 'orders.paid'])
     await directory.put('topic', 'default', topic, topicOf({}, { owner: 'default', nowMs: clock.now(), limits: LIMITS }));
   await gateway.start();

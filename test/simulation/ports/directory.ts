@@ -26,6 +26,9 @@ export interface SimulatedDirectory extends Directory {
 }
 
 const AGAIN_MS = 20;
+/** The longest that a change is on its way: in one process, and to another node, which is told within a second. */
+const NEAR_MS = 5;
+const FAR_MS = 1_000;
 
 export function createSimulatedDirectory({
   world,
@@ -69,7 +72,7 @@ export function createSimulatedDirectory({
     },
     watch(listener) {
       // One delay for all, so that changes keep their order.
-      const delayMs = random.chance(0.7) ? 0 : random.between(0, 5);
+      const delayMs = random.chance(0.7) ? 0 : random.between(0, mayFail ? FAR_MS : NEAR_MS);
       const queue: Change[] = [];
       const tell = (): void => {
         if (isCut()) return void world.at(AGAIN_MS, 'change told', tell, life);

@@ -71,6 +71,21 @@ export function appVerbs(program: Command, { act }: Cli): void {
         'whose web pages may call with its tokens, all of them; with commas; none for nobody',
       ).argParser(words),
     )
+    .addOption(
+      new Option(
+        '--sdk <rule>',
+        'which version of the SDK its pages get: pin=0.1.0, patch=0.1.0 (the newest of 0.1 from there on) or latest',
+      ).argParser(sdkRule),
+    )
+    .addOption(
+      new Option('--sdk-rollout <version=percent>', 'another version for a part of its clients; none ends it').argParser(rollout),
+    )
+    .addOption(
+      new Option(
+        '--telemetry <part>',
+        'which part of its clients reports how it goes, to /metrics: 0.1 is every tenth; none',
+      ).argParser(telemetry),
+    )
     .action(
       act<[string], UpdateOptions>(async ({ args: [id], options, client, terminal }) => {
         const json = changeOf(options);
@@ -111,21 +126,53 @@ interface UpdateOptions {
   readonly name?: string;
   readonly quota?: Quotas;
   readonly origin?: readonly string[];
+  readonly sdk?: object;
+  readonly sdkRollout?: object | typeof NONE;
+  readonly telemetry?: object | typeof NONE;
 }
 
 type Quotas = Readonly<Record<string, number | null>>;
 
-function changeOf({ name, quota, origin }: UpdateOptions): object {
-  if (name === undefined && quota === undefined && origin === undefined)
-    throw misused('say what to change: --name, --quota or --origin');
+function changeOf(options: UpdateOptions): object {
+  const { name, quota, origin, sdk, sdkRollout, telemetry: part } = options;
+  if ([name, quota, origin, sdk, sdkRollout, part].every((one) => one === undefined))
+    throw misused('say what to change: --name, --quota, --origin, --sdk, --sdk-rollout or --telemetry');
   return {
     ...(name === undefined ? {} : { name }),
     ...(quota === undefined ? {} : { quotas: quota }),
     ...(origin === undefined ? {} : { origins: origin.filter((one) => one !== NONE) }),
+    ...(sdk === undefined && sdkRollout === undefined ? {} : { sdk: { ...sdk, ...rolloutOf(sdkRollout) } }),
+    ...(part === undefined ? {} : { telemetry: part === NONE ? null : part }),
   };
 }
 
 const NONE = 'none';
+
+function rolloutOf(rollout: UpdateOptions['sdkRollout']): object {
+  return rollout === undefined ? {} : { rollout: rollout === NONE ? null : rollout };
+}
+
+function sdkRule(text: string): object {
+  const [, rule, version = ''] = /^(latest|(?:pin|patch)(?==.))=?(.*)$/.exec(text) ?? [];
+  if (rule === 'pin') return { pin: version };
+  if (rule === 'patch') return { follow: 'patch', from: version };
+  if (rule === 'latest' && version === '') return { follow: 'latest' };
+  throw new InvalidArgumentError('Write it like pin=0.1.0, patch=0.1.0 or latest.');
+}
+
+function rollout(text: string): object | typeof NONE {
+  if (text === NONE) return NONE;
+  const [, version, percent] = /^([^=]+)=(\d{1,3}(?:\.\d{1,6})?)%?$/.exec(text) ?? [];
+  if (version === undefined) throw new InvalidArgumentError('Write it like 0.2.0=10, or none.');
+  return { version, percent: Number(percent) };
+}
+
+function telemetry(text: string): object | typeof NONE {
+  if (text === NONE) return NONE;
+  const sample = /^(0|1|[01]?\.\d{1,6})$/.test(text) ? Number(text) : 2;
+  if (sample > 1) throw new InvalidArgumentError('Write it like 0.1, from 0 to 1, or none.');
+  return { sample };
+}
 
 /** `name=number`, repeatable; null takes a quota away. */
 function quotas(text: string, before: Quotas | undefined): Quotas {

@@ -32,6 +32,8 @@ export interface Attempt {
   readonly key?: string | undefined;
   /** Of a replay that makes new ids. */
   readonly run?: string | undefined;
+  /** How many of these attempts its present schedule does not count. */
+  readonly before?: number;
 }
 
 /** Where deliveries of a subscription go, compiled from its present settings. */
@@ -90,16 +92,23 @@ const OTHER_SECRET: ReadonlySet<number> = new Set([401, 403, 500]);
 const SHA256_BYTES = 32;
 const JSON_TYPE = 'application/json';
 
-export function createDeliver({ sender, clock }: { sender: Sender; clock: Clock }): Deliver {
+interface Needs {
+  readonly sender: Sender;
+  readonly clock: Clock;
+  /** Where its receiver reports that it failed after it has answered, as a header; undefined where nobody knows. */
+  readonly failedAt?: (record: LogRecord, attempt: Attempt) => string | undefined;
+}
+
+export function createDeliver({ sender, clock, failedAt = () => undefined }: Needs): Deliver {
   const messageOf = createMessages();
 
   /** One request, signed by one secret (`simple`) or all. */
-  function send(target: Target, { id, startedMs, sign, ...message }: Signing): Promise<SendResult> {
+  function send(target: Target, signing: Signing): Promise<SendResult> {
     return sender.send({
       subscription: target.uid,
       url: target.url,
-      headers: signed(target, { id, startedMs, sign, ...message }),
-      body: message.body,
+      headers: signed(target, signing),
+      body: signing.body,
       timeoutMs: target.timeoutMs,
     });
   }
@@ -111,7 +120,7 @@ export function createDeliver({ sender, clock }: { sender: Sender; clock: Clock 
     if (target.group !== undefined) return handOver(target.group, record, attempt, idOf(target, record, run), startedMs);
     const message = messageOf(record, target.form);
     const id = idOf(target, record, run);
-    const signing = { ...message, id, startedMs };
+    const signing = { ...message, id, startedMs, failed: attempt === ALONE ? undefined : failedAt(record, attempt) };
     return send(target, { ...signing, sign: target.signer.sign }).then((result) => {
       const other = mayBeOtherSecret(result) ? target.signer.other(Math.floor(startedMs / 1_000)) : undefined;
       if (other === undefined) return outcomeOf(result, id, startedMs);
@@ -207,10 +216,11 @@ interface Signing extends Message {
   readonly id: string;
   readonly startedMs: number;
   readonly sign: Sign;
+  readonly failed: string | undefined;
 }
 
 /** The request of one delivery: what is the event's, what the target adds, what proves who sent it. */
-function signed(target: Target, { id, startedMs, headers: of, own, body, sign }: Signing): Record<string, string> {
+function signed(target: Target, { id, startedMs, headers: of, own, body, sign, failed }: Signing): Record<string, string> {
   // One copy, then member by member: each further spread cost as much as the first.
   const headers: Record<string, string> = { ...of };
   addTo(headers, target.headers);
@@ -220,6 +230,7 @@ function signed(target: Target, { id, startedMs, headers: of, own, body, sign }:
   for (const name in signature) headers[name] = signature[name] as string;
   headers['x-idempotency-key'] = id;
   headers['millrace-subscription'] = target.id;
+  if (failed !== undefined) headers['millrace-failed'] = failed;
   return headers;
 }
 

@@ -347,7 +347,8 @@ export function createLane(needs: Needs): Lane {
     inFlight++;
     endpoint.started(delivery.size, delivery.row === 'parked', probe);
     // No async function: of those there is one per delivery, and each await is another turn of the microtask queue.
-    const attempt = { lane: name, n: delivery.attempts + 1, key: delivery.key, run: needs.asNew };
+    const { attempts, attemptsBefore: before, key } = delivery;
+    const attempt = { lane: name, n: attempts + 1, before, key, run: needs.asNew };
     void needs.deliver(needs.target(), delivery.record as LogRecord, attempt).then((outcome) => {
       if (!ended) finish(delivery, probe, outcome);
       share.giveBack(delivery.size);

@@ -37,6 +37,8 @@ export interface Access {
   subscription(caller: Caller, id: string): Promise<Versioned<Subscription>>;
   /** As above, by uid. */
   subscriptionOf(caller: Caller, uid: string): Versioned<Subscription> | undefined;
+  /** As above, whoever asks. */
+  subscriptionWith(uid: string): Versioned<Subscription> | undefined;
   /** Ids of an app's subscriptions, whoever asks. */
   subscriptionsOf(environment: string, app: string): string[];
   keys(): Iterable<Versioned<Key>>;
@@ -107,6 +109,7 @@ export async function createAccess({
       const found = subscriptions.get(uid);
       return found?.environment === caller.environment && maySee(caller, found.value) ? found : undefined;
     },
+    subscriptionWith: (uid) => subscriptions.get(uid),
     subscriptionsOf: (environment, app) =>
       [...subscriptions.values()].filter((one) => one.environment === environment && one.value.app === app).map(({ id }) => id),
     keys: () => keys.values(),

@@ -55,3 +55,10 @@ export function checkMatch(header: string | undefined, present: Versioned<{ read
     });
   }
 }
+
+/** Whether the client has this very answer already (If-None-Match). */
+export function isKnown(header: string | undefined, etag: string): boolean {
+  const strong = (tag: string): string => tag.trim().replace(/^W\//, '');
+  const known = header?.split(',').map(strong) ?? [];
+  return known.includes(strong(etag)) || known.includes('*');
+}

@@ -9,10 +9,12 @@ import type { Gateway } from '../api.ts';
 import { type Limits, LIMITS } from '../limits.ts';
 import { createOwnTurns, type OwnTurn } from '../pace.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Directory, Scope } from '../ports/directory.ts';
+import type { App, Directory, Scope } from '../ports/directory.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import { Elsewhere } from '../look-up.ts';
 import { openQuotas, type Quotas } from '../quotas/quotas.ts';
+import { openReleases, type Releases } from '../sdk/releases.ts';
+import type { TelemetrySink } from '../telemetry/telemetry-metrics.ts';
 import { createOrigins, type Origins } from '../tokens/origins.ts';
 import { createTokens, type Tokens } from '../tokens/tokens.ts';
 import type { Vault } from '../vault.ts';
@@ -25,9 +27,10 @@ import { checkRoutes } from './checks.ts';
 import { answerAndClose, answerSocket, type Closing, endConnectionsOnClose, isBodyComing } from './closing.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
 import { deliveryRoutes } from './deliveries.ts';
+import { failedRoutes } from './deliveries-failed.ts';
 import { eventRoutes } from './events.ts';
 import { problemOfFindings } from './findings.ts';
-import { follow, placeOf } from './followed.ts';
+import { follow, type Followed, placeOf } from './followed.ts';
 import { createForward } from './forward.ts';
 import { healthRoutes } from './health.ts';
 import { keyRoutes } from './keys.ts';
@@ -46,7 +49,9 @@ import { keepQuotas } from './rate-limits.ts';
 import { createRoom } from './room.ts';
 import { realtimeDoor } from '../realtime/door.ts';
 import { isStreamUpgrade } from '../realtime/websocket.ts';
+import { sdkRoutes } from './sdk.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
+import { telemetryRoutes } from './telemetry.ts';
 import { tokenRoutes } from './tokens.ts';
 import { topicRoutes } from './topics.ts';
 import { answerInPieces, cutUnread } from './unread.ts';
@@ -69,6 +74,8 @@ export interface HttpNeeds {
   readonly node?: string;
   /** Without it there is no /metrics. */
   readonly metrics?: { readonly contentType: string; readonly text: () => Promise<string>; readonly isPublic: boolean };
+  /** What clients report goes there; without it nowhere. */
+  readonly telemetry?: TelemetrySink;
   /** In a cluster: where the subscription with this uid is worked; undefined where nobody knows now. */
   readonly addressOf?: (uid: string) => string | undefined;
   /** Resolves when that may be another, or can answer what it could not. */
@@ -77,6 +84,8 @@ export interface HttpNeeds {
   readonly hear?: () => void;
   /** Idempotency keys that any worker is at. */
   readonly underWay?: UnderWay;
+  /** What the SDK that is served is made from. Default: the one of this tree. */
+  readonly sdkSource?: URL;
   /** Told of errors nobody expected; their askers get `internal_error`. */
   readonly onError?: (error: unknown) => void;
 }
@@ -88,6 +97,9 @@ export interface RouteNeeds extends HttpNeeds {
   readonly tokens: Tokens;
   readonly origins: Origins;
   readonly quotas: Quotas;
+  /** By place. */
+  readonly apps: Followed<App>;
+  readonly releases: Releases;
   /** For whatever takes milliseconds. */
   readonly ownTurn: OwnTurn;
 }
@@ -114,6 +126,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
   const access = await createAccess({ ...needs, tokens });
   const origins = createOrigins(apps);
   const quotas = await openQuotas({ ...needs, apps });
+  const releases = await openReleases({ ...needs, apps, source: needs.sdkSource });
   const app = Fastify({
     logger: false,
     bodyLimit: limits.bodyBytes,
@@ -201,6 +214,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
     access.stop();
     tokens.stop();
     await quotas.stop();
+    releases.stop();
     apps.stop();
   });
   // Who asks first is told to go on when its body is going to be read (bodies.ts), and not before a refusal.
@@ -209,7 +223,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
   app.removeAllContentTypeParsers();
 
   const ownTurn = createOwnTurns(needs.clock);
-  const all: RouteNeeds = { ...needs, access, tokens, origins, quotas, ownTurn };
+  const all: RouteNeeds = { ...needs, access, tokens, origins, quotas, apps, releases, ownTurn };
   const publish = createPublish(all);
   const room = createRoom(limits.bodiesBytes);
   const answers = createRoom(limits.answersBytes);
@@ -231,10 +245,13 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       tokenRoutes,
       subscriptionRoutes,
       deliveryRoutes,
+      failedRoutes,
       deadLetterRoutes,
       operationRoutes,
       healthRoutes,
       checkRoutes,
+      sdkRoutes,
+      telemetryRoutes,
     ])
       add(scope, all);
     documentRoute(scope, { version: needs.version, routes });

@@ -7,13 +7,14 @@ import { checkConditions, checkMatch, etagOf, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { type AppChange, changedApp } from './app-settings.ts';
 import { APP_CALLS } from './openapi/apps.ts';
+import { checkVersions } from './sdk-rule.ts';
 import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
 
 type Named = { Params: { app: string } };
 
 const APP_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
-export function appRoutes(app: FastifyInstance, { gateway, directory, access, quotas, clock }: RouteNeeds): void {
+export function appRoutes(app: FastifyInstance, { gateway, directory, access, quotas, releases, clock }: RouteNeeds): void {
   const read = { allow: SCOPES };
   const admin = { allow: ['admin'] } as const;
 
@@ -55,6 +56,7 @@ export function appRoutes(app: FastifyInstance, { gateway, directory, access, qu
       if (before !== undefined) checkConditions(headers, before);
       const created = { name: params.app, createdMs: clock.now() };
       const value = changedApp(before?.value ?? created, body, params.app);
+      if (body.sdk !== undefined) await checkVersions(value.sdk, releases);
       const now = await directory.put('app', caller.environment, params.app, value, before?.version ?? 'absent');
       return reply
         .code(before === undefined ? 201 : 200)
@@ -70,6 +72,7 @@ export function appRoutes(app: FastifyInstance, { gateway, directory, access, qu
       const found = await knownApp(caller, params.app);
       checkMatch(headers['if-match'], found);
       const value = changedApp(found.value, body, params.app);
+      if (body.sdk !== undefined) await checkVersions(value.sdk, releases);
       const now = await directory.put('app', caller.environment, params.app, value, found.version);
       return reply.header('etag', etagOf(now)).send(showApp(now));
     },
@@ -129,6 +132,7 @@ function noApp(id: string): Problem {
 }
 
 function showApp({ id, value }: Versioned<App>): object {
-  const { name, origins = [], quotas = {}, createdMs } = value;
-  return { id, name, origins, quotas, createdAt: timeOf(createdMs) };
+  const { name, origins = [], quotas = {}, sdk, telemetry, createdMs } = value;
+  const set = { ...(sdk === undefined ? {} : { sdk }), ...(telemetry === undefined ? {} : { telemetry }) };
+  return { id, name, origins, quotas, ...set, createdAt: timeOf(createdMs) };
 }

@@ -15,6 +15,14 @@ export const HTTP_BOUNDS = {
   keyTopics: 64,
   /** Origins of one app: that many of its own sites. */
   origins: 32,
+  /** What a client of an app calls itself: the id of a device or a user. */
+  clientChars: 128,
+  /** A version of the SDK. */
+  versionChars: 64,
+  /** Why a receiver failed, in its words: as much as an operator reads. */
+  reasonChars: 500,
+  /** Until it is tried again: as much as Retry-After may ask for. */
+  failedDelayMs: 30 * 86_400_000,
   /** A quota: far above what any gateway does, and exact in the arithmetic of buckets. */
   quotaMax: 1_000_000_000_000,
   /** An idempotency key of a call that configures something. */

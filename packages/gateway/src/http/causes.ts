@@ -2,8 +2,11 @@
 import { Problem } from '@millrace/core/problem';
 import type { SendError } from '../ports/sender.ts';
 
+/** Not of an attempt that failed. */
+type Unsent = 'expired' | 'log_changed' | 'filter_too_costly' | 'reported_failed';
+
 /** By name, so that the types find the next one missing. What was `aborted` is put back and never dies of it. */
-const NAMED: Readonly<Record<Exclude<SendError, 'aborted'> | 'expired' | 'log_changed' | 'filter_too_costly', true>> = {
+const NAMED: Readonly<Record<Exclude<SendError, 'aborted'> | Unsent, true>> = {
   dns: true,
   refused: true,
   unreachable: true,
@@ -16,6 +19,7 @@ const NAMED: Readonly<Record<Exclude<SendError, 'aborted'> | 'expired' | 'log_ch
   expired: true,
   log_changed: true,
   filter_too_costly: true,
+  reported_failed: true,
 };
 
 export const NAMED_CAUSES = Object.keys(NAMED);

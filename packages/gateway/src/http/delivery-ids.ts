@@ -15,7 +15,11 @@ export function placeIn(id: string): LanePosition | undefined {
   return { lane, shard, position };
 }
 
+/** Nearly always there is nothing to do, and it is done once per delivery. */
+const PLAIN = /^[A-Za-z0-9._-]*$/;
+
 function encoded(part: string): string {
+  if (PLAIN.test(part)) return part;
   return encodeURIComponent(part).replaceAll(/[~!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 

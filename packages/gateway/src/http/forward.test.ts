@@ -62,7 +62,11 @@ async function two(t: TestContext): Promise<Two> {
   async function node(places?: Places, movingMs = LIMITS.movingMs): Promise<FastifyInstance> {
     const withoutSlots = places !== undefined;
     const sender = createUndiciSender({ clock, connect: createConnect({ egress: createEgress({ allow: ['loopback'] }) }) });
-    const gateway = createGateway({ ports: { log, directory, ledger, sender, clock, vault }, withoutSlots });
+    const gateway = createGateway({
+      ports: { log, directory, ledger, sender, clock, vault },
+      withoutSlots,
+      publicUrl: () => 'http://127.0.0.1:9',
+    });
     await gateway.start();
     const app = await createApp({
       gateway,
@@ -203,4 +207,20 @@ test('nobody waits longer than the limit for what is being moved: then the calle
   const asked = await third({ address: undefined, changed: () => new Promise(() => {}) }, 10);
   const answer = await asked.inject({ url: '/v1/subscriptions/s', headers: { authorization: `Bearer ${key}` } });
   assert.deepEqual([answer.statusCode, answer.json().code, answer.headers['retry-after']], [503, 'moving', '1']);
+});
+
+test('a failure that a receiver reports to any node reaches the one that works its subscription', async (t) => {
+  const { owner, other, ask } = await two(t);
+  const endpoint = await receiver(t);
+  const spec = { topics: ['orders.*'], retry: { schedule: ['1h'] }, deliver: { webhook: { url: endpoint.url } } };
+  await ask(owner, 'PUT /v1/subscriptions/s', spec);
+  await ask(other, 'POST /v1/events', { type: 'orders.created', id: 'a', source: '/s' });
+  const { headers } = await endpoint.request(1);
+  const [address = '', token] = headers['millrace-failed']?.split(' ') ?? [];
+  const report = () => ask(other, `POST ${new URL(address).pathname}`, { reason: 'no' }, { authorization: `Bearer ${token}` });
+  let reported = await report();
+  // Its answer may not be written down yet.
+  while (reported.json.code === 'in_flight') reported = await report();
+  assert.deepEqual([reported.status, reported.json.outcome], [202, 'retry']);
+  assert.equal((await ask(owner, 'GET /v1/subscriptions/s')).json.health.parked, 1);
 });

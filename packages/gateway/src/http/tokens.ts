@@ -10,7 +10,7 @@ import { ANY_APP } from '../tokens/revocations.ts';
 import { TOKENS } from '../tokens/times.ts';
 import { jwksOf } from '../tokens/token-keys.ts';
 import { type Caller, mayActFor, mayUseTopics } from './access.ts';
-import { readTime, timeOf } from './answers.ts';
+import { isKnown, readTime, timeOf } from './answers.ts';
 import type { RouteNeeds } from './app.ts';
 import { ANYBODY } from './cors.ts';
 import { FIRST_ENVIRONMENT } from './keys.ts';
@@ -95,8 +95,7 @@ export function tokenRoutes(app: FastifyInstance, { directory, tokens, clock }: 
   app.get('/.well-known/jwks.json', { schema: TOKEN_CALLS.jwks }, async ({ headers }, reply) => {
     const { body, etag } = jwksOf(tokens.keys.keys());
     void reply.headers({ ...ANYBODY, etag, 'cache-control': `public, max-age=${TOKENS.publishedMs / 1_000}` });
-    const known = headers['if-none-match']?.split(',').map((tag) => tag.trim().replace(/^W\//, '')) ?? [];
-    if (known.includes(etag) || known.includes('*')) return reply.code(304).send();
+    if (isKnown(headers['if-none-match'], etag)) return reply.code(304).send();
     return reply.type('application/json').send(body);
   });
 

@@ -49,6 +49,7 @@ export interface Kinds {
   keyring: Keyring;
   revocation: Revocation;
   usage: Usage;
+  sdk: Sdk;
 }
 export type Kind = keyof Kinds;
 
@@ -58,6 +59,28 @@ export interface App {
   /** Whose web pages may call with its tokens (core/origin.ts); nobody's without it. */
   readonly origins?: readonly string[];
   readonly quotas?: Quotas;
+  /** Which version of the SDK its pages get; the latest without it. */
+  readonly sdk?: SdkRule;
+  /** Which part of its clients reports how it goes, above 0 and up to 1; none without it. */
+  readonly telemetry?: { readonly sample: number };
+}
+
+/** One of `pin`, `follow: patch` with `from`, `follow: latest`; and of the clients `percent` get another one. */
+export interface SdkRule {
+  readonly pin?: string;
+  readonly follow?: 'patch' | 'latest';
+  readonly from?: string;
+  readonly rollout?: { readonly version: string; readonly percent: number };
+}
+
+/** A version of the JavaScript SDK as it was once served; its id is the version, and it never changes. */
+export interface Sdk {
+  readonly code: string;
+  /** Base64, of the bytes of the code. */
+  readonly sha384: string;
+  readonly bytes: number;
+  readonly gzipBytes: number;
+  readonly createdMs: number;
 }
 
 /** What an app may use; what is not named has no bound of its own. Whole numbers from 1. */

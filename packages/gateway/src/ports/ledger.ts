@@ -115,7 +115,10 @@ export interface KeptEvent {
 }
 
 export interface AttemptRow extends LanePosition {
-  /** 1 for the first attempt of this delivery; goes on counting after a redrive. */
+  /**
+   * 1 for the first attempt of this delivery; goes on counting after a redrive. A second row of the same number, that began
+   * later, is what its receiver reported of it after it had acknowledged.
+   */
   readonly n: number;
   readonly startedMs: number;
   readonly durationMs: number;

@@ -13,6 +13,7 @@ import { limitsOf } from '../limits.ts';
 import { addressOf, reservePort } from '../listen.ts';
 import type { StartOptions } from '../options.ts';
 import type { Directory } from '../ports/directory.ts';
+import { publicUrlOf } from '../public-url.ts';
 import { StartRefused } from '../refused.ts';
 import { createEgress } from '../senders/egress.ts';
 import { prepare, PRIVATE_UMASK, type Running, type StartNeeds } from '../start.ts';
@@ -154,6 +155,7 @@ export async function startWorkers(needs: WorkersNeeds): Promise<Running> {
 /** What was typed is looked at before anything is opened. */
 function checked(options: StartOptions): StartOptions {
   limitsOf(options.limits);
+  publicUrlOf(options);
   createEgress({ allow: options.allowEgress });
   const { store, port, workers = 1 } = options;
   if (store !== undefined && port === 0)

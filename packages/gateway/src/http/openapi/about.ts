@@ -71,6 +71,28 @@ const TOKENS_AND_PAGES = lines(
   'Pages may call from the `origins` of the app (CORS), with tokens; a page of any other origin gets `origin_not_allowed`. Nothing is sent along with cookies. A page on `localhost` is an origin as any other: `millrace app update APP --origin http://localhost:5173`.',
 );
 
+const SDK = lines(
+  '## The SDK for web pages',
+  '',
+  'The gateway serves its own SDK: one ES module, with no key, to every origin. (`millrace dev` answers pages of its own machine alone.)',
+  '',
+  '```html',
+  '<script type="module">',
+  "  import { connect, ws } from 'https://events.example/sdk/0.1.0/millrace.js';",
+  '</script>',
+  '```',
+  '',
+  'An address with a version answers the same bytes for ever; `/sdk/manifest.json` has the digest for `integrity` (of a `<script>`, a `<link rel="modulepreload">` or an import map). `/sdk/millrace.js?app=APP` answers the version that the app wants (`sdk` of the app): the latest, one that it has pinned, the patches of one; or, to a part of its clients (`&client=ID`), another one. A change reaches pages within five minutes, as caches may keep the answer so long. Who must be sure that a digest is the gateway\'s reads `/sdk/manifest.jws`: the manifest, signed by a key of `/.well-known/jwks.json`.',
+  '',
+  'Versions stay after an upgrade: twenty of them (`sdkVersions`), beside those that a rule names. The latest is that of the gateway, so one that is set back takes its pages with it. What is built between two releases has its digest behind the version (`0.1.0+5f1d…`).',
+);
+
+const TELEMETRY = lines(
+  '## What clients tell',
+  '',
+  'An app may have a part of its clients report how it goes (`telemetry: {"sample": 0.1}`; nobody does by default): how many events they published and how long that took, what became of messages, how often they connected. Numbers alone, to this gateway alone, where they are `millrace_client_…` in `/metrics`. A client asks `GET /v1/telemetry` whether it is to.',
+);
+
 const QUOTAS = lines(
   '## Quotas',
   '',
@@ -122,10 +144,28 @@ const RECEIVING = lines(
   '| `webhook-signature` | with `standard`: `v1,` and base64, one per secret with spaces between them |',
   '| `x-signature` | with `simple`: lower-case hex |',
   '| `millrace-subscription` | the id of the subscription |',
+  '| `millrace-failed` | an address and a token, to report a later failure (below); where the gateway knows its address |',
   '| `ce-id`, `ce-type`, `ce-source`, `ce-time`, … | with `"body": "data"`: the attributes of the event |',
   '| `ce-sequence` | the place in the log, sortable as text |',
   '',
   'With `"body": "data"` the body is the payload, byte for byte; with `"body": "event"` it is the CloudEvent as JSON.',
+  '',
+  '### Acknowledge first, fail later',
+  '',
+  'A receiver may store a delivery, answer 200, and do the work afterwards. Should the work fail for good, it says so: a POST to the address in `millrace-failed` (its first word) with the token (its second word). Then the delivery is tried again by its schedule, or is a dead letter, as if it had failed at once:',
+  '',
+  '```js',
+  'export function reportFailed(headers, reason) {',
+  "  const [address, token] = headers['millrace-failed'].split(' ');",
+  '  return fetch(address, {',
+  "    method: 'POST',",
+  "    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },",
+  '    body: JSON.stringify({ reason }), // or with dead: true, or delayMs',
+  '  });',
+  '}',
+  '```',
+  '',
+  'The token is for this one attempt, for seven days (`failedMs`), and is of no use for anything else. The next attempt is the same delivery with the same `webhook-id`, so forget that you have it before you report. With `"ordering": "key"` the later events of its key have been delivered by then: it comes after them, and holds up nobody. `millrace-failed` is there where the gateway knows how it is reached: `--public-url` (`MILLRACE_PUBLIC_URL`); one that listens on loopback alone needs none.',
   '',
   '### Verify',
   '',
@@ -174,6 +214,7 @@ const CAUSES = lines(
   '| `blocked_address` | its address is one this gateway does not send to |',
   '| `expired` | of dead letters: retention took the events before they were delivered |',
   '| `log_changed` | of dead letters: the log is another one; what was between is not known |',
+  '| `reported_failed` | it was acknowledged, and its receiver reported later that it failed |',
   '| `filter_too_costly` | of dead letters: the filter would have taken too long on this event, so it was not sent; simplify the filter, then redrive |',
   '',
   'To keys that are not admin keys `dns` and `blocked_address` read `unreachable`, also where they ask for one of the three: told apart they would say which names there are in networks behind the gateway.',
@@ -182,7 +223,7 @@ const CAUSES = lines(
 export const INFO = {
   title: 'Millrace',
   summary: 'Takes events in once, keeps them in a durable log, gets them out as signed webhooks.',
-  description: [BEGIN, RULES, TOKENS_AND_PAGES, QUOTAS, PATTERNS, FILTERS, RECEIVING, CAUSES].join('\n\n'),
+  description: [BEGIN, RULES, TOKENS_AND_PAGES, QUOTAS, SDK, TELEMETRY, PATTERNS, FILTERS, RECEIVING, CAUSES].join('\n\n'),
   license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
 } as const;
 
@@ -205,5 +246,6 @@ export const TAGS: readonly { readonly name: Tag; readonly description: string }
   },
   { name: 'apps', description: 'Who publishes and subscribes, and their keys.' },
   { name: 'tokens', description: 'Short-lived credentials for browsers and devices, and the keys that sign them.' },
+  { name: 'sdk', description: 'The SDK for web pages, as the gateway serves it. No key is needed.' },
   { name: 'process', description: 'How the process is. But for the checks no key is needed.' },
 ];

@@ -1,5 +1,6 @@
 /** `/v1/apps` and their keys, described. */
 import { HTTP_BOUNDS } from '../bounds.ts';
+import { SDK_RULE, SDK_RULE_CHANGE } from './sdk.ts';
 import { DONE, ETAG, LATER, LIST, NO_QUERY, NO_STORE, orNull, pageOf, said, time, timeIn } from './shared.ts';
 import type { Call, Schema } from './types.ts';
 
@@ -20,6 +21,17 @@ export const QUOTAS = {
   deliveriesInFlight: quota('Deliveries under way at once, on each node.'),
   eventsPerDay: quota('Events stored on one day (UTC).'),
   eventsPerMonth: quota('Events stored in one month (UTC).'),
+} as const;
+
+const TELEMETRY = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['sample'],
+  properties: {
+    sample: { type: 'number', minimum: 0, maximum: 1, description: 'Which part of them: 0.1 is every tenth, 0 none.' },
+  },
+  description: 'Whether its clients tell this gateway how it goes: counts and latencies, for `/metrics`. Default: none does.',
+  examples: [{ sample: 0.1 }],
 } as const;
 
 export const APP_SETTINGS = {
@@ -48,6 +60,8 @@ export const APP_SETTINGS = {
       description: 'What the app may use. A quota that is not there is no bound.',
       examples: [{ publishesPerSecond: 100, eventsPerDay: 1_000_000 }],
     },
+    sdk: SDK_RULE,
+    telemetry: TELEMETRY,
   },
   examples: [{ name: 'The shop', origins: ['https://shop.example.com'], quotas: { publishesPerSecond: 100 } }],
 } as const;
@@ -58,6 +72,7 @@ export const APP_CHANGE = {
   properties: orNull({
     ...APP_SETTINGS.properties,
     quotas: { ...APP_SETTINGS.properties.quotas, properties: orNull(QUOTAS) },
+    sdk: SDK_RULE_CHANGE,
   }),
   examples: [{ quotas: { publishesPerSecond: 200, eventsPerDay: null } }],
 } as const;
@@ -105,6 +120,8 @@ export const APP = {
     name: { type: 'string', description: 'For people.' },
     origins: { type: 'array', items: { type: 'string' }, description: 'Whose web pages may call with its tokens.' },
     quotas: { type: 'object', properties: QUOTAS, description: 'What it may use.' },
+    sdk: { ...SDK_RULE, description: 'Which version of the SDK its pages get; the latest without it.' },
+    telemetry: { ...TELEMETRY, description: 'Which part of its clients reports how it goes; none without it.' },
     createdAt: time('When it was made.'),
   },
   examples: [{ id: 'shop', name: 'The shop', createdAt: '2026-11-23T17:20:00.000Z' }],

@@ -1,7 +1,7 @@
 /** The schemas that have a name of their own in the document. Wherever one of these very objects stands, the name stands there. */
 import { APP, APP_CHANGE, APP_SETTINGS, KEY, KEY_SETTINGS, NEW_KEY, USAGE } from './apps.ts';
 import { DEAD_LETTER, MANY } from './dead-letters.ts';
-import { ATTEMPT, DELIVERY } from './deliveries.ts';
+import { ATTEMPT, DELIVERY, FAILED } from './deliveries.ts';
 import { EVENT, EVENT_DRAFT } from './event.ts';
 import { EVENT_PAGE, PUBLISHED, PUBLISHED_BATCH, PUBLISHED_LINE, REFUSED } from './events.ts';
 import { CHECKS, FINDING } from './health.ts';
@@ -21,7 +21,9 @@ import {
   SUBSCRIPTION_WITH_HEALTH,
   TEST_RESULT,
 } from './subscriptions.ts';
+import { TELEMETRY_REPORT } from './telemetry.ts';
 import { NEW_TOKEN, TOKEN_KEYS, TOKEN_REVOCATION, TOKEN_SETTINGS } from './tokens.ts';
+import { SDK_RULE, SDK_RULE_CHANGE } from './sdk.ts';
 import { REJECT, TOPIC, TOPIC_SETTINGS } from './topics.ts';
 import type { Schema } from './types.ts';
 
@@ -56,6 +58,7 @@ export const COMPONENTS: Readonly<Record<string, Schema>> = {
   TestResult: TEST_RESULT,
   Delivery: DELIVERY,
   Attempt: ATTEMPT,
+  FailedDelivery: FAILED,
   DeadLetter: DEAD_LETTER,
   DeadLetters: MANY,
   Operation: OPERATION,
@@ -70,6 +73,9 @@ export const COMPONENTS: Readonly<Record<string, Schema>> = {
   NewKey: NEW_KEY,
   AppChange: APP_CHANGE,
   Usage: USAGE,
+  SdkRule: SDK_RULE,
+  TelemetryReport: TELEMETRY_REPORT,
+  SdkRuleChange: SDK_RULE_CHANGE,
   TokenSettings: TOKEN_SETTINGS,
   NewToken: NEW_TOKEN,
   TokenRevocation: TOKEN_REVOCATION,

@@ -1,4 +1,5 @@
 /** `/v1/deliveries`, described. */
+import { HTTP_BOUNDS } from '../bounds.ts';
 import { LIST_QUERY, NO_QUERY, pageOf, POSITION, queryOf, said, SHARD, time } from './shared.ts';
 import type { Call } from './types.ts';
 
@@ -21,7 +22,11 @@ export const ATTEMPT = {
   description: 'One try of a delivery.',
   required: ['n', 'startedAt', 'durationMs', 'outcome', 'cause', 'status'],
   properties: {
-    n: { type: 'integer', minimum: 1, description: 'Counts on after a redrive.' },
+    n: {
+      type: 'integer',
+      minimum: 1,
+      description: 'Counts on after a redrive. A second one of the same number is what its receiver reported later.',
+    },
     startedAt: time('When it began.'),
     durationMs: { type: 'number', description: 'From the request to the end of the answer.' },
     outcome: { ...OUTCOME, description: 'What came of it.' },
@@ -65,6 +70,41 @@ export const DELIVERY = {
       nextAttemptAt: '2026-11-23T17:20:05.000Z',
     },
   ],
+} as const;
+
+export const FAILED = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['reason'],
+  properties: {
+    reason: {
+      type: 'string',
+      minLength: 1,
+      maxLength: HTTP_BOUNDS.reasonChars,
+      description: 'Why, for whoever looks into it.',
+      examples: ['the mail server refused it'],
+    },
+    dead: { type: 'boolean', description: 'It can never succeed: a dead letter, at once.' },
+    delayMs: {
+      type: 'integer',
+      minimum: 0,
+      maximum: HTTP_BOUNDS.failedDelayMs,
+      description: 'Until the next attempt, as long as the schedule has one left. Default: as the schedule says.',
+    },
+  },
+  examples: [{ reason: 'the mail server refused it' }],
+} as const;
+
+const SETTLED = {
+  type: 'object',
+  description: 'What became of the delivery.',
+  required: ['id', 'outcome'],
+  properties: {
+    id: { type: 'string', description: 'Of the delivery.' },
+    outcome: { enum: ['retry', 'dead'], description: '`retry`: it is tried again. `dead`: it is a dead letter.' },
+    nextAttemptAt: time('When it is tried again; absent while it is.'),
+  },
+  examples: [{ id: DELIVERY_ID, outcome: 'retry', nextAttemptAt: '2026-11-23T17:20:05.000Z' }],
 } as const;
 
 /** Lists of what happened are always those of one subscription. */
@@ -121,5 +161,33 @@ export const DELIVERY_CALLS = {
     ...ofOne,
     problems: ['conflict', 'not_redrivable', 'overloaded', 'log_unavailable'],
     response: { 202: said('It is being tried.', DELIVERY) },
+  },
+  failed: {
+    operationId: 'reportFailed',
+    summary: 'Report that a delivery failed after all',
+    description:
+      'For a receiver that acknowledges first and works later. The address, and the token for `Authorization: Bearer`, are the two words of the header `millrace-failed` that came with the delivery; no key is needed. It is tried again as the next attempt, or a dead letter (cause `reported_failed`) where it says `dead` or its schedule is over. Once for each attempt: said again it is as it is. `in_flight`: its answer is not written down yet, ask again. `conflict`: it was sent again since, or is decided otherwise. The token counts for seven days.',
+    ...ofOne,
+    body: FAILED,
+    reads: [
+      {
+        name: 'Authorization',
+        description: '`Bearer` and the token.',
+        schema: { type: 'string' },
+      },
+    ],
+    problems: [
+      'unauthorized',
+      'token_expired',
+      'in_flight',
+      'conflict',
+      'not_redrivable',
+      'too_many_requests',
+      'moving',
+      'log_unavailable',
+      'ledger_unavailable',
+      'ledger_full',
+    ],
+    response: { 202: said('It is parked, or dead.', SETTLED) },
   },
 } as const satisfies Record<string, Call>;

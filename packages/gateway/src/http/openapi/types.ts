@@ -20,6 +20,7 @@ export type Tag =
   | 'realtime'
   | 'apps'
   | 'tokens'
+  | 'sdk'
   | 'process';
 
 export interface Example {

@@ -20,6 +20,11 @@ export const WEBHOOK = {
     header('webhook-signature', false, 'With `"signature": "standard"`: one signature per secret, with spaces between them.'),
     header('x-signature', false, 'With `"signature": "simple"`: the HMAC-SHA256 of the body in lower-case hex.'),
     header('millrace-subscription', true, 'The id of the subscription.'),
+    header(
+      'millrace-failed',
+      false,
+      'An address and a token with a space between them: to report a later failure, see `POST /v1/deliveries/{id}/failed`.',
+    ),
     header('ce-id', false, 'With `"body": "data"`: the attribute `id` of the event; the others likewise.'),
   ],
   requestBody: {
