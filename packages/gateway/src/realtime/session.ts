@@ -561,6 +561,7 @@ export function createSession(needs: SessionNeeds): Session {
     receive(message) {
       if (state === 'ended') return;
       try {
+        if (message.length > limits.frameBytes) throw tooBig(limits.frameBytes);
         for (const frame of readFrames(message)) take(frame);
       } catch (error) {
         endBy(error);
@@ -586,5 +587,7 @@ export function createSession(needs: SessionNeeds): Session {
     },
   };
 }
+
+const tooBig = (most: number): Problem => new Problem('payload_too_large', `a message has at most ${most} bytes`);
 
 const notOfAGroup = (op: string): Problem => new Problem('invalid_request', `${op} is for the deliveries of a group`);
