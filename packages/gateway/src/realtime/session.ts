@@ -424,7 +424,8 @@ export function createSession(needs: SessionNeeds): Session {
     settling++;
     try {
       const settled = settledBy(sub, frame);
-      if ((frame.credit ?? 0) > 0) addCredit({ sub: frame.sub, add: frame.credit ?? 0 });
+      // What may be said of it is said by itself: nobody would wait for the acks otherwise, and they count.
+      about({ sub: frame.sub }, () => addCredit({ sub: frame.sub, add: frame.credit ?? 0 }));
       sayKnown(frame.op === 'ack' ? 'acked' : 'nacked', frame, await settled);
     } finally {
       settling--;
