@@ -16,7 +16,7 @@ import { type GroupConsumer, type GroupSub, joinHere } from './member.ts';
 import { createMessages } from './messages.ts';
 import { pullDoor } from './pull.ts';
 import { joinThere, RELAYED } from './relay.ts';
-import type { Admitted, SessionNeeds } from './session.ts';
+import type { Admitted, SessionNeeds } from './session-needs.ts';
 import { createSessions, type Sessions } from './sessions.ts';
 import { originRefused, type Origins } from '../tokens/origins.ts';
 import type { Tokens } from '../tokens/tokens.ts';

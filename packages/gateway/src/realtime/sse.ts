@@ -17,7 +17,8 @@ import { cursorText, partOf } from './cursors.ts';
 import type { Feed, Feeds, Opened, Sink } from './feeds.ts';
 import { FRAME_BOUNDS } from './frame-reader.ts';
 import { type Messages, textOf } from './messages.ts';
-import type { Session, SessionNeeds } from './session.ts';
+import type { Session } from './session.ts';
+import type { SessionNeeds } from './session-needs.ts';
 import { full, type Sessions } from './sessions.ts';
 
 interface Needs {
