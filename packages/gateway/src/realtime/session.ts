@@ -12,7 +12,6 @@ import type { Clock, Timer } from '../ports/clock.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import { type About, asProblem, errorFrame, settledFrames, verdictOf } from './answers.ts';
 import { CLOSE, type CloseCode, closeCodeOf } from './close-codes.ts';
-import { cursorText, partOf } from './cursors.ts';
 import type { Feed, FeedGap, Feeds } from './feeds.ts';
 import { FRAME_BOUNDS } from './frame-reader.ts';
 import { type ClientFrame, readFrames, type SubFrame } from './frames.ts';
@@ -309,7 +308,7 @@ export function createSession(needs: SessionNeeds): Session {
       take(record) {
         if (sub.credit === 0 || !hasRoom()) return false;
         sub.credit--;
-        connection.sendShared(messages.msg(number, record, cursorText(partOf(log, record.shard), record)));
+        connection.sendShared(messages.msg(number, record, log));
         return true;
       },
       gap: (gap: FeedGap) => say({ op: 'gap', sub: number, gap }),
