@@ -13,7 +13,7 @@ import { createMatch, type Wanted } from '../flow/match.ts';
 import type { Place, Tail } from '../lanes/tail.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import { type Log, type LogRecord, type Mark, type Page, type Position } from '../ports/log.ts';
+import type { Log, LogRecord, Mark, Page, Position } from '../ports/log.ts';
 import { cursorText, partOf, type PartCursor, readCursor } from './cursors.ts';
 
 export interface Wish {

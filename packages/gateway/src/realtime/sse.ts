@@ -295,7 +295,9 @@ function streamOf(reply: FastifyReply, { clock, limits }: Pick<Needs, 'clock' | 
 /** JSON may be written over several lines: each is a line of data. */
 function eventBytes(text: string, id: string | undefined, event?: string): Buffer {
   const lines = text.replace(/\r\n?|\n/g, '\ndata: ');
-  return Buffer.from(`${event === undefined ? '' : `event: ${event}\n`}${id === undefined ? '' : `id: ${id}\n`}data: ${lines}\n\n`);
+  return Buffer.from(
+    `${event === undefined ? '' : `event: ${event}\n`}${id === undefined ? '' : `id: ${id}\n`}data: ${lines}\n\n`,
+  );
 }
 
 const EMPTY = new Uint8Array(0);
