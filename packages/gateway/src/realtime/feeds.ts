@@ -11,7 +11,7 @@ import { createMatch, type Wanted } from '../flow/match.ts';
 import type { Place, Tail } from '../lanes/tail.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import { BEFORE_ALL, type Log, type LogRecord, type Page } from '../ports/log.ts';
+import type { Log, LogRecord, Page } from '../ports/log.ts';
 import { cursorText, partOf, type PartCursor, readCursor } from './cursors.ts';
 import type { Lasts } from './lasts.ts';
 import { createNewest } from './newest.ts';
@@ -112,21 +112,23 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
 
   /** Offers it; false where the consumer is full. */
   function offer(own: Own, record: LogRecord): boolean {
-    if (!match.isTooCostly(own, record)) return own.sink.take(record);
+    if (own.filter === undefined || !match.isTooCostly(own, record)) return own.sink.take(record);
     own.sink.gap({ reason: 'filter_too_costly', fromMs: record.timeMs, toMs: record.timeMs });
     return true;
   }
 
   function onRecord(record: LogRecord, before: Place): void {
     if (all.size === 0) return;
+    const { shard, position } = record;
     for (const own of match(record)) {
-      const { shard } = record;
+      let place = own.places.get(shard);
       // A shard that appeared after it was opened is entered at its first record.
-      if (!own.places.has(shard)) {
-        own.places.set(shard, before);
+      if (place === undefined) {
+        place = before;
+        own.places.set(shard, place);
         if (own.lasts === undefined) own.live.add(shard);
       }
-      if (!own.live.has(shard) || record.position <= (own.places.get(shard)?.position ?? BEFORE_ALL)) continue;
+      if (!own.live.has(shard) || position <= place.position) continue;
       if (offer(own, record)) continue;
       own.live.delete(shard);
       own.places.set(shard, before);

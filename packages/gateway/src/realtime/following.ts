@@ -1,6 +1,5 @@
 /** Ephemeral subs: a session's part of what the tails read, for as long as it has credit and its client reads. */
 import type { Caller } from '../http/access.ts';
-import { cursorText, partOf } from './cursors.ts';
 import type { FeedGap } from './feeds.ts';
 import type { SubFrame } from './frames.ts';
 import type { SessionNeeds } from './session-needs.ts';
@@ -21,7 +20,7 @@ export function createFollowing({ connection, feeds, messages, log, talk }: Need
       take(record) {
         if (sub.credit === 0 || !hasRoom()) return false;
         sub.credit--;
-        connection.sendShared(messages.msg(number, record, cursorText(partOf(log, record.shard), record)));
+        connection.sendShared(messages.msg(number, record, log));
         return true;
       },
       gap: (gap: FeedGap) => say({ op: 'gap', sub: number, gap }),

@@ -16,7 +16,7 @@ import type { Clock, Timer } from '../ports/clock.ts';
 import { cursorText, partOf } from './cursors.ts';
 import type { Feed, Feeds, Opened, Sink } from './feeds.ts';
 import { FRAME_BOUNDS } from './frame-reader.ts';
-import { type Messages, textOf } from './messages.ts';
+import type { Messages } from './messages.ts';
 import type { Session } from './session.ts';
 import type { SessionNeeds } from './session-needs.ts';
 import { full, type Sessions } from './sessions.ts';
@@ -97,7 +97,7 @@ export async function sseDoor(app: FastifyInstance, needs: Needs): Promise<void>
         send: (text) => stream.write(text, lastCursor),
         sendShared(shared) {
           lastCursor = shared.cursor;
-          stream.write(textOf(shared), lastCursor);
+          stream.send((shared.streamed ??= eventBytes(shared.bytes.toString(), shared.cursor)));
         },
         get unsentBytes() {
           return stream.raw.writableLength;
@@ -232,7 +232,8 @@ export async function sseDoor(app: FastifyInstance, needs: Needs): Promise<void>
         const { stream } = visit;
         if (stream === undefined || visit.isOver) return false;
         if (!hasRoom(visit, stream)) return false;
-        stream.write(textOf(messages.event(record)), cursorText(partOf(log, record.shard), record));
+        const shared = messages.event(record);
+        stream.send((shared.streamed ??= eventBytes(shared.bytes.toString(), cursorText(partOf(log, record.shard), record))));
         // Also where it was the last for a while.
         hasRoom(visit, stream);
         return true;
@@ -262,6 +263,8 @@ const isSame = (one: Caller, other: Caller): boolean =>
 interface Stream {
   readonly raw: ServerResponse;
   write(text: string, id: string | undefined, event?: string): void;
+  /** As it is, made by `eventBytes`. */
+  send(bytes: Buffer): void;
   /** What was written is still sent, for as long as a connection stays for its client to read the end. */
   end(): void;
 }
@@ -273,15 +276,14 @@ function streamOf(reply: FastifyReply, { clock, limits }: Pick<Needs, 'clock' | 
   const { raw } = reply.hijack();
   raw.writeHead(200, { ...headers, ...HEAD });
   raw.flushHeaders();
+  function send(bytes: Buffer): void {
+    // After the end it would be an error that nobody hears.
+    if (!raw.writableEnded) raw.write(bytes);
+  }
   return {
     raw,
-    write(text, id, event) {
-      // After the end it would be an error that nobody hears.
-      if (raw.writableEnded) return;
-      // JSON may be written over several lines: each is a line of data.
-      const lines = text.replace(/\r\n?|\n/g, '\ndata: ');
-      raw.write(`${event === undefined ? '' : `event: ${event}\n`}${id === undefined ? '' : `id: ${id}\n`}data: ${lines}\n\n`);
-    },
+    write: (text, id, event) => send(eventBytes(text, id, event)),
+    send,
     end() {
       if (raw.writableEnded || raw.destroyed) return;
       const timer = clock.after(limits.closeMs, () => raw.destroy());
@@ -289,6 +291,14 @@ function streamOf(reply: FastifyReply, { clock, limits }: Pick<Needs, 'clock' | 
       raw.end();
     },
   };
+}
+
+/** JSON may be written over several lines: each is a line of data. */
+function eventBytes(text: string, id: string | undefined, event?: string): Buffer {
+  const lines = text.replace(/\r\n?|\n/g, '\ndata: ');
+  return Buffer.from(
+    `${event === undefined ? '' : `event: ${event}\n`}${id === undefined ? '' : `id: ${id}\n`}data: ${lines}\n\n`,
+  );
 }
 
 const EMPTY = new Uint8Array(0);

@@ -9,6 +9,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { SessionNeeds } from './session-needs.ts';
 import { full, type Sessions } from './sessions.ts';
 import type { Shared } from './messages.ts';
+import { createOutlets } from './outlets.ts';
 
 export const STREAM_PATH = '/v1/stream';
 export const SUBPROTOCOL = 'millrace.v1';
@@ -41,6 +42,8 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
     maxPayload: limits.frameBytes + OVER_BYTES,
     handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
   });
+
+  const outlets = createOutlets();
 
   /** What a connection is closed with may never be read: then it is cut. */
   function closeSoon(webSocket: WebSocket, code: number, reason: string): void {
@@ -77,7 +80,10 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
     const session = sessions.open(
       {
         send: (text) => webSocket.send(text),
-        sendShared: (shared) => void socket.write(framed(shared)),
+        sendShared(shared) {
+          // After the close frame nothing may come (RFC 6455, section 5.5.1).
+          if (webSocket.readyState === OPEN) outlets.send(socket, framed(shared));
+        },
         get unsentBytes() {
           return socket.writableLength;
         },
@@ -99,6 +105,7 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
   });
 }
 
+const OPEN = 1;
 /** Binary messages are none of this protocol's: no JSON either. */
 const NO_TEXT = new Uint8Array(0);
 
