@@ -1,6 +1,6 @@
 /** What breaks the framing of WebSockets (RFC 6455): the connection that does it ends, and no other notices. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test, type TestContext } from 'node:test';
 import { turnsUntil } from '../http/test/door.ts';
 import { type Client, realtime, type RealtimeDoor } from './test/client.ts';
 import { closeFrame, framed, OP, type RawSocket, rawSocket } from './test/raw-socket.ts';
@@ -90,14 +90,14 @@ describe('a socket', { timeout: 120_000 }, () => {
     const door = await realtime(t);
     const bystander = await follower(door);
     for (const { name, bytes, code } of ABUSES) {
-      const socket = await greeted(door);
+      const socket = await greeted(t, door);
       socket.write(...bytes);
       assert.equal(await socket.closed, code, name);
       socket.socket.destroy();
     }
     // Each in a session that is greeted, and in one that nobody knows.
     for (const { name, bytes, code } of ABUSES) {
-      const socket = await rawSocket(door);
+      const socket = await rawSocket(t, door);
       socket.write(...bytes);
       // A frame that is good comes too early there.
       assert.ok([code, 4_400].includes(await socket.closed), name);
@@ -116,7 +116,7 @@ describe('a socket', { timeout: 120_000 }, () => {
     const door = await realtime(t, { sessions: 2 });
     const whole = framed(JSON.stringify({ op: 'sub', sub: 1, topics: ['orders.created'], credit: 1 }));
     for (let at = 0; at < whole.length; at += 7) {
-      const socket = await greeted(door);
+      const socket = await greeted(t, door);
       socket.write(whole.subarray(0, at));
       socket.socket.destroy();
       await new Promise((resolve) => socket.inside.once('close', resolve));
@@ -128,7 +128,7 @@ describe('a socket', { timeout: 120_000 }, () => {
 
   test('that does not answer a close is cut after a while', async (t) => {
     const door = await realtime(t);
-    const socket = await greeted(door);
+    const socket = await greeted(t, door);
     socket.write(framed(text, { opcode: 15 }));
     // Its peer is there and says nothing: what a network that broke looks like.
     await socket.closed;
@@ -147,7 +147,7 @@ describe('a socket', { timeout: 120_000 }, () => {
       framed(JSON.stringify({ op: 'dance', x: 'y'.repeat(80) })),
     ];
     for (const question of questions) {
-      const socket = await greeted(door);
+      const socket = await greeted(t, door);
       socket.socket.pause();
       const flood = Buffer.concat(Array.from({ length: 1_000 }, () => question));
       let most = 0;
@@ -171,8 +171,8 @@ describe('a socket', { timeout: 120_000 }, () => {
   });
 });
 
-async function greeted(door: RealtimeDoor): Promise<RawSocket> {
-  const socket = await rawSocket(door);
+async function greeted(t: TestContext, door: RealtimeDoor): Promise<RawSocket> {
+  const socket = await rawSocket(t, door);
   socket.write(framed(JSON.stringify({ op: 'hello', v: 1, token: door.admin })));
   await socket.next('welcome');
   return socket;

@@ -1,6 +1,6 @@
 /** Consumers that settle what is none of theirs, ask for more than there may be, or do nothing at all: nobody else notices, and nothing is lost. */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, test, type TestContext } from 'node:test';
 import { turnsUntil } from '../http/test/door.ts';
 import { type Client, type Frame, realtime, type RealtimeDoor } from './test/client.ts';
 import { framed, rawSocket } from './test/raw-socket.ts';
@@ -107,7 +107,7 @@ for (const [name, begin] of Object.entries({ websocket: overWebSocket, sse: over
         { op: 'sub', sub: 1, topics: ['orders.created'], credit: 10_000 },
         { op: 'sub', sub: 1, topics: ['orders.created'], credit: 10_000, group: 'mailer' },
       ]) {
-        const slow = await begin(door, sub);
+        const slow = await begin(t, door, sub);
         slow.socket.pause();
         let most = 0;
         for (let n = 0; n < EVENTS; n++) {
@@ -133,7 +133,7 @@ for (const [name, begin] of Object.entries({ websocket: overWebSocket, sse: over
     test('that is there no more, and whose network does not say so, is cut when its pongs are missed', async (t) => {
       const door = await realtime(t, { sessions: 2 });
       const [gone, other] = [
-        await begin(door, { op: 'sub', sub: 1, topics: ['orders.created'], credit: 1, group: 'mailer' }),
+        await begin(t, door, { op: 'sub', sub: 1, topics: ['orders.created'], credit: 1, group: 'mailer' }),
         await consumer(door, 'mailer', 0),
       ];
       await door.publish('orders.created', { n: 1 });
@@ -164,14 +164,14 @@ async function consumer(door: RealtimeDoor, group: string, credit: number): Prom
   return client;
 }
 
-async function overWebSocket(door: RealtimeDoor, sub: object) {
-  const { socket, inside, write, next, closed } = await rawSocket(door);
+async function overWebSocket(t: TestContext, door: RealtimeDoor, sub: object) {
+  const { socket, inside, write, next, closed } = await rawSocket(t, door);
   write(framed(JSON.stringify([{ op: 'hello', v: 1, token: door.admin }, sub])));
   await next('subed');
   return { socket, inside, msg: next('msg').catch(() => undefined), bye: closed, isCut: () => inside.destroyed };
 }
 
-async function overSse(door: RealtimeDoor, sub: object) {
+async function overSse(_t: TestContext, door: RealtimeDoor, sub: object) {
   const body = JSON.stringify([{ op: 'hello', v: 1 }, sub]);
   const { socket, inside, write, until } = await door.connect();
   write(door.head('POST /v1/sse', { 'content-type': 'application/json', 'content-length': body.length }) + body);

@@ -11,7 +11,7 @@ const ping = (t: number): Buffer => Buffer.from(JSON.stringify({ op: 'ping', t, 
 describe('a message over a WebSocket', { timeout: 60_000 }, () => {
   test('is the same in two fragments, cut at every byte, and in as many as it has bytes, with pings between them', async (t) => {
     const door = await realtime(t);
-    const socket = await rawSocket(door);
+    const socket = await rawSocket(t, door);
     socket.write(framed(JSON.stringify({ op: 'hello', v: 1, token: door.admin })));
     await socket.next('welcome');
     const { length } = ping(0);
@@ -36,7 +36,7 @@ describe('a message over a WebSocket', { timeout: 60_000 }, () => {
 
   test('is the same where each byte of its frames comes by itself', async (t) => {
     const door = await realtime(t);
-    const socket = await rawSocket(door);
+    const socket = await rawSocket(t, door);
     const hello = framed(JSON.stringify({ op: 'hello', v: 1, token: door.admin }));
     const sub = framed(
       JSON.stringify({ op: 'sub', sub: 1, topics: ['orders.created'], credit: 1, filter: { data: { x: ['ž€𝄞'] } } }),

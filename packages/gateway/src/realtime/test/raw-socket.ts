@@ -1,6 +1,7 @@
 /** A WebSocket by hand (RFC 6455): bytes as a test wants them, however wrong, and what the gateway says to them. */
 import { once } from 'node:events';
 import net from 'node:net';
+import type { TestContext } from 'node:test';
 import type { Frame, RealtimeDoor } from './client.ts';
 
 export interface RawSocket {
@@ -54,10 +55,11 @@ export function closeFrame(code: number, reason: string | Uint8Array = ''): Buff
 }
 
 /** With the upgrade behind it. */
-export async function rawSocket(door: RealtimeDoor): Promise<RawSocket> {
+export async function rawSocket(t: TestContext, door: RealtimeDoor): Promise<RawSocket> {
   const { port } = door.app.server.address() as net.AddressInfo;
   const accepted = once(door.app.server, 'connection');
   const socket = net.connect({ port, host: '127.0.0.1', noDelay: true });
+  t.after(() => socket.destroy());
   door.silent.add(socket);
   const [inside] = (await accepted) as [net.Socket];
   const reader = createReader();
