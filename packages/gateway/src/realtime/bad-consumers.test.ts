@@ -63,6 +63,39 @@ describe('a consumer', { timeout: 60_000 }, () => {
     await client.next('msg');
   });
 
+  test('is told which acks are too many at once, and by the text it gave them', async (t) => {
+    const door = await realtime(t, { sessionSettles: 1 });
+    const client = await consumer(door, 'mailer', 1);
+    await door.publish('orders.created', { n: 1 });
+    const { id } = await client.next('msg');
+    client.say(
+      { op: 'ack', sub: 1, ids: [id], ref: 'a' },
+      { op: 'ack', sub: 1, ids: [id], ref: 'b' },
+      { op: 'ack', sub: 1, through: id, ref: 'c' },
+    );
+    for (const ref of ['b', 'c']) {
+      const error = await client.next('error');
+      assert.deepEqual([error.code, error.retryable, error.ids, error.ref], ['too_many_requests', true, [id], ref]);
+    }
+    assert.equal((await client.next('acked')).ref, 'a');
+  });
+
+  test('that wants a filter of its own in a group is refused: it would get what it does not want', async (t) => {
+    const door = await realtime(t);
+    const client = await door.client();
+    await client.hello();
+    const sub = { op: 'sub', group: 'mailer', topics: ['orders.created'], credit: 1, filter: { data: { n: [1] } } };
+    client.say({ ...sub, sub: 1 });
+    const error = await client.next('error');
+    assert.deepEqual([error.code, error.sub, error.retryable], ['invalid_request', 1, false]);
+    const { json } = await door.ask('POST /v1/pull', { json: [{ ...sub, waitMs: 0 }] });
+    assert.deepEqual(
+      json.map(({ code }: Frame) => code),
+      ['invalid_request'],
+    );
+    assert.equal((await door.ask('GET /v1/subscriptions/mailer')).status, 404);
+  });
+
   test('that never acks has it no longer than it may: it goes to another, and in the end to the dead letters', async (t) => {
     const door = await realtime(t);
     const spec = {

@@ -98,8 +98,13 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
 
   async function groupOf(
     caller: Caller,
-    { group = '', topics, from, create = true }: SubFrame,
+    { group = '', topics, filter, from, create = true }: SubFrame,
   ): Promise<Versioned<Subscription>> {
+    // Left aside, it would bring a consumer what it does not want.
+    if (filter !== undefined)
+      throw new Problem('invalid_request', 'a group has a filter of its own, for all its consumers', {
+        advice: 'PATCH /v1/subscriptions/ID with "filter" changes it.',
+      });
     try {
       return await access.subscription(caller, group);
     } catch (error) {

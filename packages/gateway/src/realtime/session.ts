@@ -12,7 +12,7 @@ import { type ClientFrame, readFrames } from './frames.ts';
 import { createPublishing } from './publishing.ts';
 import { createRight } from './right.ts';
 import type { Admitted, SessionNeeds } from './session-needs.ts';
-import { createSettling } from './settling.ts';
+import { aboutSettling, createSettling } from './settling.ts';
 import { createSubs } from './subs.ts';
 import { createTalk } from './talk.ts';
 
@@ -64,6 +64,8 @@ export function createSession(needs: SessionNeeds): Session {
     // Who is asked to go, or says bye, leaves nothing behind that failed.
     if (code === CLOSE.drain || code === CLOSE.done) subs.leave('returned');
     say({ op: 'bye', code, reason: reason.slice(0, REASON_CHARS) });
+    // Else its answer to the close is not read.
+    connection.hold?.(false);
     connection.close(code, reason.slice(0, REASON_CHARS));
     closed();
   }
@@ -89,11 +91,14 @@ export function createSession(needs: SessionNeeds): Session {
     state = 'greeting';
     const admitting = needs.admit(token);
     if (!(admitting instanceof Promise)) return greet(admitting);
+    // What comes meanwhile waits in the network: nobody knows yet whose it is.
+    connection.hold?.(true);
     admitting.then(greet).catch(endBy);
   }
 
   function greet(one: Admitted): void {
     if (state !== 'greeting') return;
+    connection.hold?.(false);
     uncount = needs.count(one.caller, 'connections', one.isRelayed === true);
     talk.drop(helloTimer);
     state = 'greeted';
@@ -137,9 +142,9 @@ export function createSession(needs: SessionNeeds): Session {
         return later(subs.unsubscribe(frame), { sub: frame.sub });
       case 'ack':
       case 'nack':
-        return later(settle(frame), { sub: frame.sub, ...(frame.ids === undefined ? {} : { ids: frame.ids }) });
+        return later(settle(frame), aboutSettling(frame));
       case 'extend':
-        return later(extend(frame), { sub: frame.sub, ids: frame.ids });
+        return later(extend(frame), aboutSettling(frame));
       case 'auth':
         return void right.renew(frame).catch(endBy);
       case 'ping':

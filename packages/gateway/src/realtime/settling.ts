@@ -1,11 +1,17 @@
 /** What a session says of deliveries: ack, nack, extend, each confirmed when it counts. */
 import { Problem } from '@millrace/core/problem';
 import type { Limits } from '../limits.ts';
-import { settledFrames, verdictOf } from './answers.ts';
+import { type About, settledFrames, verdictOf } from './answers.ts';
+import { given } from './frame-reader.ts';
 import type { ClientFrame } from './frames.ts';
 import type { GroupSub, Settled } from './member.ts';
 import type { Sub, Subs } from './subs.ts';
 import type { Talk } from './talk.ts';
+
+interface Naming {
+  readonly ids?: readonly string[];
+  readonly through?: string;
+}
 
 type Settle = Extract<ClientFrame, { op: 'ack' | 'nack' }>;
 
@@ -57,10 +63,15 @@ export function createSettling({ subs, talk, limits }: Needs) {
     settled: Settled,
   ): void {
     if (talk.isOver) return;
-    for (const frame of settledFrames(op, { sub, ...(ref === undefined ? {} : { ref }) }, settled)) talk.say(frame);
+    for (const frame of settledFrames(op, { sub, ...given('ref', ref) }, settled)) talk.say(frame);
   }
 
   return { settle, extend };
+}
+
+/** With `ids`, an error says nothing about the sub itself. */
+export function aboutSettling({ sub, ids, through = '', ref }: Naming & { readonly sub: number; readonly ref?: string }): About {
+  return { sub, ids: ids ?? [through], ...given('ref', ref) };
 }
 
 /** Of one that moves, where it went; undefined where it is nowhere now. */
@@ -69,7 +80,7 @@ async function groupIn(sub: Sub): Promise<GroupSub | undefined> {
   return sub.group;
 }
 
-const noneOf = ({ ids, through = '' }: { readonly ids?: readonly string[]; readonly through?: string }): Settled => ({
+const noneOf = ({ ids, through = '' }: Naming): Settled => ({
   known: [],
   unknown: ids ?? [through],
 });
