@@ -95,8 +95,10 @@ describe('a body of a session over server-sent events', { timeout: 60_000 }, () 
     for (const body of [Buffer.from([0x5b, 0x22, 0xc3, 0x28, 0x22, 0x5d]), Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22])]) {
       const stream = await openSession(t, door, [{ op: 'hello', v: 1 }]);
       const { session } = await stream.frame('welcome');
-      const large = await door.ask(`POST /v1/sse/${session}`, { body: `"${' '.repeat(65_536)}"`, headers });
-      assert.deepEqual([large.status, large.json.code], [413, 'payload_too_large']);
+      for (const route of [`POST /v1/sse/${session}`, 'POST /v1/sse', 'POST /v1/pull']) {
+        const large = await door.ask(route, { body: `"${' '.repeat(65_536)}"`, headers });
+        assert.deepEqual([large.status, large.json.code], [413, 'payload_too_large'], route);
+      }
       assert.equal((await door.ask(`POST /v1/sse/${session}`, { body, headers })).status, 202);
       assert.equal((await stream.frame('error')).code, 'bad_frame');
       assert.equal((await stream.frame('bye')).code, 4_400);
