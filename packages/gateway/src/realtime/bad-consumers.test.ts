@@ -80,6 +80,32 @@ describe('a consumer', { timeout: 60_000 }, () => {
     assert.equal((await client.next('acked')).ref, 'a');
   });
 
+  test('that is asked twice whether it drains is answered once, and at once where it changes its mind', async (t) => {
+    const door = await realtime(t);
+    const client = await consumer(door, 'mailer', 1);
+    await door.publish('orders.created', { n: 1 });
+    const { id } = await client.next('msg');
+    const drain = { op: 'unsub', sub: 1, drain: true };
+    client.say(drain, drain, drain, { op: 'ack', sub: 1, ids: [id] }, { op: 'ping', t: 1 });
+    await client.next('unsubed');
+    client.say({ op: 'unsub', sub: 1 });
+    assert.equal((await client.next('error')).code, 'not_found');
+    client.say({ op: 'sub', sub: 2, group: 'mailer', credit: 1 });
+    await client.next('subed');
+    await door.publish('orders.created', { n: 2 });
+    await client.next('msg');
+    const ops: string[] = [];
+    client.socket.on('message', (data: Buffer) => ops.push(...[JSON.parse(data.toString())].flat().map(({ op }: Frame) => op)));
+    client.say({ ...drain, sub: 2 }, { op: 'unsub', sub: 2 }, { op: 'ping', t: 2 });
+    await client.next('unsubed');
+    client.say({ op: 'ping', t: 3 });
+    for (const t of [1, 2, 3]) assert.equal((await client.next('pong')).t, t);
+    assert.deepEqual(
+      ops.filter((op) => op === 'unsubed'),
+      ['unsubed'],
+    );
+  });
+
   test('that wants a filter of its own in a group is refused: it would get what it does not want', async (t) => {
     const door = await realtime(t);
     const client = await door.client();

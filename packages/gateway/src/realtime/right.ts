@@ -28,6 +28,8 @@ interface Needs {
   readonly onExpired: () => void;
 }
 
+/** A client has one token at a time. */
+const RENEWALS_MAX = 8;
 /** Of a token's life, until another one is asked for. */
 const REFRESH_AT = 0.8;
 
@@ -36,6 +38,8 @@ export function createRight({ admit, talk, clock, limits, review, onExpired }: N
   let credentials: string | undefined;
   let refreshTimer: Timer | undefined;
   let expiryTimer: Timer | undefined;
+  let renewals = 0;
+  let last = Promise.resolve();
 
   function begin({ caller: now, credentials: own, expiresMs }: Admitted): void {
     caller = now;
@@ -63,6 +67,18 @@ export function createRight({ admit, talk, clock, limits, review, onExpired }: N
   const lifeOf = ({ expiresMs }: Admitted): { readonly tokenMs?: number } =>
     expiresMs === undefined ? {} : { tokenMs: Math.max(0, expiresMs - clock.now()) };
 
+  async function renew(token: string): Promise<void> {
+    const before = caller as Caller;
+    if (talk.isOver) return;
+    const one = await admit(token);
+    if (talk.isOver) return;
+    if (one.caller.app !== before.app || one.caller.environment !== before.environment)
+      throw new Problem('forbidden', 'a session stays with the app it began with');
+    begin(one);
+    const dropped = await review(one.caller);
+    talk.say({ op: 'authed', ...lifeOf(one), dropped });
+  }
+
   return {
     get caller() {
       return caller;
@@ -73,14 +89,17 @@ export function createRight({ admit, talk, clock, limits, review, onExpired }: N
     begin,
     lifeOf,
     async renew({ token }) {
-      const before = caller as Caller;
-      const one = await admit(token);
-      if (talk.isOver) return;
-      if (one.caller.app !== before.app || one.caller.environment !== before.environment)
-        throw new Problem('forbidden', 'a session stays with the app it began with');
-      begin(one);
-      const dropped = await review(one.caller);
-      talk.say({ op: 'authed', ...lifeOf(one), dropped });
+      if (renewals >= RENEWALS_MAX)
+        throw new Problem('too_many_requests', `at most ${RENEWALS_MAX} tokens of a session are looked at at once`);
+      renewals++;
+      try {
+        // One after the other: the last one is to count.
+        const renewed = last.then(() => renew(token));
+        last = renewed.catch(() => undefined);
+        await renewed;
+      } finally {
+        renewals--;
+      }
     },
   };
 }

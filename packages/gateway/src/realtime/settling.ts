@@ -24,14 +24,12 @@ interface Needs {
 /** Both reject with what is to be said of it. */
 export function createSettling({ subs, talk, limits }: Needs) {
   let settling = 0;
+  let extending = 0;
 
   /** Credit that comes with it counts at once; the word that it counts comes when it is written down. */
   async function settle(frame: Settle): Promise<void> {
     const sub = subs.of(frame.sub);
-    if (settling >= limits.sessionSettles)
-      throw new Problem('too_many_requests', `at most ${limits.sessionSettles} acks of a session are open at once`, {
-        retryAfterMs: 100,
-      });
+    if (settling >= limits.sessionSettles) throw tooMany('acks', limits.sessionSettles);
     settling++;
     try {
       const settled = settledBy(sub, frame);
@@ -53,8 +51,15 @@ export function createSettling({ subs, talk, limits }: Needs) {
   async function extend(frame: Extract<ClientFrame, { op: 'extend' }>): Promise<void> {
     const sub = subs.of(frame.sub);
     if (sub.kind === 'feed') throw notOfAGroup('extend');
-    const group = await groupIn(sub);
-    sayKnown('extended', frame, (await group?.extend(frame.ids, frame.ms)) ?? noneOf(frame));
+    // Where another node works the group, it may take its time to answer.
+    if (extending >= limits.sessionSettles) throw tooMany('extends', limits.sessionSettles);
+    extending++;
+    try {
+      const group = await groupIn(sub);
+      sayKnown('extended', frame, (await group?.extend(frame.ids, frame.ms)) ?? noneOf(frame));
+    } finally {
+      extending--;
+    }
   }
 
   function sayKnown(
@@ -84,5 +89,8 @@ const noneOf = ({ ids, through = '' }: Naming): Settled => ({
   known: [],
   unknown: ids ?? [through],
 });
+
+const tooMany = (what: string, most: number): Problem =>
+  new Problem('too_many_requests', `at most ${most} ${what} of a session are open at once`, { retryAfterMs: 100 });
 
 const notOfAGroup = (op: string): Problem => new Problem('invalid_request', `${op} is for the deliveries of a group`);

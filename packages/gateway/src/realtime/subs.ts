@@ -27,6 +27,7 @@ export interface Sub {
   id?: string;
   group?: GroupSub;
   ended: boolean;
+  isDraining: boolean;
   uncount?: () => void;
 }
 
@@ -58,6 +59,8 @@ export function createSubs(needs: Needs): Subs {
   const subs = new Map<number, Sub>();
   /** Numbers of subs rise, so that none is used twice. */
   let lastNumber = 0;
+  /** Those that are no more may still be under way. */
+  let beginning = 0;
   const follow = createFollowing(needs);
   const join = createJoining({ ...needs, remove });
 
@@ -92,11 +95,19 @@ export function createSubs(needs: Needs): Subs {
       const { sub: number, topics = [], credit } = frame;
       if (number <= lastNumber) throw new Problem('bad_frame', 'each sub of a session has a higher number than those before it');
       lastNumber = number;
-      if (subs.size >= limits.sessionSubs)
+      if (subs.size >= limits.sessionSubs || beginning >= limits.sessionSubs)
         throw new Problem('too_many_requests', `a session has at most ${limits.sessionSubs} subs`);
       mustHave(by, 'subscribe');
-      const sub: Sub = { number, kind: frame.group === undefined ? 'feed' : 'group', topics, credit, ended: false };
+      const sub: Sub = {
+        number,
+        kind: frame.group === undefined ? 'feed' : 'group',
+        topics,
+        credit,
+        ended: false,
+        isDraining: false,
+      };
       subs.set(number, sub);
+      beginning++;
       try {
         // What is configured counts by itself.
         if (sub.kind === 'feed') sub.uncount = count(by, 'subscriptions', false);
@@ -104,11 +115,17 @@ export function createSubs(needs: Needs): Subs {
       } catch (error) {
         remove(sub, 'gone');
         throw error;
+      } finally {
+        beginning--;
       }
     },
     async unsubscribe({ sub: number, drain = false }) {
       const sub = of(number);
+      if (drain && sub.isDraining) return;
+      sub.isDraining = true;
       if (drain) await sub.group?.drain();
+      // Meanwhile it was not to be waited for any more.
+      if (sub.ended) return;
       remove(sub, 'returned');
       if (!talk.isOver) talk.say({ op: 'unsubed', sub: number });
     },
