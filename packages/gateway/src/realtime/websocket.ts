@@ -57,7 +57,7 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
   }
 
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    socket.on('error', () => socket.destroy());
+    socket.on('error', destroyed);
     try {
       mayUpgrade(request);
     } catch (error) {
@@ -103,6 +103,11 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
     sessions.stop();
     server.close();
   });
+}
+
+/** Of no scope: one made where a socket is upgraded would keep its request for as long as the connection lasts. */
+function destroyed(this: Duplex): void {
+  this.destroy();
 }
 
 const OPEN = 1;
