@@ -12,6 +12,7 @@ after(async () => {
 const EVENTS = 300;
 const KEYS = 10;
 const GROUP = 'mailer';
+const CREDIT = 4;
 /** How long nobody may take it, past which something hangs: a killed node is followed within its lease of 2 s. */
 const LIMIT_MS = 120_000;
 
@@ -20,6 +21,8 @@ interface Seen {
   /** By key, numbers of events in the order in which they first came. */
   readonly order: Map<string, number[]>;
   readonly confirmed: Set<string>;
+  /** Acked over a connection that ended before the answer: it was heard, or it comes again. */
+  readonly doubtful: Set<string>;
   readonly again: string[];
   readonly all: PromiseWithResolvers<void>;
 }
@@ -30,7 +33,13 @@ describe('a group over three nodes', { skip: found.skip, timeout: LIMIT_MS }, ()
     const environment = sharedKey();
     const first = await startNode(t, found, { environment });
     const nodes = [first, ...(await Promise.all([1, 2].map(() => startNode(t, found, { environment, key: first.key }))))];
-    const seen: Seen = { order: new Map(), confirmed: new Set(), again: [], all: Promise.withResolvers() };
+    const seen: Seen = {
+      order: new Map(),
+      confirmed: new Set(),
+      doubtful: new Set(),
+      again: [],
+      all: Promise.withResolvers(),
+    };
     const alive = new Set(nodes);
     const consumers = await Promise.all(nodes.map((node) => consume(t, { node, alive, seen })));
 
@@ -50,7 +59,8 @@ describe('a group over three nodes', { skip: found.skip, timeout: LIMIT_MS }, ()
         seen.order.get(`k${key}`),
         Array.from({ length: EVENTS / KEYS }, (_, at) => at * KEYS + key),
       );
-    assert.equal(seen.confirmed.size, EVENTS);
+    // No more than may be out with a consumer that goes, or with the one whose node does, and the two whose group did.
+    assert.ok(EVENTS - seen.confirmed.size <= 4 * CREDIT, `${seen.confirmed.size} confirmed`);
   });
 });
 
@@ -96,11 +106,14 @@ async function consume(t: Pick<TestContext, 'after'>, { node, alive, seen }: Nee
       own.on('open', () =>
         say(
           { op: 'hello', v: 1, token: to.key },
-          { op: 'sub', sub: 1, group: GROUP, topics: ['mails.*'], from: 'earliest', credit: 4 },
+          { op: 'sub', sub: 1, group: GROUP, topics: ['mails.*'], from: 'earliest', credit: CREDIT },
         ),
       );
       own.on('error', () => undefined);
       own.on('close', () => {
+        for (const event of byDelivery.values()) seen.doubtful.add(event);
+        byDelivery.clear();
+        look();
         if (isKilled) return;
         const [other] = [...alive].filter((one) => one !== to);
         // real time: the others follow within their lease
@@ -118,6 +131,7 @@ async function consume(t: Pick<TestContext, 'after'>, { node, alive, seen }: Nee
     });
   }
 
+  /** Of the present connection: events that were acked and not confirmed yet. */
   const byDelivery = new Map<string, string>();
 
   function take(
@@ -133,7 +147,13 @@ async function consume(t: Pick<TestContext, 'after'>, { node, alive, seen }: Nee
 
   function confirm(id: string): void {
     seen.confirmed.add(byDelivery.get(id) ?? '');
-    if (seen.confirmed.size === EVENTS) seen.all.resolve();
+    byDelivery.delete(id);
+    look();
+  }
+
+  /** All is confirmed, but for what nobody can know. */
+  function look(): void {
+    if (seen.confirmed.union(seen.doubtful).size === EVENTS) seen.all.resolve();
   }
 
   await connect(node);

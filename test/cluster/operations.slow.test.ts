@@ -10,6 +10,9 @@ const SUBSCRIPTIONS = 6;
 const EVENTS = 30;
 /** Of one subscription, to be redriven: each is several calls to the store. */
 const LETTERS = 12;
+/** An endpoint that is too slow for all to be done before another node has joined, on a machine that is busy with other tests. */
+const UNTIL_JOINED_MS = 750;
+const JOINED_MS = 20;
 /** A job goes in small steps, each written down. */
 const LIMITS = ['jobPage=3', 'jobRetryMs=150'];
 const names = Array.from({ length: SUBSCRIPTIONS }, (_, at) => `s${at}`);
@@ -105,13 +108,14 @@ describe('while slots move', { skip, timeout: 300_000 }, () => {
     await publish(first);
     await until(endpoint, () => endpoint.requests.length === EVENTS * SUBSCRIPTIONS);
     const before = endpoint.requests.length;
-    behave(204, 60);
+    behave(204, UNTIL_JOINED_MS);
     const joining = join();
     const answers = await Promise.all(
       names.map((name) => first.ask(`POST /v1/subscriptions/${name}/replay`, { from: 'earliest', rewind: true })),
     );
     for (const { status, json } of answers) assert.equal(status, 200, JSON.stringify(json));
     const second = await joining;
+    behave(204, JOINED_MS);
     await until(endpoint, () => names.every((name) => of(endpoint.requests.slice(before), name).includes(ids.at(-1) ?? '')));
     for (const name of names) assert.deepEqual(of(endpoint.requests.slice(before), name), ids, name);
     assert.ok(workedBy(second, 'delivered').size > 0);
@@ -123,12 +127,13 @@ describe('while slots move', { skip, timeout: 300_000 }, () => {
     await publish(first);
     await until(endpoint, () => endpoint.requests.length === EVENTS * SUBSCRIPTIONS);
     const before = endpoint.requests.length;
-    behave(204, 150);
+    behave(204, UNTIL_JOINED_MS);
     const runs = await Promise.all(
       names.map((name) => first.ask(`POST /v1/subscriptions/${name}/replay`, { from: 'earliest', asNew: true })),
     );
     for (const { status, json } of runs) assert.equal(status, 202, JSON.stringify(json));
     const second = await join();
+    behave(204, JOINED_MS);
     const ends = await Promise.all(runs.map(({ json }) => ended(first, json.id)));
     for (const { state } of ends) assert.equal(state, 'done');
     for (const name of names) assert.deepEqual(of(endpoint.requests.slice(before), name).toSorted(), ids.toSorted(), name);
@@ -161,19 +166,25 @@ describe('while slots move', { skip, timeout: 300_000 }, () => {
   });
 
   test('a redrive by filter goes on with what is left, and ends once', async (t) => {
-    const { first, endpoint, behave, join } = await pair(t, { retry: { schedule: [] }, bounds: { parked: 3 }, breaker: false });
+    const { first, endpoint, behave, join } = await pair(t, {
+      retry: { schedule: [] },
+      bounds: { parked: 3 },
+      breaker: false,
+      concurrency: 1,
+    });
     const letters = ids.slice(0, LETTERS);
     behave(500, 0);
     await publish(first, letters);
     await until(endpoint, () => endpoint.requests.length === LETTERS * SUBSCRIPTIONS);
     await Promise.all(names.map((name) => dead(first, name)));
     const before = endpoint.requests.length;
-    behave(204, 300);
+    behave(204, UNTIL_JOINED_MS);
     const jobs = await Promise.all(
       names.map((subscription) => first.ask('POST /v1/dead-letters/redrive', { subscription, cause: 'http_500' })),
     );
     for (const { status, json } of jobs) assert.equal(status, 202, JSON.stringify(json));
     const second = await join();
+    behave(204, JOINED_MS);
     const ends = await Promise.all(jobs.map(({ json }) => ended(second, json.id)));
     for (const { state, progress } of ends) {
       assert.equal(state, 'done');

@@ -124,7 +124,7 @@ function statements(schema: string) {
   const table = `${schema}.claims`;
   const given = 'unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int8[]';
   const now = 'clock_timestamp()';
-  const ms = (since: string) => `(extract(epoch FROM ${now} - ${since}) * 1000)::bigint`;
+  const ms = (since: string) => `(extract(epoch FROM looked.at - ${since}) * 1000)::bigint`;
   const until = `${now} + r.window_ms * interval '1 ms'`;
   return {
     // As in commit-statements.ts: row by row over the index, whatever the planner guesses.
@@ -151,11 +151,13 @@ function statements(schema: string) {
         FROM ${given}, $6::text[], $7::int8[]) AS r (id, digest, token, place, window_ms, former, age_ms)
         WHERE c.id = r.id AND c.token = r.former AND c.shard IS NULL`,
     },
+    // Both spans end at one time: read twice, the clock would let a claim be held for longer than it has been there.
     look: {
       name: 'look at claims',
-      text: `SELECT id, digest, token, place, shard, position, time_ms AS "timeMs", event_id AS "eventId",
+      text: `WITH looked AS MATERIALIZED (SELECT ${now} AS at)
+        SELECT id, digest, token, place, shard, position, time_ms AS "timeMs", event_id AS "eventId",
           ${ms('since')} AS "ageMs", ${ms('taken')} AS "heldMs"
-        FROM ${table} WHERE id = ANY ($1::text[])`,
+        FROM looked, ${table} WHERE id = ANY ($1::text[])`,
     },
     settle: {
       name: 'settle claims',

@@ -117,7 +117,7 @@ describe('the door', { timeout: 30_000 }, () => {
     const health = await ask('GET /v1/health', { key: '' });
     assert.deepEqual(
       { ...health.json, now: '' },
-      { status: 'ready', version: '0.0.0', now: '', transports: ['http', 'websocket', 'sse'] },
+      { status: 'ready', version: '0.0.0', now: '', transports: ['http', 'websocket', 'sse', 'pull'] },
     );
     assert.equal((await ask('GET /livez', { key: '' })).status, 200);
     assert.equal((await ask('GET /readyz', { key: '' })).status, 200);

@@ -39,7 +39,7 @@ export interface Asking {
 }
 
 export const urlOf = (version: string): string => `/sdk/${version}/millrace.js`;
-export const integrityOf = ({ sha384 }: Release): string => `sha384-${sha384}`;
+export const integrityOf = ({ sha384 }: Pick<Release, 'sha384'>): string => `sha384-${sha384}`;
 
 /** The release for who asks; the latest where no app is named. */
 export async function releaseFor(
