@@ -6,7 +6,8 @@ import type { Caller } from '../http/access.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import { CLOSE } from './close-codes.ts';
-import { type Connection, createSession, type Session, type SessionNeeds } from './session.ts';
+import { createSession, type Session } from './session.ts';
+import type { Connection, SessionNeeds } from './session-needs.ts';
 
 /** Who follows a plain stream, or pulls, without a session: the same bounds and rights are kept for it. */
 export interface Guest {

@@ -6,7 +6,7 @@ import { Problem } from '@millrace/core/problem';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { SessionNeeds } from './session.ts';
+import type { SessionNeeds } from './session-needs.ts';
 import { full, type Sessions } from './sessions.ts';
 import type { Shared } from './messages.ts';
 import { createOutlets } from './outlets.ts';
