@@ -8,9 +8,9 @@ import type { Admitted, SessionNeeds } from './session-needs.ts';
 import type { Talk } from './talk.ts';
 
 export interface Right {
-  readonly caller: Caller | undefined;
+  caller(): Caller | undefined;
   /** What the client last came in with, for another node. */
-  readonly credentials: string | undefined;
+  credentials(): string | undefined;
   begin(one: Admitted): void;
   /** Rejects with what ends the session. */
   renew(frame: Extract<ClientFrame, { op: 'auth' }>): Promise<void>;
@@ -64,18 +64,14 @@ export function createRight({ admit, talk, clock, limits, review, onExpired }: N
     expiresMs === undefined ? {} : { tokenMs: Math.max(0, expiresMs - clock.now()) };
 
   return {
-    get caller() {
-      return caller;
-    },
-    get credentials() {
-      return credentials;
-    },
+    caller: () => caller,
+    credentials: () => credentials,
     begin,
     lifeOf,
     async renew({ token }) {
       const before = caller as Caller;
       const one = await admit(token);
-      if (talk.isOver) return;
+      if (talk.isOver()) return;
       if (one.caller.app !== before.app || one.caller.environment !== before.environment)
         throw new Problem('forbidden', 'a session stays with the app it began with');
       begin(one);

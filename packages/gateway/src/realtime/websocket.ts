@@ -84,9 +84,7 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
           // After the close frame nothing may come (RFC 6455, section 5.5.1).
           if (webSocket.readyState === OPEN) outlets.send(socket, framed(shared));
         },
-        get unsentBytes() {
-          return socket.writableLength;
-        },
+        unsentBytes: () => socket.writableLength,
         close: (code, reason) => closeSoon(webSocket, code, reason),
         hold: (isHeld) => (isHeld ? webSocket.pause() : webSocket.resume()),
       },
