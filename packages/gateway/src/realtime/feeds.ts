@@ -43,9 +43,9 @@ export interface Sink {
 
 export interface Feed {
   /** Where it stands, for a client that comes back: one per shard. While the newest of each key are handed over: before those that are left. */
-  readonly cursors: readonly string[];
+  cursors(): readonly string[];
   /** The newest of each key are not known yet: what its cursors say does not include them. */
-  readonly isLooking: boolean;
+  isLooking(): boolean;
   /** There may be room again. */
   pump(): void;
   close(): void;
@@ -392,12 +392,8 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
         pump(own);
       },
       feed: {
-        get cursors() {
-          return [...own.places].map(([shard, place]) => cursorText(part(shard), standsAt(own, shard, place)));
-        },
-        get isLooking() {
-          return own.lasts === 'wanted';
-        },
+        cursors: () => [...own.places].map(([shard, place]) => cursorText(part(shard), standsAt(own, shard, place))),
+        isLooking: () => own.lasts === 'wanted',
         pump() {
           own.full.clear();
           pump(own);

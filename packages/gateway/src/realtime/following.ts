@@ -25,10 +25,10 @@ export function createFollowing({ connection, feeds, messages, log, talk }: Need
       },
       gap: (gap: FeedGap) => say({ op: 'gap', sub: number, gap }),
     });
-    if (sub.ended || talk.isOver) return opened.feed.close();
+    if (sub.ended || talk.isOver()) return opened.feed.close();
     sub.feed = opened.feed;
     const { recovered, gap } = opened;
-    say({ op: 'subed', sub: number, cursors: opened.feed.cursors, recovered, ...(gap === undefined ? {} : { gap }) });
+    say({ op: 'subed', sub: number, cursors: opened.feed.cursors(), recovered, ...(gap === undefined ? {} : { gap }) });
     opened.begin();
   };
 }

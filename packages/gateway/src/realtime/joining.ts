@@ -36,7 +36,7 @@ export function createJoining({ connection, enterGroup, groupOf, talk, right, re
     const consumer = {
       sub: sub.number,
       take(bytes: Buffer, topic?: string): void {
-        if (topic !== undefined && !maySeeTopic(right.caller as Caller, topic)) return noMore(sub);
+        if (topic !== undefined && !maySeeTopic(right.caller() as Caller, topic)) return noMore(sub);
         connection.sendShared({ bytes });
         if (!talk.hasRoom()) sub.group?.hold(true);
       },
@@ -49,8 +49,8 @@ export function createJoining({ connection, enterGroup, groupOf, talk, right, re
         talk.later(again, { sub: sub.number });
       },
     };
-    const group = await enterGroup(subscription, consumer, right.credentials);
-    if (sub.ended || talk.isOver) {
+    const group = await enterGroup(subscription, consumer, right.credentials());
+    if (sub.ended || talk.isOver()) {
       group.leave('returned');
       return false;
     }

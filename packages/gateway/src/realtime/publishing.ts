@@ -26,7 +26,7 @@ export function createPublishing({ publish, talk, limits }: Needs) {
     try {
       mustHave(by, 'publish');
       const published = await publish(by, event, idempotencyKey);
-      if (talk.isOver) return;
+      if (talk.isOver()) return;
       if (published.status === 'refused') throw published.problem;
       talk.say({ op: 'pubed', ref, id: published.id, status: published.status });
     } finally {

@@ -119,8 +119,8 @@ export async function pullFeed(
     if (!recovered) gathering.stop();
     if (!gathering.isOver) opened.begin();
     await gathering.over;
-    if (feed.isLooking) throw notLooked();
-    const { cursors } = feed;
+    if (feed.isLooking()) throw notLooked();
+    const cursors = feed.cursors();
     const subed = { op: 'subed', sub: sub.sub, cursors, recovered, ...(gap === undefined ? {} : { gap }) };
     return { frames: [bytesOf(subed), ...gathering.frames], lost: () => undefined };
   } finally {

@@ -8,9 +8,9 @@ import type { Admitted, SessionNeeds } from './session-needs.ts';
 import type { Talk } from './talk.ts';
 
 export interface Right {
-  readonly caller: Caller | undefined;
+  caller(): Caller | undefined;
   /** What the client last came in with, for another node. */
-  readonly credentials: string | undefined;
+  credentials(): string | undefined;
   begin(one: Admitted): void;
   /** Rejects with what ends the session. */
   renew(frame: Extract<ClientFrame, { op: 'auth' }>): Promise<void>;
@@ -39,7 +39,7 @@ export function createRight({ admit, talk, clock, limits, review, onExpired }: N
   let refreshTimer: Timer | undefined;
   let expiryTimer: Timer | undefined;
   let renewals = 0;
-  let last = Promise.resolve();
+  let last: Promise<void> | undefined;
 
   function begin({ caller: now, credentials: own, expiresMs }: Admitted): void {
     caller = now;
@@ -69,9 +69,9 @@ export function createRight({ admit, talk, clock, limits, review, onExpired }: N
 
   async function renew(token: string): Promise<void> {
     const before = caller as Caller;
-    if (talk.isOver) return;
+    if (talk.isOver()) return;
     const one = await admit(token);
-    if (talk.isOver) return;
+    if (talk.isOver()) return;
     if (one.caller.app !== before.app || one.caller.environment !== before.environment)
       throw new Problem('forbidden', 'a session stays with the app it began with');
     begin(one);
@@ -80,12 +80,8 @@ export function createRight({ admit, talk, clock, limits, review, onExpired }: N
   }
 
   return {
-    get caller() {
-      return caller;
-    },
-    get credentials() {
-      return credentials;
-    },
+    caller: () => caller,
+    credentials: () => credentials,
     begin,
     lifeOf,
     async renew({ token }) {
@@ -94,7 +90,7 @@ export function createRight({ admit, talk, clock, limits, review, onExpired }: N
       renewals++;
       try {
         // One after the other: the last one is to count.
-        const renewed = last.then(() => renew(token));
+        const renewed = last === undefined ? renew(token) : last.then(() => renew(token));
         last = renewed.catch(() => undefined);
         await renewed;
       } finally {

@@ -14,8 +14,8 @@ import type { CloseCode } from './close-codes.ts';
 export interface Connection {
   send(text: string): void;
   sendShared(shared: Shared): void;
-  /** Given to it and not taken by the network yet. */
-  readonly unsentBytes: number;
+  /** Given to it and not taken by the network yet. No getter: see talk.ts. */
+  unsentBytes(): number;
   close(code: CloseCode, reason: string): void;
   /** Nothing more is read from the client, or is again. */
   hold?(isHeld: boolean): void;

@@ -6,6 +6,7 @@
  */
 import { Problem } from '@millrace/core/problem';
 import type { Caller } from '../http/access.ts';
+import type { Timer } from '../ports/clock.ts';
 import { asProblem } from './answers.ts';
 import { CLOSE, type CloseCode, closeCodeOf } from './close-codes.ts';
 import { type ClientFrame, readFrames } from './frames.ts';
@@ -29,7 +30,7 @@ export interface Session {
   end(code: CloseCode, reason: string): void;
   /** The connection is gone. */
   closed(): void;
-  readonly caller: Caller | undefined;
+  caller(): Caller | undefined;
 }
 
 const VERSION = 1;
@@ -57,7 +58,7 @@ export function createSession(needs: SessionNeeds): Session {
 
   // ── life ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  const helloTimer = talk.after(limits.helloMs, () => end(CLOSE.noHello, 'no hello came'));
+  let helloTimer: Timer | undefined = talk.after(limits.helloMs, () => end(CLOSE.noHello, 'no hello came'));
 
   function end(code: CloseCode, reason: string): void {
     if (state === 'ended') return;
@@ -101,6 +102,7 @@ export function createSession(needs: SessionNeeds): Session {
     connection.hold?.(false);
     uncount = needs.count(one.caller, 'connections', one.isRelayed === true);
     talk.drop(helloTimer);
+    helloTimer = undefined;
     state = 'greeted';
     needs.onGreeted();
     say({
@@ -123,7 +125,7 @@ export function createSession(needs: SessionNeeds): Session {
   function beat(): void {
     if (missed >= MISSED_PONGS) return end(CLOSE.heartbeat, 'no pong came');
     missed++;
-    const { cursors } = subs;
+    const cursors = subs.cursors();
     say({ op: 'ping', t: clock.now(), ...(Object.keys(cursors).length === 0 ? {} : { cursors }) });
     talk.after(limits.heartbeatMs, beat);
   }
@@ -169,7 +171,7 @@ export function createSession(needs: SessionNeeds): Session {
       return hello(frame);
     }
     if (frame.op === 'hello') throw new Problem('bad_frame', 'there was a hello already');
-    greeted(frame, right.caller as Caller);
+    greeted(frame, right.caller() as Caller);
   }
 
   return {
@@ -193,9 +195,7 @@ export function createSession(needs: SessionNeeds): Session {
     refuse: endBy,
     end,
     closed,
-    get caller() {
-      return right.caller;
-    },
+    caller: right.caller,
   };
 }
 

@@ -67,7 +67,7 @@ export function createSettling({ subs, talk, limits }: Needs) {
     { sub, ref }: { readonly sub: number; readonly ref?: string },
     settled: Settled,
   ): void {
-    if (talk.isOver) return;
+    if (talk.isOver()) return;
     for (const frame of settledFrames(op, { sub, ...given('ref', ref) }, settled)) talk.say(frame);
   }
 

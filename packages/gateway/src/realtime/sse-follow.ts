@@ -48,7 +48,7 @@ export function followDoor(app: FastifyInstance, needs: FollowNeeds): void {
     if (visit.isOver) return goneBefore(visit, reply);
     const stream = (visit.stream = streamOf(reply, needs));
     // Where it stands before the first event, for a client that loses the connection until then.
-    stream.raw.write(`id: ${opened.feed.cursors.join(',')}\n\n`);
+    stream.raw.write(`id: ${opened.feed.cursors().join(',')}\n\n`);
     if (opened.gap !== undefined) sink.gap(opened.gap);
     stream.raw.on('drain', () => {
       visit.disarm('slow');

@@ -64,9 +64,7 @@ export async function sseDoor(app: FastifyInstance, needs: Needs): Promise<void>
           lastCursor = shared.cursor;
           stream.send((shared.streamed ??= eventBytes(shared.bytes.toString(), shared.cursor)));
         },
-        get unsentBytes() {
-          return stream.raw.writableLength;
-        },
+        unsentBytes: () => stream.raw.writableLength,
         close: stream.end,
       },
       admitFor(request.raw),
@@ -91,8 +89,10 @@ export async function sseDoor(app: FastifyInstance, needs: Needs): Promise<void>
  * Who opened a session speaks in it, and whom it last came in as: by its own token, as tokens of one key are handed to many. A
  * client whose header stays what it was goes on after an `auth`, for as long as that token is good.
  */
-const maySpeak = (caller: Caller, { session, opener }: Open): boolean =>
-  isSame(caller, opener) || (session.caller !== undefined && isSame(caller, session.caller));
+function maySpeak(caller: Caller, { session, opener }: Open): boolean {
+  const now = session.caller();
+  return isSame(caller, opener) || (now !== undefined && isSame(caller, now));
+}
 
 const isSame = (one: Caller, other: Caller): boolean =>
   one.environment === other.environment && one.key === other.key && one.token?.id === other.token?.id;

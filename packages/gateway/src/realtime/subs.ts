@@ -39,7 +39,7 @@ export interface Subs {
   /** Throws `not_found`. */
   of(number: number): Sub;
   /** By number, where each ephemeral one stands. */
-  readonly cursors: Readonly<Record<string, readonly string[]>>;
+  cursors(): Readonly<Record<string, readonly string[]>>;
   /** Drops those that this caller may not see, and answers their numbers. */
   review(by: Caller): Promise<readonly number[]>;
   /** There is room again for what was held up. */
@@ -127,7 +127,7 @@ export function createSubs(needs: Needs): Subs {
       // Meanwhile it was not to be waited for any more.
       if (sub.ended) return;
       remove(sub, 'returned');
-      if (!talk.isOver) talk.say({ op: 'unsubed', sub: number });
+      if (!talk.isOver()) talk.say({ op: 'unsubed', sub: number });
     },
     addCredit({ sub: number, add }) {
       const sub = of(number);
@@ -141,9 +141,9 @@ export function createSubs(needs: Needs): Subs {
       sub.group?.addCredit(add);
       sub.feed?.pump();
     },
-    get cursors() {
+    cursors() {
       return Object.fromEntries(
-        [...subs.values()].flatMap(({ number, feed }) => (feed === undefined ? [] : [[number, feed.cursors]])),
+        [...subs.values()].flatMap(({ number, feed }) => (feed === undefined ? [] : [[number, feed.cursors()]])),
       );
     },
     async review(by) {
@@ -151,7 +151,7 @@ export function createSubs(needs: Needs): Subs {
       // What is begun meanwhile is begun with the new token.
       for (const sub of Array.from(subs.values()))
         if (!(await maySee(by, sub))) dropped.push(sub);
-        else sub.group?.renew?.(right.credentials ?? '');
+        else sub.group?.renew?.(right.credentials() ?? '');
       for (const sub of dropped) remove(sub, 'returned');
       return dropped.map(({ number }) => number);
     },

@@ -1,4 +1,7 @@
-/** How the parts of a session speak to its client, and wait: until it is over, and no longer. */
+/**
+ * How the parts of a session speak to its client, and wait: until it is over, and no longer. Nothing that each session has has getters:
+ * V8 keeps an object literal with a getter that is made again and again as a hash table each, 400 bytes and slow to ask.
+ */
 import type { Limits } from '../limits.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { type About, asProblem, errorFrame } from './answers.ts';
@@ -20,7 +23,7 @@ export interface Talk {
   drop(timer: Timer | undefined): void;
   /** No timer fires any more. */
   end(): void;
-  readonly isOver: boolean;
+  isOver(): boolean;
 }
 
 interface Needs {
@@ -53,7 +56,7 @@ export function createTalk({ connection, clock, limits, onError, onSlow }: Needs
   }
 
   function hasRoom(): boolean {
-    if (connection.unsentBytes <= limits.unsentBytes) return true;
+    if (connection.unsentBytes() <= limits.unsentBytes) return true;
     slowSince ??= after(limits.slowMs, onSlow);
     return false;
   }
@@ -94,8 +97,6 @@ export function createTalk({ connection, clock, limits, onError, onSlow }: Needs
       for (const timer of timers) timer.cancel();
       timers.clear();
     },
-    get isOver() {
-      return isOver;
-    },
+    isOver: () => isOver,
   };
 }

@@ -57,7 +57,7 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
   }
 
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    socket.on('error', () => socket.destroy());
+    socket.on('error', destroyed);
     try {
       mayUpgrade(request);
     } catch (error) {
@@ -84,9 +84,7 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
           // After the close frame nothing may come (RFC 6455, section 5.5.1).
           if (webSocket.readyState === OPEN) outlets.send(socket, framed(shared));
         },
-        get unsentBytes() {
-          return socket.writableLength;
-        },
+        unsentBytes: () => socket.writableLength,
         close: (code, reason) => closeSoon(webSocket, code, reason),
         hold: (isHeld) => (isHeld ? webSocket.pause() : webSocket.resume()),
       },
@@ -103,6 +101,11 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
     sessions.stop();
     server.close();
   });
+}
+
+/** Of no scope: one made where a socket is upgraded would keep its request for as long as the connection lasts. */
+function destroyed(this: Duplex): void {
+  this.destroy();
 }
 
 const OPEN = 1;
