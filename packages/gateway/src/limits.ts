@@ -278,7 +278,18 @@ export const LIMIT_TABLE = {
     1_000_000,
     'Pages read for that at most, those included that are read again in shorter spans: twice what the events need.',
   ),
-  lastKeys: limit(10_000, 1, 1_000_000, 'Keys of which the newest is remembered meanwhile.'),
+  lastKeys: limit(
+    10_000,
+    1,
+    1_000_000,
+    'Keys of which the newest is remembered meanwhile, for one sub. The rest of them is told as a gap.',
+  ),
+  lastKeysHeld: limit(
+    200_000,
+    1,
+    10_000_000,
+    'Such keys of all subs of the process, for as long as they are not handed over: some 60 MB. Past it as above.',
+  ),
   // telemetry
   telemetryPerSecond: limit(
     100,

@@ -56,14 +56,14 @@ const ABUSES: readonly Abuse[] = [
     ],
     code: TOO_BIG,
   },
-  {
-    name: 'more fragments than anybody needs',
+  ...[' ', ''].map((part) => ({
+    name: `more fragments '${part}' than anybody needs`,
     bytes: [
       framed('[', { fin: false }),
-      Buffer.concat(Array.from({ length: 17_000 }, () => framed(' ', { opcode: OP.continuation, fin: false }))),
+      Buffer.concat(Array.from({ length: 17_000 }, () => framed(part, { opcode: OP.continuation, fin: false }))),
     ],
     code: POLICY,
-  },
+  })),
   { name: 'a close of one byte', bytes: [framed('a', { opcode: OP.close })], code: PROTOCOL },
   { name: 'a close whose reason is no UTF-8', bytes: [closeFrame(1_000, broken)], code: NOT_UTF8 },
   ...[0, 999, 1_004, 1_005, 1_006, 1_015, 1_016, 2_999, 5_000, 65_535].map((code) => ({

@@ -16,7 +16,7 @@ import { type GroupConsumer, type GroupSub, joinHere } from './member.ts';
 import { createMessages } from './messages.ts';
 import { pullDoor } from './pull.ts';
 import { joinThere, RELAYED } from './relay.ts';
-import type { Admitted, SessionNeeds } from './session.ts';
+import type { Admitted, SessionNeeds } from './session-needs.ts';
 import { createSessions, type Sessions } from './sessions.ts';
 import { originRefused, type Origins } from '../tokens/origins.ts';
 import type { Tokens } from '../tokens/tokens.ts';
@@ -98,8 +98,13 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
 
   async function groupOf(
     caller: Caller,
-    { group = '', topics, from, create = true }: SubFrame,
+    { group = '', topics, filter, from, create = true }: SubFrame,
   ): Promise<Versioned<Subscription>> {
+    // Left aside, it would bring a consumer what it does not want.
+    if (filter !== undefined)
+      throw new Problem('invalid_request', 'a group has a filter of its own, for all its consumers', {
+        advice: 'PATCH /v1/subscriptions/ID with "filter" changes it.',
+      });
     try {
       return await access.subscription(caller, group);
     } catch (error) {

@@ -3,9 +3,7 @@
  * handed each record as it comes; one whose consumer can take no more *lags*, and goes on from the ring when there is room; further
  * back it is *behind* and reads the log, a few of all at once.
  */
-import { hash } from 'node:crypto';
 import type { CompiledFilter } from '@millrace/core/filter';
-import { keyOf } from '@millrace/core/event';
 import { Problem } from '@millrace/core/problem';
 import { compileTopics } from '@millrace/core/topic';
 import { createDeque } from '../deque.ts';
@@ -13,8 +11,10 @@ import { createMatch, type Wanted } from '../flow/match.ts';
 import type { Place, Tail } from '../lanes/tail.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import { BEFORE_ALL, type Log, type LogRecord, type Mark, type Page, type Position } from '../ports/log.ts';
+import type { Log, LogRecord, Page } from '../ports/log.ts';
 import { cursorText, partOf, type PartCursor, readCursor } from './cursors.ts';
+import type { Lasts } from './lasts.ts';
+import { createNewest } from './newest.ts';
 
 export interface Wish {
   readonly environment: string;
@@ -43,9 +43,9 @@ export interface Sink {
 
 export interface Feed {
   /** Where it stands, for a client that comes back: one per shard. While the newest of each key are handed over: before those that are left. */
-  readonly cursors: readonly string[];
+  cursors(): readonly string[];
   /** The newest of each key are not known yet: what its cursors say does not include them. */
-  readonly isLooking: boolean;
+  isLooking(): boolean;
   /** There may be room again. */
   pump(): void;
   close(): void;
@@ -87,8 +87,8 @@ interface Own extends Wanted {
   readonly reading: Set<string>;
   /** Shards whose reading ended because the consumer was full. */
   readonly full: Set<string>;
-  /** The newest of each key go before everything else: `wanted` until they are looked for, then the newest first. */
-  lasts: 'wanted' | Last[] | undefined;
+  /** The newest of each key go before everything else: `wanted` until they are looked for. */
+  lasts: 'wanted' | Lasts | undefined;
   /** They are being looked for or handed over. */
   handing: boolean;
   /** It was pumped meanwhile. */
@@ -96,25 +96,7 @@ interface Own extends Wanted {
   closed: boolean;
 }
 
-/** Where the newest event of a key stands. Not the event: who has no credit would have us hold megabytes. */
-interface Last extends Mark {
-  readonly shard: string;
-  /** A place before it with nothing of the feed's in between: where to go on with it. */
-  readonly before: Position;
-}
-
-interface Span {
-  readonly fromMs: number;
-  /** Exclusive. */
-  readonly untilMs: number;
-  readonly readsMax: number;
-}
-
 const AGAIN_MS = 1_000;
-/** The first span of time that is looked through for the newest of each key, before it grows. */
-const SPAN_MS = 60_000;
-/** Pages of one span: what was read of one that does not fit is thrown away. */
-const SPAN_READS = 8;
 
 export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Feeds {
   const match = createMatch<Own>();
@@ -122,6 +104,7 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
   const parts = new Map<string, string>();
   const opening = new Set<Own>();
   const turns = createDeque<() => void>();
+  const newestOf = createNewest({ log, limits });
   let reads = 0;
   let count = 0;
 
@@ -129,21 +112,23 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
 
   /** Offers it; false where the consumer is full. */
   function offer(own: Own, record: LogRecord): boolean {
-    if (!match.isTooCostly(own, record)) return own.sink.take(record);
+    if (own.filter === undefined || !match.isTooCostly(own, record)) return own.sink.take(record);
     own.sink.gap({ reason: 'filter_too_costly', fromMs: record.timeMs, toMs: record.timeMs });
     return true;
   }
 
   function onRecord(record: LogRecord, before: Place): void {
     if (all.size === 0) return;
+    const { shard, position } = record;
     for (const own of match(record)) {
-      const { shard } = record;
+      let place = own.places.get(shard);
       // A shard that appeared after it was opened is entered at its first record.
-      if (!own.places.has(shard)) {
-        own.places.set(shard, before);
+      if (place === undefined) {
+        place = before;
+        own.places.set(shard, place);
         if (own.lasts === undefined) own.live.add(shard);
       }
-      if (!own.live.has(shard) || record.position <= (own.places.get(shard)?.position ?? BEFORE_ALL)) continue;
+      if (!own.live.has(shard) || position <= place.position) continue;
       if (offer(own, record)) continue;
       own.live.delete(shard);
       own.places.set(shard, before);
@@ -319,8 +304,8 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
     if (own.handing) return;
     own.handing = true;
     try {
-      const lasts = own.lasts === 'wanted' ? await newest(own) : (own.lasts ?? []);
-      if (own.closed) return;
+      const lasts = typeof own.lasts === 'object' ? own.lasts : await newest(own);
+      if (own.closed) return lasts.drop();
       own.lasts = lasts;
       let isDone = false;
       while (!isDone && own.again) {
@@ -334,124 +319,46 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
     } finally {
       own.handing = false;
     }
-    own.lasts = undefined;
+    forgetLasts(own);
     pump(own);
   }
 
+  function newest(own: Own): Promise<Lasts> {
+    return newestOf({
+      wish: own.wish,
+      until: new Map(own.places),
+      isClosed: () => own.closed,
+      wants: (record) => match.one(own, record) && (match.isTooCostly(own, record) ? 'no_answer' : true),
+      gap: own.sink.gap,
+      ask: (work) => ask(own, work),
+    });
+  }
+
+  function forgetLasts(own: Own): void {
+    if (typeof own.lasts === 'object') own.lasts.drop();
+    own.lasts = undefined;
+  }
+
   /** False where the consumer is full, or gone. What it does not take is read again when it does. */
-  async function handLasts(own: Own, lasts: Last[]): Promise<boolean> {
+  async function handLasts(own: Own, lasts: Lasts): Promise<boolean> {
     let gone: FeedGap | undefined;
     let isFull = false;
-    for (let last = lasts.at(-1); last !== undefined && !isFull; last = lasts.at(-1)) {
+    for (let { next: last } = lasts; last !== undefined && !isFull; last = lasts.next) {
       const { shard, position, timeMs } = last;
       const record = tail(shard)?.find(position) ?? (await ask(own, () => log.fetch(shard, position)));
       if (own.closed) return false;
       // Retention came between. As they come by time, all such are told as one.
       if (record === undefined) gone = { reason: 'expired', fromMs: gone?.fromMs ?? timeMs, toMs: timeMs };
       else isFull = !own.sink.take(record);
-      if (!isFull) lasts.pop();
+      if (!isFull) lasts.done();
     }
     if (gone !== undefined && !own.closed) own.sink.gap(gone);
     return !isFull && !own.closed;
   }
 
-  /**
-   * Where the newest event of each key stands, the newest of all first. The log reads forward only and knows no keys: it is looked
-   * through in spans of time, backwards from the end, that shrink where it is busy and grow where it is quiet. What has no key
-   * counts by its topic.
-   */
-  async function newest(own: Own): Promise<Last[]> {
-    const until = new Map(own.places);
-    const kept = new Map<string, Last>();
-    const { firstMs, lastMs } = await timesOf(own, until);
-    let untilMs = lastMs + 1;
-    let spanMs = SPAN_MS;
-    let reads = 0;
-    let looked = 0;
-    let isFull = false;
-    while (untilMs > firstMs && !own.closed && !isFull && looked < limits.lastEvents && reads < limits.lastReads) {
-      const fromMs = Math.max(firstMs, untilMs - spanMs);
-      spanMs = untilMs - fromMs;
-      const readsMax = Math.min(limits.lastReads - reads, spanMs <= 1 ? Infinity : SPAN_READS);
-      const span = await lookThrough(own, until, { fromMs, untilMs, readsMax });
-      reads += Math.max(1, span.reads);
-      if (span.found === undefined) {
-        spanMs = Math.max(1, Math.floor(spanMs / 8));
-        continue;
-      }
-      looked += span.looked;
-      isFull = !keep(kept, span.found) || span.isCut;
-      untilMs = isFull ? Math.min(...Array.from(kept.values(), ({ timeMs }) => timeMs + 1)) : fromMs;
-      if (span.reads <= 2) spanMs *= 4;
-    }
-    if (untilMs > firstMs && !own.closed) own.sink.gap({ reason: 'too_far', fromMs: firstMs, toMs: untilMs - 1 });
-    return [...kept.values()].toSorted(newestFirst);
-  }
-
-  async function timesOf(own: Own, until: ReadonlyMap<string, Place>) {
-    let firstMs = Infinity;
-    let lastMs = 0;
-    for (const [shard, { timeMs }] of until) {
-      const bounds = await ask(own, () => log.bounds(shard));
-      firstMs = Math.min(firstMs, bounds?.first?.timeMs ?? Infinity);
-      lastMs = Math.max(lastMs, timeMs, bounds?.last?.timeMs ?? 0);
-    }
-    return { firstMs, lastMs };
-  }
-
-  /** What is known already is newer. False where there is no room for all; the newest are in. */
-  function keep(kept: Map<string, Last>, found: ReadonlyMap<string, Last>): boolean {
-    const fresh = [...found].filter(([key]) => !kept.has(key)).toSorted(([, one], [, other]) => newestFirst(one, other));
-    for (const [key, last] of fresh.slice(0, limits.lastKeys - kept.size)) kept.set(key, last);
-    return kept.size < limits.lastKeys || fresh.every(([key]) => kept.has(key));
-  }
-
-  /** The newest of each key in this span; without `found` where that is more than is read. */
-  async function lookThrough(own: Own, until: ReadonlyMap<string, Place>, { fromMs, untilMs, readsMax }: Span) {
-    const found = new Map<string, Last>();
-    let reads = 0;
-    let looked = 0;
-    let isCut = false;
-    for (const [shard, { position }] of until) {
-      const spanEnd = await ask(own, () => log.positionAt(shard, untilMs));
-      let after = await ask(own, () => log.positionAt(shard, fromMs));
-      // Undefined: it was closed.
-      while (spanEnd !== undefined && after !== undefined && after < spanEnd && after < position) {
-        if (reads === readsMax) return { reads, looked, isCut };
-        reads++;
-        const request = { shard, after, only: own.wish, limit: limits.feedRecords, maxBytes: limits.pageBytes };
-        const page: Page | undefined = await ask(own, () => log.read(request));
-        let before = after;
-        for (const record of page?.records ?? []) {
-          if (record.position > spanEnd || record.position > position) break;
-          looked++;
-          if (match.one(own, record) && !match.isTooCostly(own, record)) isCut = remember(found, record, before) || isCut;
-          before = record.position;
-        }
-        if (page === undefined || page.atEnd || page.through === after) break;
-        after = page.through;
-      }
-    }
-    return { found, reads, looked, isCut };
-  }
-
-  /** True where another one had to go for it. */
-  function remember(found: Map<string, Last>, { shard, position, timeMs, event }: LogRecord, before: Position): boolean {
-    // Keys may be as long as attributes may be, and this holds many.
-    const key = hash('sha256', `${event.type}\n${keyOf(event) ?? ''}`, 'base64');
-    // What has no key goes round over the shards.
-    if ((found.get(key)?.timeMs ?? 0) > timeMs) return false;
-    found.delete(key);
-    found.set(key, { shard, position, timeMs, before });
-    if (found.size <= limits.lastKeys) return false;
-    for (const oldest of found.keys()) return found.delete(oldest);
-    return true;
-  }
-
   function standsAt({ live, lasts }: Own, shard: string, place: Place): Place {
     if (live.has(shard)) return later(place, tail(shard)?.end ?? place);
-    // The newest comes first in it.
-    const next = Array.isArray(lasts) ? lasts.findLast((last) => last.shard === shard) : undefined;
+    const next = typeof lasts === 'object' ? lasts.nextOf(shard) : undefined;
     return next === undefined ? place : { position: next.before, timeMs: next.timeMs };
   }
 
@@ -485,19 +392,15 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
         pump(own);
       },
       feed: {
-        get cursors() {
-          return [...own.places].map(([shard, place]) => cursorText(part(shard), standsAt(own, shard, place)));
-        },
-        get isLooking() {
-          return own.lasts === 'wanted';
-        },
+        cursors: () => [...own.places].map(([shard, place]) => cursorText(part(shard), standsAt(own, shard, place))),
+        isLooking: () => own.lasts === 'wanted',
         pump() {
           own.full.clear();
           pump(own);
         },
         close() {
           own.closed = true;
-          own.lasts = undefined;
+          forgetLasts(own);
           all.delete(own);
           match.remove(own);
         },
@@ -525,13 +428,6 @@ function gapOf({ last, firstTimeMs }: NonNullable<Page['expired']>): FeedGap {
 
 function later(one: Place, other: Place): Place {
   return other.position > one.position ? other : one;
-}
-
-/** By time, as a key may be in several shards. */
-function newestFirst(one: Last, other: Last): number {
-  if (one.timeMs !== other.timeMs) return other.timeMs - one.timeMs;
-  if (one.shard !== other.shard) return one.shard < other.shard ? 1 : -1;
-  return one.position < other.position ? 1 : -1;
 }
 
 /** A client may send many of one shard: each costs a read of the log. */

@@ -1,20 +1,21 @@
 /** What the server sends of an event: its JSON is made once for all who get it, and whole frames for as long as the next one gets the same. */
 import { encodeStructured } from '@millrace/core/cloud-events-json';
 import type { LogRecord } from '../ports/log.ts';
+import { cursorText, partOf } from './cursors.ts';
 
 /** A message that many connections send: its bytes, and what a transport makes of them once for all. */
 export interface Shared {
   readonly bytes: Buffer;
-  /** As a whole WebSocket frame, or as text, made when the first asks. */
+  /** As a whole WebSocket frame, or as an event of a stream, made when the first asks. */
   framed?: Buffer;
-  text?: string | undefined;
+  streamed?: Buffer | undefined;
   /** Of an ephemeral sub: where it then stands. */
   readonly cursor?: string;
 }
 
 export interface Messages {
-  /** The `msg` of an ephemeral sub. */
-  msg(sub: number, record: LogRecord, cursor: string): Shared;
+  /** The `msg` of an ephemeral sub. `log`: its identity. */
+  msg(sub: number, record: LogRecord, log: string): Shared;
   /** The event alone, with its place in the log as `sequence`, where the publisher gave none: as webhooks have it. */
   event(record: LogRecord): Shared;
 }
@@ -34,7 +35,7 @@ export function createMessages(): Messages {
 
   function turnTo(record: LogRecord): void {
     // The one before is kept as bytes alone.
-    json.text = undefined;
+    json.streamed = undefined;
     last = record;
     json = kept.get(record) ?? keep(record);
     bySub = [];
@@ -52,16 +53,17 @@ export function createMessages(): Messages {
     return made;
   }
 
-  function made(sub: number, cursor: string): Shared {
+  function made(sub: number, record: LogRecord, log: string): Shared {
+    const cursor = cursorText(partOf(log, record.shard), record);
     const head = `{"op":"msg","sub":${sub},"cursor":${JSON.stringify(cursor)},"event":`;
     return { bytes: Buffer.concat([Buffer.from(head), json.bytes, CLOSE]), cursor };
   }
 
   return {
-    msg(sub, record, cursor) {
+    msg(sub, record, log) {
       if (record !== last) turnTo(record);
-      if (sub > KEPT_SUBS) return made(sub, cursor);
-      return (bySub[sub] ??= made(sub, cursor));
+      if (sub > KEPT_SUBS) return made(sub, record, log);
+      return (bySub[sub] ??= made(sub, record, log));
     },
     event(record) {
       if (record !== last) turnTo(record);
@@ -69,8 +71,6 @@ export function createMessages(): Messages {
     },
   };
 }
-
-export const textOf = (shared: Shared): string => (shared.text ??= shared.bytes.toString());
 
 const CLOSE = Buffer.from('}');
 

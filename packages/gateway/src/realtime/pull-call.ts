@@ -11,7 +11,7 @@ import type { PullCall, PullSettle, PullSub } from './pull-frames.ts';
 import { aboutOf, bytesOf, type GroupCall, type Part, pullFeed, pullGroup } from './pull-here.ts';
 import { pullThere } from './pull-there.ts';
 import type { Visit } from './pull-visit.ts';
-import type { SessionNeeds } from './session.ts';
+import type { SessionNeeds } from './session-needs.ts';
 
 export interface CallNeeds {
   readonly gateway: Gateway;

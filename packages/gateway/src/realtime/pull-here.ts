@@ -5,7 +5,6 @@ import { type Caller, maySeeTopic } from '../http/access.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import { asProblem, errorFrame, settledFrames, verdictOf } from './answers.ts';
-import { cursorText, partOf } from './cursors.ts';
 import type { FeedGap, Feeds } from './feeds.ts';
 import type { Gathering } from './gathering.ts';
 import { type GroupSub, joinHere } from './member.ts';
@@ -108,7 +107,7 @@ export async function pullFeed(
     take(record) {
       if (credit === 0 || !gathering.hasRoom) return false;
       credit--;
-      gathering.add(messages.msg(sub.sub, record, cursorText(partOf(feeds.log, record.shard), record)).bytes);
+      gathering.add(messages.msg(sub.sub, record, feeds.log).bytes);
       return true;
     },
     gap: (gap: FeedGap) => gathering.add(bytesOf({ op: 'gap', sub: sub.sub, gap })),
@@ -120,8 +119,8 @@ export async function pullFeed(
     if (!recovered) gathering.stop();
     if (!gathering.isOver) opened.begin();
     await gathering.over;
-    if (feed.isLooking) throw notLooked();
-    const { cursors } = feed;
+    if (feed.isLooking()) throw notLooked();
+    const cursors = feed.cursors();
     const subed = { op: 'subed', sub: sub.sub, cursors, recovered, ...(gap === undefined ? {} : { gap }) };
     return { frames: [bytesOf(subed), ...gathering.frames], lost: () => undefined };
   } finally {

@@ -36,7 +36,7 @@ const TRANSPORTS: Readonly<Record<string, Begin>> = {
 };
 
 for (const [name, begin] of Object.entries(TRANSPORTS))
-  describe(`a session over ${name}`, { timeout: 30_000 }, () => {
+  describe(`a session over ${name}`, { timeout: 60_000 }, () => {
     test('is asked for another token when four fifths of its own are over, goes on with it, and ends without one', async (t) => {
       const { door, pass } = await timed(t, { heartbeatMs: 60_000 });
       const [own, next] = [await tokenOf(door, 'shop', '100s'), await tokenOf(door, 'shop', '300s')];
@@ -69,6 +69,21 @@ for (const [name, begin] of Object.entries(TRANSPORTS))
       assert.equal((await revoked.next('bye')).code, 4_401);
       left.say({ op: 'ping', t: 1 });
       await left.next('pong');
+    });
+
+    test('takes tokens one after the other, the last one counts, and not as many as anybody sends', async (t) => {
+      const door = await realtime(t);
+      const [one, other] = [await tokenOf(door, 'shop'), await tokenOf(door, 'shop')];
+      const talk = await begin(t, door, one.token);
+      await talk.next('welcome');
+      talk.say({ op: 'auth', token: other.token }, { op: 'auth', token: one.token }, { op: 'auth', token: other.token });
+      for (let n = 0; n < 3; n++) assert.deepEqual((await talk.next('authed')).dropped, []);
+      await door.ask('POST /v1/tokens/revoke', { json: { app: 'shop', jti: one.jti } });
+      talk.say({ op: 'ping', t: 1 });
+      await talk.next('pong');
+      talk.say(...Array.from({ length: 9 }, () => ({ op: 'auth', token: other.token })));
+      assert.equal((await talk.next('error')).code, 'too_many_requests');
+      assert.equal((await talk.next('bye')).code, 4_029);
     });
 
     test('is of one app: a token of another one ends it', async (t) => {
@@ -105,7 +120,7 @@ for (const [name, begin] of Object.entries(TRANSPORTS))
     });
   });
 
-describe('a session', { timeout: 30_000 }, () => {
+describe('a session', { timeout: 60_000 }, () => {
   test('is none with a token that has expired, was revoked, is for another audience, or was signed by somebody else', async (t) => {
     const { door, pass } = await timed(t);
     const [short, revoked, edge] = [

@@ -6,7 +6,8 @@ import type { Caller } from '../http/access.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import { CLOSE } from './close-codes.ts';
-import { type Connection, createSession, type Session, type SessionNeeds } from './session.ts';
+import { createSession, type Session } from './session.ts';
+import type { Connection, SessionNeeds } from './session-needs.ts';
 
 /** Who follows a plain stream, or pulls, without a session: the same bounds and rights are kept for it. */
 export interface Guest {
@@ -65,7 +66,25 @@ export function createSessions(needs: Needs): Sessions {
         all.delete(session);
       };
       unknown++;
-      const session = createSession({ ...needs, connection, admit, id, onGreeted: greeted, onEnd });
+      const session = createSession({
+        // One by one: spread, each session would have a hash table of them (talk.ts).
+        feeds: needs.feeds,
+        count: needs.count,
+        enterGroup: needs.enterGroup,
+        groupOf: needs.groupOf,
+        publish: needs.publish,
+        messages: needs.messages,
+        node: needs.node,
+        log: needs.log,
+        onError: needs.onError,
+        clock,
+        limits,
+        connection,
+        admit,
+        id,
+        onGreeted: greeted,
+        onEnd,
+      });
       all.add(session);
       return session;
     },
@@ -86,7 +105,8 @@ export function createSessions(needs: Needs): Sessions {
     },
     check(refusalOf) {
       for (const session of all) {
-        const problem = session.caller === undefined ? undefined : refusalOf(session.caller);
+        const caller = session.caller();
+        const problem = caller === undefined ? undefined : refusalOf(caller);
         if (problem !== undefined) session.refuse(problem);
       }
       for (const guest of guests) {

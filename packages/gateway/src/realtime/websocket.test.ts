@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { realtime } from './test/client.ts';
 
-describe('a session', { timeout: 30_000 }, () => {
+describe('a session', { timeout: 60_000 }, () => {
   test('is greeted, subscribes, and gets what is published from then on, with the bytes of the data as they were', async (t) => {
     const door = await realtime(t);
     const client = await door.client();
@@ -171,6 +171,33 @@ describe('a session', { timeout: 30_000 }, () => {
     assert.deepEqual((await client.next('error')).code, 'not_found');
     client.say({ op: 'sub', sub: 3, topics: ['orders.created'], credit: 1 });
     await client.next('subed');
+  });
+
+  test('has no more subs under way than it may have, also where it lets them go before they have begun', async (t) => {
+    const door = await realtime(t, { sessionSubs: 2 });
+    const { feeds } = door.gateway;
+    const really = feeds.open;
+    const goOn = Promise.withResolvers<void>();
+    let opens = 0;
+    t.mock.method(feeds, 'open', async (...given: Parameters<typeof really>) => {
+      opens++;
+      await goOn.promise;
+      return really(...given);
+    });
+    const client = await door.client();
+    await client.hello();
+    for (let sub = 1; sub <= 20; sub++) {
+      client.say({ op: 'sub', sub, topics: ['orders.created'], credit: 1 });
+      if (sub <= 2) client.say({ op: 'unsub', sub });
+      else assert.equal((await client.next('error')).code, 'too_many_requests');
+    }
+    assert.equal(opens, 2);
+    goOn.resolve();
+    client.say({ op: 'ping', t: 1 });
+    await client.next('pong');
+    client.say({ op: 'sub', sub: 21, topics: ['orders.created'], credit: 1 });
+    assert.equal((await client.next('subed')).sub, 21);
+    assert.equal(feeds.size, 1);
   });
 
   test('sees no event for another audience', async (t) => {

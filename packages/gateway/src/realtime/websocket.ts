@@ -6,9 +6,10 @@ import { Problem } from '@millrace/core/problem';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { SessionNeeds } from './session.ts';
+import type { SessionNeeds } from './session-needs.ts';
 import { full, type Sessions } from './sessions.ts';
 import type { Shared } from './messages.ts';
+import { createOutlets } from './outlets.ts';
 
 export const STREAM_PATH = '/v1/stream';
 export const SUBPROTOCOL = 'millrace.v1';
@@ -42,6 +43,8 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
     handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
   });
 
+  const outlets = createOutlets();
+
   /** What a connection is closed with may never be read: then it is cut. */
   function closeSoon(webSocket: WebSocket, code: number, reason: string): void {
     webSocket.close(code, reason);
@@ -54,7 +57,7 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
   }
 
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    socket.on('error', () => socket.destroy());
+    socket.on('error', destroyed);
     try {
       mayUpgrade(request);
     } catch (error) {
@@ -77,10 +80,11 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
     const session = sessions.open(
       {
         send: (text) => webSocket.send(text),
-        sendShared: (shared) => void socket.write(framed(shared)),
-        get unsentBytes() {
-          return socket.writableLength;
+        sendShared(shared) {
+          // After the close frame nothing may come (RFC 6455, section 5.5.1).
+          if (webSocket.readyState === OPEN) outlets.send(socket, framed(shared));
         },
+        unsentBytes: () => socket.writableLength,
         close: (code, reason) => closeSoon(webSocket, code, reason),
         hold: (isHeld) => (isHeld ? webSocket.pause() : webSocket.resume()),
       },
@@ -99,6 +103,12 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
   });
 }
 
+/** Of no scope: one made where a socket is upgraded would keep its request for as long as the connection lasts. */
+function destroyed(this: Duplex): void {
+  this.destroy();
+}
+
+const OPEN = 1;
 /** Binary messages are none of this protocol's: no JSON either. */
 const NO_TEXT = new Uint8Array(0);
 

@@ -1,4 +1,5 @@
 /** A client of `millrace.v1` in the test's hands: it sends what it is told, and what comes is read frame by frame. */
+import type { Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { WebSocket } from 'ws';
 import { type Door, openDoor } from '../../http/test/door.ts';
@@ -22,12 +23,17 @@ export interface Client {
 export interface RealtimeDoor extends Door {
   client(headers?: Readonly<Record<string, string>>): Promise<Client>;
   publish(type: string, data: unknown, more?: object): Promise<string>;
+  /** Of clients that answer no goodbye: they are cut before the gateway stops, which would wait for them. */
+  readonly silent: Set<Socket>;
 }
 
 export async function realtime(t: TestContext, limits: Readonly<Record<string, number>> = {}): Promise<RealtimeDoor> {
+  const silent = new Set<Socket>();
+  t.after(() => silent.forEach((socket) => socket.destroy()));
   const door = await openDoor(t, limits);
   return {
     ...door,
+    silent,
     client: (headers = {}) => clientAt(t, door.app.listeningOrigin, door.admin, headers),
     async publish(type, data, more = {}) {
       const { json } = await door.ask('POST /v1/events', { json: { type, data, ...more } });

@@ -60,6 +60,7 @@ export async function rawSocket(t: TestContext, door: RealtimeDoor): Promise<Raw
   const accepted = once(door.app.server, 'connection');
   const socket = net.connect({ port, host: '127.0.0.1', noDelay: true });
   t.after(() => socket.destroy());
+  door.silent.add(socket);
   const [inside] = (await accepted) as [net.Socket];
   const reader = createReader();
   const closed = new Promise<number | undefined>((resolve) => {

@@ -1,0 +1,102 @@
+/**
+ * How the parts of a session speak to its client, and wait: until it is over, and no longer. Nothing that each session has has getters:
+ * V8 keeps an object literal with a getter that is made again and again as a hash table each, 400 bytes and slow to ask.
+ */
+import type { Limits } from '../limits.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import { type About, asProblem, errorFrame } from './answers.ts';
+import type { Connection } from './session-needs.ts';
+
+export interface Talk {
+  say(frame: object): void;
+  /** What is about one sub, publish or delivery does not end the connection. */
+  sayError(error: unknown, about?: About): void;
+  /** Where an answer takes time the conversation goes on meanwhile. */
+  later(work: Promise<void>, about: About): void;
+  /** What it throws is said to be about this. */
+  about(what: About, work: () => void): void;
+  /** While it is too much, nothing more is sent; while it lasts too long, the client is let go. */
+  hasRoom(): boolean;
+  /** The network has taken what was unsent. */
+  drained(): void;
+  after(delayMs: number, work: () => void): Timer;
+  drop(timer: Timer | undefined): void;
+  /** No timer fires any more. */
+  end(): void;
+  isOver(): boolean;
+}
+
+interface Needs {
+  readonly connection: Connection;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly onError: (error: unknown) => void;
+  /** What was sent is not read. */
+  readonly onSlow: () => void;
+}
+
+export function createTalk({ connection, clock, limits, onError, onSlow }: Needs): Talk {
+  const timers = new Set<Timer>();
+  let slowSince: Timer | undefined;
+  let isOver = false;
+
+  function after(delayMs: number, work: () => void): Timer {
+    const timer = clock.after(delayMs, () => {
+      timers.delete(timer);
+      if (!isOver) work();
+    });
+    timers.add(timer);
+    return timer;
+  }
+
+  function drop(timer: Timer | undefined): void {
+    if (timer === undefined) return;
+    timer.cancel();
+    timers.delete(timer);
+  }
+
+  function hasRoom(): boolean {
+    if (connection.unsentBytes() <= limits.unsentBytes) return true;
+    slowSince ??= after(limits.slowMs, onSlow);
+    return false;
+  }
+
+  /** A client that reads no answers is not asked for more questions. */
+  function say(frame: object): void {
+    connection.send(JSON.stringify(frame));
+    if (!isOver && !hasRoom()) connection.hold?.(true);
+  }
+
+  function sayError(error: unknown, about: About = {}): void {
+    say(errorFrame(asProblem(error, onError), about));
+  }
+
+  return {
+    say,
+    sayError,
+    hasRoom,
+    after,
+    drop,
+    later(work, about) {
+      work.catch((error: unknown) => void (isOver || sayError(error, about)));
+    },
+    about(what, work) {
+      try {
+        work();
+      } catch (error) {
+        sayError(error, what);
+      }
+    },
+    drained() {
+      drop(slowSince);
+      slowSince = undefined;
+      connection.hold?.(false);
+    },
+    end() {
+      isOver = true;
+      for (const timer of timers) timer.cancel();
+      timers.clear();
+    },
+    isOver: () => isOver,
+  };
+}
