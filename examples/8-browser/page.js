@@ -17,7 +17,7 @@ const gateway = connect({
   hooks: {
     onState: (state) => show('state', state),
     onGap: (gap) => show('gap', gap),
-    onError: (error) => show('error', { error: String(error) }),
+    onError: showError,
   },
 });
 
@@ -49,10 +49,9 @@ function order() {
   const n = ++orders;
   const customer = CUSTOMERS[n % CUSTOMERS.length];
   const data = { n, customer, amount: 5 + ((n * 37) % 95) };
-  box.sendEvent({ type: 'orders.created', source, partitionkey: customer, data }).then(
-    () => show('published', { source, n }),
-    (error) => show('error', { error: String(error) }),
-  );
+  box
+    .sendEvent({ type: 'orders.created', source, partitionkey: customer, data })
+    .then(() => show('published', { source, n }), showError);
 }
 
 document.querySelector('#now').addEventListener('click', () => gateway.wake());
@@ -67,6 +66,11 @@ async function getToken({ reason }) {
   if (!answer?.ok) throw new GatewayError('no_token', 'the backend gives no token now', { retryable: true });
   show('token', { reason });
   return answer.json();
+}
+
+/** What is behind it says more: where `getToken` failed, say, its own words. */
+function showError(error) {
+  show('error', { error: String(error.cause ?? error) });
 }
 
 /** A transport is a function, so another one can watch what it carries. */
