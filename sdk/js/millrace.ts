@@ -230,8 +230,6 @@ const FRAMES_MAX = 64;
 /** Ids that are known to have been handled. */
 const DONE_MAX = 1_000;
 
-/** A token is good for this long at least, or another is asked for. */
-const AHEAD_MS = 30_000;
 /** Of one header: a stranger must not make us verify thousands. */
 const SIGNATURES_MAX = 32;
 /** Of a webhook's body, and of its claim. */
@@ -785,7 +783,7 @@ export function connect(options: ConnectOptions): Gateway {
 
   const http = httpOf(options, options.url, async (reason) => {
     if (key) return key;
-    if (reason === 'request' && goodUntilMs > http.wallMs() + AHEAD_MS) return kept;
+    if (reason === 'request' && goodUntilMs > http.wallMs()) return kept;
     // One call for all who wait.
     return (asking ??= within(http, http.timeoutMs, undefined, async () => {
       let given: Frame;
@@ -794,7 +792,8 @@ export function connect(options: ConnectOptions): Gateway {
       } catch (cause) {
         throw cause instanceof UnauthorizedError ? cause : passing('no_token', cause);
       }
-      goodUntilMs = +new Date(given.expiresAt ?? 8e15);
+      const nowMs = http.wallMs();
+      goodUntilMs = nowMs + (+new Date(given.expiresAt ?? 8e15) - nowMs) * REFRESH_AT;
       return (kept = given.token ?? given);
     }).finally(() => (asking = undefined)));
   });
@@ -991,13 +990,18 @@ export function sendEvent(
 ): Promise<Receipt> {
   if (secret.startsWith('wh')) throw new GatewayError('invalid', 'publishing takes an API key (mr_…)');
   const http = httpOf(options, url, async () => secret);
-  const signed: Http['signed'] = async (body, id) => {
+  const signed: Http['signed'] = async (body, key) => {
+    // Ids of events may be anything; this one ends at a dot, and says no more than that it is the same one.
+    const id = /^[!-\-/-~]{1,128}$/.test(`${key}`)
+      ? `${key}`
+      : toHex(new Uint8Array(await subtle().digest('SHA-256', await bytesOf(`${key}`))));
     const seconds = Math.floor(http.wallMs() / 1_000);
     const content = await bytesOf(`${id}.${seconds}.${body}`);
     const mac = await subtle().sign('HMAC', await hmacKey(await bytesOf(secret), 'sign'), content);
     return {
       authorization: `Signature ${secret.slice(0, SIGNING_PREFIX.length + 8)}`,
-      'webhook-id': `${id}`,
+      'idempotency-key': id,
+      'webhook-id': id,
       'webhook-timestamp': `${seconds}`,
       'webhook-signature': `v1,${toBase64(new Uint8Array(mac))}`,
     };
@@ -1036,10 +1040,10 @@ async function call(http: Http, path: string, body?: object, options: SendOption
   for (let attempt = 1; ; attempt++)
     try {
       const headers = {
-        ...((await http.signed?.(text, key)) ?? { authorization: `Bearer ${await http.token(reason)}` }),
         'content-type': 'application/json',
         traceparent,
         ...(key && { 'idempotency-key': key }),
+        ...((await http.signed?.(text, key)) ?? { authorization: `Bearer ${await http.token(reason)}` }),
         ...http.onRequest?.({ path, attempt }),
       };
       if (signal?.aborted) throw signal.reason;

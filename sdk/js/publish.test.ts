@@ -185,6 +185,19 @@ describe('publishing', { timeout: 10_000 }, () => {
       assert.doesNotMatch(JSON.stringify(calls), new RegExp(key));
     });
 
+  test('signs for an event with an id of its own, whatever that is', async () => {
+    const key = SIGNING.sign[0]?.key ?? '';
+    for (const [id, sent] of [
+      ['order-17', 'order-17'],
+      // openssl dgst -sha256
+      ['order.17 zoë', '7e6be1ecaee5aa180837954d478ab835179bf01970c41c364e79de402118f064'],
+    ] as const) {
+      const { clock, options, calls } = scripted([]);
+      await outcome(clock, sendEvent('https://gateway.test', key, { ...EVENT, id }, options));
+      assert.deepEqual([calls[0]?.headers['webhook-id'], calls[0]?.headers['idempotency-key']], [sent, sent]);
+    }
+  });
+
   test('what hooks return goes along as headers', async () => {
     const { clock, options, calls } = scripted([]);
     const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
@@ -200,7 +213,7 @@ describe('publishing', { timeout: 10_000 }, () => {
 });
 
 describe('tokens for calls', { timeout: 10_000 }, () => {
-  test('one is asked for by all who need one, kept until just before its end, and made anew after a 401', async () => {
+  test('one is asked for by all who need one, kept until a part of its life is left, and made anew after a 401', async () => {
     const { clock, options, calls } = scripted([]);
     const reasons: string[] = [];
     const gateway = connect({
@@ -212,7 +225,7 @@ describe('tokens for calls', { timeout: 10_000 }, () => {
       },
     });
     await outcome(clock, Promise.all([1, 2, 3].map(() => gateway.sendEvent(EVENT))));
-    await clock.advance(569_000);
+    await clock.advance(509_000);
     await outcome(clock, gateway.sendEvent(EVENT));
     assert.deepEqual(reasons, ['request']);
     // Asleep, timers don't say so: the wall clock does.
