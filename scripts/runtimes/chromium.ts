@@ -13,10 +13,15 @@ const run = promisify(execFile);
 export const chromium: Runtime = {
   name: 'chromium',
   find() {
-    const { PATH = '', MILLRACE_CHROMIUM: named = '' } = process.env;
-    return [named, ...PATH.split(delimiter).flatMap((folder) => NAMES.map((name) => join(folder, name)))].find(isProgram);
+    const { PATH = '', MILLRACE_CHROMIUM: named } = process.env;
+    // Who names one means that one, and no other.
+    const all =
+      named === undefined ? PATH.split(delimiter).flatMap((folder) => NAMES.map((name) => join(folder, name))) : [named];
+    return all.find(isProgram);
   },
   async fetch() {
+    const { MILLRACE_CHROMIUM: named } = process.env;
+    if (named !== undefined) throw new RuntimeUnavailable(`MILLRACE_CHROMIUM names ${named}, which is no program here`, ADVICE);
     if (process.getuid?.() !== 0 || !(await hasApt())) throw new RuntimeUnavailable('there is no Chromium here', ADVICE);
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
     try {
