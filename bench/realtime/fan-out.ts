@@ -28,7 +28,7 @@ const KINDS = [
 /** Of ours ÷ raw. */
 const AIM = 0.7;
 /** Rounds before those that count: of code that is not compiled yet, and of sockets that have not sent yet. */
-const WARM_ROUNDS = 3;
+const WARM_ROUNDS = 10;
 
 interface Rounds {
   readonly perCpuSecond: number;
