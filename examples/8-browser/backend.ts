@@ -9,21 +9,16 @@ import { readFileSync } from 'node:fs';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { bundled } from '../../sdk/js/test/bundled.ts';
 
 const { MILLRACE_KEY: key = '', MILLRACE_URL: url = 'http://127.0.0.1:4400', PORT = '3000', TTL: ttl = '10m' } = process.env;
 const { MILLRACE_PUBLIC_URL: publicUrl = url } = process.env;
+/** A page waits for it: rather the SDK of before than none for long. */
+const PATIENCE_MS = 2_000;
 const TYPES: Readonly<Record<string, string>> = { html: 'text/html', js: 'text/javascript', css: 'text/css' };
 
-const files = new Map(
-  ['index.html', 'page.js', 'view.js', 'style.css'].map((name) => [`/${name}`, readFileSync(join(import.meta.dirname, name))]),
-);
-files.set('/', Buffer.from(filled(String(files.get('/index.html')))));
-files.set('/millrace.js', Buffer.from(await bundled('esm')));
-
-function filled(page: string): string {
-  return page.replace('{{gateway}}', publicUrl).replace('{{sdk}}', '/millrace.js');
-}
+const read = (name: string): string => readFileSync(join(import.meta.dirname, name), 'utf8');
+const files = new Map(['page.js', 'view.js', 'style.css'].map((name) => [`/${name}`, read(name)]));
+const page = read('index.html');
 
 async function ask(method: string, path: string, json: object): Promise<Response> {
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
@@ -38,23 +33,58 @@ async function giveToken(answer: ServerResponse): Promise<void> {
     .end(await made.text());
 }
 
+/** As the gateway's manifest has it, for this app. */
+interface Sdk {
+  readonly url: string;
+  readonly integrity: string;
+}
+let sdk: Sdk | undefined;
+
+/** Which SDK the app wants now, asked for anew with each page; while the gateway is away, the one of before. */
+async function sdkNow(): Promise<Sdk> {
+  try {
+    const answer = await fetch(`${url}/sdk/manifest.json?app=${app}`, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    if (answer.ok) sdk = ((await answer.json()) as { app: Sdk }).app;
+  } catch (error) {
+    console.error('the gateway does not say which SDK it has:', error);
+  }
+  if (sdk === undefined) throw new Error('the gateway has not said yet which SDK it has');
+  return sdk;
+}
+
+/** The browser is told the digest beside the address: it runs these bytes or none. */
+async function givePage(answer: ServerResponse): Promise<void> {
+  const { url: path, integrity } = await sdkNow();
+  const filled = page
+    .replace('{{gateway}}', publicUrl)
+    .replaceAll('{{sdk}}', publicUrl + path)
+    .replace('{{integrity}}', integrity);
+  give(answer, filled, 'html');
+}
+
+function give(answer: ServerResponse, text: string, type: string): void {
+  answer.writeHead(200, { 'content-type': `${TYPES[type]}; charset=utf-8`, 'cache-control': 'no-cache' }).end(text);
+}
+
 const server = createServer((request, answer) => {
   const { method, url: path = '/' } = request;
+  const unavailable = (): void => void answer.writeHead(503).end('The gateway does not answer. Try again.');
   if (method === 'POST' && path === '/token') {
-    giveToken(answer).catch(() => answer.writeHead(503).end()); // the page asks again
+    giveToken(answer).catch(unavailable); // the page asks again
     return;
   }
   const name = path.split('?')[0] ?? '/';
+  if (method === 'GET' && name === '/') return void givePage(answer).catch(unavailable);
   const file = method === 'GET' ? files.get(name) : undefined;
   if (file === undefined) return void answer.writeHead(404).end();
-  const type = TYPES[name.split('.')[1] ?? 'html'];
-  answer.writeHead(200, { 'content-type': `${type}; charset=utf-8`, 'cache-control': 'no-cache' }).end(file);
+  give(answer, file, name.split('.')[1] ?? '');
 });
 
 // The group that the pages share. A token can't make it: it is configuration, and that takes a key.
-const group = { topics: ['orders.*'], deliver: { stream: {} } };
+const group = { topics: ['orders.*'], ordering: 'key', deliver: { stream: {} } };
 const made = await ask('PUT', '/v1/subscriptions/desk', group);
 if (!made.ok) throw new Error(`the group can't be made: ${await made.text()}`);
+const { app } = (await made.json()) as { app: string };
 await new Promise<void>((resolve) => void server.listen(Number(PORT), '127.0.0.1', resolve));
 const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 console.log(`open ${origin}`);

@@ -2,7 +2,7 @@
  * A page that publishes orders, sees all that happens, and works on what is to be done. `?transport=sse` does without WebSocket, `?group=name` works
  * for another group.
  */
-import { connect, outbox, sse, UnauthorizedError, ws } from 'millrace';
+import { connect, GatewayError, outbox, sse, UnauthorizedError, ws } from 'millrace';
 import { show } from './view.js';
 
 const asked = new URLSearchParams(location.search);
@@ -55,14 +55,16 @@ function order() {
   );
 }
 
+document.querySelector('#now').addEventListener('click', () => gateway.wake());
 document.querySelector('#one').addEventListener('click', order);
 document.querySelector('#ten').addEventListener('click', () => Array.from({ length: 10 }, order));
 
 /** The page has no key: its own backend knows who is logged in, and asks the gateway for a token. */
 async function getToken({ reason }) {
-  const answer = await fetch('/token', { method: 'POST' });
-  if (answer.status === 401) throw new UnauthorizedError('log in again');
-  if (!answer.ok) throw new Error(`the backend gave no token: ${answer.status}`);
+  const answer = await fetch('/token', { method: 'POST' }).catch(() => undefined);
+  if (answer?.status === 401) throw new UnauthorizedError('log in again');
+  // Retryable: what is in the outbox goes on waiting.
+  if (!answer?.ok) throw new GatewayError('no_token', 'the backend gives no token now', { retryable: true });
   show('token', { reason });
   return answer.json();
 }

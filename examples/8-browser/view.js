@@ -12,7 +12,7 @@ const kinds = {
   order: (order) => (count.seen++, row('feed', cellsOf(order))),
   task({ order, id, attempt }) {
     count.open++;
-    const cells = [...cellsOf(order), attempt > 1 ? `attempt ${attempt}` : '', 'working'];
+    const cells = [...cellsOf(order), attempt > 1 ? `working (attempt ${attempt})` : 'working'];
     marks.set(id, cells);
     row('tasks', cells);
     for (const old of marks.keys()) if (marks.size > ROWS) marks.delete(old);
@@ -21,18 +21,25 @@ const kinds = {
   again: ({ id }) => mark(id, 'ack lost'),
   published: () => count.published++,
   waiting: ({ waiting }) => (count.waiting = waiting),
-  token: ({ reason }) => (count.tokens++, row('states', [now(), 'token', reason])),
+  token({ reason }) {
+    count.tokens++;
+    if (reason !== 'request') row('states', [now(), 'token', `to ${reason}`]);
+  },
   transport: ({ name }) => (transport = `by ${name}`),
   state(next) {
     state = next;
-    const why = next.reason || (next.code ? `code ${next.code}` : '');
+    const why = plain(next.reason ?? '') || (next.code ? `cut off, code ${next.code}` : '');
     row('states', [now(), next.state, next.retryMs === undefined ? why : `${why}; again in ${seconds(next.retryMs)}`]);
   },
   gap: ({ reason }) => row('states', [now(), 'gap', reason]),
-  error: ({ error }) => row('states', [now(), 'error', error]),
+  error: ({ error }) => row('states', [now(), 'error', plain(error)]),
   frames({ from, text }) {
     for (const frame of [JSON.parse(text)].flat())
-      row('frames', [from === 'page' ? '→' : '←', frame.op, JSON.stringify({ ...frame, op: undefined, token: undefined })]);
+      row('frames', [
+        from === 'page' ? '→' : '←',
+        frame.op,
+        JSON.stringify({ ...frame, op: undefined, token: undefined }, brief),
+      ]);
   },
   ready: () => undefined,
 };
@@ -53,7 +60,7 @@ function row(table, cells) {
 function mark(id, text) {
   count.open--;
   const cells = marks.get(id);
-  if (cells !== undefined) cells[cells.length - 1] = text;
+  if (cells !== undefined) cells.push(cells.pop().replace('working', text));
 }
 
 const cellsOf = ({ data: { n, customer, amount }, source }) => [
@@ -62,6 +69,11 @@ const cellsOf = ({ data: { n, customer, amount }, source }) => [
   `${amount} €`,
   source.replace(/(-[^-]*){4}$/, ''),
 ];
+/** Ids and cursors are long: what tells one from the next is at their ends. */
+const brief = (_name, value) =>
+  typeof value === 'string' && value.length > 28 ? `${value.slice(0, 6)}…${value.slice(-6)}` : value;
+/** As it was told, without the name of its class. */
+const plain = (error) => error.replace(/^\w*Error: /, '');
 const now = () => new Date().toLocaleTimeString('en-GB');
 const seconds = (ms) => `${(ms / 1_000).toFixed(1)} s`;
 

@@ -183,6 +183,24 @@ describe('a client', { timeout: 10_000 }, () => {
     await subscription.close();
   });
 
+  test('sets no timer for a time that has passed: Node would warn of it', async () => {
+    const clock = handClock();
+    const delays: number[] = [];
+    const { gateway, greet, server } = await stage({
+      clock: { ...clock, after: (delayMs, work) => (delays.push(delayMs), clock.after(delayMs, work)) },
+    });
+    gateway.subscribe('orders.*', () => undefined);
+    await greet();
+    clock.sleep(3_600_000);
+    gateway.wake();
+    await clock.advance(0);
+    assert.deepEqual(server.closes, [4000], 'it sees at once how long it was asleep');
+    assert.deepEqual(
+      delays.filter((delayMs) => !(delayMs >= 0)),
+      [],
+    );
+  });
+
   test('a token that never comes is waited for no longer than a call', async () => {
     const { gateway, clock, errors } = await stage({ getToken: () => new Promise(() => undefined), key: undefined as never });
     gateway.subscribe('orders.*', () => undefined);

@@ -87,6 +87,19 @@ for (const [name, transports] of [
       );
     });
 
+    test('publishes once with a key that signs', async (t) => {
+      const { door } = await stage(t, { transports });
+      const { json } = await door.ask('POST /v1/apps/shop/keys', { json: { scopes: ['publish'], signs: true } });
+      const publish = (key: string, id: string) =>
+        sendEvent(door.app.listeningOrigin, key, { type: 'orders.created', data: { name: 'Zoë' } }, { idempotencyKey: id });
+      const { id } = await publish(json.key, 'order-17');
+      assert.deepEqual(await publish(json.key, 'order-17'), { id, duplicate: true });
+      await assert.rejects(
+        publish(`${json.key.slice(0, -1)}x`, 'order-18'),
+        (error: GatewayError) => error.status === 401 && error.code === 'unauthorized',
+      );
+    });
+
     test('acks what a handler of a group has done, and gets again what it has not', async (t) => {
       const { gateway } = await stage(t, { transports });
       const seen = collected<readonly [number, number]>();

@@ -109,6 +109,8 @@ export interface ConnectOptions extends HttpOptions {
   readonly transports?: readonly Transport[];
   /** Told to the gateway. */
   readonly client?: string;
+  /** `telemetry`, of this file: nothing is measured without. */
+  readonly telemetry?: (gateway: Gateway, http: Http) => void;
 }
 
 /** `connecting` asks for a token, too. `closed` comes by `close()`, by a code that no retry can change, or by UnauthorizedError. */
@@ -203,18 +205,58 @@ export interface Dial {
   readonly fetch: typeof fetch;
   readonly on: {
     open(): void;
-    /** Something came, if only a sign of life. */
-    heard(): void;
-    /** A frame or a list of them. */
+    /** A frame or a list of them: of none, where it is but a sign of life. */
     message(text: string): void;
     /** 0: this transport can't be had here. */
     close(code: number, reason: string, retryAfterMs?: number): void;
   };
 }
 
+// ── bounds ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Up to here a connection has to be opened and greeted; and of silence beyond a heartbeat. */
+const SILENCE_MS = 10_000;
+const GOOD_MS = 30_000;
+const BACKOFF_MAX_MS = 30_000;
+/** Of a token's life; the gateway asks at 0.8, and this is for where it was asleep. */
+const REFRESH_AT = 0.85;
+const REFRESH_EVERY_MS = 5_000;
+/** Between two looks whether the last delivery is acked, so that a gateway that drains can be left. */
+const LINGER_MS = 100;
+/** Timers stand still while a machine sleeps: looked at so often, what is due is seen soon after. */
+const LOOK_MS = 10_000;
+/** Frames of one message, and ids of one frame: no more than the gateway takes. */
+const FRAMES_MAX = 64;
+/** Ids that are known to have been handled. */
+const DONE_MAX = 1_000;
+
+/** A token is good for this long at least, or another is asked for. */
+const AHEAD_MS = 30_000;
+/** Of one header: a stranger must not make us verify thousands. */
+const SIGNATURES_MAX = 32;
+/** Of a webhook's body, and of its claim. */
+const BODY_BYTES = 1_048_576;
+const CLAIM_MS = 60_000;
+/** Asked of a sender whose other copy is at work here. */
+const BUSY_SECONDS = '5';
+/** Of a report that a webhook failed: what the gateway takes. */
+const REASON_CHARS = 500;
+/** What was seen is known for so long. */
+const KEEP_MS = 604_800_000;
+/** Of telemetry: until a gateway is asked again whether it wants any; the longest that a report may be about. */
+const HOUR_MS = 3_600_000;
+const DAY_MS = 86_400_000;
+/** How many that are too old are forgotten with each that is done, more than come in; and how many that are kept are looked at for one that is due. */
+const FORGET_MAX = 8;
+const LIST_MAX = 1_000;
+
+const CLIENT = 'millrace-js/0.1';
+const EVENTS = '/v1/events';
+const TELEMETRY = '/v1/telemetry';
+
 // ── errors ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** The one error of this file. `code` is the gateway's (docs/api.md), or `network`, `timeout`, `no_transport`, `connection_lost`, `closed`, `invalid`. */
+/** The one error of this file. `code` is the gateway's (docs/api.md), or `network`, `timeout`, `no_token`, `no_transport`, `connection_lost`, `closed`, `invalid`. */
 export class GatewayError extends Error {
   declare readonly code: string;
   /** HTTP; 0 without an answer. */
@@ -223,13 +265,11 @@ export class GatewayError extends Error {
   declare readonly retryable: boolean;
   declare readonly retryAfterMs: number | undefined;
 
-  constructor(
-    code: string,
-    message = code,
-    more?: Partial<Pick<GatewayError, 'status' | 'retryable' | 'retryAfterMs' | 'cause'>>,
-  ) {
+  /** Where it is not said, what passes is told by the status, or by when to come again. */
+  constructor(code: string, message = code, more: Frame = {}) {
     super(message);
-    Object.assign(this, { name: 'GatewayError', code, status: 0, retryable: false }, more);
+    const retryable = /^5|408|425|429/.test(more.status) || more.retryAfterMs !== undefined;
+    Object.assign(this, { name: 'GatewayError', code, status: 0, retryable }, more);
   }
 }
 
@@ -252,390 +292,80 @@ export type Refusal =
   /** There is no `crypto.subtle` here: it takes https, localhost, or a server. React Native and some webviews have none. */
   | 'no_crypto';
 
+/** The same again may do. */
+const passing = (code: string, cause?: unknown): GatewayError => new GatewayError(code, code, { retryable: true, cause });
+
+const errorOf = (problem: Frame): GatewayError =>
+  new GatewayError(problem.code ?? `http_${problem.status}`, problem.detail ?? problem.title, problem);
+
 // ── connect: the conversation ──────────────────────────────────────────────────────────────────────────────────────
 
-/** What a conversation asks of whoever runs it. */
-export interface Io {
-  nowMs(): number;
-  random(): number;
-  /** Answered by `token` or `noToken`. */
-  wantToken(reason: TokenReason): void;
-  /** Answered by `opened` or `closed`. */
-  dial(token: string | undefined): void;
-  send(frame: object): void;
-  /** Nothing that comes from this connection afterwards may reach the conversation. */
-  hangUp(code: number, reason: string): void;
+/** What a conversation is handed: all that it does outside of itself. */
+export interface Io extends Clock {
+  readonly url: string;
+  readonly client: string;
+  readonly fetch: typeof fetch;
+  readonly transports: readonly Transport[];
+  token(reason: TokenReason): Promise<string>;
   onState(state: State): void;
-  onError(error: GatewayError): void;
+  onGap(gap: Gap, subscription: Subscription): void;
+  onError(error: unknown): void;
 }
 
-/** A subscription, as the conversation sees it. */
-export interface Sub {
-  readonly ask: { readonly topics: readonly string[]; readonly group?: string; readonly [member: string]: unknown };
-  readonly credit: number;
-  /** Its number in this session; 0 while it has none. */
-  number: number;
-  /** Messages that are here and not done with. */
-  held: number;
-  /** The newest of each part of the log. */
-  readonly cursors: Map<string, string>;
-  /** `subed`, `msg`, `gap`, `acked`, `nacked`, `unsubed`, `ping`; `error` about deliveries; `lost`: the session is over; `failed`: the subscription is. */
-  on(what: string, frame: Frame): void;
-}
-
-/** Up to here a connection has to be opened and greeted. */
-const GREET_MS = 10_000;
-/** Of silence beyond a heartbeat. */
-const SILENCE_MS = 10_000;
-const GOOD_MS = 30_000;
-const BACKOFF_MAX_MS = 30_000;
-/** Of a token's life; the gateway asks at 0.8, and this is for where it was asleep. */
-const REFRESH_AT = 0.85;
-const REFRESH_EVERY_MS = 5_000;
-/** Timers stand still while a machine sleeps: looked at so often, what is due is seen soon after. */
-const LOOK_MS = 10_000;
-/** Between two looks whether the last delivery is acked, so that a gateway that drains can be left. */
-const LINGER_MS = 100;
+/** By op, what is to be done. Those with a minus are this file's: the connection is there, or over; who is busy; close. */
+type Ops = Readonly<Record<string, (frame: Frame) => unknown>>;
 
 /** Full jitter, so that many who lost the same gateway don't come back at once. */
-const backoffMs = (random: number, failures: number): number => random * Math.min(BACKOFF_MAX_MS, 500 * 2 ** failures);
+const backoffMs = (clock: Clock, failures: number): number => clock.random() * Math.min(BACKOFF_MAX_MS, 500 * 2 ** failures);
 
-/** The cursor without its place: which part of the log it is of. */
-const partOf = (cursor: string): string => cursor.slice(0, cursor.lastIndexOf(':'));
+/** A promise, and what settles it. Who does not wait for it hears of it otherwise. */
+function deferred<T = void>(): [promise: Promise<T>, resolve: (value: T | Promise<T>) => void, reject: (error: unknown) => void] {
+  let both: [resolve: (value: T | Promise<T>) => void, reject: (error: unknown) => void];
+  const promise = new Promise<T>((...given) => (both = given));
+  promise.catch(() => undefined);
+  return [promise, ...both!];
+}
 
-/** One client's side of `millrace.v1`: what came in goes in, what is to be done comes out through `io`. Its owner calls `tick` at `wakeAtMs`. */
-export function conversation(io: Io, client?: string) {
-  const subs = new Set<Sub>();
-  /** Those that are to be begun anew, and when. */
-  const again = new Map<Sub, number>();
-  let byNumber = new Map<number, Sub>();
-  let numbers = 0;
+/** One client's side of `millrace.v1`. It knows no network and no timer but what it is handed. */
+export function conversation(io: Io) {
+  /** The subscriptions: each hears every frame that is not of the connection alone. */
+  const hearers = new Set<(frame: Frame) => unknown>();
+  /** What is to be done, and when. */
+  const due = new Map<() => void, number>();
+  const out: object[] = [];
+  const transports = [...io.transports];
   let state: State = { state: 'idle' };
-  let isLinked = false;
-  let [failures, refusals, welcomedMs, heartbeatMs, askedMs] = [0, 0, 0, 0, -Infinity];
-  let [dialAtMs, silentAtMs, refreshAtMs, leaveAtMs] = [Infinity, Infinity, Infinity, Infinity];
+  let [failures, refusals, silenceMs, askedMs, transport, best] = [0, 0, 0, -Infinity, 0, Infinity];
+  /** Of the next subscription; of the connection, once it is open. */
+  let number: number | undefined;
+  let line: ReturnType<Transport> | undefined;
   let retryAfterMs: number | undefined;
-  let bye: { readonly code: number; readonly reason: string } | undefined;
-  let token: string | undefined;
+  let cancel = (): void => undefined;
 
   const is = (name: State['state']): boolean => state.state === name;
   const become = (next: State): void => io.onState((state = next));
+  const tell = (frame: Frame): unknown[] => [...hearers].map((hear) => hear(frame));
+  const leftMs = (work: () => void): number => (due.get(work) ?? NaN) - io.nowMs();
 
-  function begin(): void {
-    dialAtMs = Infinity;
-    become({ state: 'connecting' });
-    io.wantToken('connect');
+  function later(work: () => void, delayMs: number): void {
+    due.set(work, io.nowMs() + delayMs);
+    wait();
   }
 
-  function subscribe(sub: Sub): void {
-    byNumber.set((sub.number = ++numbers), sub);
-    const cursors = [...sub.cursors.values()];
-    const from = cursors[0] === undefined ? {} : { from: { cursors } };
-    io.send({ op: 'sub', sub: numbers, ...sub.ask, credit: Math.max(0, sub.credit - sub.held), ...from });
+  function wait(): void {
+    cancel();
+    const waitMs = Math.min(...due.values()) - io.nowMs();
+    if (waitMs < Infinity) cancel = io.after(Math.min(Math.max(waitMs, 0), LOOK_MS), look); // Node warns of a time before now
   }
 
-  function end(code: number, reason: string): void {
-    io.hangUp(code, reason);
-    isLinked = false;
-    silentAtMs = refreshAtMs = dialAtMs = leaveAtMs = Infinity;
-    retryAfterMs = bye = undefined;
-    numbers = 0;
-    byNumber = new Map();
-    again.clear();
-    for (const sub of subs) {
-      sub.number = 0;
-      sub.on('lost', {});
-    }
-  }
-
-  /** The connection is over. What comes of it: another one after a while, or none. */
-  function lost(code: number, reason: string, afterMs = retryAfterMs): void {
-    ({ code, reason } = bye ?? { code, reason });
-    const nowMs = io.nowMs();
-    if (is('open') && nowMs - welcomedMs >= GOOD_MS) failures = 0;
-    const drainMs = leaveAtMs < Infinity ? Math.max(0, leaveAtMs - nowMs) : undefined;
-    end(code, reason);
-    if ((code >= 4400 && code < 4500) || code === 1009) return become({ state: 'closed', code, reason });
-    const byChanceMs = failures === 0 ? io.random() * 1_000 : backoffMs(io.random(), failures);
-    const retryMs = drainMs ?? afterMs ?? byChanceMs;
-    failures++;
-    dialAtMs = nowMs + retryMs;
-    become({ state: 'waiting', code, reason, retryMs });
-  }
-
-  function fail(sub: Sub, error: GatewayError): void {
-    subs.delete(sub);
-    byNumber.delete(sub.number);
-    sub.number = 0;
-    sub.on('failed', error);
-  }
-
-  function tokenLives(tokenMs = Infinity): void {
-    refusals = 0;
-    refreshAfter(tokenMs * REFRESH_AT);
-  }
-
-  /** Whoever answers with the same token again and again is not asked all the time. */
-  function refreshAfter(delayMs: number): void {
-    refreshAtMs = Math.max(io.nowMs() + delayMs, askedMs + REFRESH_EVERY_MS);
-  }
-
-  function note(sub: Sub | undefined, cursors: readonly string[] = []): void {
-    for (const cursor of cursors) sub?.cursors.set(partOf(cursor), cursor);
-  }
-
-  const on: Readonly<Record<string, (frame: Frame, sub?: Sub) => void>> = {
-    welcome(frame) {
-      heartbeatMs = frame.heartbeatMs;
-      welcomedMs = io.nowMs();
-      tokenLives(frame.tokenMs);
-      become({ state: 'open' });
-    },
-    subed({ cursors }, sub) {
-      sub?.cursors.clear();
-      note(sub, cursors);
-    },
-    msg({ cursor }, sub) {
-      if (sub !== undefined) sub.held++;
-      if (cursor !== undefined) note(sub, [cursor]);
-    },
-    ping({ t, cursors = {} }) {
-      io.send({ op: 'pong', t });
-      for (const number in cursors) {
-        const sub = byNumber.get(+number);
-        note(sub, cursors[number]);
-        sub?.on('ping', {});
+  function look(): void {
+    for (const work of due.keys())
+      if (leftMs(work) <= 0) {
+        due.delete(work);
+        work();
       }
-    },
-    refresh() {
-      refreshAfter(0);
-      tick();
-    },
-    authed({ tokenMs, dropped = [] }) {
-      tokenLives(tokenMs);
-      for (const number of dropped) {
-        const sub = byNumber.get(number);
-        if (sub !== undefined)
-          fail(sub, new GatewayError('forbidden', 'the new token may not see these topics', { status: 403 }));
-      }
-    },
-    drain: ({ retryMs: [fromMs, toMs] }) => void (leaveAtMs = io.nowMs() + fromMs + io.random() * (toMs - fromMs)),
-    bye: (frame) => void (bye = frame),
-    /** About the connection, a sub, or some of its deliveries. */
-    error(frame, sub) {
-      const { code, detail, title, status, retryable, ids } = frame;
-      const error = new GatewayError(code, detail ?? title, { status, retryable });
-      if (frame.sub === undefined) {
-        ({ retryAfterMs } = frame);
-        io.onError(error);
-      } else if (sub === undefined) return;
-      else if (ids !== undefined) sub.on('unsettled', { ids, error });
-      else if (code === 'credit_overflow') io.onError(error);
-      else if (!retryable) fail(sub, error);
-      // It may be over there or not: it is begun anew under another number, after a while.
-      else again.set(sub, io.nowMs() + (frame.retryAfterMs ?? backoffMs(io.random(), 1)));
-    },
-  };
-
-  function beginAgain(sub: Sub): void {
-    again.delete(sub);
-    io.send({ op: 'unsub', sub: sub.number });
-    byNumber.delete(sub.number);
-    sub.on('lost', {});
-    subscribe(sub);
+    wait();
   }
-
-  function tick(): void {
-    const nowMs = io.nowMs();
-    if (nowMs >= dialAtMs) begin();
-    if (nowMs >= silentAtMs) lost(4000, 'nothing was heard');
-    if (nowMs >= refreshAtMs) {
-      refreshAtMs = Infinity;
-      askedMs = nowMs;
-      io.wantToken('refresh');
-    }
-    for (const [sub, dueMs] of again) if (nowMs >= dueMs) beginAgain(sub);
-    if (nowMs < leaveAtMs || !is('open')) return;
-    // What is worked on is acked first, unless the gateway is faster.
-    if ([...subs].some((sub) => sub.held > 0 && sub.ask.group !== undefined)) return void (leaveAtMs = nowMs + LINGER_MS);
-    io.send({ op: 'bye' });
-    lost(1000, 'drain');
-  }
-
-  function heard(): void {
-    if (is('open')) silentAtMs = io.nowMs() + heartbeatMs + SILENCE_MS;
-  }
-
-  return {
-    get state() {
-      return state;
-    },
-    get wakeAtMs() {
-      return Math.min(dialAtMs, silentAtMs, refreshAtMs, leaveAtMs, ...again.values());
-    },
-    tick,
-    add(sub: Sub) {
-      subs.add(sub);
-      if (is('idle')) begin();
-      else if (isLinked) subscribe(sub);
-    },
-    remove(sub: Sub) {
-      subs.delete(sub);
-      again.delete(sub);
-      byNumber.delete(sub.number);
-      sub.number = 0;
-    },
-    token(text: string | undefined) {
-      token = text;
-      if (is('open')) return io.send({ op: 'auth', token });
-      if (!is('connecting')) return;
-      silentAtMs = io.nowMs() + GREET_MS;
-      io.dial(token);
-    },
-    /** `isFinal`: nor will there be one. */
-    noToken(isFinal: boolean) {
-      if (isFinal) {
-        end(1000, 'unauthorized');
-        become({ state: 'closed', code: 4401, reason: 'there is no token to be had' });
-      } else if (is('open')) refreshAtMs = io.nowMs() + backoffMs(io.random(), ++refusals);
-      else if (is('connecting')) lost(4000, 'no token came');
-    },
-    opened() {
-      isLinked = true;
-      io.send({ op: 'hello', v: 1, token, client });
-      for (const sub of subs) subscribe(sub);
-    },
-    heard,
-    received(frame: Frame) {
-      const sub = byNumber.get(frame.sub);
-      if (Object.hasOwn(on, frame.op)) on[frame.op]?.(frame, sub);
-      sub?.on(frame.op, frame);
-      heard();
-    },
-    closed: lost,
-    wake(evenIfClosed: boolean) {
-      if (is('waiting') || (evenIfClosed && is('closed'))) begin();
-      if (!is('open')) return;
-      io.send({ op: 'ping', t: 0 });
-      silentAtMs = Math.min(silentAtMs, io.nowMs() + SILENCE_MS);
-    },
-    close() {
-      if (is('open')) io.send({ op: 'bye' });
-      end(1000, 'done');
-      become({ state: 'closed', code: 1000, reason: 'done' });
-    },
-  };
-}
-
-// ── connect: what runs it ──────────────────────────────────────────────────────────────────────────────────────────
-
-const CREDIT = 64;
-const ACK_WAIT_MS = 30_000;
-const WORK_MS = 600_000;
-/** Ids that are known to have been handled. */
-const DONE_MAX = 1_000;
-/** Frames of one message, and ids of one frame: far below a message's bytes. */
-const FRAMES_MAX = 64;
-const IDS_MAX = 100;
-
-/** A client of one gateway. It connects when the first subscription is made; publishing goes by HTTP. Throws GatewayError `invalid`. */
-export function connect(options: ConnectOptions): Gateway {
-  const { key, getToken, transports = [], timeoutMs = TIMEOUT_MS, client = 'millrace-js/0.1' } = options;
-  const hooks = {
-    onGap: (gap: Gap) => console.warn('millrace: events are missing', gap),
-    onError: (error: unknown) => console.warn('millrace:', error),
-    ...options.hooks,
-  };
-  const clock = options.clock ?? systemClock();
-  const url = options.url.replace(/\/+$/, '');
-  if ((key === undefined) === (getToken === undefined)) throw invalid('give key, or getToken');
-  if (key !== undefined && 'document' in globalThis)
-    throw invalid('anybody can read a key in a page: use getToken, POST /v1/tokens makes them');
-  const listeners = new Set<(state: State) => void>();
-  const open = new Set<Subscription>();
-
-  // Tokens: one call for all who wait.
-  let asking: Promise<string | undefined> | undefined;
-  let kept: { readonly token: string; readonly untilMs: number } | undefined;
-
-  function tokenFor(reason: TokenReason): Promise<string | undefined> {
-    if (key !== undefined) return Promise.resolve(key);
-    const isGood = kept !== undefined && kept.untilMs > clock.wallMs() + AHEAD_MS;
-    if (reason === 'request' && isGood) return Promise.resolve(kept?.token);
-    return (asking ??= newToken(reason).finally(() => (asking = undefined)));
-  }
-
-  async function newToken(reason: TokenReason): Promise<string> {
-    const given = await inTime(clock, timeoutMs, async () => getToken?.({ reason }) ?? '');
-    const { token, expiresAt = Infinity } = typeof given === 'string' ? { token: given } : given;
-    kept = { token, untilMs: typeof expiresAt === 'string' ? Date.parse(expiresAt) : expiresAt };
-    return token;
-  }
-
-  // The connection: what it is told belongs to the one that is up, or to nobody.
-  let line: ReturnType<Transport> | undefined;
-  let [epoch, asked, transport, best, lacking] = [0, 0, 0, Infinity, 0];
-  let out: object[] = [];
-
-  const talk = conversation(
-    {
-      ...clock,
-      wantToken(reason) {
-        const mine = ++asked;
-        tokenFor(reason).then(
-          (token) => void (mine === asked && run(() => talk.token(token))),
-          (error: unknown) => {
-            hooks.onError(error);
-            if (mine === asked) run(() => talk.noToken(error instanceof UnauthorizedError));
-          },
-        );
-      },
-      dial(token) {
-        const mine = ++epoch;
-        const mayRun = (work: () => void): void => void (mine === epoch && run(work));
-        const dial: Dial = {
-          url,
-          token,
-          fetch: options.fetch ?? fetch,
-          on: {
-            open: () => mayRun(talk.opened),
-            heard: () => mayRun(talk.heard),
-            message: (text) => mayRun(() => receive(text)),
-            close: (code, reason, afterMs) =>
-              mayRun(() => {
-                line = undefined;
-                transport = talk.state.state === 'open' ? best : transport + 1;
-                lacking = code === 0 ? lacking + 1 : 0;
-                if (code !== 0) return talk.closed(code, reason, afterMs);
-                hooks.onError(new GatewayError('no_transport', reason));
-                // Where none of them can be had here, waiting would not change it.
-                talk.closed(lacking < transports.length ? 1006 : 4400, reason, 0);
-              }),
-          },
-        };
-        try {
-          line = transports[transport % transports.length]?.(dial);
-          if (line === undefined) dial.on.close(0, 'give connect() transports: [ws, sse]');
-        } catch (error) {
-          dial.on.close(0, String(error));
-        }
-      },
-      send,
-      hangUp(code, reason) {
-        flush();
-        epoch++;
-        line?.close(code, reason);
-        line = undefined;
-      },
-      onState(state) {
-        if (state.state === 'open') best = Math.min(best, transport % transports.length);
-        hooks.onState?.(state);
-        for (const listener of listeners) listener(state);
-      },
-      onError: (error) => hooks.onError(error),
-    },
-    client,
-  );
 
   /** What is sent in one turn travels together. */
   function send(frame: object): void {
@@ -643,331 +373,483 @@ export function connect(options: ConnectOptions): Gateway {
   }
 
   function flush(): void {
-    const frames = out;
-    out = [];
-    for (let at = 0; at < frames.length; at += FRAMES_MAX) line?.send(JSON.stringify(frames.slice(at, at + FRAMES_MAX)));
-  }
-
-  function receive(text: string): void {
-    let message: Frame;
-    try {
-      message = JSON.parse(text);
-    } catch {
-      return talk.closed(4000, 'what came is no JSON'); // a proxy's page, say: it may be gone the next time
+    while (out[0]) {
+      const text = JSON.stringify(out.splice(0, FRAMES_MAX));
+      line?.send(text);
     }
-    for (const frame of [message].flat()) if (frame?.op) talk.received(frame);
   }
 
-  // Timers stand still in sleep: each one looks at the clock, and none is longer than a look's.
-  let cancel = (): void => undefined;
-  function run(work: () => void): void {
-    work();
-    cancel();
-    const waitMs = talk.wakeAtMs - clock.nowMs();
-    if (waitMs < Infinity) cancel = clock.after(Math.max(0, Math.min(waitMs, LOOK_MS)), () => run(talk.tick));
+  function begin(): void {
+    due.delete(begin);
+    become({ state: 'connecting' });
+    ask('connect');
   }
 
-  function onState(listener: (state: State) => void): () => void {
-    listeners.add(listener);
-    return () => void listeners.delete(listener);
+  function ask(reason: TokenReason): void {
+    io.token(reason).then(
+      (token) => {
+        refusals = 0;
+        if (is('open')) send({ op: 'auth', token });
+        else if (is('connecting') && !line) dial(token);
+      },
+      (error: unknown) => {
+        io.onError(error);
+        if (error instanceof UnauthorizedError) lost(4401, 'no token');
+        else if (is('open')) later(refresh, backoffMs(io, ++refusals));
+        else if (is('connecting')) lost(4000, 'no token');
+      },
+    );
   }
 
-  const wake = (): void => run(() => talk.wake(false));
-  // Where there are pages: a phone that was in a pocket, a laptop that was shut.
-  const { document: page } = globalThis as { readonly document?: EventTarget };
-  const listen = (how: 'addEventListener' | 'removeEventListener'): void => {
-    (globalThis as Partial<EventTarget>)[how]?.('online', wake);
-    page?.[how]('visibilitychange', wake);
+  function dial(token: string): void {
+    let mine: typeof line;
+    /** What a connection tells that was left reaches nobody. */
+    const ours =
+      <T extends unknown[]>(work: (...told: T) => void) =>
+      (...told: T): void =>
+        void (line === mine && work(...told));
+    const open = (): void => {
+      number = 1;
+      send({ op: 'hello', v: 1, token, client: io.client });
+      tell({ op: '-linked' });
+    };
+    const on: Dial['on'] = { open: ours(open), message: ours(received), close: ours(closed) };
+    later(silent, SILENCE_MS);
+    try {
+      line = mine = (transports[transport % transports.length] ?? none)({ ...io, token, on });
+    } catch (error) {
+      closed(0, String(error));
+    }
+  }
+
+  function received(text: string): void {
+    let frames: Frame;
+    try {
+      frames = [JSON.parse(text)].flat();
+    } catch {
+      return lost(4000, 'no JSON'); // a proxy's page, say: it may be gone the next time
+    }
+    for (const frame of frames)
+      if (frame?.sub) tell(frame);
+      else on[frame?.op]?.(frame);
+    if (is('open')) later(silent, silenceMs);
+    look();
+  }
+
+  function closed(code: number, reason: string, afterMs?: number): void {
+    line = undefined;
+    if (code) {
+      transport = is('open') ? best : transport + 1;
+      return lost(code, reason, afterMs);
+    }
+    io.onError(new GatewayError('no_transport', reason));
+    transports.splice(transport % transports.length, 1);
+    // Where none of them can be had here, waiting would not change it.
+    lost(transports[0] ? 1006 : 4400, reason, 0);
+  }
+
+  /** The connection, if there is one, is over. What comes of it: another one after a while, or none. */
+  function lost(code: number, reason: string, afterMs = retryAfterMs): void {
+    const drainMs = leftMs(leave);
+    const byChanceMs = backoffMs(io, failures++ || 1);
+    let retryMs = drainMs > 0 ? drainMs : (afterMs ?? byChanceMs);
+    if (/^(44..|1009)$/.test(`${code}`) || afterMs === Infinity) retryMs = Infinity;
+    flush();
+    line?.close(code > 4400 ? 1000 : code, reason);
+    due.clear();
+    later(begin, retryMs);
+    retryAfterMs = number = line = undefined;
+    become({ state: retryMs < Infinity ? 'waiting' : 'closed', code, reason, retryMs });
+    tell({ op: '-lost' });
+  }
+
+  const silent = (): void => lost(4000, 'silence');
+  const good = (): void => void (failures = 0);
+
+  function refresh(): void {
+    askedMs = io.nowMs();
+    ask('refresh');
+  }
+
+  /** Whoever answers with the same token again and again is not asked all the time. */
+  function renew({ tokenMs = Infinity }: Frame): void {
+    later(refresh, Math.max(tokenMs * REFRESH_AT, askedMs + REFRESH_EVERY_MS - io.nowMs()));
+  }
+
+  /** What is worked on is acked first, unless the gateway is faster. */
+  function leave(): void {
+    if (tell({ op: '-busy' }).some(Boolean)) return later(leave, LINGER_MS);
+    send({ op: 'bye' });
+    lost(1000, 'drain', 0);
+  }
+
+  const on: Ops = {
+    __proto__: null as never,
+    welcome(frame) {
+      silenceMs = frame.heartbeatMs + SILENCE_MS;
+      best = Math.min(best, transport % transports.length);
+      later(good, GOOD_MS);
+      renew(frame);
+      become({ state: 'open' });
+    },
+    ping(frame) {
+      send({ op: 'pong', t: frame.t });
+      tell(frame);
+    },
+    refresh: () => renew({ tokenMs: 0 }),
+    authed(frame) {
+      renew(frame);
+      tell(frame);
+    },
+    drain: ({ retryMs: [fromMs, toMs] }) => later(leave, fromMs + io.random() * (toMs - fromMs)),
+    // Some transports have no code of their own, and some a poorer one.
+    bye: ({ code = 1006, reason }) => closed(code, reason),
+    error(frame) {
+      ({ retryAfterMs } = frame);
+      io.onError(errorOf(frame));
+    },
   };
-  listen('addEventListener');
 
-  const http: Http = { ...options, url, clock, token: tokenFor };
+  // ── a subscription: messages on their way through its handler ──
+
+  function subscribe(topics: readonly string[], handler: Handler, options: SubscribeOptions): Subscription {
+    const { group, from, filter, create, credit = 64, concurrency = 1, workMs = 600_000, dedupe } = options;
+    let { ackWaitMs = 30_000 } = options;
+    /** In this session; 0 while it has none. */
+    let mine = 0;
+    /** The newest of each part of the log. */
+    const cursors = new Map<string, string>();
+    /** Not done with, in the order in which they came. */
+    const here = new Map<string, Held>();
+    /** Keys of what is at work. */
+    const running = new Set<unknown>();
+    const done = new Set<string>();
+    const unconfirmed = new Map<string, (error?: Promise<never>) => void>();
+    let owed = 0;
+    let isClosing = false;
+    const [ready, begun, failed] = deferred();
+    const [over, emptied] = deferred();
+
+    const hear = (frame: Frame): unknown => (frame.sub ?? mine) === mine && on[frame.op]?.(frame);
+    const on: Ops = {
+      __proto__: null as never,
+      '-linked': join,
+      '-lost': leave,
+      '-busy': () => group && here.size,
+      '-close': close,
+      subed(frame) {
+        ({ ackWaitMs = ackWaitMs } = frame);
+        cursors.clear();
+        note(frame.cursors);
+        begun();
+        if (frame.gap || frame.recovered === false) gap(frame);
+      },
+      gap,
+      msg: take,
+      acked: settled,
+      nacked: settled,
+      unsubed: leave,
+      ping: (frame) => note(frame.cursors?.[mine]),
+      authed: ({ dropped }) => dropped?.includes(mine) && fail(new GatewayError('forbidden')),
+      error(frame) {
+        const error = errorOf(frame);
+        if (frame.ids) settled(frame, error);
+        else if (frame.code === 'credit_overflow') io.onError(error);
+        else if (!frame.retryable) fail(error);
+        // It may be over there or not: it is begun anew under another number, after a while.
+        else later(again, frame.retryAfterMs ?? backoffMs(io, 1));
+      },
+    };
+
+    const place = (): readonly string[] => [...cursors.values()];
+
+    function join(): void {
+      if (isClosing || !number) return;
+      mine = number++;
+      owed = 0;
+      send({
+        op: 'sub',
+        sub: mine,
+        topics,
+        group,
+        filter,
+        create,
+        credit: group ? credit : credit - here.size,
+        from: cursors.size ? { cursors: place() } : from,
+      });
+    }
+
+    function again(): void {
+      send({ op: 'unsub', sub: mine });
+      leave();
+      join();
+    }
+
+    function gap({ gap = { reason: 'unknown_cursor' } }: Frame): void {
+      (options.onGap ?? io.onGap)(gap, subscription);
+    }
+
+    function note(newer: readonly string[] = []): void {
+      // What stands before its last colon is the part of the log that a cursor is of.
+      for (const cursor of newer) cursors.set(cursor.slice(0, cursor.lastIndexOf(':')), cursor);
+    }
+
+    function settled({ ids }: { readonly ids: Iterable<string> }, error?: GatewayError): void {
+      for (const id of ids) {
+        unconfirmed.get(id)?.(error && Promise.reject(error));
+        unconfirmed.delete(id);
+      }
+    }
+
+    /** What is not begun comes again, of a group perhaps to others. What runs goes on: when it comes again here, it is known. */
+    function leave(): void {
+      mine = 0;
+      due.delete(again);
+      settled({ ids: unconfirmed.keys() }, passing('connection_lost'));
+      if (state.state === 'closed') failed(new GatewayError('closed', state.reason));
+      for (const one of here.values())
+        if (one.isBegun) one.sub = -1;
+        else if (group) here.delete(one.name);
+      check();
+    }
+
+    function fail(error: GatewayError): void {
+      failed(error);
+      io.onError(error);
+      leave();
+      void close();
+    }
+
+    function close({ now = false } = {}): Promise<void> {
+      if (mine && !isClosing) send({ op: 'unsub', sub: mine, ...(!now && group && { drain: true }) });
+      isClosing = true;
+      if (now) {
+        here.clear();
+        leave();
+      }
+      check();
+      return over;
+    }
+
+    /** Whether it is over. */
+    function check(): void {
+      if (!isClosing || mine || here.size) return;
+      hearers.delete(hear);
+      emptied();
+    }
+
+    function take(frame: Frame): void {
+      const { id, cursor, event } = frame;
+      const name = id ?? `${event.source}\n${event.id}`;
+      const same = here.get(name);
+      const before = place();
+      if (cursor) note([cursor]);
+      // Handled, and only the word of it was lost; or at work here just now.
+      if (done.has(name) || (same && !group)) return group ? send({ op: 'ack', sub: mine, ids: [id], credit: 1 }) : release();
+      if (group && !due.has(extend)) later(extend, ackWaitMs / 4);
+      if (same && io.nowMs() < same.atMs + workMs) return void (same.sub = mine);
+      const one: Held = {
+        attempt: 1,
+        ...frame,
+        name,
+        before,
+        atMs: io.nowMs(),
+        ack: () => (one.settled ??= settle(one, { op: 'ack' })),
+        nack: (how) => (one.settled ??= settle(one, { op: 'nack', ...how })),
+        extend: (ms) => void (group && one.sub === mine && send({ op: 'extend', sub: mine, ids: [id], ms })),
+      };
+      here.set(name, one);
+      pump();
+    }
+
+    /** Gives the right to send one more; of a group it goes with the ack. */
+    function release(): void {
+      if (++owed < credit / 2 || !mine) return;
+      send({ op: 'credit', sub: mine, add: owed });
+      owed = 0;
+    }
+
+    /** One that has to wait for another of its key keeps those of its key waiting. */
+    function pump(): void {
+      for (const one of here.values())
+        if (!one.isBegun && running.size < concurrency && !running.has(one.event.partitionkey ?? one)) void work(one);
+    }
+
+    async function work(one: Held): Promise<void> {
+      const key = one.event.partitionkey ?? one;
+      one.isBegun = true;
+      running.add(key);
+      try {
+        await handler(one.event, one);
+        if (options.ack !== 'manual') void one.ack();
+      } catch (error) {
+        io.onError(error);
+        void one.nack({ reason: String(error).slice(0, 120) });
+      }
+      running.delete(key);
+      pump();
+    }
+
+    function settle(one: Held, frame: { readonly op: string }): Promise<void> {
+      const [settled, resolve] = deferred();
+      here.delete(one.name);
+      if (frame.op === 'ack' && (group || dedupe)) {
+        const [oldest = ''] = done.add(one.name);
+        if (done.size > DONE_MAX) done.delete(oldest);
+      }
+      if (!group) {
+        resolve();
+        release();
+      } else if (one.sub === mine) {
+        unconfirmed.set(one.id, resolve);
+        send({ ...frame, sub: mine, ids: [one.id], credit: 1 });
+      } else resolve(Promise.reject(passing('connection_lost')));
+      check();
+      return settled;
+    }
+
+    /** What is here and not begun yet would run out of time as well. */
+    function extend(): void {
+      const nowMs = io.nowMs();
+      const ids = [];
+      for (const { sub, atMs, id } of here.values())
+        if (sub === mine && atMs < nowMs - ackWaitMs / 4 && atMs > nowMs - workMs) ids.push(id);
+      while (ids[0]) send({ op: 'extend', sub: mine, ids: ids.splice(0, FRAMES_MAX), ms: ackWaitMs });
+      if (here.size) later(extend, ackWaitMs / 4);
+    }
+
+    const subscription: Subscription = {
+      ready,
+      get cursors() {
+        const [first] = here.values();
+        return first?.before ?? place();
+      },
+      close,
+    };
+    hearers.add(hear);
+    if (is('idle')) begin();
+    leave();
+    join();
+    return subscription;
+  }
+
   return {
     get state() {
-      return talk.state;
+      return state;
     },
-    sendEvent: (event, more) => publishOne(http, event, more),
-    sendEvents: (events, more) => publishMany(http, events, more),
-    async health() {
-      const startMs = clock.wallMs();
-      const answer = await call(http, '/v1/health', undefined);
-      return { ...answer, skewMs: Date.parse(answer.now) - (startMs + clock.wallMs()) / 2 };
+    subscribe,
+    wake(isByItself?: unknown) {
+      if (is('waiting') || (is('closed') && !isByItself)) begin();
+      else if (is('open')) {
+        send({ op: 'ping', t: 0 });
+        later(silent, Math.min(SILENCE_MS, leftMs(silent)));
+      }
     },
-    subscribe: (topics, handler, more = {}) =>
-      consume({ talk, clock, hooks, run, send, onState, open }, [topics].flat(), handler, more),
-    wake: () => run(() => talk.wake(true)),
-    onState,
-    async close(how) {
-      listen('removeEventListener');
-      await Promise.all([...open].map((one) => one.close(how)));
-      run(talk.close);
+    async close(how?: { readonly now?: boolean }) {
+      await Promise.all(tell({ op: '-close', ...how }));
+      if (is('open')) send({ op: 'bye' });
+      lost(1000, 'done', Infinity);
     },
   };
 }
 
-/** A token is good for this long at least, or another is asked for. */
-const AHEAD_MS = 30_000;
-
 interface Held extends Message {
+  readonly id: string;
   readonly event: ReceivedEvent;
   /** By which it is known when it comes again. */
   readonly name: string;
-  readonly cursor: string | undefined;
   readonly atMs: number;
-  /** Of the sub that it was sent to: under another number an ack would be about something else. */
-  number: number;
-  isSettled: boolean;
-  isOld: boolean;
+  /** Where to go on from for who has handled all that came before it. */
+  readonly before: readonly string[];
+  /** The number under which it was sent: under another one an ack would be about something else. */
+  sub: number;
+  isBegun?: boolean;
+  settled?: Promise<void>;
 }
 
-interface Around {
-  readonly talk: ReturnType<typeof conversation>;
-  readonly clock: Clock;
-  readonly hooks: Hooks & Required<Pick<Hooks, 'onGap' | 'onError'>>;
-  readonly run: (work: () => void) => void;
-  readonly send: (frame: object) => void;
-  readonly onState: Gateway['onState'];
-  /** All that are not closed. */
-  readonly open: Set<Subscription>;
-}
+const none: Transport = () => {
+  throw new GatewayError('no_transport', 'give transports: [ws, sse]');
+};
 
-/** Messages of one subscription on their way through its handler. */
-function consume(around: Around, topics: readonly string[], handler: Handler, options: SubscribeOptions): Subscription {
-  const { talk, clock, hooks, run, send } = around;
-  const { group, from, filter, create, credit = CREDIT, concurrency = 1, workMs = WORK_MS, dedupe } = options;
-  /** Not done with, in the order in which they came; of these, some wait and some run. */
-  const here = new Map<string, Held>();
-  const queue = new Set<Held>();
-  const running = new Set<Held>();
-  const done = new Set<string>();
-  const unconfirmed = new Map<string, { resolve(): void; reject(error: GatewayError): void }>();
-  let handled = new Map<string, string>();
-  let owed = 0;
-  let ackWaitMs = options.ackWaitMs ?? ACK_WAIT_MS;
-  let stopExtending: (() => void) | undefined;
-  let closing: Promise<void> | undefined;
-  let begun = (): void => undefined;
-  let failed = (error: unknown): void => void error;
-  let emptied = (): void => undefined;
-  const ready = new Promise<void>((resolve, reject) => ([begun, failed] = [resolve, reject]));
-  ready.catch(() => undefined); // who does not wait for it hears of it by onError or onState
-  const watch = (now: State): void => {
-    if (now.state === 'closed') failed(new GatewayError('closed', now.reason));
-  };
-  watch(talk.state);
-  const forget = around.onState(watch);
-  const sub: Sub = {
-    ask: { topics, ...(group && { group }), from, filter, create },
-    credit,
-    number: 0,
-    held: 0,
-    cursors: new Map(),
-    on,
-  };
+// ── connect: what runs it ──────────────────────────────────────────────────────────────────────────────────────────
 
-  function on(what: string, frame: Frame): void {
-    if (what === 'msg') take(frame);
-    else if (what === 'subed') subed(frame);
-    else if (what === 'gap') tell(frame.gap);
-    else if (what === 'acked' || what === 'nacked') confirmed(frame.ids, ({ resolve }) => resolve());
-    else if (what === 'unsettled') confirmed(frame.ids, ({ reject }) => reject(frame.error));
-    else if (what === 'lost') lost();
-    else if (what === 'failed') {
-      failed(frame);
-      hooks.onError(frame);
-      lost();
-      void subscription.close();
-    }
-    if (what === 'unsubed') run(() => talk.remove(sub));
-    if (here.size === 0) handled = new Map(sub.cursors);
-    if (sub.number === 0 && here.size === 0) emptied();
-  }
+/** A client of one gateway. It connects when the first subscription is made; publishing goes by HTTP. Throws GatewayError `invalid`. */
+export function connect(options: ConnectOptions): Gateway {
+  const { key, getToken } = options;
+  if (!key === !getToken || (key && 'document' in globalThis))
+    throw new GatewayError('invalid', 'give key, or getToken: anybody can read a key in a page');
+  const warn = (what: unknown): void => console.warn('millrace', what);
+  const listeners = new Set<(state: State) => void>();
+  let asking: Promise<string> | undefined;
+  let [kept, goodUntilMs] = ['', 0];
 
-  function subed(frame: Frame): void {
-    ({ ackWaitMs = ackWaitMs } = frame);
-    begun();
-    if (frame.gap !== undefined || frame.recovered === false) tell(frame.gap ?? { reason: 'unknown_cursor' });
-  }
-
-  function tell(gap: Gap): void {
-    (options.onGap ?? hooks.onGap)(gap, subscription);
-  }
-
-  function confirmed(ids: readonly string[], how: (one: { resolve(): void; reject(error: GatewayError): void }) => void): void {
-    for (const id of ids) {
-      const one = unconfirmed.get(id);
-      if (one !== undefined) how(one);
-      unconfirmed.delete(id);
-    }
-  }
-
-  /** What is not begun comes again, of a group perhaps to others. What runs goes on: when it comes again here, it is known. */
-  function lost(): void {
-    owed = 0;
-    confirmed([...unconfirmed.keys()], ({ reject }) =>
-      reject(new GatewayError('connection_lost', 'it was not confirmed', { retryable: true })),
-    );
-    if (closing !== undefined) talk.remove(sub);
-    if (group === undefined) return;
-    sub.held = 0;
-    for (const one of queue) here.delete(one.name);
-    queue.clear();
-    for (const one of here.values()) one.number = 0;
-  }
-
-  function take({ sub: number, id, cursor, attempt = 1, idempotencyKey, event }: Frame): void {
-    const name = id ?? `${event.source}\n${event.id}`;
-    const same = here.get(name);
-    if (done.has(name) || (same !== undefined && (group === undefined || clock.nowMs() < same.atMs + workMs))) {
-      // Handled, and only the word of it was lost; or at work here just now.
-      if (same === undefined && group !== undefined) send({ op: 'ack', sub: number, ids: [id], credit: 1 });
-      if (same === undefined || group === undefined) release(group === undefined);
-      else same.number = number;
-      return;
-    }
-    const one: Held = {
-      event,
-      name,
-      cursor,
-      attempt,
-      id,
-      idempotencyKey,
-      number,
-      atMs: clock.nowMs(),
-      isSettled: false,
-      isOld: false,
-      ack: () => settle(one, 'ack'),
-      nack: (how) => settle(one, 'nack', how),
-      extend: (ms) => void (group && send({ op: 'extend', sub: one.number, ids: [id], ms })),
-    };
-    here.set(name, one);
-    queue.add(one);
-    if (group !== undefined) stopExtending ??= clock.after(ackWaitMs / 4, extend);
-    pump();
-  }
-
-  /** Gives the right to send one more; of a group it went with the ack. */
-  function release(byItself = true): void {
-    sub.held--;
-    if (byItself && ++owed >= credit / 2 && sub.number > 0) {
-      send({ op: 'credit', sub: sub.number, add: owed });
-      owed = 0;
-    }
-  }
-
-  function pump(): void {
-    const keys = new Set([...running].map(({ event }) => event.partitionkey));
-    keys.delete(undefined);
-    for (const one of queue) {
-      if (running.size >= concurrency) return;
-      if (keys.has(one.event.partitionkey)) continue;
-      if (one.event.partitionkey !== undefined) keys.add(one.event.partitionkey);
-      queue.delete(one);
-      running.add(one);
-      void work(one);
-    }
-  }
-
-  async function work(one: Held): Promise<void> {
-    try {
-      await handler(one.event, one);
-      if (options.ack !== 'manual') one.ack().catch(() => undefined); // lost on the way: it comes again, and is known
-    } catch (error) {
-      hooks.onError(error);
-      one.nack({ reason: String(error).slice(0, 120) }).catch(() => undefined);
-    }
-    running.delete(one);
-    pump();
-  }
-
-  function settle(one: Held, op: 'ack' | 'nack', how?: object): Promise<void> {
-    if (one.isSettled) return Promise.resolve();
-    one.isSettled = true;
-    if (op === 'ack' && (group !== undefined || dedupe)) remember(one.name);
-    if (group === undefined) return Promise.resolve(inOrder());
-    here.delete(one.name);
-    const lives = one.number > 0 && one.number === sub.number;
-    const settled = new Promise<void>((resolve, reject) => {
-      const { id = '' } = one;
-      if (!lives) return reject(new GatewayError('connection_lost', 'its connection is gone', { retryable: true }));
-      unconfirmed.set(id, { resolve, reject });
-      send({ op, sub: one.number, ids: [id], ...how, credit: 1 });
-    });
-    if (lives) release(false);
-    on('', {});
-    return settled;
-  }
-
-  /** A place can be gone on from when everything before it was handled. */
-  function inOrder(): void {
-    for (const one of here.values()) {
-      if (!one.isSettled) break;
-      here.delete(one.name);
-      if (one.cursor !== undefined) handled.set(partOf(one.cursor), one.cursor);
-      release();
-    }
-    on('', {});
-  }
-
-  function remember(name: string): void {
-    done.add(name);
-    for (const oldest of done) if (done.size > DONE_MAX) done.delete(oldest);
-  }
-
-  /** What is here and not begun yet would run out of time as well. */
-  function extend(): void {
-    const [nowMs, ids] = [clock.nowMs(), [] as string[]];
-    for (const one of here.values()) {
-      if (one.isOld && one.number > 0 && nowMs < one.atMs + workMs) ids.push(one.name);
-      one.isOld = true;
-    }
-    for (let at = 0; at < ids.length; at += IDS_MAX)
-      send({ op: 'extend', sub: sub.number, ids: ids.slice(at, at + IDS_MAX), ms: ackWaitMs });
-    stopExtending = here.size === 0 ? undefined : clock.after(ackWaitMs / 4, extend);
-  }
-
-  const subscription: Subscription = {
-    ready,
-    get cursors() {
-      return [...handled.values()];
+  const http = httpOf(options, options.url, async (reason) => {
+    if (key) return key;
+    if (reason === 'request' && goodUntilMs > http.wallMs() + AHEAD_MS) return kept;
+    // One call for all who wait.
+    return (asking ??= within(http, http.timeoutMs, undefined, async () => {
+      let given: Frame;
+      try {
+        given = await getToken?.({ reason });
+      } catch (cause) {
+        throw cause instanceof UnauthorizedError ? cause : passing('no_token', cause);
+      }
+      goodUntilMs = +new Date(given.expiresAt ?? 8e15);
+      return (kept = given.token ?? given);
+    }).finally(() => (asking = undefined)));
+  });
+  const talk = conversation({
+    transports: [],
+    onGap: warn,
+    onError: warn,
+    ...http,
+    onState(state) {
+      http.onState?.(state);
+      for (const listener of listeners) listener(state);
     },
-    close: ({ now = false } = {}) =>
-      (closing ??= new Promise<void>((resolve) => {
-        emptied = () => {
-          forget();
-          around.open.delete(subscription);
-          stopExtending?.();
-          resolve();
-        };
-        if (sub.number > 0) send({ op: 'unsub', sub: sub.number, ...(!now && group && { drain: true }) });
-        if (now) [here, queue].forEach((all) => all.clear());
-        if (now || sub.number === 0) run(() => talk.remove(sub));
-        on('', {});
-      })),
-  };
-  around.open.add(subscription);
-  run(() => talk.add(sub));
-  return subscription;
-}
+  });
 
-/** Sleep stops one of the two clocks of a machine, and people set the other: what has passed is what either of them says. */
-function systemClock(): Clock {
-  let [passedMs, wallMs, runningMs] = [0, Date.now(), performance.now()];
-  return {
-    nowMs() {
-      const [wall, runs] = [Date.now(), performance.now()];
-      passedMs += Math.max(wall - wallMs, runs - runningMs);
-      [wallMs, runningMs] = [wall, runs];
-      return passedMs;
+  const ended = new AbortController();
+  // Where there are pages: a phone that was in a pocket, a laptop that was shut. What a document tells comes up to its window.
+  for (const sign of ['online', 'visibilitychange'])
+    (globalThis as Partial<EventTarget>).addEventListener?.(sign, talk.wake, { signal: ended.signal });
+
+  const gateway: Gateway = {
+    ...publishing(http),
+    get state() {
+      return talk.state;
     },
-    wallMs: Date.now,
-    random: Math.random,
-    after(delayMs, work) {
-      const timer = setTimeout(work, delayMs);
-      return () => clearTimeout(timer);
+    subscribe: (topics, handler, more = {}) => talk.subscribe([topics].flat(), handler, more),
+    wake: () => talk.wake(),
+    onState(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    close(how) {
+      ended.abort();
+      return talk.close(how);
     },
   };
+  options.telemetry?.(gateway, http);
+  return gateway;
 }
+
+let lagMs = 0;
+
+/** Sleep stops one of the two clocks of a machine, and people set the other back: what has passed is what either of them says. */
+const systemClock: Clock = {
+  nowMs() {
+    const runMs = performance.now();
+    lagMs = Math.max(lagMs, Date.now() - runMs);
+    return runMs + lagMs;
+  },
+  wallMs: () => Date.now(),
+  random: () => Math.random(),
+  after(delayMs, work) {
+    const timer = setTimeout(work, delayMs);
+    return () => clearTimeout(timer);
+  },
+};
 
 // ── transports ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -976,12 +858,14 @@ export const webSocket =
   (Class?: typeof WebSocket): Transport =>
   ({ url, on }) => {
     const Socket = Class ?? globalThis.WebSocket;
-    if (Socket === undefined) throw new GatewayError('no_transport', 'there is no WebSocket here: use sse, or webSocket(class)');
+    if (!Socket) throw new GatewayError('no_transport', 'no WebSocket here: use sse, or webSocket(class)');
     const socket = new Socket(`${url.replace(/^http/, 'ws')}/v1/stream`, 'millrace.v1');
-    socket.addEventListener('open', on.open);
-    socket.addEventListener('message', ({ data }) => on.message(String(data)));
-    socket.addEventListener('close', ({ code, reason }) => on.close(code, reason));
-    socket.addEventListener('error', () => undefined); // what happened is told by close; unheard, some platforms throw it
+    // oxlint-disable unicorn/prefer-add-event-listener -- all that a class must have, and short
+    socket.onopen = on.open;
+    socket.onmessage = ({ data }) => on.message(`${data}`);
+    socket.onclose = ({ code, reason }) => on.close(code, reason);
+    socket.onerror = () => undefined; // what happened is told by close; unheard, some platforms throw it
+    // oxlint-enable unicorn/prefer-add-event-listener
     return {
       send: (text) => void (socket.readyState === 1 && socket.send(text)),
       close: (code, reason) => socket.close(code, reason),
@@ -994,15 +878,13 @@ export const ws: Transport = /* @__PURE__ */ webSocket();
 /** Events of a server by `fetch`, and frames by POST: where WebSockets don't come through. Needs bodies that stream, which React Native lacks. */
 export const sse: Transport = ({ url, token, fetch, on }) => {
   const ended = new AbortController();
-  const waiting: string[] = [];
-  let session: string | undefined;
-  let isPosting = false;
-  const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) };
+  const [session, begun] = deferred<string>();
+  let last: Promise<unknown> | undefined;
 
-  async function post(path: string, text: string): Promise<Response> {
-    const body = text.startsWith('[') ? text : `[${text}]`;
+  async function post(path: string, body: string): Promise<Response> {
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
     const answer = await fetch(`${url}/v1/sse${path}`, { method: 'POST', headers, body, signal: ended.signal });
-    if (!answer.ok) throw errorOf({}, answer.status, retryAfterOf(answer, Date.now()));
+    if (!answer.ok) throw refusalOf(answer, systemClock, await answer.json().catch(() => undefined));
     return answer;
   }
 
@@ -1014,58 +896,53 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
     const decoder = new TextDecoder();
     let text = '';
     for (let next = await reader.read(); !next.done; next = await reader.read()) {
-      on.heard();
+      on.message('[]');
       const blocks = (text + decoder.decode(next.value, { stream: true })).split(/\r?\n\r?\n/);
       text = blocks.pop() ?? '';
       for (const block of blocks) take(block);
     }
+    throw passing('network');
   }
 
   function take(block: string): void {
-    const data = block.split(/\r?\n/).flatMap((line) => (line.startsWith('data:') ? [line.slice(5).trimStart()] : []));
-    if (data.length === 0) return;
+    const data = block.split(/\r?\n/).flatMap((line) => (line.startsWith('data:') ? line.slice(5) : []));
     const text = data.join('\n');
-    session ??= /"session":\s*"([^"]+)"/.exec(text)?.[1];
+    if (!text) return;
+    const [, id] = /"session":\s*"([^"]+)"/.exec(text) ?? [];
+    if (id) begun(id);
     on.message(text);
-    void pass();
   }
 
-  /** One after the other, so that they come in order. */
-  async function pass(): Promise<void> {
-    if (isPosting || session === undefined) return;
-    isPosting = true;
-    for (let text = waiting.shift(); text !== undefined; text = waiting.shift()) {
-      const tooLong = setTimeout(fail, GREET_MS, {}); // the stream is alive, and what it is asked comes to nothing
-      await post(`/${session}`, text).catch(fail);
-      clearTimeout(tooLong);
-    }
-    isPosting = false;
-  }
-
-  function fail(error: unknown): void {
+  function fail(error: GatewayError): void {
     if (ended.signal.aborted) return;
     ended.abort();
-    const { code, status = 0, retryAfterMs } = error as Partial<GatewayError>;
-    on.close(code === 'no_transport' ? 0 : (CLOSE_OF[status] ?? 1006), String(error), retryAfterMs);
+    on.close(
+      error.code === 'no_transport' ? 0 : (CLOSE_OF[error.code] ?? CLOSE_OF[error.status] ?? 1006),
+      `${error}`,
+      error.retryAfterMs,
+    );
   }
 
-  Promise.resolve().then(on.open, fail);
-  let isFirst = true;
+  void Promise.resolve().then(on.open);
   return {
     send(text) {
-      if (!isFirst) {
-        waiting.push(text);
-        return void pass();
-      }
-      isFirst = false;
-      read(text).then(() => fail({}), fail);
+      // The first one opens the stream. The others go one after the other, so that they come in order, and none may take for ever.
+      if (!last) read(text).catch(fail);
+      last = last
+        ? Promise.all([session, last])
+            .then(([id]) => within(systemClock, SILENCE_MS, ended.signal, () => post(`/${id}`, text)))
+            .catch(fail)
+        : session;
     },
     close: () => ended.abort(),
   };
 };
 
-/** What an answer would be as a close code; others come again. */
-const CLOSE_OF: Readonly<Record<number, number>> = {
+/** What an answer would be as a close code; others come again: a session that is not there any more is 404. */
+const CLOSE_OF: Readonly<Record<string, number>> = {
+  // Another token will do.
+  token_expired: 4010,
+  token_key_unknown: 4010,
   400: 4400,
   401: 4401,
   403: 4403,
@@ -1077,18 +954,34 @@ const CLOSE_OF: Readonly<Record<number, number>> = {
 
 // ── publish ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const TIMEOUT_MS = 10_000;
-const RETRIES = 3;
+/** What a call needs. */
+type Http = ReturnType<typeof httpOf> & {
+  /** In the place of a token: the headers that vouch for this body under this key, now. */
+  readonly signed?: (body: string, id: string | undefined) => Promise<Record<string, string>>;
+};
 
-interface Http extends HttpOptions {
-  readonly url: string;
-  readonly clock: Clock;
-  readonly token: (reason: TokenReason) => Promise<string | undefined>;
-}
+const httpOf = (
+  options: HttpOptions & { readonly client?: string },
+  url: string,
+  token: (reason: TokenReason) => Promise<string>,
+) => ({
+  fetch,
+  client: CLIENT,
+  timeoutMs: 10_000,
+  ...systemClock,
+  ...options,
+  ...options.clock,
+  ...options.hooks,
+  url: url.replace(/\/+$/, ''),
+  token,
+});
+
+const SIGNING_PREFIX = 'mrs_';
 
 /**
  * Publishes one event, without a client: `secret` is an API key (`mr_…`) with the scope `publish`, sent as a bearer token; an idempotency key and
- * retries as in `Gateway.sendEvent`. A `whsec_` secret signs webhooks and is refused here: the gateway takes keys, no signatures.
+ * retries as in `Gateway.sendEvent`. A key that signs (`mrs_…`, `millrace key create --signs`) is not sent: each attempt carries a signature of its body at its
+ * time, in the headers of Standard Webhooks, under the idempotency key. A `whsec_` secret is a receiver's, and refused.
  */
 export function sendEvent(
   url: string,
@@ -1096,144 +989,221 @@ export function sendEvent(
   event: EventDraft,
   options: SendOptions & HttpOptions = {},
 ): Promise<Receipt> {
-  if (secret.startsWith('wh')) throw invalid('publishing takes an API key (mr_…); a whsec_ secret is for webhooks');
-  const http = { clock: systemClock(), ...options, url: url.replace(/\/+$/, ''), token: async () => secret };
-  return publishOne(http, event, options);
+  if (secret.startsWith('wh')) throw new GatewayError('invalid', 'publishing takes an API key (mr_…)');
+  const http = httpOf(options, url, async () => secret);
+  const signed: Http['signed'] = async (body, id) => {
+    const seconds = Math.floor(http.wallMs() / 1_000);
+    const content = await bytesOf(`${id}.${seconds}.${body}`);
+    const mac = await subtle().sign('HMAC', await hmacKey(await bytesOf(secret), 'sign'), content);
+    return {
+      authorization: `Signature ${secret.slice(0, SIGNING_PREFIX.length + 8)}`,
+      'webhook-id': `${id}`,
+      'webhook-timestamp': `${seconds}`,
+      'webhook-signature': `v1,${toBase64(new Uint8Array(mac))}`,
+    };
+  };
+  return publishing(secret.startsWith(SIGNING_PREFIX) ? { ...http, signed } : http).sendEvent(event, options);
 }
 
-async function publishOne(http: Http, event: EventDraft, options: SendOptions = {}): Promise<Receipt> {
-  // A key of one's own stands for the event, also when it is sent by another process: nothing random may be in it.
-  const whole = options.idempotencyKey === undefined ? { ...event, id: event.id ?? randomHex(16) } : event;
-  const { id, status } = await call(http, '/v1/events', whole, { idempotencyKey: String(whole.id), ...options });
-  return { id, duplicate: status === 'duplicate' };
-}
+/** The calls of a client. */
+const publishing = (http: Http): Pick<Gateway, 'sendEvent' | 'sendEvents' | 'health'> => ({
+  async sendEvent(event, options = {}) {
+    // A key of one's own stands for the event, also when it is sent by another process: nothing random may be in it.
+    const whole = options.idempotencyKey ? event : named(event);
+    return receiptOf(await call(http, EVENTS, whole, { idempotencyKey: `${whole.id}`, ...options })) as Receipt;
+  },
+  sendEvents: async (events, options) => (await call(http, EVENTS, events.map(named), options)).results.map(receiptOf),
+  async health() {
+    const startMs = http.wallMs();
+    const answer = await call(http, '/v1/health');
+    return { ...answer, skewMs: Date.parse(answer.now) - (startMs + http.wallMs()) / 2 };
+  },
+});
 
-async function publishMany(http: Http, events: readonly EventDraft[], options: SendOptions = {}): Promise<readonly Result[]> {
-  const whole = events.map((event) => ({ ...event, id: event.id ?? randomHex(16) }));
-  const { results } = await call(http, '/v1/events', whole, options);
-  return results.map(({ id, status, problem }: Frame) =>
-    problem === undefined ? { id, duplicate: status === 'duplicate' } : { error: errorOf(problem, problem.status) },
-  );
-}
+const named = (event: EventDraft): EventDraft => ({ ...event, id: event.id ?? randomHex(16) });
+
+const receiptOf = ({ id, status, problem }: Frame): Result =>
+  problem ? { error: errorOf(problem) } : { id, duplicate: status === 'duplicate' };
 
 /** One call, with its attempts. */
-async function call(http: Http, path: string, body: unknown, options: SendOptions = {}): Promise<Frame> {
-  const { clock, hooks } = http;
-  const startMs = clock.nowMs();
-  const trace = options.traceparent ?? `00-${randomHex(16)}-${randomHex(8)}-02`;
+async function call(http: Http, path: string, body?: object, options: SendOptions = {}): Promise<Frame> {
+  const { url, fetch: send, timeoutMs } = http;
+  const { signal, retries = 3, budgetMs = Infinity, idempotencyKey: key } = options;
+  const { traceparent = `00-${randomHex(16)}-${randomHex(8)}-02` } = options;
+  const untilMs = http.nowMs() + budgetMs;
+  const text = JSON.stringify(body);
   let reason: TokenReason = 'request';
-  for (let attempt = 1; ; attempt++) {
+  for (let attempt = 1; ; attempt++)
     try {
-      const answer = await once(http, path, body, { ...options, traceparent: trace, attempt, reason });
-      return answer;
-    } catch (error) {
-      if (!(error instanceof GatewayError)) throw error;
+      const headers = {
+        ...((await http.signed?.(text, key)) ?? { authorization: `Bearer ${await http.token(reason)}` }),
+        'content-type': 'application/json',
+        traceparent,
+        ...(key && { 'idempotency-key': key }),
+        ...http.onRequest?.({ path, attempt }),
+      };
+      if (signal?.aborted) throw signal.reason;
+      return await within(http, timeoutMs, signal, async (signal) => {
+        const answer = await send(url + path, {
+          method: body ? 'POST' : 'GET',
+          headers,
+          body: text,
+          signal,
+        }).catch((cause: unknown) => {
+          throw passing('network', cause);
+        });
+        const json: Frame = await answer.json().catch(() => answer.status === 204 && {});
+        if (json && (answer.ok || json.results)) return json;
+        throw refusalOf(answer, http, json);
+      });
+    } catch (thrown) {
+      const error = thrown as GatewayError;
       const isStale = error.status === 401 && reason === 'request';
+      const waitMs = isStale ? 0 : (error.retryAfterMs ?? backoffMs(http, attempt));
+      if (!(isStale || error.retryable) || attempt > retries || http.nowMs() + waitMs > untilMs) throw error;
       if (isStale) reason = 'unauthorized';
-      else if (!error.retryable) throw error;
-      const waitMs = isStale ? 0 : (error.retryAfterMs ?? backoffMs(clock.random(), attempt));
-      const passedMs = clock.nowMs() - startMs;
-      if (attempt > (options.retries ?? RETRIES) || passedMs + waitMs > (options.budgetMs ?? Infinity)) throw error;
-      hooks?.onRetry?.({ path, attempt, waitMs, error });
-      await pause(clock, waitMs, options.signal);
+      http.onRetry?.({ path, attempt, waitMs, error });
+      await within(http, waitMs, signal);
     }
-  }
 }
 
-type Attempt = SendOptions & { readonly attempt: number; readonly reason: TokenReason };
+/** What was answered instead. A page of somebody on the way is as good as a bad gateway. `Retry-After`: seconds, or a date. */
+function refusalOf({ ok, status, headers }: Response, clock: Clock, problem?: Frame): GatewayError {
+  const value = headers.get('retry-after') ?? '-';
+  const ms = isNaN(+value) ? Date.parse(value) - clock.wallMs() : +value * 1_000;
+  return errorOf({ ...problem, status: ok ? 502 : status, retryAfterMs: ms >= 0 ? ms : undefined });
+}
 
-async function once(
-  http: Http,
-  path: string,
-  body: unknown,
-  { attempt, reason, signal, traceparent, idempotencyKey }: Attempt,
-): Promise<Frame> {
-  const { url, clock, hooks, timeoutMs = TIMEOUT_MS } = http;
-  const token = await http.token(reason);
-  const headers: Record<string, string> = { traceparent: traceparent ?? '', ...(token && { authorization: `Bearer ${token}` }) };
-  if (idempotencyKey !== undefined) headers['idempotency-key'] = idempotencyKey;
-  if (body !== undefined) headers['content-type'] = 'application/json';
-  Object.assign(headers, hooks?.onRequest?.({ path, attempt }));
+/** What comes of `work`, unless its time is over or its caller wants no more of it before. Without work it is a pause. */
+function within<T>(clock: Clock, ms: number, signal?: AbortSignal, work?: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const stop = new AbortController();
-  const onAbort = (): void => stop.abort(signal?.reason);
-  signal?.addEventListener('abort', onAbort);
-  if (signal?.aborted) onAbort();
-  try {
-    const [answer, text] = await inTime(clock, timeoutMs, async () => {
-      const init = { method: body === undefined ? 'GET' : 'POST', headers, signal: stop.signal };
-      const answer = await (http.fetch ?? fetch)(url + path, body === undefined ? init : { ...init, body: JSON.stringify(body) });
-      return [answer, await answer.text()] as const;
-    });
-    const json = parsed(text);
-    if (json && (answer.ok || json.results)) return json;
-    // A page of somebody on the way is as good as a bad gateway.
-    throw errorOf(json ?? {}, answer.ok ? 502 : answer.status, retryAfterOf(answer, clock.wallMs()));
-  } catch (error) {
+  const [found, resolve, reject] = deferred<T>();
+  const cancel = clock.after(ms, () => (work ? reject(passing('timeout')) : resolve(undefined as T)));
+  signal?.addEventListener('abort', () => reject(signal.reason), { signal: stop.signal });
+  work?.(stop.signal).then(resolve, reject);
+  return found.finally(() => {
+    cancel();
     stop.abort();
-    if (signal?.aborted) throw signal.reason;
-    if (error instanceof GatewayError) throw error;
-    throw new GatewayError('network', 'the gateway was not reached', { retryable: true, cause: error });
-  } finally {
-    signal?.removeEventListener('abort', onAbort);
-  }
-}
-
-function parsed(text: string): Frame {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined; // not every answer on the way is the gateway's
-  }
-}
-
-/** 409 is for good, unless the answer says when to come again. */
-function errorOf({ code, detail, title }: Frame, status: number, retryAfterMs?: number): GatewayError {
-  const retryable = status >= 500 || [408, 425, 429].includes(status) || (status === 409 && retryAfterMs !== undefined);
-  return new GatewayError(code ?? `http_${status}`, detail ?? title, {
-    status,
-    retryable,
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });
 }
-
-/** `Retry-After`: seconds, or a date. */
-function retryAfterOf({ headers }: Response, nowMs: number): number | undefined {
-  const value = headers.get('retry-after');
-  if (!value) return undefined;
-  const ms = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - nowMs;
-  return ms >= 0 ? ms : undefined;
-}
-
-function inTime<T>(clock: Clock, timeoutMs: number, work: () => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const late = new GatewayError('timeout', `no answer within ${timeoutMs} ms`, { retryable: true });
-    const cancel = clock.after(timeoutMs, () => reject(late));
-    work().then(resolve, reject).finally(cancel);
-  });
-}
-
-function pause(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const cancel = clock.after(delayMs, () => {
-      signal?.removeEventListener('abort', onAbort);
-      resolve();
-    });
-    const onAbort = (): void => {
-      cancel();
-      reject(signal?.reason);
-    };
-    signal?.addEventListener('abort', onAbort);
-  });
-}
-
-const invalid = (message: string): GatewayError => new GatewayError('invalid', message);
 
 /** `crypto.randomUUID` is missing on pages without TLS, and all of `crypto` in React Native: an id must be new, not secret. */
 function randomHex(bytes: number): string {
   const all = new Uint8Array(bytes);
-  if ('crypto' in globalThis) crypto.getRandomValues(all);
-  else for (let at = 0; at < bytes; at++) all[at] = Math.random() * 256;
-  return toHex(all);
+  return toHex(globalThis.crypto?.getRandomValues(all) ?? all.map(() => Math.random() * 256));
+}
+
+// ── telemetry ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Upper bounds of how long publishing took: the same for all clients, or a gateway could not add them up. */
+const LATENCIES_MS = [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];
+
+/**
+ * For `connect({ …, telemetry })`: counts what this client does, and tells its own gateway and nobody else, where that wants to know. It is asked which
+ * share of its clients it wants to hear of; one of these tells it with the first call, message or state after `everyMs`, and when it is closed.
+ */
+export function telemetry(client: Gateway, http: Http): void {
+  const gateway = client as { -readonly [name in keyof Gateway]: Gateway[name] };
+  const { sendEvent, sendEvents, subscribe, close } = gateway;
+  const { onRetry } = http;
+  const chance = http.random();
+  let wanted: { readonly sample: number; readonly everyMs: number } | undefined;
+  let [askAtMs, sinceMs] = [0, http.nowMs()];
+  /** By the names of the report; of latencies by their bound. */
+  let counts: Record<string, number> = {};
+
+  const add = (name: string | number, many = 1): void => void (counts[name] = (counts[name] ?? 0) + many);
+
+  async function tell(isLast?: boolean): Promise<void> {
+    const nowMs = http.nowMs();
+    if (nowMs >= askAtMs && !isLast) {
+      askAtMs = nowMs + HOUR_MS;
+      wanted = await call(http, TELEMETRY, undefined, { retries: 0 });
+    }
+    if (!wanted || (nowMs - sinceMs < wanted.everyMs && !isLast)) return;
+    add('spanMs', nowMs - sinceMs);
+    const told = counts;
+    [counts, sinceMs] = [{}, nowMs];
+    if (chance < wanted.sample) await report(told);
+  }
+
+  async function report(told: typeof counts): Promise<void> {
+    const { count, failed, retried, acked, nacked, lost, handlerFailed, connects, spanMs = 0 } = told;
+    const latencyMs = { le: LATENCIES_MS, counts: [...LATENCIES_MS, Infinity].map((ms) => told[ms] ?? 0) };
+    const publishes = { count, failed, retried, latencyMs };
+    const messages = { acked, nacked, lost, handlerFailed };
+    const whole = { client: CLIENT, spanMs: Math.min(Math.round(spanMs), DAY_MS), publishes, messages, connects };
+    try {
+      await call(http, TELEMETRY, whole, { retries: 0 });
+    } catch (error) {
+      // What went wrong while the gateway was away is what it will want to know.
+      if ((error as GatewayError).retryable) for (const name in told) add(name, told[name]);
+    }
+  }
+
+  /** What goes wrong here is nobody's business. */
+  const look = (isLast?: boolean): void => void tell(isLast).catch(() => undefined);
+
+  const measured =
+    <T extends unknown[], R>(work: (...all: T) => Promise<R>) =>
+    async (...all: T): Promise<R> => {
+      const startMs = http.nowMs();
+      const many = [all[0]].flat().length;
+      let failed = many;
+      try {
+        const result = await work(...all);
+        failed = [result].flat().filter((one: Frame) => one.error).length;
+        return result;
+      } finally {
+        const tookMs = http.nowMs() - startMs;
+        add('count', many);
+        add('failed', failed);
+        add(LATENCIES_MS.find((ms) => tookMs <= ms) ?? Infinity, many);
+        look();
+      }
+    };
+
+  const counted = (handler: Handler): Handler =>
+    async function handle(event, message) {
+      let isCounted = false;
+      const counting =
+        (outcome: string, settle: Message['nack']): typeof settle =>
+        (how) => {
+          const settled = settle(how);
+          if (!isCounted)
+            settled.then(
+              () => add(outcome),
+              () => add('lost'),
+            );
+          isCounted = true;
+          return settled;
+        };
+      Object.assign(message, { ack: counting('acked', message.ack), nack: counting('nacked', message.nack) });
+      try {
+        return await handler(event, message);
+      } catch (error) {
+        add('handlerFailed');
+        throw error;
+      } finally {
+        look();
+      }
+    };
+
+  http.onRetry = (retry) => {
+    if (retry.path === EVENTS) add('retried');
+    onRetry?.(retry);
+  };
+  gateway.onState(({ state }) => {
+    if (state === 'open') add('connects');
+    look();
+  });
+  gateway.sendEvent = measured(sendEvent);
+  gateway.sendEvents = measured(sendEvents);
+  gateway.subscribe = (topics, handler, options) => subscribe(topics, counted(handler), options);
+  gateway.close = async (how) => {
+    await close(how);
+    look(true); // it is not waited for: the gateway may be away
+  };
 }
 
 /** Where an outbox stands: for whoever shows it. */
@@ -1246,39 +1216,31 @@ export interface Outbox {
 
 /** A queue for who may be offline, by choice: `maxEvents` at most (default 100), in order, to be seen. */
 export function outbox(gateway: Pick<Gateway, 'sendEvent' | 'onState'>, options: OutboxOptions = {}): Outbox {
-  const { maxEvents = 100, clock = systemClock(), onChange } = options;
+  const { maxEvents = 100, clock = systemClock, onChange } = options;
   const waiting: EventDraft[] = [];
   let last: Promise<unknown> = Promise.resolve();
 
   async function deliver(event: EventDraft, more?: SendOptions): Promise<Receipt> {
-    for (let failures = 1; ; failures++) {
+    for (let failures = 1; ; failures++)
       try {
         return await gateway.sendEvent(event, more);
       } catch (error) {
-        if (!(error instanceof GatewayError && error.retryable)) throw error;
-        await untilOpen(backoffMs(clock.random(), failures));
-      }
-    }
-  }
-
-  /** A connection that comes up is a better sign than time. */
-  function untilOpen(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const go = (): void => {
+        if (!(error as GatewayError).retryable) throw error;
+        // A connection that comes up is a better sign than time.
+        const [opened, go] = deferred();
+        const cancel = clock.after(backoffMs(clock, failures), go);
+        const forget = gateway.onState(({ state }) => state === 'open' && go());
+        await opened;
         cancel();
         forget();
-        resolve();
-      };
-      const cancel = clock.after(delayMs, go);
-      const forget = gateway.onState(({ state }) => state === 'open' && go());
-    });
+      }
   }
 
   return {
     waiting,
-    sendEvent(event, more) {
-      if (waiting.length >= maxEvents) return Promise.reject(new GatewayError('outbox_full', `${maxEvents} events wait already`));
-      const whole = { ...event, id: event.id ?? randomHex(16) };
+    async sendEvent(event, more) {
+      if (waiting.length >= maxEvents) throw new GatewayError('outbox_full');
+      const whole = named(event);
       waiting.push(whole);
       onChange?.(waiting.length);
       const sent = last
@@ -1329,10 +1291,6 @@ export interface VerifyOptions {
   readonly nowMs?: number;
 }
 
-const TOLERANCE_SECONDS = 300;
-/** Of one header: a stranger must not make us verify thousands. */
-const SIGNATURES_MAX = 32;
-
 /**
  * Standard Webhooks. Resolves where one of the secrets signed these bytes, and throws VerifyError otherwise: who forgets to look at the result
  * believes nothing false. The id is the message's, the same on every attempt.
@@ -1341,7 +1299,7 @@ export async function verify({
   headers,
   body,
   secrets,
-  toleranceSeconds = TOLERANCE_SECONDS,
+  toleranceSeconds = 300,
   nowMs = Date.now(),
 }: VerifyOptions): Promise<{ readonly id: string }> {
   const [id, time, signatures] = ['id', 'timestamp', 'signature'].map((name) => headerOf(headers, `webhook-${name}`));
@@ -1466,9 +1424,12 @@ export interface ReceiverOptions extends Pick<VerifyOptions, 'secrets' | 'tolera
   readonly ack?: 'after' | 'first';
   /** A claim outlasts the work, or another copy begins: default 60,000. */
   readonly claimMs?: number;
-  /** Of `first`: what fails so often is given to `onFailed` and left. Default 10. */
+  /** Of `first`: what fails so often is given to `onDead` and left. Default 10. */
   readonly attempts?: number;
-  readonly onFailed?: (webhook: Webhook, error: unknown) => unknown;
+  /** Default: `reportFailure`, by which it becomes a dead letter of its gateway. Throwing means: tried again. */
+  readonly onDead?: (webhook: Webhook, error: unknown) => unknown;
+  /** Origins of the gateways that failures may be reported to, `https://events.example`: where to is told by a header, and headers are not signed. */
+  readonly gateways?: readonly string[];
   readonly onError?: (error: unknown) => void;
   /** Default 1 MiB: a payload of 512 KB as base64, and attributes. */
   readonly maxBytes?: number;
@@ -1484,98 +1445,123 @@ export interface Receiver {
   drain(): Promise<number>;
 }
 
-const BODY_BYTES = 1_048_576;
-const CLAIM_MS = 60_000;
-const ATTEMPTS = 10;
-/** Asked of a sender whose other copy is at work here. */
-const BUSY_SECONDS = '5';
-
 /**
  * A webhook's endpoint as a web-standard handler: reads the raw body itself, verifies, lets each id through once, acks. GET says that it is there,
  * OPTIONS answers the CloudEvents handshake, and a signed `millrace.challenge` is answered with its text. 401: not believed; 409: its copy is at work.
  */
 export function receiver(options: ReceiverOptions): Receiver {
-  const { secrets, scheme, toleranceSeconds, store, handle, ack = 'after', onError } = options;
-  const { claimMs = CLAIM_MS, attempts = ATTEMPTS, maxBytes = BODY_BYTES, nowMs = Date.now } = options;
+  const { store, handle, onError, gateways = [], claimMs = CLAIM_MS, nowMs = Date.now } = options;
+  const isFirst = options.ack === 'first';
+
+  async function dead(webhook: Webhook, error: unknown): Promise<void> {
+    if (options.onDead) return void (await options.onDead(webhook, error));
+    await reportFailure(webhook, error, { gateways, dead: true }).catch((error: GatewayError) => {
+      if (error.retryable) throw error;
+      onError?.(error);
+    });
+  }
 
   async function work(webhook: Webhook, untilMs: number, attempt: number): Promise<void> {
     try {
       await handle(eventOf(webhook), webhook);
     } catch (error) {
       // What is kept stays claimed: that is the pause until it is tried again.
-      if (ack === 'after') await store.release(webhook.id, untilMs);
-      if (ack === 'after' || attempt < attempts) throw error;
-      await options.onFailed?.(webhook, error);
+      if (!isFirst) await store.release(webhook.id, untilMs);
+      if (!isFirst || attempt < (options.attempts ?? 10)) throw error;
+      await dead(webhook, error);
     }
     await store.done(webhook.id, nowMs());
   }
 
-  async function take(webhook: Webhook, waitUntil?: (work: Promise<unknown>) => void): Promise<Response> {
+  async function take(request: Request, context?: Parameters<Receiver>[1]): Promise<Response> {
+    const { headers } = request;
+    const body = await bodyOf(request, options.maxBytes ?? BODY_BYTES);
+    if (!body) return answer(413);
+    const { id } = await (options.scheme === 'simple' ? verifySimple : verify)({ ...options, headers, body, nowMs: nowMs() });
+    if (!id) return answer(400);
+    const told = [...headers].filter(([name]) =>
+      /^(ce-|millrace-|(content-type|traceparent|webhook-(id|timestamp))$)/.test(name),
+    );
+    const webhook = { id, headers: Object.fromEntries(told), body };
+    const { type, data }: Frame = eventOf(webhook);
+    if (type === 'millrace.challenge') return answer(200, {}, `${data?.challenge}`);
     const untilMs = nowMs() + claimMs;
-    const claim = await store.claim(webhook.id, nowMs(), untilMs, ack === 'first' ? textOf(webhook) : undefined);
-    if (claim === 'busy' && ack === 'after') return answer(409, { 'retry-after': BUSY_SECONDS });
-    if (claim !== 'claimed') return answer(204);
-    const working = work(webhook, untilMs, 1);
-    if (ack === 'after') await working;
-    else waitUntil?.(working.catch((error: unknown) => onError?.(error)));
+    const claim = await store.claim(id, nowMs(), untilMs, isFirst ? textOf(webhook) : undefined);
+    if (claim === 'busy' && !isFirst) return answer(409, { 'retry-after': BUSY_SECONDS });
+    if (claim === 'claimed') {
+      const working = work(webhook, untilMs, 1);
+      if (!isFirst) await working;
+      else {
+        const quiet = working.catch((error: unknown) => onError?.(error));
+        context?.waitUntil?.(quiet);
+      }
+    }
     return answer(204);
   }
 
-  const serve: Receiver = Object.assign(
-    async (request: Request, context?: Parameters<Receiver>[1]) => {
-      const { method, headers } = request;
-      if (method === 'GET' || method === 'HEAD')
-        return answer(200, { 'content-type': 'application/json' }, method === 'GET' ? '{"status":"ready"}' : null);
-      if (method === 'OPTIONS') return handshake(headers.get('webhook-request-origin') ?? '', options.origins);
-      if (method !== 'POST') return answer(405, { allow: 'POST' });
-      try {
-        const body = await bodyOf(request, maxBytes);
-        if (body === undefined) return answer(413);
-        const signed = { secrets, toleranceSeconds, headers, body, nowMs: nowMs() };
-        const { id } = await (scheme === 'simple' ? verifySimple(signed) : verify(signed));
-        if (!id) return answer(400);
-        const webhook = { id, headers: toldBy(headers), body };
-        const { type, data } = eventOf(webhook);
-        if (type === 'millrace.challenge')
-          return answer(200, {}, String((data as { challenge?: unknown } | undefined)?.challenge));
-        return await take(webhook, context?.waitUntil?.bind(context) ?? (() => undefined));
-      } catch (error) {
-        onError?.(error);
-        const isTheirs = error instanceof VerifyError && !/^(bad_secret|no_crypto)$/.test(error.message);
-        return answer(isTheirs ? 401 : 500);
-      }
-    },
-    {
-      async drain() {
-        for (let count = 0; ; count++) {
-          const untilMs = nowMs() + claimMs;
-          const next = await store.next?.(nowMs(), untilMs);
-          if (next === undefined) return count;
-          await work(webhookOf(next.kept), untilMs, next.attempts).catch((error: unknown) => onError?.(error));
-        }
-      },
-    },
+  async function serve(request: Request, context?: Parameters<Receiver>[1]): Promise<Response> {
+    const { method, headers } = request;
+    if (method === 'GET' || method === 'HEAD')
+      return answer(200, { 'content-type': 'application/json' }, method === 'GET' ? '{"status":"ready"}' : null);
+    if (method === 'OPTIONS') {
+      // CloudEvents webhooks, section 4: the header is the consent, not the status.
+      const origin = headers.get('webhook-request-origin');
+      if (!origin || options.origins?.includes(origin) === false) return answer(403);
+      return answer(200, { 'webhook-allowed-origin': origin, 'webhook-allowed-rate': '*', allow: 'POST' });
+    }
+    if (method !== 'POST') return answer(405, { allow: 'POST' });
+    try {
+      return await take(request, context);
+    } catch (error) {
+      onError?.(error);
+      const isOurs = !(error instanceof VerifyError) || /^(bad_secret|no_crypto)$/.test(error.message);
+      return answer(isOurs ? 500 : 401);
+    }
+  }
+
+  async function drain(): Promise<number> {
+    for (let count = 0; ; count++) {
+      const untilMs = nowMs() + claimMs;
+      const next = await store.next?.(nowMs(), untilMs);
+      if (!next) return count;
+      await work(webhookOf(next.kept), untilMs, next.attempts).catch((error: unknown) => onError?.(error));
+    }
+  }
+
+  return Object.assign(serve, { drain });
+}
+
+/**
+ * Tells the gateway that a webhook failed which was acknowledged: it comes again by the schedule of its subscription, or after `delayMs`, or is a
+ * dead letter. Its address is believed where it begins with one of `gateways`: whoever sends a signed body again could name any other. Throws GatewayError.
+ */
+export async function reportFailure(
+  { headers }: Webhook,
+  reason: unknown,
+  { gateways, ...how }: { readonly gateways: readonly string[]; readonly delayMs?: number; readonly dead?: boolean },
+): Promise<void> {
+  const [address = '', token = ''] = headers['millrace-failed']?.split(' ') ?? [];
+  if (!gateways.some((origin) => address.startsWith(`${origin}/`)))
+    throw new GatewayError('invalid', 'the header millrace-failed is missing, or of none of the `gateways`');
+  const text = String(reason).slice(0, REASON_CHARS) || 'failed';
+  await call(
+    httpOf({}, address, async () => token),
+    '',
+    { reason: text, ...how },
   );
-  return serve;
 }
 
 const answer = (status: number, headers: Record<string, string> = {}, body: string | null = null): Response =>
   new Response(body, { status, headers });
 
-/** CloudEvents webhooks, section 4: the header is the consent, not the status. */
-function handshake(origin: string, origins: readonly string[] = [origin]): Response {
-  if (!origin || !origins.includes(origin)) return answer(403);
-  return answer(200, { 'webhook-allowed-origin': origin, 'webhook-allowed-rate': '*', allow: 'POST' });
-}
-
 /** Undefined: too long. Counted as it comes, as what is said of its length may be wrong. */
 async function bodyOf({ body }: Request, maxBytes: number): Promise<Bytes | undefined> {
   const chunks: Uint8Array[] = [];
-  let bytes = 0;
+  let leftBytes = maxBytes;
   const reader = body?.getReader();
-  for (let next = await reader?.read(); next?.done === false; next = await reader?.read()) {
-    bytes += next.value.length;
-    if (bytes > maxBytes) {
+  for (let next = await reader?.read(); next?.value; next = await reader?.read()) {
+    leftBytes -= next.value.length;
+    if (leftBytes < 0) {
       await reader?.cancel();
       return undefined;
     }
@@ -1584,36 +1570,32 @@ async function bodyOf({ body }: Request, maxBytes: number): Promise<Bytes | unde
   return bytesOf(...chunks);
 }
 
-function toldBy(headers: Headers): Record<string, string> {
-  return Object.fromEntries(
-    [...headers].filter(([name]) => /^(ce-|content-type$|webhook-(id|timestamp)$|millrace-|traceparent$)/.test(name)),
-  );
-}
-
 /** CloudEvents in binary or structured mode; of others, what the body says of its type. */
 function eventOf({ id, headers, body }: Webhook): ReceivedEvent {
-  const contentType = headers['content-type'] ?? 'application/json';
-  const json = /[/+]json/.test(contentType) ? parsed(new TextDecoder().decode(body)) : undefined;
+  const { 'content-type': contentType = 'application/json' } = headers;
+  const json = attempted(() => JSON.parse(/[/+]json/.test(contentType) ? new TextDecoder().decode(body) : ''));
   if (contentType.startsWith('application/cloudevents+json')) return json;
-  const attributes = Object.entries(headers).flatMap(([name, value]) =>
-    name.startsWith('ce-') ? [[name.slice(3), unescaped(value)]] : [],
-  );
-  const data = json === undefined ? { data_base64: toBase64(body) } : { data: json };
-  return { id, source: '', type: String(json?.type ?? ''), ...Object.fromEntries(attributes), ...(body.length > 0 && data) };
+  const event: Frame = { id, source: '', type: `${json?.type ?? ''}` };
+  for (const [name, value] of Object.entries(headers))
+    if (name.startsWith('ce-')) event[name.slice(3)] = attempted(() => decodeURIComponent(value)) ?? value;
+  if (json !== undefined) event.data = json;
+  else if (body.length > 0) event.data_base64 = toBase64(body);
+  return event;
 }
 
-function unescaped(value: string): string {
+/** Undefined where it throws: what is no JSON is told as bytes, and a percent sign may stand for itself. */
+function attempted(work: () => unknown): Frame {
   try {
-    return decodeURIComponent(value);
+    return work();
   } catch {
-    return value; // a percent sign that stands for itself
+    return undefined;
   }
 }
 
-const textOf = ({ body, ...rest }: Webhook): string => JSON.stringify({ ...rest, body: toBase64(body) });
+const textOf = (webhook: Webhook): string => JSON.stringify({ ...webhook, body: toBase64(webhook.body) });
 const webhookOf = (text: string): Webhook => {
-  const { body, ...rest } = JSON.parse(text);
-  return { ...rest, body: fromBase64(body) };
+  const webhook = JSON.parse(text);
+  return { ...webhook, body: fromBase64(webhook.body) };
 };
 
 // ── seen-stores ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1633,55 +1615,69 @@ export interface SeenStore {
   next?(nowMs: number, untilMs: number): Promise<{ readonly kept: string; readonly attempts: number } | undefined>;
 }
 
-/** As long as anybody may send it again: the default schedule of a subscription takes three and a half days. */
-const KEEP_MS = 604_800_000;
-
 interface Seen {
+  /** Of a claim its end; of what is done when it was. */
   readonly untilMs: number;
-  readonly isDone: boolean;
+  readonly isDone?: boolean;
   readonly attempts: number;
   readonly kept?: string | undefined;
 }
 
-/** What a claim finds, and what is to be written where it holds. */
-function claimed(seen: Seen | undefined, nowMs: number, untilMs: number, kept?: string): Seen | 'busy' | 'done' {
-  if (seen?.isDone) return 'done';
-  if (seen !== undefined && seen.untilMs > nowMs) return 'busy';
-  return { untilMs, isDone: false, attempts: (seen?.attempts ?? 0) + 1, kept: seen?.kept ?? kept };
-}
+/** Of one entry, by itself: what it is to be, where it changes, and the answer to who asked. */
+type Change = (
+  id: string,
+  nowMs: number,
+  how: (seen?: Seen) => readonly [next?: Seen | undefined, answer?: Frame],
+) => Promise<Frame>;
 
-/** Of one process, and gone with it: for tests, and where twice does no harm. Beyond `maxIds` (10,000) the oldest that are done are forgotten. */
-export function memoryStore({ maxIds = 10_000 }: { readonly maxIds?: number } = {}): SeenStore {
-  const all = new Map<string, Seen>();
+/** A store over what can change one entry, and lists ids of which some are kept. */
+function seenStore(change: Change, ids: () => Iterable<string> | Promise<Iterable<string>>): SeenStore {
+  const again = (seen: Seen | undefined, untilMs: number, kept?: string): Seen => ({
+    untilMs,
+    attempts: (seen?.attempts ?? 0) + 1,
+    kept: seen?.kept ?? kept,
+  });
   return {
-    async claim(id, nowMs, untilMs, kept) {
-      const found = claimed(all.get(id), nowMs, untilMs, kept);
-      if (typeof found === 'string') return found;
-      for (const [old, { isDone }] of all) if (all.size >= maxIds && isDone) all.delete(old);
-      if (all.size >= maxIds && !all.has(id))
-        throw new GatewayError('store_full', `${maxIds} webhooks are at work`, { retryable: true });
-      all.set(id, found);
-      return 'claimed';
-    },
-    async done(id, nowMs) {
-      all.delete(id); // to the end: it is the newest of those that are done
-      all.set(id, { untilMs: nowMs, isDone: true, attempts: 0 });
-    },
-    async release(id, untilMs) {
-      const seen = all.get(id);
-      if (seen?.untilMs !== untilMs || seen.isDone) return;
-      if (seen.kept === undefined) all.delete(id);
-      else all.set(id, { ...seen, untilMs: 0 });
-    },
+    claim: (id, nowMs, untilMs, kept) =>
+      change(id, nowMs, (seen) => {
+        if (seen?.isDone) return [undefined, 'done'];
+        return seen && seen.untilMs > nowMs ? [undefined, 'busy'] : [again(seen, untilMs, kept), 'claimed'];
+      }),
+    done: (id, nowMs) => change(id, nowMs, () => [{ untilMs: nowMs, isDone: true, attempts: 0 }]),
+    release: (id, untilMs) =>
+      change(id, 0, (seen) => (seen?.untilMs === untilMs && !seen.isDone ? [{ ...seen, untilMs: 0 }] : [])),
     async next(nowMs, untilMs) {
-      for (const [id, seen] of all) {
-        if (seen.isDone || seen.kept === undefined || seen.untilMs > nowMs) continue;
-        all.set(id, { ...seen, untilMs, attempts: seen.attempts + 1 });
-        return { kept: seen.kept, attempts: seen.attempts + 1 };
+      for (const id of await ids()) {
+        const next = await change(id, nowMs, (seen) => {
+          if (seen?.kept === undefined || seen.untilMs > nowMs) return [];
+          const next = again(seen, untilMs);
+          return [next, next];
+        });
+        if (next) return { kept: next.kept, attempts: next.attempts };
       }
       return undefined;
     },
   };
+}
+
+/** Of one process, and gone with it: for tests, and where twice does no harm. Beyond `maxIds` (10,000) the oldest are forgotten that nobody is at. */
+export function memoryStore({ maxIds = 10_000 }: { readonly maxIds?: number } = {}): SeenStore {
+  const all = new Map<string, Seen>();
+  return seenStore(
+    async (id, nowMs, how) => {
+      const [next, answer] = how(all.get(id));
+      if (!next) return answer;
+      all.delete(id); // to the end: it is the newest
+      if (all.size >= maxIds) {
+        const [old] = [...all].find(([, { untilMs, kept }]) => untilMs <= nowMs && kept === undefined) ?? [];
+        if (old === undefined) throw new GatewayError('store_full', undefined, { retryable: true });
+        all.delete(old);
+      }
+      all.set(id, next);
+      return answer;
+    },
+    () => all.keys(),
+  );
 }
 
 /** `new DatabaseSync(path)` of node:sqlite, a better-sqlite3 or a bun:sqlite database. */
@@ -1690,14 +1686,14 @@ export interface SqliteDatabase {
   prepare(sql: string): { all(...values: (string | number | null)[]): unknown[] };
 }
 
-export interface SqlOptions {
-  /** Default 604,800,000: seven days. */
+export interface KeepOptions {
+  /** Default 604,800,000, seven days: as long as anybody may send it again. */
   readonly keepMs?: number;
 }
 
 /** In a table `millrace_seen`, which it makes. What is acked is as durable as the database is set to. */
-export function sqliteStore(database: SqliteDatabase, options: SqlOptions = {}): SeenStore {
-  for (const statement of SCHEMA) database.exec(statement);
+export function sqliteStore(database: SqliteDatabase, options?: KeepOptions): SeenStore {
+  for (const sql of SCHEMA) database.exec(sql);
   return sqlStore(async (sql, values) => database.prepare(sql).all(...values), options);
 }
 
@@ -1705,61 +1701,55 @@ export function sqliteStore(database: SqliteDatabase, options: SqlOptions = {}):
 export type PostgresQuery = (sql: string, values: (string | number | null)[]) => Promise<{ readonly rows: readonly unknown[] }>;
 
 /** In a table `millrace_seen`, which it makes at the first claim. */
-export function postgresStore(query: PostgresQuery, options: SqlOptions = {}): SeenStore {
+export function postgresStore(query: PostgresQuery, options?: KeepOptions): SeenStore {
   let made: Promise<unknown> | undefined;
-  const make = async (): Promise<void> => {
-    for (const statement of SCHEMA) await query(statement, []);
-  };
   return sqlStore(async (sql, values) => {
-    await (made ??= make().catch((error: unknown) => ((made = undefined), Promise.reject(error))));
+    made ??= query(SCHEMA[0], []).then(() => query(SCHEMA[1], []));
+    await made.catch((error: unknown) => ((made = undefined), Promise.reject(error)));
     let at = 0;
-    return (
-      await query(
-        sql.replace(/\?/g, () => `$${++at}`),
-        values,
-      )
-    ).rows;
+    const numbered = sql.replace(/\?/g, () => `$${++at}`);
+    return (await query(numbered, values)).rows;
   }, options);
 }
 
 const SCHEMA = [
   'CREATE TABLE IF NOT EXISTS millrace_seen (id TEXT PRIMARY KEY, until_ms BIGINT NOT NULL, done INTEGER NOT NULL, attempts INTEGER NOT NULL, kept TEXT)',
   'CREATE INDEX IF NOT EXISTS millrace_seen_until ON millrace_seen (done, until_ms)',
-];
+] as const;
 
 /** Each statement returns rows: some drivers have one call for those that do, and another for those that don't. */
 function sqlStore(
   run: (sql: string, values: (string | number | null)[]) => Promise<readonly unknown[]>,
-  { keepMs = KEEP_MS }: SqlOptions,
+  { keepMs = KEEP_MS }: KeepOptions = {},
 ): SeenStore {
-  return {
-    async claim(id, nowMs, untilMs, kept = null as never) {
-      const rows = await run(
-        'INSERT INTO millrace_seen AS seen (id, until_ms, done, attempts, kept) VALUES (?, ?, 0, 1, ?) ON CONFLICT (id) DO UPDATE ' +
-          'SET until_ms = excluded.until_ms, attempts = seen.attempts + 1 WHERE seen.done = 0 AND seen.until_ms <= ? RETURNING id',
-        [id, untilMs, kept, nowMs],
-      );
-      if (rows.length > 0) return 'claimed';
-      return (await run('SELECT 1 FROM millrace_seen WHERE id = ? AND done = 1', [id])).length > 0 ? 'done' : 'busy';
+  return seenStore(
+    async (id, nowMs, how) => {
+      for (;;) {
+        const [row]: Frame = await run('SELECT until_ms, done, attempts, kept FROM millrace_seen WHERE id = ?', [id]);
+        const old = row ? [Number(row.until_ms), row.done, row.attempts] : [0, 0, 0];
+        const [next, answer] = how(
+          row && { untilMs: old[0], isDone: row.done > 0, attempts: row.attempts, kept: row.kept ?? undefined },
+        );
+        if (!next) return answer;
+        const changed = await run(
+          'INSERT INTO millrace_seen AS seen (id, until_ms, done, attempts, kept) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET until_ms = ' +
+            'excluded.until_ms, done = excluded.done, attempts = excluded.attempts, kept = excluded.kept ' +
+            'WHERE seen.until_ms = ? AND seen.done = ? AND seen.attempts = ? RETURNING id',
+          [id, next.untilMs, next.isDone ? 1 : 0, next.attempts, next.kept ?? null, ...old],
+        );
+        if (next.isDone)
+          await run('DELETE FROM millrace_seen WHERE done IN (0, 1) AND until_ms < ? AND kept IS NULL RETURNING id', [
+            nowMs - keepMs,
+          ]);
+        // Where another one was faster it is looked at again.
+        if (changed[0]) return answer;
+      }
     },
-    async done(id, nowMs) {
-      await run('UPDATE millrace_seen SET done = 1, until_ms = ?, kept = NULL WHERE id = ? RETURNING id', [nowMs, id]);
-      await run('DELETE FROM millrace_seen WHERE done = 1 AND until_ms < ? RETURNING id', [nowMs - keepMs]);
-      await run('DELETE FROM millrace_seen WHERE done = 0 AND until_ms < ? AND kept IS NULL RETURNING id', [nowMs - keepMs]);
-    },
-    async release(id, untilMs) {
-      await run('UPDATE millrace_seen SET until_ms = 0 WHERE id = ? AND until_ms = ? AND done = 0 RETURNING id', [id, untilMs]);
-    },
-    async next(nowMs, untilMs) {
-      // The last condition is for Postgres, where two may have chosen the same one.
-      const rows = await run(
-        'UPDATE millrace_seen SET until_ms = ?, attempts = attempts + 1 WHERE id = (SELECT id FROM millrace_seen WHERE done = 0 AND ' +
-          'kept IS NOT NULL AND until_ms <= ? ORDER BY until_ms LIMIT 1) AND done = 0 AND until_ms <= ? RETURNING kept, attempts',
-        [untilMs, nowMs, nowMs],
-      );
-      return rows[0] as { readonly kept: string; readonly attempts: number } | undefined;
-    },
-  };
+    async () =>
+      (await run('SELECT id FROM millrace_seen WHERE done = 0 AND kept IS NOT NULL ORDER BY until_ms LIMIT ?', [LIST_MAX])).map(
+        (row: Frame) => row.id,
+      ),
+  );
 }
 
 /** The storage of a Durable Object: `ctx.storage`. */
@@ -1771,49 +1761,26 @@ export interface DurableStorage {
   list<T>(options: { readonly prefix: string; readonly limit: number }): Promise<Map<string, T>>;
 }
 
-/** How many that are too old are forgotten with each that is done: more than come in. */
-const FORGET_MAX = 4;
-
 /** In a Durable Object, one for as many webhooks as share an id space. A value holds 128 KiB on the older backend: with `ack: 'first'` use the SQLite one. */
-export function durableObjectStore(storage: DurableStorage, { keepMs = KEEP_MS }: SqlOptions = {}): SeenStore {
-  const OPEN = 'kept:';
-  return {
-    claim: (id, nowMs, untilMs, kept) =>
+export function durableObjectStore(storage: DurableStorage, { keepMs = KEEP_MS }: KeepOptions = {}): SeenStore {
+  return seenStore(
+    (id, nowMs, how) =>
       storage.transaction(async (inside) => {
-        const found = claimed(await inside.get<Seen>(`seen:${id}`), nowMs, untilMs, kept);
-        if (typeof found === 'string') return found;
-        await inside.put(`seen:${id}`, found);
-        if (kept !== undefined) await inside.put(OPEN + id, untilMs);
-        return 'claimed';
-      }),
-    done: (id, nowMs) =>
-      storage.transaction(async (inside) => {
-        await inside.put<Seen>(`seen:${id}`, { untilMs: nowMs, isDone: true, attempts: 0 });
-        await inside.delete(OPEN + id);
-        await inside.put(`old:${String(nowMs).padStart(15, '0')}:${id}`, id);
-        for (const [key, old] of await inside.list<string>({ prefix: 'old:', limit: FORGET_MAX })) {
-          if (Number(key.slice(4, 19)) >= nowMs - keepMs) break;
+        const [next, answer] = how(await inside.get<Seen>(`seen:${id}`));
+        if (!next) return answer;
+        const { untilMs, isDone, kept } = next;
+        await inside.put(`seen:${id}`, next);
+        if (kept !== undefined) await inside.put(`kept:${id}`, id);
+        else await inside.put(`old:${String(untilMs).padStart(15, '0')}:${id}`, { id, untilMs });
+        if (!isDone) return answer;
+        await inside.delete(`kept:${id}`);
+        for (const [key, old] of await inside.list<Frame>({ prefix: 'old:', limit: FORGET_MAX })) {
+          if (old.untilMs >= nowMs - keepMs) break;
           await inside.delete(key);
-          if ((await inside.get<Seen>(`seen:${old}`))?.untilMs === Number(key.slice(4, 19))) await inside.delete(`seen:${old}`);
+          if ((await inside.get<Seen>(`seen:${old.id}`))?.untilMs === old.untilMs) await inside.delete(`seen:${old.id}`);
         }
+        return answer;
       }),
-    release: (id, untilMs) =>
-      storage.transaction(async (inside) => {
-        const seen = await inside.get<Seen>(`seen:${id}`);
-        if (seen?.untilMs !== untilMs || seen.isDone) return;
-        if (seen.kept === undefined) await inside.delete(`seen:${id}`);
-        else await inside.put(`seen:${id}`, { ...seen, untilMs: 0 });
-      }),
-    next: (nowMs, untilMs) =>
-      storage.transaction(async (inside) => {
-        for (const key of (await inside.list({ prefix: OPEN, limit: 1_000 })).keys()) {
-          const name = `seen:${key.slice(OPEN.length)}`;
-          const seen = await inside.get<Seen>(name);
-          if (seen?.kept === undefined || seen.isDone || seen.untilMs > nowMs) continue;
-          await inside.put<Seen>(name, { ...seen, untilMs, attempts: seen.attempts + 1 });
-          return { kept: seen.kept, attempts: seen.attempts + 1 };
-        }
-        return undefined;
-      }),
-  };
+    async () => (await storage.list<string>({ prefix: 'kept:', limit: LIST_MAX })).values(),
+  );
 }

@@ -79,6 +79,27 @@ describe('a platform without crypto', { timeout: 10_000 }, () => {
     await gateway.close({ now: true });
   });
 
+  test('subscribes over server-sent events without an EventSource', async () => {
+    const { connect, sse } = inRealm({
+      fetch: async (url: string) =>
+        url.endsWith('/v1/sse')
+          ? new Response(
+              'data: [{"op":"welcome","session":"s","heartbeatMs":25000},{"op":"subed","sub":1,"cursors":[],"recovered":true},' +
+                '{"op":"msg","sub":1,"cursor":"log/main:1@z","event":{"id":"e1","source":"/s","type":"orders.paid"}}]\n\n',
+            )
+          : new Response('', { status: 202 }),
+    });
+    const gateway = connect({
+      url: 'https://gateway.test',
+      key: 'mr_key',
+      transports: [sse],
+      hooks: { onError: () => undefined },
+    });
+    const id = await new Promise<string>((resolve) => gateway.subscribe('orders.*', (event) => resolve(event.id)));
+    assert.equal(id, 'e1');
+    await gateway.close({ now: true });
+  });
+
   test('says which transports it lacks', async () => {
     const errors: string[] = [];
     const { connect, ws } = inRealm({ fetch: taken });
@@ -107,6 +128,7 @@ describe('a page', { timeout: 10_000 }, () => {
 
   for (const sign of ['online', 'visibilitychange'])
     test(`that is ${sign === 'online' ? 'online again' : 'looked at again'} asks at once whether the connection is good`, async () => {
+      // What a document tells bubbles up to its window.
       const [document, window] = [new EventTarget(), new EventTarget()];
       const listeners = {
         addEventListener: window.addEventListener.bind(window),
@@ -120,19 +142,18 @@ describe('a page', { timeout: 10_000 }, () => {
       server.on.open();
       await settle();
       server.on.message('{"op":"welcome","session":"s","heartbeatMs":25000}');
-      const target = sign === 'online' ? window : document;
-      target.dispatchEvent(new Event(sign));
+      window.dispatchEvent(new Event(sign));
       await settle();
       assert.deepEqual(
         server.frames.map(({ op }) => op),
         ['hello', 'sub', 'ping'],
       );
       server.on.close(1006, '');
-      target.dispatchEvent(new Event(sign));
+      window.dispatchEvent(new Event(sign));
       await settle();
       assert.equal(server.dials.length, 2, 'it did not wait');
       await gateway.close({ now: true });
-      target.dispatchEvent(new Event(sign));
+      window.dispatchEvent(new Event(sign));
       await settle();
       assert.equal(server.dials.length, 2);
     });

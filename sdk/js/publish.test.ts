@@ -1,5 +1,6 @@
 /** Publishing: attempts, waits, keys, tokens, with a server that answers as it is told. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { connect, GatewayError, type HttpOptions, sendEvent, UnauthorizedError } from './millrace.ts';
 import { type HandClock, handClock, settle } from './test/hand.ts';
@@ -50,6 +51,19 @@ async function outcome<T>(clock: HandClock, work: Promise<T>): Promise<T | Gatew
   while (result === undefined) await clock.advance(1_000);
   return result;
 }
+
+interface Signing {
+  readonly name: string;
+  readonly key: string;
+  readonly id: string;
+  readonly timestampSeconds: number;
+  readonly body: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+const SIGNING: { readonly sign: readonly Signing[] } = JSON.parse(
+  readFileSync(new URL('../../spec/vectors/publish-signatures.json', import.meta.url), 'utf8'),
+);
 
 const EVENT = { type: 'orders.paid', data: { id: 17 } };
 const publish = (answers: readonly Answer[], more = {}) => {
@@ -154,6 +168,23 @@ describe('publishing', { timeout: 10_000 }, () => {
     assert.throws(() => sendEvent('https://gateway.test', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', EVENT), /takes an API key/);
   });
 
+  // Those that JSON.stringify writes.
+  for (const { name, key, id, timestampSeconds, body, headers } of SIGNING.sign.filter((one) => !/[[\s]/.test(one.body)))
+    test(`signs where its key signs, and sends no key: ${name}`, async () => {
+      const { calls, options, clock } = scripted([{ status: 503 }, TAKEN]);
+      const times = [timestampSeconds - 60, timestampSeconds];
+      const signing = { ...clock, wallMs: () => 1_000 * (times[calls.length] ?? 0) + 999 };
+      await outcome(
+        clock,
+        sendEvent('https://gateway.test', key, JSON.parse(body), { ...options, clock: signing, idempotencyKey: id }),
+      );
+      const [first, second] = calls.map((call) => call.headers);
+      for (const [header, value] of Object.entries(headers)) assert.equal(second?.[header], value);
+      assert.equal(first?.['webhook-timestamp'], String(timestampSeconds - 60));
+      assert.notEqual(first?.['webhook-signature'], second?.['webhook-signature']);
+      assert.doesNotMatch(JSON.stringify(calls), new RegExp(key));
+    });
+
   test('what hooks return goes along as headers', async () => {
     const { clock, options, calls } = scripted([]);
     const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
@@ -206,6 +237,23 @@ describe('tokens for calls', { timeout: 10_000 }, () => {
     assert.deepEqual([(error as GatewayError).status, reasons], [401, ['request', 'unauthorized']]);
     assert.equal(calls.length, 2);
     assert.deepEqual(await outcome(clock, gateway.sendEvent(EVENT)), { id: 'evt_1', duplicate: false });
+  });
+
+  test('one that is not to be had just now is asked for again, thrice, as a call is tried', async () => {
+    const { clock, options, calls, waits } = scripted([]);
+    let asked = 0;
+    const getToken = async (): Promise<string> => {
+      if (++asked < 4) throw new Error('the backend is away');
+      return 't4';
+    };
+    const gateway = connect({ ...options, url: 'https://gateway.test', getToken });
+    assert.deepEqual(await outcome(clock, gateway.sendEvent(EVENT)), { id: 'evt_1', duplicate: false });
+    assert.deepEqual([asked, waits, calls.length], [4, [500, 1_000, 2_000], 1]);
+    asked = -9;
+    const late = connect({ ...options, url: 'https://gateway.test', getToken });
+    const error = await outcome(clock, late.sendEvent(EVENT));
+    assert.deepEqual([(error as GatewayError).code, (error as GatewayError).retryable], ['no_token', true]);
+    assert.match(String((error as GatewayError).cause), /the backend is away/);
   });
 
   test('where there is none to be had, the call says so', async () => {

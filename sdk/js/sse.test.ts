@@ -78,6 +78,34 @@ describe('server-sent events', { timeout: 20_000 }, () => {
     take(pongs);
   });
 
+  test('may come in any pieces, byte by byte too, and with bytes that are no text', async (t) => {
+    const { gateway, posts, states } = await stage(t);
+    const events = collected<ReceivedEvent>();
+    void gateway.subscribe('orders.*', events.add);
+    const [stream] = (await posts.first(1)) as [Post];
+    stream.response.writeHead(200, { 'content-type': 'text/event-stream' });
+    const frames = [
+      { op: 'welcome', session: 'ses_1', heartbeatMs: 25_000, nowMs: 0 },
+      { op: 'subed', sub: 1, cursors: ['log/main:1@z'], recovered: true },
+      messageOf(2),
+    ];
+    const text = frames.map((frame) => `: ö\r\ndata: ${JSON.stringify(frame)}\r\n\r\n`).join('');
+    stream.response.socket?.setNoDelay();
+    for (const byte of Buffer.from(text))
+      await new Promise<unknown>((resolve) => stream.response.write(Uint8Array.of(byte), resolve));
+    assert.equal((await events.first(1))[0]?.data, 'ö');
+    const count = states.all.length;
+    stream.response.write(Buffer.from([...Buffer.from('data: {"op":"'), 0xff, 0xfe, ...Buffer.from('"}\n\n')]));
+    say(stream, messageOf(3));
+    assert.equal((await events.first(2))[1]?.id, 'e3', 'an op that nobody knows is passed over');
+    stream.response.write(Buffer.from([...Buffer.from('data: '), 0xff, 0xc3, ...Buffer.from('\n\n')]));
+    assert.equal(
+      (await states.first(count + 1)).at(-1)?.state,
+      'waiting',
+      'what is no frame ends the connection, and it comes back',
+    );
+  });
+
   test('that end are begun anew, from the cursors', async (t) => {
     const { gateway, posts, states } = await stage(t);
     const subscription = gateway.subscribe('orders.*', () => undefined);

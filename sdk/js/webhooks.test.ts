@@ -1,13 +1,17 @@
 /** Signing, verifying and receiving, with the vectors and with two libraries that know nothing of Millrace. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { DatabaseSync } from 'node:sqlite';
+import { json } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
 import { Webhook as StandardWebhook } from 'standardwebhooks';
 import { Webhook as SvixWebhook } from 'svix';
+import { listen } from '../../packages/gateway/test/receivers.ts';
 import {
   type DurableStorage,
   durableObjectStore,
+  type GatewayError,
   memoryStore,
   postgresStore,
   type ReceivedEvent,
@@ -21,6 +25,7 @@ import {
   VerifyError,
   verifySimple,
 } from './millrace.ts';
+import { collected } from './test/collected.ts';
 
 interface Vectors {
   readonly sign: readonly {
@@ -175,6 +180,8 @@ test('a seen-store in memory forgets the oldest that are done, and nothing that 
   assert.equal(await store.claim('c', 0, 100), 'claimed');
   assert.equal(await store.claim('a', 0, 100).catch(({ code }: { code: string }) => code), 'store_full');
   assert.equal(await store.claim('b', 0, 100), 'busy');
+  await store.release('b', 100);
+  assert.equal(await store.claim('a', 0, 100), 'claimed', 'what failed and was given back is in the way of nobody');
 });
 
 for (const name of ['in SQLite', 'in a Durable Object'])
@@ -323,7 +330,7 @@ describe('a receiver', { timeout: 10_000 }, () => {
       ack: 'first',
       attempts: 3,
       handle: () => Promise.reject(new Error('never')),
-      onFailed: ({ id }) => failed.push(id),
+      onDead: ({ id }) => failed.push(id),
     });
     const work: Promise<unknown>[] = [];
     await serve(await requestOf('{}'), { waitUntil: (one) => work.push(one) });
@@ -334,6 +341,76 @@ describe('a receiver', { timeout: 10_000 }, () => {
       assert.equal(await serve.drain(), expected);
     }
     assert.deepEqual([failed, errors.length], [['msg_1'], 2]);
+  });
+
+  test('reports what it gave up to its gateway, with the token of that delivery, and to nobody else', async (t) => {
+    const reports = collected<{ readonly url: string; readonly authorization: string; readonly body: unknown }>();
+    const statuses = [503, 202, 404];
+    const gateway = createServer((request, response) => void respond(request, response));
+    async function respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
+      const { url = '', headers } = request;
+      reports.add({ url, authorization: headers.authorization ?? '', body: await json(request) });
+      const status = statuses.shift() ?? 202;
+      response.writeHead(status, { 'content-type': 'application/json', ...(status === 503 && { 'retry-after': '0' }) });
+      response.end('{"id":"dlv_1"}');
+    }
+    const origin = await listen(t, gateway);
+    const address = `${origin}/base/v1/deliveries/dlv_1/failed`;
+    const handle = (): never => {
+      throw new Error(`no ${'x'.repeat(600)}`);
+    };
+    const options = { ack: 'first', attempts: 1, gateways: [origin], handle } as const;
+    const report = async (header: Record<string, string>, more: Partial<ReceiverOptions> = {}): Promise<string[]> => {
+      const { serve, errors, pass } = stage({ ...options, ...more });
+      const work: Promise<unknown>[] = [];
+      await serve(await requestOf('{}', { headers: header }), { waitUntil: (one) => work.push(one) });
+      await Promise.all(work);
+      pass(60_000);
+      assert.equal(await serve.drain(), 0, 'it is done with');
+      return errors.map((error) => (error as GatewayError).code);
+    };
+    assert.deepEqual(await report({ 'millrace-failed': `${address} the-token` }), []);
+    const [first, again] = await reports.first(2);
+    assert.deepEqual(first, {
+      url: '/base/v1/deliveries/dlv_1/failed',
+      authorization: 'Bearer the-token',
+      body: { reason: `Error: no ${'x'.repeat(600)}`.slice(0, 500), dead: true },
+    });
+    assert.deepEqual(again, first, 'it was asked to come again');
+    assert.deepEqual(await report({ 'millrace-failed': `${address} the-token` }), ['http_404']);
+    for (const other of [`${origin}.evil.test/x t`, `${origin}@evil.test/x t`, 'http://evil.test/ t', 'nonsense', ''])
+      assert.deepEqual(await report({ 'millrace-failed': other }), ['invalid'], other);
+    assert.deepEqual(await report({}), ['invalid']);
+    assert.deepEqual(await report({ 'millrace-failed': `${address} t` }, { gateways: [] }), ['invalid']);
+    const own: unknown[] = [];
+    assert.deepEqual(await report({ 'millrace-failed': `${address} t` }, { onDead: (_, error) => own.push(error) }), []);
+    assert.equal(own.length, 1);
+    assert.equal(reports.all.length, 3);
+  });
+
+  test('takes up again what it could not report', async (t) => {
+    let isAway = true;
+    const gateway = createServer((_, response) => {
+      response.writeHead(isAway ? 503 : 202, { 'content-type': 'application/json', 'retry-after': '0' }).end('{"id":"dlv_1"}');
+    });
+    const origin = await listen(t, gateway);
+    const { serve, errors, pass } = stage({
+      ack: 'first',
+      attempts: 1,
+      gateways: [origin],
+      handle: () => Promise.reject(new Error('no')),
+    });
+    const work: Promise<unknown>[] = [];
+    const headers = { 'millrace-failed': `${origin}/v1/deliveries/dlv_1/failed t` };
+    await serve(await requestOf('{}', { headers }), { waitUntil: (one) => work.push(one) });
+    await Promise.all(work);
+    assert.equal((errors[0] as GatewayError).status, 503);
+    isAway = false;
+    pass(60_000);
+    assert.equal(await serve.drain(), 1);
+    pass(60_000);
+    assert.equal(await serve.drain(), 0);
+    assert.equal(errors.length, 1);
   });
 
   test('takes simple signatures where it is asked to, and only then', async () => {

@@ -6,13 +6,20 @@ export interface Cable {
   readonly url: string;
   /** From now on nothing gets through, and nobody is told: no end, no reset. New connections are taken, and silent as well. */
   pull(): void;
-  /** What is connected from now on works. What was connected before stays silent, as behind a router that has forgotten it. */
+  /** The same, and those who are connected are told: as a machine tells its programs that its network is gone. */
+  cut(): void;
+  /**
+   * What is connected from now on works, and what was taken meanwhile is to come again. What was connected before `pull` stays silent, as behind a
+   * router that has forgotten it.
+   */
   plugIn(): void;
 }
 
 export async function layCable(t: Pick<TestContext, 'after'>, port: number): Promise<Cable> {
   const sockets = new Set<Socket>();
   const pairs = new Set<readonly [Socket, Socket]>();
+  /** Taken while the cable was out. */
+  const early = new Set<Socket>();
   let isPulled = false;
 
   function keep(socket: Socket): Socket {
@@ -23,7 +30,7 @@ export async function layCable(t: Pick<TestContext, 'after'>, port: number): Pro
 
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
     keep(near);
-    if (isPulled) return;
+    if (isPulled) return void early.add(near);
     const far = keep(connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true }));
     const pair = [near, far] as const;
     pairs.add(pair);
@@ -53,6 +60,16 @@ export async function layCable(t: Pick<TestContext, 'after'>, port: number): Pro
         }
       pairs.clear();
     },
-    plugIn: () => void (isPulled = false),
+    cut() {
+      isPulled = true;
+      const cutOff = [...pairs].flat();
+      pairs.clear();
+      for (const socket of cutOff) socket.resetAndDestroy();
+    },
+    plugIn() {
+      isPulled = false;
+      for (const socket of early) socket.resetAndDestroy();
+      early.clear();
+    },
   };
 }

@@ -12,20 +12,24 @@ export interface Counter {
   stop(): Promise<number>;
 }
 
-const PACE_MS = 25;
+const PACE_MS = 100;
+const NAMES = ['Femi', 'Greta', 'Hana', 'Ilse', 'João'];
 
 export function startCounter(t: Pick<TestContext, 'after'>, { url, key }: { url: string; key: string }): Counter {
   const source = '/counters/one';
   const gateway = connect({ url, key, hooks: { onError: () => undefined } });
   const box = outbox(gateway, { maxEvents: 1 });
+  const ended = new AbortController();
   let [count, isStopped] = [0, false];
   let bell = Promise.withResolvers<void>();
 
   async function run(): Promise<void> {
     while (!isStopped) {
       const n = count + 1;
-      const data = { n, customer: `Customer ${n % CUSTOMERS}`, amount: 5 + ((n * 37) % 95) };
-      await box.sendEvent({ type: 'orders.created', source, partitionkey: `customer-${n % CUSTOMERS}`, data });
+      const customer = NAMES[n % CUSTOMERS] ?? '';
+      const data = { n, customer, amount: 5 + ((n * 37) % 95) };
+      const order = { type: 'orders.created', source, partitionkey: customer, data };
+      await box.sendEvent(order, { signal: ended.signal });
       count = n;
       bell.resolve();
       bell = Promise.withResolvers();
@@ -35,12 +39,17 @@ export function startCounter(t: Pick<TestContext, 'after'>, { url, key }: { url:
   }
 
   const running = run();
+  running.catch(() => undefined); // the test is over, and the gateway gone
   async function stop(): Promise<number> {
     isStopped = true;
     await running;
     return count;
   }
-  t.after(() => void (isStopped = true));
+  t.after(() => {
+    isStopped = true;
+    ended.abort();
+    return gateway.close({ now: true });
+  });
   return {
     source,
     get count() {

@@ -1,7 +1,11 @@
 /** A page of examples/8-browser, and all that it told while it lived. */
+import assert from 'node:assert/strict';
 import type { Browser, BrowserContext, ConsoleMessage, Page } from 'playwright-core';
 import type { State } from '../../sdk/js/millrace.ts';
 import { type Book, createBook, type Order } from './book.ts';
+
+/** Of a second or two: far more than what is on its way to the test at any time. */
+const KEPT_NOTES = 300;
 
 // oxlint-disable-next-line typescript/no-explicit-any -- what the page shows, and frames of every shape
 type Json = any;
@@ -9,6 +13,9 @@ type Json = any;
 export interface Desk {
   readonly page: Page;
   readonly context: BrowserContext;
+  readonly transport: 'ws' | 'sse';
+  /** Where the page took its SDK from, each time that it did. */
+  readonly sdks: readonly string[];
   /** What came to the subscription without a group, and to the one with it. */
   readonly seen: Book;
   readonly worked: Book;
@@ -24,8 +31,9 @@ export interface Desk {
   readonly breaches: readonly string[];
   /** Orders that the gateway has taken from this page, by source. */
   readonly published: ReadonlyMap<string, number>;
-  /** Clicks, and resolves when that many are published or waiting. */
   order(button: 'one' | 'ten'): Promise<void>;
+  /** Resolves when it is open, after all of what it told up to then; where it waits, somebody clicks who does not like to. */
+  reopened(states: number): Promise<void>;
   until(isSo: () => boolean): Promise<void>;
   load(): Promise<void>;
 }
@@ -33,16 +41,33 @@ export interface Desk {
 export interface DeskOptions {
   readonly browser: Browser;
   readonly address: string;
-  readonly transport: 'ws' | 'sse';
+  readonly transport: Desk['transport'];
   readonly group: string;
 }
 
-const TELL = "addEventListener('shown', ({ detail }) => console.debug(`shown ${JSON.stringify(detail)}`))";
+/**
+ * Run in the page before anything else: what it shows it tells by the console. What is told while another document takes its place is lost on the way,
+ * so the last that was told is kept for that one, which tells it again first; numbers tell what was heard already.
+ */
+const TELL = `
+  const kept = 'told by the one before';
+  for (const note of JSON.parse(sessionStorage.getItem(kept) ?? '[]')) console.debug('shown ' + note);
+  const [document, last] = [crypto.randomUUID(), []];
+  let number = 0;
+  addEventListener('shown', ({ detail }) => {
+    const note = JSON.stringify({ document, number: ++number, ...detail });
+    last.push(note);
+    if (last.length > ${KEPT_NOTES}) last.shift();
+    console.debug('shown ' + note);
+  });
+  addEventListener('pagehide', () => sessionStorage.setItem(kept, JSON.stringify(last)));
+`;
 
 export async function openDesk({ browser, address, transport, group }: DeskOptions): Promise<Desk> {
   const context = await browser.newContext({ viewport: { width: 1180, height: 1080 } });
   const page = await context.newPage();
   const [seen, worked] = [createBook(), createBook()];
+  const sdks: string[] = [];
   const states: State[] = [];
   const tokens: string[] = [];
   const confirmed = new Set<string>();
@@ -68,6 +93,11 @@ export async function openDesk({ browser, address, transport, group }: DeskOptio
     },
   };
 
+  function ring(): void {
+    bell.resolve();
+    bell = Promise.withResolvers();
+  }
+
   function takeFrame({ op, id, ids = [], attempt, event }: Json): void {
     if (op === 'authed') authed++;
     if (op === 'acked') for (const one of ids) confirmed.add(one);
@@ -75,20 +105,32 @@ export async function openDesk({ browser, address, transport, group }: DeskOptio
       breaches.push(`${id} (${event.source} ${event.data.n}, attempt ${attempt}) came after its ack was confirmed`);
   }
 
-  // By the console and not by a binding: what a page says just before it is loaded anew must not be lost with it.
+  /** The number of the last note of each document. */
+  const heard = new Map<string, number>();
   page.on('console', (message: ConsoleMessage) => {
     const text = message.text();
     if (!text.startsWith('shown ')) return;
-    const { kind, ...note } = JSON.parse(text.slice(6));
+    const { kind, document, number, ...note } = JSON.parse(text.slice(6));
+    if (number <= (heard.get(document) ?? 0)) return;
+    heard.set(document, number);
     takes[kind]?.(note);
-    bell.resolve();
-    bell = Promise.withResolvers();
+    ring();
   });
-  page.on('pageerror', (error) => breaches.push(`uncaught: ${error.stack ?? error.message}`));
-  await page.addInitScript({ content: TELL });
+  page.on('response', (response) => {
+    if (response.url().endsWith('/millrace.js')) sdks.push(response.url());
+  });
+  page.on('pageerror', (error) => {
+    breaches.push(`uncaught: ${error.stack ?? error.message}`);
+    ring();
+  });
+  await page.addInitScript({ content: `{${TELL}}` });
 
+  /** Rejects where that is not to be expected any more. */
   async function until(isSo: () => boolean): Promise<void> {
-    while (!isSo()) await bell.promise;
+    while (!isSo()) {
+      assert.deepEqual(breaches, []);
+      await bell.promise;
+    }
   }
 
   async function load(): Promise<void> {
@@ -101,6 +143,8 @@ export async function openDesk({ browser, address, transport, group }: DeskOptio
   return {
     page,
     context,
+    transport,
+    sdks,
     seen,
     worked,
     states,
@@ -115,6 +159,14 @@ export async function openDesk({ browser, address, transport, group }: DeskOptio
       return authed;
     },
     order: (button) => page.click(`#${button}`),
+    async reopened(from) {
+      for (;;) {
+        await until(() => states.slice(from).some(({ state }) => state === 'open' || state === 'waiting'));
+        if (states.slice(from).some(({ state }) => state === 'open')) return;
+        from = states.length;
+        await page.click('#now');
+      }
+    },
     until,
     load,
   };

@@ -72,10 +72,20 @@ async function hungUp(one: TestNode, other: TestNode): Promise<void> {
     await pull(node, []);
     gone.abort();
     await assert.rejects(waiting);
+    // Else it may be answered before it is known that nobody listens: then it would be out for as long as an ack may take.
+    await untilLeft(node);
     await one.ask('POST /v1/events', { type: 'calls.made', data: { n: 1 } });
     const [, msg] = await pull(other, [{ op: 'sub', group: 'phone', credit: 1, waitMs: 60_000 }]);
     assert.equal(msg?.event.data.n, 1);
     assert.equal((await pull(one, [{ op: 'ack', group: 'phone', ids: [msg?.id] }]))[0]?.op, 'acked');
+  }
+}
+
+/** Nothing tells of it: it is asked for until it is so. */
+async function untilLeft(node: TestNode): Promise<void> {
+  for (;;) {
+    const { json } = await node.ask('GET /v1/apps/default/usage');
+    if (json.open.connections === 0) return;
   }
 }
 

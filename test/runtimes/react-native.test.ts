@@ -1,17 +1,23 @@
 /**
- * The built SDK in a realm with no more than React Native and poor webviews have, with a real gateway: no crypto, no EventSource, no BroadcastChannel, no
+ * The SDK as a real gateway serves it, in a realm with no more than React Native and poor webviews have: no crypto, no EventSource, no BroadcastChannel, no
  * document; answers of fetch without a body that streams, blobs that can't be read, no events of the global object.
  */
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import vm from 'node:vm';
+import { transform } from 'esbuild';
 import { WebSocket } from 'ws';
 import { realtime } from '../../packages/gateway/src/realtime/test/client.ts';
 import type * as Millrace from '../../sdk/js/millrace.ts';
-import { bundled } from '../../sdk/js/test/bundled.ts';
 import { collected } from '../../sdk/js/test/collected.ts';
 
-const script = await bundled('iife');
+/** Modules are what React Native's bundler takes; what it runs is a script. */
+async function scriptFrom(origin: string): Promise<string> {
+  const served = await fetch(`${origin}/sdk/millrace.js`);
+  assert.equal(served.status, 200);
+  const { code } = await transform(await served.text(), { format: 'iife', globalName: 'millrace', target: 'es2022' });
+  return code;
+}
 
 /** Of blobs it makes one can only say how large they are. */
 class PoorBlob {
@@ -32,7 +38,7 @@ async function poorFetch(url: string, init?: RequestInit): Promise<object> {
   return { ok, status, headers, text: async () => text, json: async () => JSON.parse(text) };
 }
 
-function nativeRealm(): typeof Millrace {
+function nativeRealm(script: string): typeof Millrace {
   const globals = {
     setTimeout,
     clearTimeout,
@@ -53,7 +59,7 @@ function nativeRealm(): typeof Millrace {
 
 async function stage(t: TestContext, transports: (millrace: typeof Millrace) => Millrace.Transport[]) {
   const door = await realtime(t);
-  const millrace = nativeRealm();
+  const millrace = nativeRealm(await scriptFrom(door.app.listeningOrigin));
   const errors = collected<unknown>();
   const gateway = millrace.connect({
     url: door.app.listeningOrigin,

@@ -1,4 +1,4 @@
-/** The built SDK in Deno, Bun and Workers, each with a real gateway: publishing, subscribing both ways, signatures, and a receiver behind its own server. */
+/** The SDK in Deno, Bun and Workers, as a real gateway serves it: publishing, subscribing both ways, signatures, and a receiver behind its own server. */
 import assert from 'node:assert/strict';
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,7 +8,6 @@ import { type Gateway, startGateway } from '../../examples/test/gateway.ts';
 import { temporary } from '../../packages/gateway/test/process.ts';
 import { bun, deno, workerd } from '../../scripts/runtimes/all.ts';
 import { findRuntime } from '../../scripts/runtimes/find.ts';
-import { bundled } from '../../sdk/js/test/bundled.ts';
 import { startWorkerd } from './workerd.ts';
 
 const SECRET = `whsec_${Buffer.from('thirty-two bytes of test secret!').toString('base64')}`;
@@ -57,11 +56,13 @@ const SERVERS = {
   },
 } as const;
 
-/** A folder with the built SDK, the checks, and what serves them. */
-async function folderFor(t: TestContext, store: string, program?: string): Promise<string> {
+/** A folder with the SDK of the gateway, the checks, and what serves them. */
+async function folderFor(t: TestContext, { address }: Gateway, store: string, program?: string): Promise<string> {
   const folder = temporary(t);
   writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
-  writeFileSync(join(folder, 'millrace.js'), await bundled('esm'));
+  const served = await fetch(`${address}/sdk/millrace.js`);
+  assert.equal(served.status, 200);
+  writeFileSync(join(folder, 'millrace.js'), await served.text());
   copyFileSync(CHECKS, join(folder, 'checks.js'));
   writeFileSync(join(folder, 'handler.js'), HANDLER(store));
   if (program !== undefined) writeFileSync(join(folder, 'main.js'), program);
@@ -95,7 +96,7 @@ for (const runtime of [deno, bun]) {
     test('publishes, subscribes over WebSocket and server-sent events, signs, verifies, and receives what is delivered', async (t) => {
       const gateway = await declared(t);
       const { store, program, args } = SERVERS[name];
-      const folder = await folderFor(t, store, program);
+      const folder = await folderFor(t, gateway, store, program);
       const CHECK = JSON.stringify({ url: gateway.address, key: gateway.key, secret: SECRET, name });
       // A home of its own, so that nothing of this machine's is read or left behind; and nothing calls home.
       const environment = { CHECK, HOME: folder, DENO_DIR: folder, DENO_NO_UPDATE_CHECK: '1', DO_NOT_TRACK: '1' };
@@ -113,7 +114,7 @@ const { path, skip } = findRuntime(workerd);
 describe('the SDK in Workers', { timeout: 120_000, skip }, () => {
   test('publishes, subscribes over WebSocket and server-sent events, signs, verifies, and receives what is delivered', async (t) => {
     const gateway = await declared(t);
-    const folder = await folderFor(t, 'memoryStore()');
+    const folder = await folderFor(t, gateway, 'memoryStore()');
     const code = `
       import { serve } from ${JSON.stringify(join(folder, 'handler.js'))};
       export default { fetch: (request, env, context) => serve(request, env, context) };`;

@@ -129,6 +129,12 @@ describe('millrace', { timeout: 300_000 }, () => {
     assert.equal((await json('key', 'get', 'crm', made.prefix)).id, made.id);
     assert.equal((await json('key', 'get', '--key', made.key)).id, made.id);
     assert.deepEqual((await json('key', 'get')).scopes, ['admin']);
+    const signing = await json('key', 'create', 'crm', '--signs');
+    assert.match(signing.key, /^mrs_[a-z2-7]{8}_[a-z2-7]{40}$/);
+    assert.deepEqual([signing.signs, signing.scopes], [true, ['publish']]);
+    assert.equal((await json('key', 'get', 'crm', signing.prefix)).id, signing.id);
+    assert.match(await people('key', 'list', 'crm'), /mrs_[a-z2-7]{8} +publish \(signs\)/);
+    await wrong(5, /scope publish and no other/, 'key', 'create', 'crm', '--signs', '--scopes', 'manage');
     await wrong(4, /no key/, 'key', 'get', 'mr_aaaaaaaa', '--app', 'crm');
     await wrong(2, /say whose: --app/, 'key', 'list');
     await wrong(2, /say whose: --app/, 'key', 'get', made.id);

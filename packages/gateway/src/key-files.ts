@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Problem } from '@millrace/core/problem';
+import { allOf } from './all-of.ts';
 import { keyOf, makeKey } from './http/access.ts';
 import { ADMIN_KEY_FILE } from './options.ts';
 import type { Clock } from './ports/clock.ts';
@@ -26,19 +27,22 @@ export async function secretKeysOf(data: string, directory: Directory, fromEnvir
   const path = join(data, SECRET_KEY_FILE);
   const text = readIfThere(path);
   if (text !== undefined) return readKeys(text.trim().split('\n'), path);
-  // Every subscription has a sealed secret.
-  if ((await directory.list('subscription', { limit: 1 })).length > 0) {
-    throw new Problem(
-      'invalid_secret',
-      `${path} is missing, and the secrets of the subscriptions here can not be read without it`,
-      {
-        advice: `Put the ${SECRET_KEY_FILE} that belongs to this directory back (or set ${SECRET_KEY_VARIABLE}), or start with another directory.`,
-      },
-    );
+  const whose = await whoseSecrets(directory);
+  if (whose !== undefined) {
+    throw new Problem('invalid_secret', `${path} is missing, and the secrets of the ${whose} here can not be read without it`, {
+      advice: `Put the ${SECRET_KEY_FILE} that belongs to this directory back (or set ${SECRET_KEY_VARIABLE}), or start with another directory.`,
+    });
   }
   const key = randomBytes(VAULT_KEY_BYTES);
   writePrivate(path, key.toString('base64'));
   return [key];
+}
+
+/** What has a sealed secret, if anything has: every subscription, and of the keys those that sign. */
+async function whoseSecrets(directory: Directory): Promise<string | undefined> {
+  if ((await directory.list('subscription', { limit: 1 })).length > 0) return 'subscriptions';
+  for await (const { value } of allOf(directory, 'key')) if (value.sealed !== undefined) return 'keys that sign';
+  return undefined;
 }
 
 function readKeys(texts: readonly string[], where: string): SecretKeys {

@@ -51,6 +51,18 @@ export const LIMIT_TABLE = {
     60_000,
     'How long a connection with such a rest stays for its client to read the answer, ms: cut off at once, the answer is lost.',
   ),
+  signedBytes: limit(
+    32 * MB,
+    1 * MB,
+    8_192 * MB,
+    'Bodies of signed publishes that are being read or worked on, bytes: who knows how a key begins can have them read before the signature tells, so they have no part of `bodiesBytes`.',
+  ),
+  signatureSkewMs: limit(
+    300_000,
+    1_000,
+    3_600_000,
+    'How far the time of a signature may be from the clock here, either way, ms: clocks differ, and what was recorded is to be worth nothing soon. Never more than a quarter of `dedupeWindowMs`, which makes it a duplicate until then.',
+  ),
   lineBytes: limit(
     1 * MB,
     65_536,

@@ -30,7 +30,10 @@ test('everything is sealed with the new key; done again it does nothing', async 
     webhook({ sealed: before.seal('one') }, { sealed: before.seal('two'), untilMs: 5 }),
   );
   await directory.put('answer', 'e', 'b', { digest: '', status: 200, headers: {}, sealed: before.seal('three'), createdMs: 1 });
-  assert.equal(await reseal(directory, createVault(newer, older)), 2);
+  const signing = { app: 'shop', hash: 'h', prefix: 'mrs_aaaaaaaa', scopes: ['publish'], createdMs: 1 } as const;
+  await directory.put('key', 'e', 'c', { ...signing, sealed: before.seal('four') });
+  await directory.put('key', 'e', 'd', { ...signing, prefix: 'mr_bbbbbbbb' });
+  assert.equal(await reseal(directory, createVault(newer, older)), 3);
   assert.equal(await reseal(directory, createVault(newer, older)), 0);
   const after = createVault(newer);
   const { secrets } = (await directory.get('subscription', 'e', 'a'))?.value.deliver.webhook ?? { secrets: [] };
@@ -42,6 +45,7 @@ test('everything is sealed with the new key; done again it does nothing', async 
     ],
   );
   assert.equal(after.open((await directory.get('answer', 'e', 'b'))?.value.sealed ?? ''), 'three');
+  assert.equal(after.open((await directory.get('key', 'e', 'c'))?.value.sealed ?? ''), 'four');
   assert.throws(() => before.open(secrets[0]?.sealed ?? ''), { code: 'invalid_secret' });
 });
 
@@ -104,7 +108,11 @@ test('the environment goes before the file, and a missing or damaged key is said
   assert.deepEqual((await secretKeysOf(data, directory, `${text},${Buffer.alloc(32, 8).toString('base64')}`)).length, 2);
   await assert.rejects(secretKeysOf(data, directory, 'short'), /MILLRACE_SECRET_KEY/);
   await directory.put('subscription', 'e', 'a', webhook());
-  await assert.rejects(secretKeysOf(data, directory), /is missing/);
+  await assert.rejects(secretKeysOf(data, directory), /is missing, and the secrets of the subscriptions/);
+  await directory.delete('subscription', 'e', 'a');
+  const key = { app: 'shop', hash: 'h', prefix: 'mrs_aaaaaaaa', scopes: ['publish'], sealed: 'x', createdMs: 1 } as const;
+  await directory.put('key', 'e', 'b', key);
+  await assert.rejects(secretKeysOf(data, directory), /is missing, and the secrets of the keys that sign/);
   writeFileSync(join(data, SECRET_KEY_FILE), 'nonsense');
   await assert.rejects(secretKeysOf(data, directory), /does not hold 32 bytes/);
   assert.equal(readFileSync(join(data, SECRET_KEY_FILE), 'utf8'), 'nonsense');

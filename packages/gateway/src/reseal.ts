@@ -8,7 +8,7 @@ import { haveReadable, sealHeaders, showHeaders } from './webhook-headers.ts';
 export async function reseal(directory: Directory, vault: Vault): Promise<number> {
   let count = 0;
 
-  async function each<K extends 'subscription' | 'answer' | 'keyring'>(
+  async function each<K extends 'subscription' | 'key' | 'answer' | 'keyring'>(
     kind: K,
     renew: (found: Versioned<Kinds[K]>) => Promise<unknown> | undefined,
   ): Promise<void> {
@@ -34,6 +34,11 @@ export async function reseal(directory: Directory, vault: Vault): Promise<number
     const deliver = { webhook: { ...webhook, secrets, ...headers } };
     return directory.put('subscription', environment, id, { ...value, deliver }, version);
   });
+  await each('key', ({ environment, id, version, value }) =>
+    value.sealed !== undefined && vault.isOutdated(value.sealed)
+      ? directory.put('key', environment, id, { ...value, sealed: anew(value.sealed) }, version)
+      : undefined,
+  );
   await each('answer', ({ environment, id, version, value }) =>
     vault.isOutdated(value.sealed)
       ? directory.put('answer', environment, id, { ...value, sealed: anew(value.sealed) }, version)

@@ -83,13 +83,20 @@ function simpleSign(secret: string): Sign {
   });
 }
 
-function signerOf(text: string): (id: string, timestampSeconds: number, body: Uint8Array) => string {
+/** One signature, as it stands in `webhook-signature`. */
+export type SignOne = (id: string, timestampSeconds: number, body: Uint8Array) => string;
+
+function signerOf(text: string): SignOne {
   const secret = parseSecret(text);
   if (secret.kind === 'private') {
     const key = createPrivateKey({ key: Buffer.concat([ED25519_PKCS8, secret.seed]), format: 'der', type: 'pkcs8' });
     return (id, timestampSeconds, body) => formatV1a(signWith(null, signedContent(id, timestampSeconds, body), key));
   }
-  const hmac = createHmacSha256(secret.key);
-  // What signedContent and formatV1 of core say, in pieces.
+  return v1With(secret.key);
+}
+
+/** What signedContent and formatV1 of core say, in pieces. */
+export function v1With(key: Uint8Array): SignOne {
+  const hmac = createHmacSha256(key);
   return (id, timestampSeconds, body) => `v1,${hmac(`${id}.${timestampSeconds}.`, body, 'base64')}`;
 }

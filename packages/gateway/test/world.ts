@@ -66,6 +66,7 @@ export async function world(
     stores = {},
     directory = createMemoryDirectory(),
     publicUrl,
+    vault = createVault(randomBytes(32)),
     ...options
   }: Partial<
     Pick<HttpNeeds, 'undeclared' | 'clock' | 'isLocal' | 'metrics' | 'limits' | 'version' | 'sdkSource' | 'telemetry'>
@@ -75,12 +76,12 @@ export async function world(
     /** One that is there already, as after a restart. */
     readonly directory?: Directory;
     readonly publicUrl?: string;
+    readonly vault?: Vault;
   } = {},
 ): Promise<World> {
   const clock = systemClock;
   const ledger = createMemoryLedger();
   const { log = createMemoryLog(), claims } = stores;
-  const vault = createVault(randomBytes(32));
   const sender = createUndiciSender({ clock, connect: createConnect({ egress: createEgress({ allow: ['loopback'] }) }) });
   const notices: Notice[] = [];
   const waiting = new Set<() => void>();
@@ -100,6 +101,10 @@ export async function world(
     await directory.put('topic', 'default', topic, topicOf({}, { owner: 'default', nowMs: clock.now(), limits: LIMITS }));
   await gateway.start();
   const errors: unknown[] = [];
+  async function endAll(): Promise<void> {
+    gateway.abandon();
+    await sender.close();
+  }
   const app = await createApp({
     gateway,
     directory,
@@ -110,11 +115,13 @@ export async function world(
     isReady: () => true,
     onError: (error) => errors.push(error),
     ...options,
+  }).catch(async (error: unknown) => {
+    await endAll();
+    throw error;
   });
   t.after(async () => {
     await app.close();
-    gateway.abandon();
-    await sender.close();
+    await endAll();
   });
 
   async function key(owner: string, scopes: readonly Scope[], environment = 'default'): Promise<string> {

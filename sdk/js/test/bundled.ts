@@ -1,9 +1,11 @@
 /** The SDK as a page would load it: one script, compiled for what the oldest runtimes understand. */
 import { build, type Format } from 'esbuild';
 
-export async function bundled(format: Format): Promise<string> {
+/** All of it, or what is named of it. */
+export async function bundled(format: Format, imports?: string): Promise<string> {
+  const what = imports === undefined ? '*' : `{ ${imports} }`;
   const { outputFiles } = await build({
-    entryPoints: [new URL('../millrace.ts', import.meta.url).pathname],
+    stdin: { contents: `export ${what} from './millrace.ts';`, resolveDir: new URL('..', import.meta.url).pathname },
     bundle: true,
     write: false,
     format,

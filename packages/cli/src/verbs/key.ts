@@ -17,6 +17,7 @@ interface Key {
   readonly prefix: string;
   readonly scopes: readonly string[];
   readonly topics?: readonly string[];
+  readonly signs?: boolean;
   readonly environment?: string;
   readonly createdAt: string;
   readonly expiresAt?: string;
@@ -26,6 +27,7 @@ interface Key {
 interface CreateOptions {
   readonly scopes: readonly string[];
   readonly topics?: readonly string[];
+  readonly signs?: boolean;
   readonly expires?: string;
   readonly environment?: string;
 }
@@ -36,6 +38,7 @@ const at = (app: string, key?: string): string =>
 export function keyVerbs(program: Command, { act }: Cli): void {
   const key = exampled(program.command('key').description('credentials of apps'), [
     'millrace key create crm --scopes subscribe,manage --topics "orders.*" --expires 90d',
+    'millrace key create shop --signs     publishes with signatures: it is never sent',
     'millrace key list --app crm',
     'millrace key get                     the key you use: what it may do',
     'millrace key get key_… --app crm',
@@ -66,22 +69,32 @@ export function keyVerbs(program: Command, { act }: Cli): void {
       new Option('--scopes <list>', 'admin, publish, subscribe, manage; with commas').argParser(words).makeOptionMandatory(),
     )
     .addOption(new Option('--topics <patterns>', 'only these topics; with commas').argParser(words))
+    .addOption(
+      new Option('--signs', 'it signs what it publishes instead of being sent; the scope is publish').implies({
+        scopes: ['publish'],
+      }),
+    )
     .option('--expires <when>', 'in 90d, or a time')
     .option('--environment <name>', 'the environment it acts in')
     .action(
       act<[string | undefined], CreateOptions & OfApp>(async ({ args, options, client, terminal }) => {
         const app = appOf(args, options);
-        const { scopes, topics, expires, environment } = options;
+        const { scopes, topics, signs = false, expires, environment } = options;
         const json = {
           scopes,
           ...(topics === undefined ? {} : { topics }),
+          ...(signs ? { signs } : {}),
           ...(expires === undefined ? {} : { expiresAt: laterOf(expires, { option: '--expires', nowMs: Date.now() }) }),
           ...(environment === undefined ? {} : { environment }),
         };
         const { body } = await client().ask<Key>(`POST ${at(app)}`, { json });
         terminal.data(body, () => detailsOf(body, Date.now()).join('\n'));
         terminal.hint('The key is shown this once: keep it where secrets are kept.');
-        terminal.hint('To use it: MILLRACE_KEY in the environment, or --key. What it may do: millrace key get --key mr_…');
+        terminal.hint(
+          signs
+            ? 'To use it: sign with it what goes to POST /v1/events (docs/api.md, "Signed publishing"). It is no key for --key.'
+            : 'To use it: MILLRACE_KEY in the environment, or --key. What it may do: millrace key get --key mr_…',
+        );
       }),
     );
 
@@ -128,7 +141,7 @@ async function ownKey(client: Client): Promise<Key> {
 
 /** By what it begins with, too: that is what stands in a configuration. */
 async function keyOf(client: Client, { app, id }: { readonly app: string; readonly id: string }): Promise<Key> {
-  if (!id.startsWith('mr_')) return (await client.ask<Key>(`GET ${at(app, id)}`)).body;
+  if (!/^mrs?_/.test(id)) return (await client.ask<Key>(`GET ${at(app, id)}`)).body;
   for await (const one of eachOf<Key>(client, `GET ${at(app)}`)) if (one.prefix === id) return one;
   throw new Refusal(EXIT.notFound, `the app '${app}' has no key '${id}'`, { advice: `millrace key list --app ${app}` });
 }
@@ -137,7 +150,7 @@ function columnsAt(nowMs: number): Column<Key>[] {
   return [
     { title: 'KEY', value: ({ id }) => id },
     { title: 'BEGINS WITH', value: ({ prefix }) => prefix },
-    { title: 'SCOPES', value: ({ scopes }) => scopes.join(','), shrinks: 1 },
+    { title: 'SCOPES', value: ({ scopes, signs = false }) => `${scopes.join(',')}${signs ? ' (signs)' : ''}`, shrinks: 1 },
     { title: 'TOPICS', value: ({ topics }) => topics?.join(',') ?? 'all', shrinks: 1 },
     { title: 'LAST USED', value: ({ lastUsedAt }) => relative(lastUsedAt, nowMs) },
     { title: 'EXPIRES', value: ({ expiresAt }) => (expiresAt === undefined ? 'never' : relative(expiresAt, nowMs)) },

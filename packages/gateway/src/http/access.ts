@@ -42,6 +42,10 @@ export interface Access {
   /** Ids of an app's subscriptions, whoever asks. */
   subscriptionsOf(environment: string, app: string): string[];
   keys(): Iterable<Versioned<Key>>;
+  /** Keys that sign, begin so and count now: none or one; more by chance, and a few at most. */
+  signing(prefix: string): readonly Versioned<Key>[];
+  /** The caller whose signature by this key was right. */
+  signed(key: Versioned<Key>): Caller;
   /** When the caller's key ends; undefined where it does not. */
   keyExpiresMs(caller: Caller): number | undefined;
   stop(): void;
@@ -49,6 +53,9 @@ export interface Access {
 
 /** How exactly it is kept when a key was last used: a write per request would cost more than it tells. */
 const USED_MS = 3_600_000;
+
+/** 40 random bits tell keys apart: two that begin alike are rare, and of more than these the last would not be tried. */
+const ALIKE_MAX = 4;
 
 const KEY = /^Bearer +(mr_[a-z2-7]{8}_[a-z2-7]{40})$/i;
 
@@ -61,7 +68,14 @@ export async function createAccess({
   readonly clock: Clock;
   readonly tokens: Tokens;
 }): Promise<Access> {
-  const keys: Followed<Key> = await follow(directory, 'key', (key) => key.hash);
+  /** Keys that sign, by what they begin with; made when it is asked for after a change. */
+  let signers: ReadonlyMap<string, readonly Versioned<Key>[]> | undefined;
+  const keys: Followed<Key> = await follow(
+    directory,
+    'key',
+    (key) => key.hash,
+    () => (signers = undefined),
+  );
   /** Keys whose last use is being written down. */
   const noting = new Set<string>();
   const subscriptions: Followed<Subscription> = await follow(directory, 'subscription', ({ uid }) => uid);
@@ -80,12 +94,10 @@ export async function createAccess({
   function ofKey(authorization: string | undefined, allowed: readonly Scope[]): Caller {
     const text = KEY.exec(authorization ?? '')?.[1];
     const found = text === undefined ? undefined : keys.get(hashOf(text));
-    if (found === undefined || isOver(found)) throw unauthorized(authorization);
-    const { app, scopes, topics } = found.value;
-    const caller = { key: found.id, environment: found.environment, app, scopes, admin: scopes.includes('admin') };
-    allowedAs(caller, allowed);
+    if (found === undefined || isOver(found)) throw refusalOf(authorization);
+    const caller = allowedAs(callerOf(found), allowed);
     noteUse(found);
-    return topics === undefined ? caller : { ...caller, topics };
+    return caller;
   }
 
   const isOver = ({ value }: Versioned<Key>): boolean => (value.expiresMs ?? Infinity) <= clock.now();
@@ -113,6 +125,17 @@ export async function createAccess({
     subscriptionsOf: (environment, app) =>
       [...subscriptions.values()].filter((one) => one.environment === environment && one.value.app === app).map(({ id }) => id),
     keys: () => keys.values(),
+    signing(prefix) {
+      signers ??= Map.groupBy(
+        [...keys.values()].filter(({ value }) => value.sealed !== undefined),
+        ({ value }) => value.prefix,
+      );
+      return (signers.get(prefix) ?? []).slice(0, ALIKE_MAX).filter((key) => !isOver(key));
+    },
+    signed(key) {
+      noteUse(key);
+      return callerOf(key);
+    },
     keyExpiresMs({ key }) {
       for (const { id, value } of keys.values()) if (id === key) return value.expiresMs;
       return undefined;
@@ -122,6 +145,11 @@ export async function createAccess({
       subscriptions.stop();
     },
   };
+}
+
+function callerOf({ id, environment, value: { app, scopes, topics } }: Versioned<Key>): Caller {
+  const caller = { key: id, environment, app, scopes, admin: scopes.includes('admin') };
+  return topics === undefined ? caller : { ...caller, topics };
 }
 
 /** The caller, who holds one of the scopes. */
@@ -191,7 +219,10 @@ export function mayUseTopics(caller: Caller, topics: readonly string[], pointer:
 export interface NewKey {
   readonly id: string;
   readonly value: Key;
-  /** The key itself: `mr_`, eight characters to recognise it by, `_`, 200 random bits. Shown once, kept by nobody. */
+  /**
+   * The key itself: `mr_` (`mrs_` of one that signs), eight characters to recognise it by, `_`, 200 random bits. Shown once; kept
+   * by nobody, but sealed where it signs.
+   */
   readonly text: string;
 }
 
@@ -204,8 +235,9 @@ export interface KeyGrant {
   readonly expiresMs?: number;
 }
 
-export function makeKey(grant: KeyGrant): NewKey {
-  const prefix = `mr_${base32(randomBytes(5), 8)}`;
+/** Of a key that signs, whoever stores it seals its text beside the value. */
+export function makeKey(grant: KeyGrant, kind: 'mr' | 'mrs' = 'mr'): NewKey {
+  const prefix = `${kind}_${base32(randomBytes(5), 8)}`;
   const text = `${prefix}_${base32(randomBytes(25), 40)}`;
   return {
     id: newId('key', grant.nowMs, (count) => randomBytes(count)),
@@ -219,7 +251,7 @@ export function keyOf(text: string, { app, scopes, topics, nowMs, expiresMs }: K
   return {
     app,
     hash: hashOf(text),
-    prefix: text.slice(0, 11),
+    prefix: text.slice(0, text.startsWith('mrs_') ? 12 : 11),
     scopes,
     ...(topics === undefined ? {} : { topics }),
     createdMs: nowMs,
@@ -232,9 +264,17 @@ function hashOf(text: string): string {
   return hash('sha256', text, 'hex');
 }
 
-function unauthorized(authorization: string | undefined): Problem {
-  const message = whyUnauthorized(authorization);
-  return new Problem('unauthorized', message, {
+function refusalOf(authorization: string | undefined): Problem {
+  if (/^signature( |$)/i.test(authorization ?? ''))
+    return new Problem('forbidden', 'a signature is taken by POST /v1/events alone; this needs a key', {
+      advice: 'Sign what goes there, its topic with it; for anything else use a key that is sent.',
+    });
+  // Whether there is such a key is not said.
+  if (/^(bearer +)?mrs_/i.test(authorization ?? ''))
+    return new Problem('unauthorized', 'a key that begins with mrs_ signs, and is never sent', {
+      advice: 'Sign with it, and make another one if anybody may have seen it on its way.',
+    });
+  return new Problem('unauthorized', whyUnauthorized(authorization), {
     advice: 'Send the header "Authorization: Bearer mr_…" with a key of this gateway.',
   });
 }

@@ -50,6 +50,7 @@ import { createRoom } from './room.ts';
 import { realtimeDoor } from '../realtime/door.ts';
 import { isStreamUpgrade } from '../realtime/websocket.ts';
 import { sdkRoutes } from './sdk.ts';
+import { checkSealed, createSignatures } from './signed.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
 import { telemetryRoutes } from './telemetry.ts';
 import { tokenRoutes } from './tokens.ts';
@@ -121,9 +122,12 @@ const AGAIN_MS = 1_000;
 export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
   const { limits = LIMITS } = given;
   const needs = { ...given, limits };
+  await checkSealed(needs.directory, needs.vault);
   const apps = await follow(needs.directory, 'app', (_app, place) => placeOf(place));
   const tokens = await createTokens({ ...needs, apps });
   const access = await createAccess({ ...needs, tokens });
+  const ownTurn = createOwnTurns(needs.clock);
+  const signatures = createSignatures({ ...needs, access, ownTurn });
   const origins = createOrigins(apps);
   const quotas = await openQuotas({ ...needs, apps });
   const releases = await openReleases({ ...needs, apps, source: needs.sdkSource });
@@ -200,6 +204,7 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
     if (request.is404) throw nothingAt(request.url);
     const { allow, takes } = request.routeOptions.config;
     if (allow === undefined) return done();
+    if (signatures.begin(request, reply)) return done();
     const letIn = (caller: Caller): void => {
       request.caller = caller;
       done(pageRefusal(request, reply, origins));
@@ -207,6 +212,11 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
     const caller = access.check(request.headers.authorization, allow, takes);
     if (caller instanceof Promise) void caller.then(letIn, done);
     else letIn(caller);
+  });
+  app.addHook('preValidation', (request, _reply, done) => {
+    // No promise for the many that are not signed.
+    if (request.signed === undefined) return done();
+    void signatures.verify(request, request.signed).then(() => done(), done);
   });
   keepQuotas(app, quotas);
   refuseCompressed(app);
@@ -222,13 +232,12 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
   const routes = watchRoutes(app);
   app.removeAllContentTypeParsers();
 
-  const ownTurn = createOwnTurns(needs.clock);
   const all: RouteNeeds = { ...needs, access, tokens, origins, quotas, apps, releases, ownTurn };
   const publish = createPublish(all);
   const room = createRoom(limits.bodiesBytes);
   const answers = createRoom(limits.answersBytes);
   await app.register(async (scope) => {
-    takeAnyBody(scope, room);
+    takeAnyBody(scope, room, createRoom(limits.signedBytes));
     answerInPieces(scope, answers);
     eventRoutes(scope, { publish, ownTurn });
   });

@@ -5,11 +5,11 @@ import { Problem } from '@millrace/core/problem';
 import type { Limits } from '../limits.ts';
 import { type Hold, type Room, noRoom } from './room.ts';
 
-/** Bytes as they came: a payload is stored as it was sent. */
-export function takeAnyBody(app: FastifyInstance, room: Room): void {
+/** Bytes as they came: a payload is stored as it was sent. Where bodies are signed, `signed` is the room for those that are. */
+export function takeAnyBody(app: FastifyInstance, room: Room, signed: Room = room): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (request, _payload, done) => readBody(request, done));
-  holdWhileAnswered(app, room);
+  holdWhileAnswered(app, (request) => (request.signed === undefined ? room : signed));
 }
 
 export function takeJson(app: FastifyInstance, { limits, room }: { readonly limits: Limits; readonly room: Room }): void {
@@ -25,7 +25,7 @@ export function takeJson(app: FastifyInstance, { limits, room }: { readonly limi
       }
     }),
   );
-  holdWhileAnswered(app, room);
+  holdWhileAnswered(app, () => room);
   // A call without a body is a call with an empty one: what it must hold, its schema says.
   app.addHook('preValidation', (request, _reply, done) => {
     // One that says null is none of these.
@@ -48,10 +48,10 @@ declare module 'fastify' {
 }
 
 /** A body is let go when its request is answered: until then the request holds it, whatever became of its bytes. */
-function holdWhileAnswered(app: FastifyInstance, room: Room): void {
+function holdWhileAnswered(app: FastifyInstance, roomFor: (request: FastifyRequest) => Room): void {
   app.addHook('preParsing', (request, reply: FastifyReply, payload, done) => {
     if (hasBody(request)) {
-      const hold = room.hold();
+      const hold = roomFor(request).hold();
       request.hold = hold;
       // An answer that is cut off never finishes, one of a test never closes.
       reply.raw.once('finish', hold.end).once('close', hold.end);

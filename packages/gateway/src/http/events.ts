@@ -29,13 +29,14 @@ export function eventRoutes(app: FastifyInstance, { publish, ownTurn }: Needs): 
 
   // A batch of which nothing is stored has any status: the types of the answers are too narrow for it.
   const publishing = { config, schema: EVENT_CALLS.publish as FastifySchema };
-  app.post('/v1/events', publishing, async (request, reply) => {
+  app.post('/v1/events', { ...publishing, config: { ...config, signed: true } }, async (request, reply) => {
     refuseForms(request);
     if (isLines(request)) return publishLines(request, reply, publish);
     if (bodyOf(request).length > ALONE_BYTES) await ownTurn();
     const { batch, events } = decode(request, publish.limits);
     if (events.length === 0) throw new Problem('invalid_event', 'a batch has at least one event', { pointer: '' });
-    const published = await publish(request.caller, events, howOf(request));
+    if (batch && request.signed !== undefined) mustHaveIds(events);
+    const published = await publish(request.caller, events, howOf(request, batch));
     if (!batch) return answerOne(reply, published[0] as Published);
     return reply.code(statusOf(published)).send({ results: published.map(resultOf) });
   });
@@ -60,6 +61,16 @@ export function eventRoutes(app: FastifyInstance, { publish, ownTurn }: Needs): 
       return answerOne(reply, published as Published);
     },
   );
+}
+
+/** An idempotency key is for one event: without ids, a signed list that somebody has recorded would be stored again. */
+function mustHaveIds(events: Decoded['events']): void {
+  const at = events.findIndex((event) => !(event instanceof Problem) && event.id === undefined);
+  if (at >= 0)
+    throw new Problem('invalid_event', 'in a list that is signed each event has an id', {
+      pointer: `/${at}/id`,
+      advice: 'Give each one an id that stays when it is sent again: it dedupes together with its source.',
+    });
 }
 
 /** Throws for a body that is no event, or none at all. */
@@ -129,11 +140,13 @@ function pairsOf(request: FastifyRequest): [string, string][] {
 
 const SAYS_WHAT = /^c(?:e-|ontent-type$)/i;
 
-function howOf(request: FastifyRequest): How {
-  return { idempotencyKey: idempotencyKeyOf(request), bytes: bodyOf(request).length, entered: request.entered };
+function howOf(request: FastifyRequest, batch = false): How {
+  return { idempotencyKey: idempotencyKeyOf(request, batch), bytes: bodyOf(request).length, entered: request.entered };
 }
 
-function idempotencyKeyOf(request: FastifyRequest): string | undefined {
+/** The id that is signed, which whoever sends the request again can not change; of a list the events have their own. */
+function idempotencyKeyOf(request: FastifyRequest, batch: boolean): string | undefined {
+  if (request.signed !== undefined) return batch ? undefined : request.signed.id;
   const value = request.headers['idempotency-key'];
   return Array.isArray(value) ? value.join(', ') : value;
 }

@@ -1,4 +1,4 @@
-/** `/v1/apps/{app}/keys` and `/v1/keys/self`: credentials. A key is shown once, in the answer that makes it; what is kept is its hash. */
+/** `/v1/apps/{app}/keys` and `/v1/keys/self`: credentials. A key is shown once, in the answer that makes it; what is kept is its hash, and of one that signs the key, sealed. */
 import type { FastifyInstance } from 'fastify';
 import { Problem } from '@millrace/core/problem';
 import { checkPattern } from '@millrace/core/topic';
@@ -17,13 +17,14 @@ interface KeySettings {
   readonly topics?: readonly string[];
   readonly expiresAt?: string;
   readonly environment?: string;
+  readonly signs?: boolean;
 }
 
 /** Whose admin keys may make keys for other environments: that of the first start. */
 export const FIRST_ENVIRONMENT = 'default';
 const ENVIRONMENT = /^[a-z0-9][a-z0-9-]{0,31}$/;
 
-export function keyRoutes(app: FastifyInstance, { directory, access, clock }: RouteNeeds): void {
+export function keyRoutes(app: FastifyInstance, { directory, access, clock, vault }: RouteNeeds): void {
   const config = { allow: ['admin'] } as const;
 
   app.post<OfApp & { Body: KeySettings }>(
@@ -35,16 +36,20 @@ export function keyRoutes(app: FastifyInstance, { directory, access, clock }: Ro
       body.topics?.forEach((topic, at) => checkPattern(topic, `/topics/${at}`));
       if (body.topics !== undefined && body.scopes.includes('admin'))
         throw new Problem('invalid_request', 'an admin key is for all topics', { pointer: '/topics' });
+      if (body.signs === true && body.scopes.some((scope) => scope !== 'publish'))
+        throw new Problem('invalid_request', 'a key that signs has the scope publish and no other', { pointer: '/scopes' });
       const nowMs = clock.now();
-      const { id, value, text } = makeKey({
+      const grant = {
         app: params.app,
         scopes: body.scopes,
         nowMs,
         ...(body.topics === undefined ? {} : { topics: body.topics }),
         ...(body.expiresAt === undefined ? {} : { expiresMs: expiryOf(body.expiresAt, nowMs) }),
-      });
+      };
+      const { id, value, text } = makeKey(grant, body.signs === true ? 'mrs' : 'mr');
       if (environment !== caller.environment) await ensureApp(environment, params.app, nowMs);
-      const made = await directory.put('key', environment, id, value, 'absent');
+      const kept = body.signs === true ? { ...value, sealed: vault.seal(text) } : value;
+      const made = await directory.put('key', environment, id, kept, 'absent');
       return reply
         .code(201)
         .header('cache-control', 'no-store')
@@ -130,7 +135,7 @@ function expiryOf(text: string, nowMs: number): number {
 }
 
 function showKey({ id, environment, value }: Versioned<Key>): object {
-  const { app, prefix, scopes, topics, createdMs, expiresMs, usedMs } = value;
+  const { app, prefix, scopes, topics, sealed, createdMs, expiresMs, usedMs } = value;
   return {
     id,
     app,
@@ -138,6 +143,7 @@ function showKey({ id, environment, value }: Versioned<Key>): object {
     prefix,
     scopes,
     ...(topics === undefined ? {} : { topics }),
+    ...(sealed === undefined ? {} : { signs: true }),
     createdAt: timeOf(createdMs),
     ...(expiresMs === undefined ? {} : { expiresAt: timeOf(expiresMs) }),
     ...(usedMs === undefined ? {} : { lastUsedAt: timeOf(usedMs) }),

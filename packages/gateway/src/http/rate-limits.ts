@@ -15,8 +15,19 @@ declare module 'fastify' {
 }
 
 export function keepQuotas(app: FastifyInstance, quotas: Quotas): void {
+  const isCounted = ({ routeOptions, signed }: FastifyRequest, isSigned: boolean): boolean =>
+    routeOptions.config.publishes === true && (signed !== undefined) === isSigned;
   app.addHook('onRequest', (request, reply, done) => {
-    if (request.routeOptions.config.publishes !== true) return done();
+    if (isCounted(request, false)) enter(request, reply);
+    done();
+  });
+  // Whose a signed request is, its body tells: nobody else may use up what the app has.
+  app.addHook('preValidation', (request, reply, done) => {
+    if (isCounted(request, true)) enter(request, reply);
+    done();
+  });
+
+  function enter(request: FastifyRequest, reply: FastifyReply): void {
     try {
       request.entered = quotas.enter(ownerOf(request), sizeOf(request));
     } catch (error) {
@@ -24,8 +35,7 @@ export function keepQuotas(app: FastifyInstance, quotas: Quotas): void {
       tell(request, reply);
       throw error;
     }
-    done();
-  });
+  }
   app.addHook('onSend', (request, reply, payload, done) => {
     if (request.entered !== undefined) tell(request, reply);
     done(null, payload);

@@ -146,13 +146,15 @@ export interface Revocation {
   readonly untilMs: number;
 }
 
-/** A credential of an app. The secret part is never kept: only its hash. */
+/** A credential of an app. The secret part is never kept, only its hash; but of a key that signs, which is no proof without it. */
 export interface Key {
   readonly app: string;
   /** Lower-case hex SHA-256 of the whole key. */
   readonly hash: string;
   /** First characters, to recognise it by. */
   readonly prefix: string;
+  /** Of a key that signs, and is never sent: all of it, sealed (see vault.ts). */
+  readonly sealed?: string;
   readonly scopes: readonly Scope[];
   /** Patterns of the topics it is for; all without them. */
   readonly topics?: readonly string[];

@@ -10,10 +10,9 @@ import type { Timer } from '../ports/clock.ts';
 import { asProblem } from './answers.ts';
 import { CLOSE, type CloseCode, closeCodeOf } from './close-codes.ts';
 import { type ClientFrame, readFrames } from './frames.ts';
-import { createPublishing } from './publishing.ts';
+import { createOps } from './ops.ts';
 import { createRight } from './right.ts';
 import type { Admitted, SessionNeeds } from './session-needs.ts';
-import { aboutSettling, createSettling } from './settling.ts';
 import { createSubs } from './subs.ts';
 import { createTalk } from './talk.ts';
 
@@ -45,7 +44,7 @@ export function createSession(needs: SessionNeeds): Session {
   let uncount = (): void => undefined;
   let missed = 0;
   const talk = createTalk({ ...needs, onSlow: () => end(CLOSE.slowConsumer, 'what was sent is not read') });
-  const { say, later } = talk;
+  const { say } = talk;
   const right = createRight({
     ...needs,
     talk,
@@ -53,10 +52,7 @@ export function createSession(needs: SessionNeeds): Session {
     onExpired: () => end(CLOSE.tokenExpired, 'the token has expired'),
   });
   const subs = createSubs({ ...needs, talk, right });
-  const { settle, extend } = createSettling({ subs, talk, limits });
-  const publish = createPublishing({ ...needs, talk });
-
-  // ── life ───────────────────────────────────────────────────────────────────────────────────────────────────────
+  const answer = createOps({ ...needs, talk, right, subs, end, endBy });
 
   let helloTimer: Timer | undefined = talk.after(limits.helloMs, () => end(CLOSE.noHello, 'no hello came'));
 
@@ -130,38 +126,6 @@ export function createSession(needs: SessionNeeds): Session {
     talk.after(limits.heartbeatMs, beat);
   }
 
-  // ── frames ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  function greeted(frame: Exclude<ClientFrame, { op: 'hello' }>, by: Caller): void {
-    switch (frame.op) {
-      case 'sub':
-        return later(subs.subscribe(frame, by), { sub: frame.sub });
-      case 'pub':
-        return later(publish(frame, by), { ref: frame.ref });
-      case 'credit':
-        return talk.about({ sub: frame.sub }, () => subs.addCredit(frame));
-      case 'unsub':
-        return later(subs.unsubscribe(frame), { sub: frame.sub });
-      case 'ack':
-      case 'nack':
-        return later(settle(frame), aboutSettling(frame));
-      case 'extend':
-        return later(extend(frame), aboutSettling(frame));
-      case 'auth':
-        return void right.renew(frame).catch(endBy);
-      case 'ping':
-        return say({ op: 'pong', ...(frame.t === undefined ? {} : { t: frame.t }) });
-      case 'pong':
-        return void (missed = 0);
-      case 'bye':
-        return end(CLOSE.done, 'bye');
-      case 'unknown':
-        return frame.name.startsWith('x-')
-          ? undefined
-          : talk.sayError(new Problem('unsupported_op', `this server knows no op '${frame.name.slice(0, 40)}'`));
-    }
-  }
-
   function take(frame: ClientFrame): void {
     if (state === 'ended') return;
     missed = 0;
@@ -171,7 +135,7 @@ export function createSession(needs: SessionNeeds): Session {
       return hello(frame);
     }
     if (frame.op === 'hello') throw new Problem('bad_frame', 'there was a hello already');
-    greeted(frame, right.caller() as Caller);
+    answer(frame, right.caller() as Caller);
   }
 
   return {

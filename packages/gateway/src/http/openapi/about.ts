@@ -71,6 +71,32 @@ const TOKENS_AND_PAGES = lines(
   'Pages may call from the `origins` of the app (CORS), with tokens; a page of any other origin gets `origin_not_allowed`. Nothing is sent along with cookies. A page on `localhost` is an origin as any other: `millrace app update APP --origin http://localhost:5173`.',
 );
 
+const SIGNING = lines(
+  '## Signed publishing',
+  '',
+  'An app that must not send a secret with every request has a key that signs (`POST /v1/apps/APP/keys` with `{"scopes":["publish"],"signs":true}`, `millrace key create APP --signs`): `mrs_`, eight characters, `_`, forty more, shown this once. Instead of the key go what it begins with, and the headers of [Standard Webhooks](https://www.standardwebhooks.com):',
+  '',
+  '| header | value |',
+  '|---|---|',
+  '| `Authorization` | `Signature`, a space, and `mrs_` with the eight characters |',
+  '| `webhook-id` | 1 to 128 printable ASCII characters, no space or dot among them; the idempotency key of the request |',
+  '| `webhook-timestamp` | the time now, in seconds since 1970 |',
+  '| `webhook-signature` | `v1,` and the base64 (with padding) of an HMAC-SHA256; of several, with spaces between them, one must be right |',
+  '',
+  'The key of the HMAC is the text of the whole key as UTF-8, `mrs_` and all. What it is over is `webhook-id`, a dot, `webhook-timestamp`, a dot, and the very bytes of the body: sign what is sent, and send that. spec/vectors/publish-signatures.json has examples.',
+  '',
+  '```sh',
+  'BODY=\'{"type":"orders.created","data":{"id":43}}\'; ID=$(openssl rand -hex 16); NOW=$(date +%s)',
+  'SIGNATURE=$(printf %s "$ID.$NOW.$BODY" | openssl dgst -sha256 -hmac "$SIGNING_KEY" -binary | base64)',
+  `curl -sS http://127.0.0.1:4400/v1/events -H "Authorization: Signature \${SIGNING_KEY%_*}" -H "webhook-id: $ID" \\`,
+  `  -H "webhook-timestamp: $NOW" -H "webhook-signature: v1,$SIGNATURE" -H 'Content-Type: application/json' -d "$BODY"`,
+  '```',
+  '',
+  '`POST /v1/events` takes it, for JSON: one event or a list, plain or as CloudEvents. Binary mode, NDJSON and `POST /v1/topics/{topic}/events` have parts that a signature over the body does not cover, so they want a key or a token, as all other calls do. A page can not keep a key: a request with an `Origin` is `forbidden`.',
+  '',
+  'The time may be five minutes from that of the gateway, either way (`signatureSkewMs`). When an event is sent again, it is signed anew with the time now and the same `webhook-id`; within 24 hours it is stored once, so what somebody has recorded and sends again is a `duplicate`. In a list each event has an `id`, which does that for it. A wrong signature and a key that is not there (any more) are both `unauthorized`, in the same words.',
+);
+
 const SDK = lines(
   '## The SDK for web pages',
   '',
@@ -223,7 +249,9 @@ const CAUSES = lines(
 export const INFO = {
   title: 'Millrace',
   summary: 'Takes events in once, keeps them in a durable log, gets them out as signed webhooks.',
-  description: [BEGIN, RULES, TOKENS_AND_PAGES, QUOTAS, SDK, TELEMETRY, PATTERNS, FILTERS, RECEIVING, CAUSES].join('\n\n'),
+  description: [BEGIN, RULES, TOKENS_AND_PAGES, SIGNING, QUOTAS, SDK, TELEMETRY, PATTERNS, FILTERS, RECEIVING, CAUSES].join(
+    '\n\n',
+  ),
   license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
 } as const;
 

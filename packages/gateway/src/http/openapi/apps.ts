@@ -106,6 +106,11 @@ export const KEY_SETTINGS = {
       description: 'Of another environment; only an admin key of `default` may say so. The app is made there if need be.',
       examples: ['staging'],
     },
+    signs: {
+      type: 'boolean',
+      description:
+        'It [signs](#signed-publishing) what it publishes instead of being sent. Then its scopes are `publish` alone. Default: false.',
+    },
     audience: LATER,
   },
   examples: [{ scopes: ['publish'], topics: ['orders.*'] }],
@@ -179,6 +184,7 @@ export const KEY = {
     prefix: { type: 'string', description: 'How the key begins, to recognise it by.' },
     scopes: { type: 'array', items: SCOPE, description: 'What it may do.' },
     topics: { type: 'array', items: { type: 'string' }, description: 'Patterns of the topics it is for; all without them.' },
+    signs: { const: true, description: 'It signs, and is never sent.' },
     createdAt: time('When it was made.'),
     expiresAt: time('When it ends.'),
     lastUsedAt: time('About: noted once an hour.'),
@@ -200,7 +206,10 @@ export const NEW_KEY = {
   type: 'object',
   description: 'A key as it is shown this once.',
   required: [...KEY.required, 'key'],
-  properties: { ...KEY.properties, key: { type: 'string', description: 'The key itself. What is kept of it is a hash.' } },
+  properties: {
+    ...KEY.properties,
+    key: { type: 'string', description: 'The key itself. What is kept of it is a hash; of one that signs also the key, sealed.' },
+  },
   examples: [{ ...KEY.examples[0], key: 'mr_k7q2mzx4_…' }],
 } as const;
 

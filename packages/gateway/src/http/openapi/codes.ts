@@ -12,6 +12,8 @@ export interface Asked {
   readonly allow: readonly Scope[] | undefined;
   /** A token does as well. */
   readonly takes?: 'tokens' | undefined;
+  /** And a signature. */
+  readonly signed?: boolean | undefined;
 }
 
 const WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);

@@ -82,6 +82,9 @@ describe('/openapi.json', { timeout: 30_000 }, () => {
       { key: ['admin'] },
     ]);
     assert.deepEqual(paths['/livez'].get.security, []);
+    const publishing = [{ key: ['publish'] }, { key: ['admin'] }, { token: ['publish'] }];
+    assert.deepEqual(paths['/v1/events'].post.security, [...publishing, { signature: ['publish'] }]);
+    assert.deepEqual(paths['/v1/topics/{topic}/events'].post.security, publishing);
     assert.ok(
       operations.every(({ summary, tags, responses }) => summary !== '' && tags.length === 1 && responses['500'] !== undefined),
     );

@@ -22,6 +22,12 @@ const SECURITY = {
     bearerFormat: 'JWT',
     description: 'A short-lived token of `POST /v1/tokens`.',
   },
+  signature: {
+    type: 'http',
+    scheme: 'Signature',
+    description:
+      'What a key that signs begins with, `mrs_` and eight characters; the signature is in `webhook-id`, `webhook-timestamp` and `webhook-signature`.',
+  },
 };
 
 /** Everything in it follows from the routes: two gateways of one version with the same routes have the same document. */
@@ -33,7 +39,14 @@ export function documentOf({ version, routes }: { readonly version: string; read
     const path = route.url.replaceAll(/:(\w+)/g, '{$1}');
     for (const method of [route.method].flat())
       (paths[path] ??= {})[method.toLowerCase()] = operationOf(
-        { method, path, call: callOf(route), allow: route.config?.allow, takes: route.config?.takes },
+        {
+          method,
+          path,
+          call: callOf(route),
+          allow: route.config?.allow,
+          takes: route.config?.takes,
+          signed: route.config?.signed,
+        },
         making,
       );
   }
@@ -71,9 +84,12 @@ function operationOf(asked: Asked, making: Making): object {
 }
 
 /** One of these scopes is enough, and `admin` always is. */
-function securityOf({ allow, takes }: Asked): object[] {
-  const keys = [...new Set(allow === undefined ? [] : [...allow, 'admin'])].map((scope) => ({ key: [scope] }));
-  return takes === 'tokens' ? [...keys, ...(allow ?? []).map((scope) => ({ token: [scope] }))] : keys;
+function securityOf({ allow = [], takes, signed = false }: Asked): object[] {
+  return [
+    ...[...new Set(allow.length === 0 ? [] : [...allow, 'admin'])].map((scope) => ({ key: [scope] })),
+    ...(takes === 'tokens' ? allow.map((scope) => ({ token: [scope] })) : []),
+    ...(signed ? allow.map((scope) => ({ signature: [scope] })) : []),
+  ];
 }
 
 function bodyOf({ body, takes }: Call, show: Show): { readonly requestBody?: object } {

@@ -121,6 +121,25 @@ const IDEMPOTENCY_KEY: HeaderParameter = {
   schema: { type: 'string', minLength: 1, maxLength: HTTP_BOUNDS.idempotencyKeyChars },
 };
 
+/** Of Standard Webhooks. */
+const SIGNATURE: readonly HeaderParameter[] = [
+  {
+    name: 'webhook-id',
+    description: 'Of what is [signed](#signed-publishing): one for each event, the same when it is sent again.',
+    schema: { type: 'string', minLength: 1, maxLength: 128 },
+  },
+  {
+    name: 'webhook-timestamp',
+    description: 'Of what is signed: when, in seconds since 1970.',
+    schema: { type: 'string', pattern: '^[0-9]{1,12}$' },
+  },
+  {
+    name: 'webhook-signature',
+    description: 'Of what is signed: `v1,` and the base64 of the HMAC; of several with spaces between them one must be right.',
+    schema: { type: 'string' },
+  },
+];
+
 const EVENT_PROBLEMS = [
   'invalid_event',
   'invalid_topic',
@@ -174,6 +193,7 @@ export const EVENT_CALLS = {
         description: 'In binary mode the `source`. Further attributes are headers `ce-…` likewise, percent-encoded.',
         schema: text,
       },
+      ...SIGNATURE,
     ],
     problems: EVENT_PROBLEMS,
     refusedAs: { schema: PUBLISHED_BATCH },
