@@ -28,7 +28,7 @@ const KINDS = [
 /** Of ours ÷ raw. */
 const AIM = 0.7;
 /** Rounds before those that count: of code that is not compiled yet, and of sockets that have not sent yet. */
-const WARM_ROUNDS = 3;
+const WARM_ROUNDS = 10;
 
 interface Rounds {
   readonly perCpuSecond: number;
@@ -38,7 +38,7 @@ interface Rounds {
 }
 
 export const fanOutSaid = (all: readonly FanOut[]): string =>
-  `Fan-out: ${all.map(({ sockets, events }) => `${events} events to each of ${sockets} WebSockets`).join(', ')}, payloads of ${PAYLOAD_BYTES} bytes, posted one, or ten as a batch, at a time, the next when all listeners have what was posted; listeners are sockets of one other process that count frames. Messages per CPU-second: of the server's whole process, publishing, storing with fsync and answering included. Raw: node:http and \`ws\` 8 with neither store nor protocol, that sends as many bytes to as many sockets, socket.send(buffer) for each.`;
+  `Fan-out: ${all.map(({ sockets, events }) => `${events} events to each of ${sockets} WebSockets`).join(', ')}, payloads of ${PAYLOAD_BYTES} bytes, posted one, or ten as a batch, at a time, the next when all listeners have what was posted; listeners are sockets of one other process that count frames. Messages per CPU-second: of the server's whole process, publishing, storing with fsync and answering included. Raw: node:http and \`ws\` 8 with neither store nor protocol, that sends as many bytes to as many sockets, socket.send(buffer) for each; the gateway writes together what a socket gets in one turn, as the events of a batch are.`;
 
 export async function measureFanOut({ ours, raw, listeners }: Needs, fan: FanOut): Promise<Sample[]> {
   const own = await roundsOf({ server: ours, listeners, fan });
