@@ -1,20 +1,20 @@
 /**
- * npm run bench -- [names] [--long] [--runs 5] [--quick] [--json] [--profile DIRECTORY]
+ * npm run bench -- [names] [--long] [--runs 5] [--quick] [--json] [--write] [--profile DIRECTORY]
  *
  * Every benchmark runs in a process of its own, one after the other, each figure beside its raw limit in the same run.
  * Without names all run but those marked long, about 17 minutes; --long has these run too, about 55. `broker` and `cluster`
  * start servers of their own, from what `npm run brokers -- up` made ready; where that is missing they say so and the others
- * go on. A whole long run writes bench/RESULTS.md; --json prints the single runs; --profile writes a CPU profile of every
+ * go on. A whole long run writes bench/RESULTS.md, --write puts what was run into it; --json prints the single runs; --profile writes a CPU profile of every
  * gateway process (read them with bench/profile.ts).
  */
 import { fork } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join, resolve as resolvePath } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Outcome } from './figure.ts';
 import { PROFILE_VARIABLE } from './processes.ts';
-import { machineNow, pageOf, tableOf } from './results.ts';
+import { machineNow, pageOf, pageWith, tableOf } from './results.ts';
 
 interface Benchmark {
   /** A file of this folder. */
@@ -58,6 +58,7 @@ const { values, positionals } = parseArgs({
     long: { type: 'boolean', default: false },
     profile: { type: 'string' },
     json: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
   },
 });
 
@@ -107,7 +108,11 @@ for (const benchmark of BENCHMARKS) {
 
 const machine = machineNow({ loadBefore, tookMs: performance.now() - startedMs, args: process.argv.slice(2) });
 if (values.json) console.log(JSON.stringify({ machine, outcomes }, undefined, 1));
-const isWhole =
-  positionals.length === 0 && values.long && values.profile === undefined && !values.quick && Number(values.runs) >= RUNS_MIN;
-if (isWhole) writeFileSync(join(import.meta.dirname, 'RESULTS.md'), pageOf(machine, outcomes));
-else if (!values.json) console.log('bench/RESULTS.md stays as it is: it is written by whole runs with --long only.');
+const isFit = values.profile === undefined && !values.quick && Number(values.runs) >= RUNS_MIN;
+const results = join(import.meta.dirname, 'RESULTS.md');
+if (isFit && positionals.length === 0 && values.long) writeFileSync(results, pageOf(machine, outcomes));
+else if (isFit && values.write) writeFileSync(results, pageWith(readFileSync(results, 'utf8'), machine, outcomes));
+else if (!values.json)
+  console.log(
+    `bench/RESULTS.md stays as it is: it is written by whole runs with --long, and by --write; of ${RUNS_MIN} runs and more.`,
+  );

@@ -39,11 +39,7 @@ function openFiles(): string {
 }
 
 export function pageOf({ lines }: Machine, outcomes: readonly Outcome[]): string {
-  const sections = outcomes.map((outcome) =>
-    [`## ${outcome.benchmark}`, ...(outcome.method.length === 0 ? [] : [outcome.method.join(' ')]), `${tableOf(outcome)}\n`].join(
-      '\n\n',
-    ),
-  );
+  const sections = outcomes.map((outcome) => sectionOf(outcome));
   return `# Results
 
 Written by \`npm run bench\`; not edited by hand. Each figure is the median of its runs with the smallest and the largest in
@@ -52,6 +48,20 @@ brackets; its raw limit was measured in the same run, and the ratio is ours ÷ r
 ${lines.map((line) => `- ${line}`).join('\n')}
 
 ${sections.join('\n')}`;
+}
+
+/** The page with these sections in the place of what it had of the same names, or at its end. Each says when and how it was measured. */
+export function pageWith(page: string, { lines }: Machine, outcomes: readonly Outcome[]): string {
+  const [head = '', ...sections] = page.split(/^(?=## )/m);
+  const all = new Map(sections.map((section) => [section.slice(3, section.indexOf('\n')), `${section.trimEnd()}\n`]));
+  for (const outcome of outcomes.filter(({ skipped }) => skipped === undefined))
+    all.set(outcome.benchmark, sectionOf(outcome, `Measured by itself:\n\n${lines.map((line) => `- ${line}`).join('\n')}`));
+  return head + [...all.values()].join('\n');
+}
+
+function sectionOf(outcome: Outcome, ...about: readonly string[]): string {
+  const method = outcome.method.length === 0 ? [] : [outcome.method.join(' ')];
+  return [`## ${outcome.benchmark}`, ...about, ...method, `${tableOf(outcome)}\n`].join('\n\n');
 }
 
 export function tableOf({ benchmark, runs, skipped }: Outcome): string {
