@@ -183,6 +183,18 @@ describe('a client', { timeout: 10_000 }, () => {
     await subscription.close();
   });
 
+  test('hears why a subscription has to wait, but for a group that moves; and one without a handler is none', async () => {
+    const { gateway, greet, say, errors } = await stage();
+    gateway.subscribe('orders.*', () => undefined);
+    await greet();
+    const refused = { op: 'error', sub: 1, title: 'one too many', status: 429, retryable: true, retryAfterMs: 1_000 };
+    await say({ ...refused, code: 'moving' });
+    assert.deepEqual(errors, []);
+    await say({ ...refused, code: 'quota_exceeded' });
+    assert.deepEqual(errors.map(String), ['GatewayError: one too many']);
+    assert.throws(() => gateway.subscribe('orders.*', { group: 'g' } as never), { code: 'invalid' });
+  });
+
   test('sets no timer for a time that has passed: Node would warn of it', async () => {
     const clock = handClock();
     const delays: number[] = [];

@@ -42,7 +42,7 @@ export interface SendOptions {
   readonly signal?: AbortSignal;
   /** After the first attempt. Default 3. */
   readonly retries?: number;
-  /** Attempts and waits in all; default no bound but `retries`. */
+  /** Attempts and waits in all. Default: a minute. What would have to wait for longer (a quota of the day) is rejected at once. */
   readonly budgetMs?: number;
 }
 
@@ -230,6 +230,8 @@ const FRAMES_MAX = 64;
 /** Ids that are known to have been handled. */
 const DONE_MAX = 1_000;
 
+/** Of a call, with its retries. */
+const BUDGET_MS = 60_000;
 /** Of one header: a stranger must not make us verify thousands. */
 const SIGNATURES_MAX = 32;
 /** Of a webhook's body, and of its claim. */
@@ -554,8 +556,12 @@ export function conversation(io: Io) {
         if (frame.ids) settled(frame, error);
         else if (frame.code === 'credit_overflow') io.onError(error);
         else if (!frame.retryable) fail(error);
-        // It may be over there or not: it is begun anew under another number, after a while.
-        else later(again, frame.retryAfterMs ?? backoffMs(io, 1));
+        else {
+          // That its group moves is nobody's trouble.
+          if (frame.code !== 'moving') io.onError(error);
+          // It may be over there or not: it is begun anew under another number, after a while.
+          later(again, frame.retryAfterMs ?? backoffMs(io, 1));
+        }
       },
     };
 
@@ -818,7 +824,10 @@ export function connect(options: ConnectOptions): Gateway {
     get state() {
       return talk.state;
     },
-    subscribe: (topics, handler, more = {}) => talk.subscribe([topics].flat(), handler, more),
+    subscribe(topics, handler, more = {}) {
+      if (!handler?.call) throw new GatewayError('invalid', 'subscribe(topics, handler, options)');
+      return talk.subscribe([topics].flat(), handler, more);
+    },
     wake: () => talk.wake(),
     onState(listener) {
       listeners.add(listener);
@@ -988,7 +997,7 @@ export function sendEvent(
   event: EventDraft,
   options: SendOptions & HttpOptions = {},
 ): Promise<Receipt> {
-  if (secret.startsWith('wh')) throw new GatewayError('invalid', 'publishing takes an API key (mr_…)');
+  if (!secret || secret.startsWith('wh')) throw new GatewayError('invalid', 'publishing takes an API key (mr_…)');
   const http = httpOf(options, url, async () => secret);
   const signed: Http['signed'] = async (body, key) => {
     // Ids of events may be anything; this one ends at a dot, and says no more than that it is the same one.
@@ -1032,7 +1041,7 @@ const receiptOf = ({ id, status, problem }: Frame): Result =>
 /** One call, with its attempts. */
 async function call(http: Http, path: string, body?: object, options: SendOptions = {}): Promise<Frame> {
   const { url, fetch: send, timeoutMs } = http;
-  const { signal, retries = 3, budgetMs = Infinity, idempotencyKey: key } = options;
+  const { signal, retries = 3, budgetMs = BUDGET_MS, idempotencyKey: key } = options;
   const { traceparent = `00-${randomHex(16)}-${randomHex(8)}-02` } = options;
   const untilMs = http.nowMs() + budgetMs;
   const text = JSON.stringify(body);

@@ -139,6 +139,10 @@ describe('publishing', { timeout: 10_000 }, () => {
     const { calls, result } = publish([{ status: 503, headers: { 'retry-after': '20' } }], { budgetMs: 10_000 });
     assert.equal(((await result) as GatewayError).retryAfterMs, 20_000);
     assert.equal(calls.length, 1);
+    // A quota of the day: nobody waits for that without having asked to.
+    const tomorrow = publish([{ status: 429, headers: { 'retry-after': '6213' }, body: { code: 'quota_exceeded' } }]);
+    assert.equal(((await tomorrow.result) as GatewayError).code, 'quota_exceeded');
+    assert.deepEqual([tomorrow.calls.length, tomorrow.waits], [1, []]);
   });
 
   test('an attempt that gets no answer ends, and is tried again', async () => {
@@ -166,6 +170,7 @@ describe('publishing', { timeout: 10_000 }, () => {
 
   test('a webhook secret is none to publish with', () => {
     assert.throws(() => sendEvent('https://gateway.test', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', EVENT), /takes an API key/);
+    assert.throws(() => sendEvent('https://gateway.test', undefined as never, EVENT), /takes an API key/);
   });
 
   // Those that JSON.stringify writes.

@@ -556,7 +556,10 @@ describe('millrace', { timeout: 300_000 }, () => {
     const revoked = await as(made.token);
     assert.deepEqual([revoked.exit, errorOf(revoked).code], [3, 'token_revoked']);
     assert.deepEqual(await json('token', 'revoke', '--app', 'crm', '--before', '1m'), { revoked: { app: 'crm' } });
-    assert.equal(await people('token', 'revoke', '--app', 'crm'), 'revoked all tokens of crm\n');
+    assert.equal(
+      await people('token', 'revoke', '--app', 'crm'),
+      'all tokens of crm: refused from now on, whether or not there are any\n',
+    );
     await wrong(2, /say which/, 'token', 'revoke');
     await wrong(2, /--before/, 'token', 'revoke', 'tok_x', '--before', '1h');
     await wrong(2, /--before "soon"/, 'token', 'revoke', '--app', 'crm', '--before', 'soon');

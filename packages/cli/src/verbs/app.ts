@@ -51,7 +51,7 @@ export function appVerbs(program: Command, { act }: Cli): void {
         const json = name === undefined ? {} : { name };
         const { body } = await made<App>(client(), `PUT ${at(id)}`, { json, already });
         terminal.data(body, () => detailsOf(body, Date.now()).join('\n'));
-        terminal.hint(`A key for it: millrace key create ${id} --scopes publish,subscribe`);
+        terminal.hint(`A key for it: millrace key create ${id} --scopes publish,subscribe,manage`);
       }),
     );
 

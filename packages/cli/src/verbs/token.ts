@@ -59,7 +59,11 @@ export function tokenVerbs(program: Command, { act }: Cli): void {
         const moment = before === undefined ? undefined : momentOf(before, { option: '--before', nowMs: Date.now() });
         await client().ask('POST /v1/tokens/revoke', { json: { jti, app, before: moment } });
         const revoked = jti ?? `all tokens of ${app}`;
-        terminal.data({ revoked: jti ?? { app } }, () => `revoked ${revoked}`);
+        terminal.data(
+          { revoked: jti ?? { app } },
+          () =>
+            `${revoked}: refused from now on, whether or not ${jti === undefined ? 'there are any' : 'there is such a token'}`,
+        );
       }),
     );
 }

@@ -138,6 +138,8 @@ describe('the door', { timeout: 30_000 }, () => {
   test('says what is not there, and which methods what is there takes', async (t) => {
     const { ask } = await world(t);
     assert.equal((await ask('GET /v1/streams')).json.code, 'not_found');
+    // What is left of a WebSocket where a proxy takes its header away.
+    assert.match((await ask('GET /v1/stream')).json.detail, /for WebSockets/);
     const wrong = await ask('DELETE /v1/events');
     assert.deepEqual([wrong.status, wrong.json.code, wrong.headers.allow], [405, 'method_not_allowed', 'POST, GET']);
     assert.equal((await ask('POST /v1/topics/a.b')).headers.allow, 'GET, PUT, DELETE');

@@ -48,7 +48,7 @@ import { answerRepeats, type UnderWay } from './repeats.ts';
 import { keepQuotas } from './rate-limits.ts';
 import { createRoom } from './room.ts';
 import { realtimeDoor } from '../realtime/door.ts';
-import { isStreamUpgrade } from '../realtime/websocket.ts';
+import { isStreamUpgrade, STREAM_PATH } from '../realtime/websocket.ts';
 import { sdkRoutes } from './sdk.ts';
 import { checkSealed, createSignatures } from './signed.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
@@ -295,6 +295,11 @@ function answerConnection(error: Error, socket: Socket, closing: Closing): void 
 }
 
 function nothingAt(url: string): Problem {
+  if (url.split('?')[0] === STREAM_PATH)
+    return new Problem('invalid_request', `${STREAM_PATH} is for WebSockets, and this request does not ask to become one`, {
+      advice:
+        'If your client did ask (Upgrade: websocket), a proxy has taken it away: let it through, or use /v1/sse or /v1/pull.',
+    });
   return new Problem('not_found', `there is nothing at ${url.slice(0, 200)}`, {
     advice:
       'The resources are under /v1: events, topics, apps, tokens, subscriptions, deliveries, dead-letters, sse, stream, pull (see the README).',

@@ -59,7 +59,7 @@ export function pageRefusal(
 ): Problem | undefined {
   if (origin === undefined || origins.mayConnect(origin, caller)) return undefined;
   void reply.removeHeader(ALLOW_ORIGIN);
-  return caller.token === undefined ? undefined : originRefused(origin);
+  return caller.token === undefined ? undefined : originRefused(origin, caller);
 }
 
 /** For everybody to read, with no key at all. */

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { newId } from '@millrace/core/ids';
 import { Problem } from '@millrace/core/problem';
-import type { Created, SubscriptionSpec, SubscriptionState } from '../api.ts';
+import type { Created, SubscriptionState } from '../api.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
 import { type Caller, mayActFor, maySee, mayUseTopics } from './access.ts';
 import { checkConditions, checkMatch, etagOf } from './answers.ts';
@@ -14,6 +14,7 @@ import { cursorTo, limitOf, type PageQuery, placeOf } from './paging.ts';
 import { replayRoute } from './replay.ts';
 import { secretAndTestRoutes } from './secret-and-test.ts';
 import { changeOf, replacementOf, withoutNulls } from './subscription-defaults.ts';
+import { createSubscriptionQuota } from './subscription-quota.ts';
 import { checkFilter, showHealth, showState, showSubscription, specOf, type SubscriptionBody } from './subscription-settings.ts';
 
 /** A body that made a subscription may be sent again as it is. */
@@ -23,7 +24,8 @@ const FROM_IS_FOR_NEW_ONES =
 type Named = { Params: { id: string } };
 
 export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): void {
-  const { gateway, directory, access, quotas, clock } = needs;
+  const { gateway, directory, access, clock } = needs;
+  const { create } = createSubscriptionQuota(needs);
   const read = { allow: ['subscribe', 'manage'] } as const;
   const manage = { allow: ['manage'] } as const;
 
@@ -113,17 +115,6 @@ export function subscriptionRoutes(app: FastifyInstance, needs: RouteNeeds): voi
       const now = await gateway.subscriptions[verb](caller.environment, params.id);
       return reply.header('etag', etagOf(now)).send(showSubscription(now));
     });
-  }
-
-  /** Within the quota of its app; while it is made it counts beside those that are there. */
-  async function create({ environment }: Caller, id: string, spec: SubscriptionSpec): Promise<Created> {
-    const configured = (): number => access.subscriptionsOf(environment, spec.app).length;
-    const close = quotas.open({ environment, id: spec.app }, 'subscriptions', configured);
-    try {
-      return await gateway.subscriptions.create(environment, id, spec);
-    } finally {
-      close();
-    }
   }
 
   replayRoute(app, needs);

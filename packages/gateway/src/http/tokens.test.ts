@@ -482,7 +482,9 @@ describe('a page', { timeout: 60_000 }, () => {
     const made = await pages(t);
     const token = await made.token({ origin: own });
     assert.equal((await made.call(own, token)).status, 202);
-    assert.deepEqual(codeOf(await made.call('https://eu.shop.example', token)), [403, 'origin_not_allowed']);
+    const elsewhere = await made.call('https://eu.shop.example', token);
+    assert.deepEqual(codeOf(elsewhere), [403, 'origin_not_allowed']);
+    assert.match(elsewhere.json.detail, /this token is for pages of/);
     const foreign = { scopes: ['publish'], topics: ['orders.*'], origin: 'https://crm.example' };
     const refused = await made.ask('POST /v1/tokens', { key: made.shop, json: foreign });
     assert.deepEqual([refused.status, refused.json.pointer], [400, '/origin']);

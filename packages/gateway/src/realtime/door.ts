@@ -7,6 +7,7 @@ import { type Access, type Caller, mayUseTopics } from '../http/access.ts';
 import { mustBeLocal } from '../http/local.ts';
 import type { Publish } from '../http/publish.ts';
 import type { Room } from '../http/room.ts';
+import { createSubscriptionQuota } from '../http/subscription-quota.ts';
 import type { Limits } from '../limits.ts';
 import { Elsewhere } from '../look-up.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -68,9 +69,13 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     node = '',
     onError = () => undefined,
   } = needs;
+  const subscriptionQuota = createSubscriptionQuota(needs);
   // What a node opens for a client of its own is counted there.
-  const count: SessionNeeds['count'] = ({ environment, app: id }, what, isRelayed) =>
-    isRelayed ? () => undefined : quotas.open({ environment, id }, what);
+  const count: SessionNeeds['count'] = (caller, what, isRelayed) => {
+    if (isRelayed) return () => undefined;
+    const { environment, app } = caller;
+    return what === 'subscriptions' ? subscriptionQuota.open(caller) : quotas.open({ environment, id: app }, what);
+  };
   const proof = (): string => vault.seal(`${RELAYED} ${clock.now()}`);
   const messages = createMessages();
   const sessions = createSessions({
@@ -122,7 +127,7 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     mayUseTopics(caller, topics, '/topics');
     const spec = { app: caller.app, topics, deliver: { stream: {} }, ordering: 'key', ...beginsOf(from) } as const;
     try {
-      return (await gateway.subscriptions.create(caller.environment, group, spec)).subscription;
+      return (await subscriptionQuota.create(caller, group, spec)).subscription;
     } catch (error) {
       // Two consumers that come at once: one makes it.
       if ((error as Problem).code !== 'already_exists') throw error;
@@ -177,7 +182,7 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     if (origin === undefined || isLocal) return;
     if (caller.token === undefined)
       throw new Problem('forbidden', 'a page connects with a token, not with a key', { advice: 'POST /v1/tokens makes them.' });
-    if (!origins.mayConnect(origin, caller)) throw originRefused(origin);
+    if (!origins.mayConnect(origin, caller)) throw originRefused(origin, caller);
   }
 
   const forget = tokens.onRevoked(() => sessions.check((caller) => tokens.refusalOf(caller)));

@@ -23,6 +23,29 @@ describe('a group', { timeout: 30_000 }, () => {
     assert.deepEqual(door.errors, []);
   });
 
+  test('counts against the quota of its app, whoever makes it and however it is opened', async (t) => {
+    const door = await realtime(t);
+    await door.ask('PATCH /v1/apps/shop', { json: { quotas: { subscriptions: 2 } } });
+    const key = await door.key('shop', ['subscribe', 'manage']);
+    const client = await door.client();
+    await client.hello(key);
+    const topics = ['orders.created'];
+    for (const [at, wish] of [{ group: 'one', topics }, { topics }].entries()) {
+      client.say({ op: 'sub', sub: at + 1, credit: 1, ...wish });
+      await client.next('subed');
+    }
+    for (const [at, wish] of [{ group: 'two', topics }, { topics }].entries()) {
+      client.say({ op: 'sub', sub: at + 3, credit: 1, ...wish });
+      const { sub, code, retryable } = await client.next('error');
+      assert.deepEqual([sub, code, retryable], [at + 3, 'quota_exceeded', true]);
+    }
+    const pulled = await door.ask('POST /v1/pull', { key, json: [{ op: 'sub', group: 'two', topics, credit: 1, waitMs: 0 }] });
+    assert.equal(pulled.json[0].code, 'quota_exceeded');
+    // To consume what is there is no more of it.
+    client.say({ op: 'unsub', sub: 2 }, { op: 'sub', sub: 5, group: 'one', credit: 1 }, { op: 'sub', sub: 6, credit: 1, topics });
+    assert.deepEqual(new Set([(await client.next('subed')).sub, (await client.next('subed')).sub]), new Set([5, 6]));
+  });
+
   test('confirms an ack when it is written down, also the second one, and takes all up to one', async (t) => {
     const door = await realtime(t);
     const client = await consumer(door, { credit: 4 });

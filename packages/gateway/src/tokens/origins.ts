@@ -29,8 +29,14 @@ export function createOrigins(apps: Followed<App>): Origins {
   };
 }
 
-export function originRefused(origin: string): Problem {
-  return new Problem('origin_not_allowed', `a page of '${origin.slice(0, 80)}' may not call with this token`, {
-    advice: 'Add the origin to those of the app: PATCH /v1/apps/{app} with {"origins": [...]}.',
+/** `caller`: where it is known who asks. */
+export function originRefused(origin: string, { token, app = '{app}' }: Partial<Pick<Caller, 'app' | 'token'>> = {}): Problem {
+  const page = `'${origin.slice(0, 80)}'`;
+  if (token?.origin !== undefined && token.origin !== origin)
+    return new Problem('origin_not_allowed', `this token is for pages of '${token.origin}', and this one is of ${page}`, {
+      advice: 'POST /v1/tokens takes the origin that a token is for; without one it is for all origins of its app.',
+    });
+  return new Problem('origin_not_allowed', `a page of ${page} may not call with this token`, {
+    advice: `Add it to the origins of the app, all of which are named: millrace app update ${app} --origin …, or PATCH /v1/apps/${app} with {"origins": [...]}.`,
   });
 }
