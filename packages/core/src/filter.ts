@@ -14,10 +14,12 @@
  */
 import type { Event } from './event.ts';
 import { compileTerms } from './filter/match.ts';
-import { readRule, type Term } from './filter/rule.ts';
+import { readRule, type RuleBounds, type Term } from './filter/rule.ts';
 import { EXHAUSTED, spend, STEPS_MAX, type Work } from './filter/work.ts';
 import { isScalar, memberOf, readPath, type Scalar } from './json-values.ts';
 
+export type { RuleBounds } from './filter/rule.ts';
+export type { Work } from './filter/work.ts';
 export { RESERVED as OPERATOR_NAMES } from './filter/operators.ts';
 export { readPath, type Scalar } from './json-values.ts';
 
@@ -25,15 +27,18 @@ export interface CompiledFilter {
   /**
    * `data` gives the parsed payload, undefined where it is no JSON. It is called at most once, and only when the
    * attributes alone do not decide. TOO_COSTLY where there would be no answer within the steps that filter/work.ts
-   * allows, each time again for this filter and this event: whether they match is not known then.
+   * allows, each time again for this filter and this event: whether they match is not known then. `work`: steps that it may
+   * take instead, less those it took when it returns.
    */
-  matches(event: Event, data: () => unknown): Verdict;
+  matches(event: Event, data: () => unknown, work?: Work): Verdict;
   /** Equal for filters that differ only in order, repetition or spelling of numbers: such are evaluated once. */
   readonly canonical: string;
   /** Fields that must equal one of the values in every event that matches: necessary, not sufficient. For an index. */
   readonly equalities: readonly Equality[];
   /** Whether `data` may be called at all. */
   readonly needsData: boolean;
+  /** Tests in all combinations: about a kilobyte of memory each. */
+  readonly terms: number;
 }
 
 /** Truthy like a match: who does not look closer takes the event rather than lose it. */
@@ -48,10 +53,10 @@ export interface Equality {
 
 /**
  * Throws `invalid_filter` with a JSON pointer for what is no filter, and above 16 levels, 1,000 values, strings of 1,024
- * characters, 1,000 combinations of `$or` or 10,000 tests in all combinations.
+ * characters, 1,000 combinations of `$or` or 10,000 tests in all combinations; of the last two `bounds` may allow less.
  */
-export function compileFilter(filter: unknown): CompiledFilter {
-  const { combinations, always, canonical } = readRule(filter);
+export function compileFilter(filter: unknown, bounds?: RuleBounds): CompiledFilter {
+  const { combinations, always, canonical } = readRule(filter, bounds);
   const compiled = combinations.map(compileCombination);
   // With forks, what all combinations share is asked first. Not absence: which element it is asked of depends on the rest.
   const shared = combinations.length === 1 ? [] : always.filter((term) => !term.mayBeAbsent);
@@ -62,6 +67,7 @@ export function compileFilter(filter: unknown): CompiledFilter {
       .filter((term) => term.tests.length === 0 && !term.mayBeAbsent)
       .map(({ path, literals }) => ({ path, values: literals })),
     needsData: combinations.some((terms) => terms.some(isOfData)),
+    terms: combinations.reduce((sum, terms) => sum + terms.length, 0),
   };
 }
 
@@ -101,8 +107,7 @@ const UNREAD = Symbol('unread');
 
 function evaluate(shared: Combination | undefined, combinations: readonly Combination[]): CompiledFilter['matches'] {
   const all = shared === undefined ? combinations : [shared, ...combinations];
-  return (event, data) => {
-    const work: Work = { left: STEPS_MAX };
+  return (event, data, work = { left: STEPS_MAX }) => {
     let value: unknown = UNREAD;
     try {
       for (const one of all) {

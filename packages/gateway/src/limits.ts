@@ -271,6 +271,12 @@ export const LIMIT_TABLE = {
   ),
   feedRecords: limit(256, 1, 4_096, 'Events of one read for a sub that has fallen behind what is in memory.'),
   feedReads: limit(4, 1, 64, 'Subs that read the log at once; the others wait for their turn.'),
+  filterTerms: limit(
+    400_000,
+    1_000,
+    100_000_000,
+    'Tests in the filters of ephemeral subs of the process, about 1 KB each; of them one app may have a quarter. Past it a sub is refused.',
+  ),
   lastEvents: limit(100_000, 1, 10_000_000, 'Events that are looked through for the newest of each key (`from: last`).'),
   lastReads: limit(
     1_000,

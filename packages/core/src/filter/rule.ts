@@ -14,6 +14,15 @@ export const COMBINATIONS_MAX = 1000;
 /** Terms of all combinations together. What they may cost on one event is bounded apart from it (work.ts). */
 export const TERMS_MAX = 10_000;
 
+/** How much the `$or` of a filter may make. */
+export interface RuleBounds {
+  readonly combinations: number;
+  /** In all combinations. */
+  readonly terms: number;
+}
+
+const BOUNDS: RuleBounds = { combinations: COMBINATIONS_MAX, terms: TERMS_MAX };
+
 /** A field with its list. At least one of the list must hold. */
 export interface Term {
   readonly path: readonly string[];
@@ -32,8 +41,8 @@ export interface Rule {
 }
 
 /** Throws `invalid_filter`. */
-export function readRule(filter: unknown): Rule {
-  const reading = startReading();
+export function readRule(filter: unknown, bounds: RuleBounds = BOUNDS): Rule {
+  const reading = { ...startReading(), bounds };
   const { combinations, canonical } = readObject(filter, { path: [], pointer: '', depth: 0, insideOr: false }, reading);
   return {
     combinations,
@@ -52,9 +61,13 @@ interface Place {
 
 const VALUE_CHARS_SHOWN = 40;
 
+interface BoundedReading extends Reading {
+  readonly bounds: RuleBounds;
+}
+
 type Part = Pick<Rule, 'combinations' | 'canonical'>;
 
-function readObject(value: unknown, place: Place, reading: Reading): Part {
+function readObject(value: unknown, place: Place, reading: BoundedReading): Part {
   const { pointer, depth } = place;
   if (!isObject(value))
     throw place.path.length === 0
@@ -73,7 +86,7 @@ function readObject(value: unknown, place: Place, reading: Reading): Part {
   return { combinations, canonical: `{${canonicals.join(',')}}` };
 }
 
-function readMember(name: string, value: unknown, place: Place, reading: Reading): Part {
+function readMember(name: string, value: unknown, place: Place, reading: BoundedReading): Part {
   if (name === '$or') return readFork(value, { ...place, insideOr: true }, reading);
   if (place.insideOr && RESERVED.has(name))
     throw reading.refused(`'${name}' is an operator; inside $or there are objects of fields`, place.pointer);
@@ -84,7 +97,7 @@ function readMember(name: string, value: unknown, place: Place, reading: Reading
 }
 
 /** Only `data` has fields below it; all else at the top is an attribute (CloudEvents 1.0.2: lower-case letters and digits). */
-function checkAttribute(name: string, value: unknown, pointer: string, reading: Reading): void {
+function checkAttribute(name: string, value: unknown, pointer: string, reading: BoundedReading): void {
   if (!/^[a-z0-9]{1,20}$/.test(name))
     throw reading.refused(`'${name.slice(0, 40)}' is no attribute; fields of the payload stand under data`, pointer);
   if (name !== 'data' && !Array.isArray(value))
@@ -97,7 +110,7 @@ function listOf(value: unknown): string | undefined {
   return isShort ? `Write [${JSON.stringify(value)}].` : undefined;
 }
 
-function readFork(value: unknown, place: Place, reading: Reading): Part {
+function readFork(value: unknown, place: Place, reading: BoundedReading): Part {
   if (!Array.isArray(value) || value.length < 2) throw reading.refused('$or takes a list of at least two objects', place.pointer);
   const branches = Array.from(value, (branch: unknown, at) =>
     readObject(branch, { ...place, pointer: pointerTo(place.pointer, at) }, reading),
@@ -117,24 +130,26 @@ function multiplied(
   ones: Part['combinations'],
   others: Part['combinations'],
   place: Place,
-  reading: Reading,
+  reading: BoundedReading,
 ): Part['combinations'] {
   // Counted before it is made: two short forks multiply into what no memory holds.
   checkSize(ones.length * others.length, termsIn(ones) * others.length + termsIn(others) * ones.length, place, reading);
   return ones.flatMap((one) => others.map((other) => [...one, ...other]));
 }
 
-function checkSize(combinations: number, terms: number, { pointer }: Place, reading: Reading): void {
-  if (combinations > COMBINATIONS_MAX)
-    throw reading.refused(`the $or here make more than ${COMBINATIONS_MAX} combinations`, pointer);
-  if (terms > TERMS_MAX) throw reading.refused(`the $or here make more than ${TERMS_MAX} tests in all combinations`, pointer);
+function checkSize(combinations: number, terms: number, { pointer }: Place, reading: BoundedReading): void {
+  const { bounds } = reading;
+  if (combinations > bounds.combinations)
+    throw reading.refused(`the $or here make more than ${bounds.combinations} combinations`, pointer);
+  if (terms > bounds.terms)
+    throw reading.refused(`the $or here make more than ${bounds.terms} tests in all combinations`, pointer);
 }
 
 function termsIn(combinations: Part['combinations']): number {
   return combinations.reduce((sum, terms) => sum + terms.length, 0);
 }
 
-function readList(list: readonly unknown[], { path, pointer }: Place, reading: Reading): Part {
+function readList(list: readonly unknown[], { path, pointer }: Place, reading: BoundedReading): Part {
   if (list.length === 0) throw reading.refused('an empty list matches nothing', pointer);
   reading.count(list.length, pointer);
   const operators = list.map((item, at) => readItem(item, pointerTo(pointer, at), reading));
@@ -150,7 +165,7 @@ function readList(list: readonly unknown[], { path, pointer }: Place, reading: R
   };
 }
 
-function readItem(item: unknown, pointer: string, reading: Reading) {
+function readItem(item: unknown, pointer: string, reading: BoundedReading) {
   if (typeof item === 'string') return literal(reading.text(item, pointer));
   if (typeof item === 'number') return literal(reading.number(item, pointer));
   if (isScalar(item)) return literal(item);

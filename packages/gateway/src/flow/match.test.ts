@@ -249,3 +249,29 @@ test('what can not be an event nobody wants, by whichever question', () => {
   assert.deepEqual([match(bad).length, match.one(all, bad)], [0, false]);
   assert.deepEqual([match(good).length, match.one(all, good)], [1, true]);
 });
+
+test('where filters are strangers’, an app has a bounded number of steps for each record, and what it has not is too costly', () => {
+  const data = { text: Array.from({ length: 700 }, (_, n) => `t${n}`), n: 1 };
+  const costly = (uid: string, app: string): Wanted => wanted(uid, { app, filter: { data: { text: [{ prefix: uid }] } } });
+  const all = [
+    costly('a', 'noisy'),
+    costly('b', 'noisy'),
+    costly('c', 'noisy'),
+    wanted('d', { app: 'quiet', filter: { data: { n: [{ exists: true }] } } }),
+  ];
+  const one = record({ data });
+  const work = { left: 1_000_000 };
+  all[0]?.filter?.matches(one.event, () => data, work);
+  const cost = 1_000_000 - work.left;
+  const match = createMatch({ each: cost + 1, app: Math.floor(2.5 * cost) });
+  all.forEach(match.add);
+  const unanswered = match(one).filter((found) => match.isTooCostly(found, one));
+  assert.deepEqual(
+    unanswered.map(({ app }) => app),
+    ['noisy'],
+  );
+  assert.ok(match(one).some(({ uid }) => uid === 'd'));
+  const turn = { left: 10_000 };
+  assert.equal(match.one(all[3] as Wanted, record({ data }), turn), true);
+  assert.ok(turn.left < 10_000 - JSON.stringify(data).length / 2, 'what it took is charged');
+});

@@ -9,7 +9,7 @@
  * every change, so that creating the 10,000th subscription does not sort the others again.
  */
 import { audienceOf, hasJsonData } from '@millrace/core/event';
-import type { CompiledFilter } from '@millrace/core/filter';
+import type { CompiledFilter, Work } from '@millrace/core/filter';
 import { TOO_COSTLY, valuesAt } from '@millrace/core/filter';
 import { parseText } from '@millrace/core/json-parse';
 import type { LogRecord } from '../ports/log.ts';
@@ -30,8 +30,8 @@ export interface Wanted {
 export interface Match<W extends Wanted> {
   /** All that want the record, in no order. */
   (record: LogRecord): W[];
-  /** Whether this one does. Same answer, for lanes that read by themselves. */
-  one(wanted: W, record: LogRecord): boolean;
+  /** Whether this one does. Same answer, for lanes that read by themselves. `turn` is charged with what it took. */
+  one(wanted: W, record: LogRecord, turn?: Work): boolean;
   /** Of a record that was found to be wanted just now: whether only for want of an answer. */
   isTooCostly(wanted: W, record: LogRecord): boolean;
   add(wanted: W): void;
@@ -58,20 +58,40 @@ interface Plan<W> {
 }
 
 const PLANS_MAX = 10_000;
+/** What looking at a record costs beside its filter, in steps of a filter (some 20 ns): whether it is wanted by topic, and its payload parsed. */
+const LOOK_STEPS = 5;
+const BYTES_PER_STEP = 2;
 
-export function createMatch<W extends Wanted>(): Match<W> {
+/** Steps of filters, where strangers write them: less than a filter may take else (filter/work.ts). */
+export interface Steps {
+  /** Of one filter for one record. */
+  readonly each: number;
+  /** Of all filters of one app for one record that goes to whoever wants it. */
+  readonly app: number;
+}
+
+export function createMatch<W extends Wanted>(steps?: Steps): Match<W> {
   const all = new Set<W>();
   const plans = new Map<string, Plan<W>>();
   let round = 0;
   /** By record, the canonical texts of filters that have no answer for it: they are not asked again. */
   const costly = new WeakMap<LogRecord, Set<string>>();
 
-  function holds(filter: CompiledFilter, record: LogRecord, data: () => unknown): boolean {
+  function holds(filter: CompiledFilter, record: LogRecord, data: () => unknown, work?: Work): boolean {
     if (costly.get(record)?.has(filter.canonical)) return true;
-    const verdict = filter.matches(record.event, data);
+    const verdict = filter.matches(record.event, data, work);
     if (verdict !== TOO_COSTLY) return verdict;
     costly.getOrInsertComputed(record, () => new Set()).add(filter.canonical);
     return true;
+  }
+
+  function holdsOne(filter: CompiledFilter, record: LogRecord, turn: Work | undefined): boolean {
+    if (steps === undefined) return holds(filter, record, lazyData(record));
+    const work = { left: steps.each };
+    const isWanted = holds(filter, record, lazyData(record), work);
+    const parsed = filter.needsData ? (record.event.data?.length ?? 0) / BYTES_PER_STEP : 0;
+    if (turn !== undefined) turn.left -= steps.each - work.left + parsed;
+    return isWanted;
   }
 
   function planOf(record: LogRecord): Plan<W> {
@@ -94,10 +114,23 @@ export function createMatch<W extends Wanted>(): Match<W> {
     if (plan.groups.size === 0) return found;
     round++;
     const data = lazyData(record);
+    const left = new Map<string, number>();
     const look = (group: Group<W>): void => {
       if (group.seen === round) return;
       group.seen = round;
-      if (holds(group.filter, record, data)) found.push(...group.members);
+      const isWanted = steps === undefined ? holds(group.filter, record, data) : holdsWithin(steps, left, group);
+      if (isWanted) found.push(...group.members);
+    };
+    /** An equal filter of several apps is one of them's. */
+    const holdsWithin = ({ each, app }: Steps, all: Map<string, number>, { filter, members }: Group<W>): boolean => {
+      const [first] = members;
+      const name = first?.app ?? '';
+      const ofApp = all.get(name) ?? app;
+      const most = Math.min(each, ofApp);
+      const work = { left: most };
+      const isWanted = holds(filter, record, data, work);
+      all.set(name, ofApp - (most - Math.max(0, work.left)));
+      return isWanted;
     };
     for (const { path, byValue } of plan.indexed.values()) {
       for (const value of valuesAt(record.event, data, path)) byValue.get(value)?.forEach(look);
@@ -107,14 +140,15 @@ export function createMatch<W extends Wanted>(): Match<W> {
   }
 
   const match = find as Match<W>;
-  match.one = (wanted, record) => {
+  match.one = (wanted, record, turn) => {
     const audience = audienceOf(record.event);
+    if (turn !== undefined) turn.left -= LOOK_STEPS;
     return (
       record.rejected === undefined &&
       wanted.environment === record.environment &&
       (audience === undefined || audience === wanted.app) &&
       wanted.topics(record.event.type) &&
-      (wanted.filter === undefined || holds(wanted.filter, record, lazyData(record)))
+      (wanted.filter === undefined || holdsOne(wanted.filter, record, turn))
     );
   };
   match.isTooCostly = ({ filter }, record) => filter !== undefined && costly.get(record)?.has(filter.canonical) === true;

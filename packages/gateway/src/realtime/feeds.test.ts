@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { encodeEvent } from '@millrace/core/event-bytes';
 import { Problem } from '@millrace/core/problem';
 import { createMemoryLog } from '@millrace/memory/log';
+import { compileFilter } from '@millrace/core/filter';
 import { createHandClock, draftOf, settle } from '../../test/clock.ts';
 import { createTail, type Tail } from '../lanes/tail.ts';
 import { LIMITS, type Limits } from '../limits.ts';
@@ -394,4 +395,33 @@ test('closed before it begins, it never does', async () => {
   other.begin();
   await append('a/1');
   assert.deepEqual([feeds.size, feed.got, other.got], [1, [], ['a/1']]);
+});
+
+// ── slices ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+test('what has much to look through lets the event loop turn, and apps take turns', async () => {
+  const { clock, log, tail, feeds } = made();
+  const data = Buffer.from(JSON.stringify({ n: 1, text: 'x'.repeat(100_000) }));
+  for (let n = 0; n < 12; n++) {
+    const event = { ...draftOf('a'), source: '/s', extensions: {}, id: String(n), data, datacontenttype: 'application/json' };
+    await log.append([{ environment: 'default', app: 'shop', event, bytes: encodeEvent(event) }]);
+  }
+  await tail.start();
+  const got: string[] = [];
+  const cursors = [cursorAt('', 0)];
+  for (const app of ['noisy', 'noisy', 'noisy', 'quiet']) {
+    const filter = compileFilter({ data: { n: [1] } });
+    const wish: Wish = { environment: 'default', app, topics: ['orders.*'], filter, from: { cursors } };
+    const { begin } = await feeds.open(wish, { take: ({ event }) => got.push(`${app} ${event.id}`) > 0, gap: () => undefined });
+    begin();
+  }
+  const first = got.length;
+  assert.ok(first > 0 && first < 12, `${first} at once`);
+  while (got.length < 48) await clock.advance(0);
+  const last = (app: string): number => got.findLastIndex((one) => one.startsWith(app));
+  assert.ok(last('quiet') < last('noisy') - 5, 'the quiet one did not wait for all of the other’s');
+  assert.deepEqual(
+    got.filter((one) => one.startsWith('quiet')),
+    Array.from({ length: 12 }, (_, n) => `quiet ${n}`),
+  );
 });

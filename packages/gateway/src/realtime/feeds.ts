@@ -13,8 +13,10 @@ import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log, LogRecord, Page } from '../ports/log.ts';
 import { cursorText, partOf, type PartCursor, readCursor } from './cursors.ts';
+import { createFilterRoom } from './filter-room.ts';
 import type { Lasts } from './lasts.ts';
 import { createNewest } from './newest.ts';
+import { createSlices } from './slices.ts';
 
 export interface Wish {
   readonly environment: string;
@@ -97,9 +99,13 @@ interface Own extends Wanted {
 }
 
 const AGAIN_MS = 1_000;
+/** Of filters that come with subs. One is some 1 ms at most, and all of an app 5 ms of each event; past it the event is a gap. */
+const FILTER_STEPS = { each: 50_000, app: 250_000 };
 
 export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Feeds {
-  const match = createMatch<Own>();
+  const match = createMatch<Own>(FILTER_STEPS);
+  const filters = createFilterRoom(limits);
+  const slices = createSlices(clock);
   const all = new Set<Own>();
   const parts = new Map<string, string>();
   const opening = new Set<Own>();
@@ -153,7 +159,8 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
       return;
     }
     for (const record of tailOf.after(place.position)) {
-      if (match.one(own, record) && !offer(own, record)) return;
+      if (slices.now().left <= 0) return goOnInTurn(own, shard);
+      if (match.one(own, record, slices.now()) && !offer(own, record)) return;
       own.places.set(shard, record);
       if (own.closed) return;
     }
@@ -162,6 +169,14 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
     own.places.set(shard, later(own.places.get(shard) as Place, tailOf.end));
     own.live.add(shard);
     if (own.live.size === own.places.size) own.sink.caughtUp?.();
+  }
+
+  function goOnInTurn(own: Own, shard: string): void {
+    own.reading.add(shard);
+    void slices.next(whoseOf(own)).then(() => {
+      own.reading.delete(shard);
+      if (!own.closed) pumpShard(own, shard);
+    });
   }
 
   /** A page at a time, and others in between. */
@@ -196,7 +211,9 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
     if (own.closed) return false;
     if (page.expired !== undefined) own.sink.gap(gapOf(page.expired));
     for (const record of page.records) {
-      if (match.one(own, record) && !offer(own, record)) {
+      if (slices.now().left <= 0) await slices.next(whoseOf(own));
+      if (own.closed) return false;
+      if (match.one(own, record, slices.now()) && !offer(own, record)) {
         own.full.add(shard);
         return false;
       }
@@ -363,12 +380,13 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
   }
 
   async function open(wish: Wish, sink: Sink): Promise<Opened> {
+    const shared = wish.filter === undefined ? undefined : filters.enter(whoseOf(wish), wish.filter);
     const own: Own = {
       uid: `feed-${++count}`,
       environment: wish.environment,
       app: wish.app,
       topics: compileTopics(wish.topics),
-      ...(wish.filter === undefined ? {} : { filter: wish.filter }),
+      ...(shared === undefined ? {} : { filter: shared.filter }),
       wish,
       sink,
       places: new Map(),
@@ -381,7 +399,12 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
       closed: false,
     };
     opening.add(own);
-    const { recovered, gap } = await beginAt(own).finally(() => opening.delete(own));
+    const { recovered, gap } = await beginAt(own)
+      .catch((error: unknown) => {
+        shared?.leave();
+        throw error;
+      })
+      .finally(() => opening.delete(own));
     return {
       recovered,
       ...(gap === undefined ? {} : { gap }),
@@ -400,6 +423,7 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
         },
         close() {
           own.closed = true;
+          shared?.leave();
           forgetLasts(own);
           all.delete(own);
           match.remove(own);
@@ -421,6 +445,8 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
     },
   };
 }
+
+const whoseOf = ({ environment, app }: Pick<Wish, 'environment' | 'app'>): string => `${environment}\n${app}`;
 
 function gapOf({ last, firstTimeMs }: NonNullable<Page['expired']>): FeedGap {
   return { reason: 'expired', ...(firstTimeMs === undefined ? {} : { fromMs: firstTimeMs }), toMs: last.timeMs };

@@ -4,6 +4,7 @@ import { Problem } from '@millrace/core/problem';
 import { checkPattern } from '@millrace/core/topic';
 import { type Caller, mayUseTopics } from '../http/access.ts';
 import type { Wish } from './feeds.ts';
+import { SUB_FILTER } from './filter-room.ts';
 import type { SubFrame } from './frames.ts';
 
 /** Throws where the caller may not, or it can not be so. */
@@ -18,7 +19,7 @@ export function wishOf({ topics = [], from = 'latest', filter }: SubFrame, by: C
     app: by.app,
     topics,
     from: typeof from === 'object' ? { cursors: from.cursors ?? [] } : from,
-    ...(filter === undefined ? {} : { filter: compileFilter(filter) }),
+    ...(filter === undefined ? {} : { filter: compileFilter(filter, SUB_FILTER) }),
   };
 }
 
