@@ -425,3 +425,36 @@ test('what has much to look through lets the event loop turn, and apps take turn
     Array.from({ length: 12 }, (_, n) => `quiet ${n}`),
   );
 });
+
+test('events one after the other for which a filter has no answer are one gap, told before what comes next', async () => {
+  const { clock, log, tail, feeds } = made();
+  const startMs = clock.now();
+  const costly = Array.from({ length: 60_000 }, () => 'a');
+  for (const t of [costly, costly, costly, 'zz', costly]) {
+    const data = Buffer.from(JSON.stringify({ t }));
+    const event = {
+      ...draftOf('a'),
+      source: '/s',
+      extensions: {},
+      id: String(t.length),
+      data,
+      datacontenttype: 'application/json',
+    };
+    await log.append([{ environment: 'default', app: 'shop', event, bytes: encodeEvent(event) }]);
+    clock.jump(1_000);
+  }
+  await tail.start();
+  const told: unknown[] = [];
+  const filter = compileFilter({ data: { t: [{ prefix: 'z' }] } });
+  const wish: Wish = { environment: 'default', app: 'crm', topics: ['orders.*'], filter, from: { cursors: [cursorAt('', 0)] } };
+  const sink: Sink = {
+    take: ({ event }) => told.push(event.id) > 0,
+    gap: ({ reason, fromMs = 0, toMs = 0 }) => void told.push([reason, fromMs - startMs, toMs - startMs]),
+    caughtUp: () => void told.push('caught up'),
+  };
+  (await feeds.open(wish, sink)).begin();
+  while (told.at(-1) !== 'caught up') await clock.advance(0);
+  const ends = told.filter((one) => Array.isArray(one)).map(([, , toMs]: unknown[]) => toMs);
+  assert.deepEqual([told.indexOf('2') > 0, told.at(-2)], [true, ['filter_too_costly', 4_000, 4_000]]);
+  assert.deepEqual([ends.at(-2), ends.length < 4], [2_000, true]);
+});

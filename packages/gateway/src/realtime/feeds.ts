@@ -91,6 +91,8 @@ interface Own extends Wanted {
   readonly full: Set<string>;
   /** The newest of each key go before everything else: `wanted` until they are looked for. */
   lasts: 'wanted' | Lasts | undefined;
+  /** Events for which its filter had no answer, and that nobody was told of yet. */
+  unanswered?: FeedGap;
   /** They are being looked for or handed over. */
   handing: boolean;
   /** It was pumped meanwhile. */
@@ -118,9 +120,20 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
 
   /** Offers it; false where the consumer is full. */
   function offer(own: Own, record: LogRecord): boolean {
-    if (own.filter === undefined || !match.isTooCostly(own, record)) return own.sink.take(record);
-    own.sink.gap({ reason: 'filter_too_costly', fromMs: record.timeMs, toMs: record.timeMs });
+    if (own.filter === undefined || !match.isTooCostly(own, record)) {
+      tellUnanswered(own);
+      return own.sink.take(record);
+    }
+    const { fromMs = record.timeMs } = own.unanswered ?? {};
+    own.unanswered = { reason: 'filter_too_costly', fromMs, toMs: record.timeMs };
     return true;
+  }
+
+  /** One after the other they are one gap. Told before anything else happens, as its place is behind them already. */
+  function tellUnanswered(own: Own): void {
+    const gap = own.unanswered;
+    delete own.unanswered;
+    if (gap !== undefined && !own.closed) own.sink.gap(gap);
   }
 
   function onRecord(record: LogRecord, before: Place): void {
@@ -135,7 +148,9 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
         if (own.lasts === undefined) own.live.add(shard);
       }
       if (!own.live.has(shard) || position <= place.position) continue;
-      if (offer(own, record)) continue;
+      const isTaken = offer(own, record);
+      tellUnanswered(own);
+      if (isTaken) continue;
       own.live.delete(shard);
       own.places.set(shard, before);
     }
@@ -151,6 +166,11 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
   }
 
   function pumpShard(own: Own, shard: string): void {
+    pumpNow(own, shard);
+    tellUnanswered(own);
+  }
+
+  function pumpNow(own: Own, shard: string): void {
     const tailOf = tail(shard);
     const place = own.places.get(shard);
     if (tailOf === undefined || place === undefined || own.reading.has(shard)) return;
@@ -168,6 +188,7 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
     // would get the same again.
     own.places.set(shard, later(own.places.get(shard) as Place, tailOf.end));
     own.live.add(shard);
+    tellUnanswered(own);
     if (own.live.size === own.places.size) own.sink.caughtUp?.();
   }
 
@@ -211,7 +232,10 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
     if (own.closed) return false;
     if (page.expired !== undefined) own.sink.gap(gapOf(page.expired));
     for (const record of page.records) {
-      if (slices.now().left <= 0) await slices.next(whoseOf(own));
+      if (slices.now().left <= 0) {
+        tellUnanswered(own);
+        await slices.next(whoseOf(own));
+      }
       if (own.closed) return false;
       if (match.one(own, record, slices.now()) && !offer(own, record)) {
         own.full.add(shard);
@@ -219,6 +243,7 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
       }
       own.places.set(shard, record);
     }
+    tellUnanswered(own);
     if (page.through > (own.places.get(shard) as Place).position)
       own.places.set(shard, {
         position: page.through,
