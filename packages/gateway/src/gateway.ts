@@ -378,7 +378,7 @@ export function createGateway({
       if (state === 'stopped') return;
       state = 'stopping';
       jobs.stop();
-      // What an endpoint has not answered by then stays open and is sent again after the next start.
+      // What an endpoint has not answered by then stays open and is sent again after the next start; so it is with consumers (lanes.ts).
       const tooLong = clock.after(limits.drainMs, () => void sender.close());
       await lanes.stop();
       tooLong.cancel();

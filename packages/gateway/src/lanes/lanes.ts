@@ -666,7 +666,10 @@ export function createLanes(needs: Needs): Lanes {
       retention.stop();
       for (const tail of tails.values()) tail.stop();
       for (const catchUp of catchUps.values()) catchUp.stop();
+      // A consumer may hold what it has for hours. Given back, it counts no attempt, stays open, and comes again after the next start.
+      const tooLong = clock.after(limits.drainMs, () => subscribers.forEach(({ group }) => group?.leave()));
       await Promise.all([...subscribers.values()].flatMap(({ lanes }) => [...lanes.values()].map((lane) => lane.retire())));
+      tooLong.cancel();
       checkpoint.writeAll();
       // A ledger that can't be written, its disk being full for instance, must not keep the process.
       await atMost(clock, limits.drainMs, recorder.settled());
