@@ -68,6 +68,7 @@ export async function sseDoor(app: FastifyInstance, needs: Needs): Promise<void>
         close: stream.end,
       },
       admitFor(request.raw),
+      true,
     );
     open.set(session.id, { session, opener: request.caller });
     stream.raw.on('drain', session.drained);
