@@ -175,7 +175,11 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
     }
   }
 
-  const expiresMsOf = (caller: Caller): number | undefined => caller.token?.expiresMs ?? access.keyExpiresMs(caller);
+  /** A token counts no longer than the key that made it. That a key has expired nobody tells: it is asked when somebody comes in. */
+  function expiresMsOf(caller: Caller): number | undefined {
+    const endsMs = Math.min(caller.token?.expiresMs ?? Infinity, access.keyExpiresMs(caller) ?? Infinity);
+    return endsMs === Infinity ? undefined : endsMs;
+  }
 
   /** What stands in a page anybody can read there: it comes with a token. On one's own machine it is one's own page. */
   function mayBeHere(origin: string | undefined, caller: Caller): void {

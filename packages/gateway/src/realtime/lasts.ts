@@ -1,6 +1,6 @@
 /**
- * Where the newest event of each key stands, for as long as it is remembered: bounded for each feed that asks, and for all of them together.
- * Not the events: who has no credit would have us hold megabytes.
+ * Where the newest event of each key stands, for as long as it is remembered: bounded for each feed that asks, for all of an app, and for all
+ * of them together. Not the events: who has no credit would have us hold megabytes.
  */
 import { hash } from 'node:crypto';
 import { keyOf } from '@millrace/core/event';
@@ -42,22 +42,37 @@ export interface Kept {
 
 /** They are thinned out by sorting them: not for each one that is too many. */
 const SLACK = 2;
+/** Of all that are remembered, for one app: who asks much leaves room for the others. */
+const APP_SHARE = 1 / 4;
 
 export function createLastsMemory({ lastKeys, lastKeysHeld }: Pick<Limits, 'lastKeys' | 'lastKeysHeld'>): {
-  found(): Found;
-  kept(): Kept;
+  /** Of this app. */
+  found(app: string): Found;
+  kept(app: string): Kept;
 } {
+  const appKeysHeld = Math.max(1, Math.floor(lastKeysHeld * APP_SHARE));
   /** Of all who ask. */
   let held = 0;
+  const heldOf = new Map<string, number>();
 
-  function found(): Found {
+  /** So many more, or fewer, are remembered. */
+  function hold(app: string, keys: number): void {
+    held += keys;
+    const own = (heldOf.get(app) ?? 0) + keys;
+    if (own === 0) heldOf.delete(app);
+    else heldOf.set(app, own);
+  }
+
+  const roomFor = (app: string): number => Math.min(lastKeysHeld - held, appKeysHeld - (heldOf.get(app) ?? 0));
+
+  function found(app: string): Found {
     const all = new Map<string, Last>();
     let missedMs: number | undefined;
 
     function thinOut(size: number): void {
       for (const [key, { timeMs }] of sorted(all).slice(size)) {
         all.delete(key);
-        held--;
+        hold(app, -1);
         missedMs = Math.max(missedMs ?? 0, timeMs);
       }
     }
@@ -68,25 +83,25 @@ export function createLastsMemory({ lastKeys, lastKeysHeld }: Pick<Limits, 'last
         const key = hash('sha256', `${event.type}\n${keyOf(event) ?? ''}`, 'base64');
         // What has no key goes round over the shards.
         if ((all.get(key)?.timeMs ?? 0) > timeMs) return;
-        if (!all.delete(key)) held++;
+        if (!all.delete(key)) hold(app, 1);
         all.set(key, { shard, position, timeMs, before });
-        if (held > lastKeysHeld) thinOut(Math.floor(all.size / 2));
+        if (roomFor(app) < 0) thinOut(Math.floor(all.size / 2));
         else if (all.size >= lastKeys * SLACK) thinOut(lastKeys);
       },
       take() {
         const lasts = sorted(all);
-        held -= all.size;
+        hold(app, -all.size);
         all.clear();
         return { lasts, missedMs };
       },
     };
   }
 
-  function kept(): Kept {
+  function kept(app: string): Kept {
     const all = new Map<string, Last>();
     let missedMs: number | undefined;
     const drop = (): void => {
-      held -= all.size;
+      hold(app, -all.size);
       all.clear();
     };
 
@@ -97,9 +112,9 @@ export function createLastsMemory({ lastKeys, lastKeysHeld }: Pick<Limits, 'last
       add(one) {
         const { lasts, missedMs: missed } = one.take();
         const fresh = lasts.filter(([key]) => !all.has(key));
-        const room = Math.max(0, Math.min(lastKeys - all.size, lastKeysHeld - held));
+        const room = Math.max(0, Math.min(lastKeys - all.size, roomFor(app)));
         for (const [key, last] of fresh.slice(0, room)) all.set(key, last);
-        held += Math.min(room, fresh.length);
+        hold(app, Math.min(room, fresh.length));
         const first = fresh[room]?.[1].timeMs;
         if (missed !== undefined || first !== undefined) missedMs = Math.max(missed ?? 0, first ?? 0);
       },
@@ -112,10 +127,10 @@ export function createLastsMemory({ lastKeys, lastKeysHeld }: Pick<Limits, 'last
           },
           nextOf: (shard) => left.findLast((last) => last.shard === shard),
           done() {
-            if (left.pop() !== undefined) held--;
+            if (left.pop() !== undefined) hold(app, -1);
           },
           drop() {
-            held -= left.length;
+            hold(app, -left.length);
             left.length = 0;
           },
         };

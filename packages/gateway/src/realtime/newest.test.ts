@@ -7,7 +7,7 @@ import { chance, createHandClock, draftOf } from '../../test/clock.ts';
 import type { Place } from '../lanes/tail.ts';
 import { LIMITS, type Limits } from '../limits.ts';
 import type { LogRecord } from '../ports/log.ts';
-import type { FeedGap } from './feeds.ts';
+import type { FeedGap, Wish } from './feeds.ts';
 import type { Lasts } from './lasts.ts';
 import { createNewest } from './newest.ts';
 
@@ -28,7 +28,11 @@ async function made(given: Partial<Limits> = {}, seed = 1) {
     times.set(id.split('/')[0] ?? '', clock.now());
   }
 
-  async function look(isClosed = () => false, wants: (record: LogRecord) => boolean | 'no_answer' = () => true) {
+  async function look(
+    isClosed = () => false,
+    wants: (record: LogRecord) => boolean | 'no_answer' = () => true,
+    by: Partial<Wish> = {},
+  ) {
     const gaps: FeedGap[] = [];
     const until = new Map<string, Place>();
     for (const shard of log.shards()) {
@@ -36,7 +40,7 @@ async function made(given: Partial<Limits> = {}, seed = 1) {
       until.set(shard, { position: end, timeMs: last?.timeMs ?? 0 });
     }
     const ask = async <T>(work: () => Promise<T>): Promise<T | undefined> => (isClosed() ? undefined : work());
-    const lasts = await newestOf({ wish: WISH, until, isClosed, wants, gap: (gap) => void gaps.push(gap), ask });
+    const lasts = await newestOf({ wish: { ...WISH, ...by }, until, isClosed, wants, gap: (gap) => void gaps.push(gap), ask });
     return { lasts, gaps };
   }
 
@@ -69,7 +73,7 @@ test('what its bounds leave out lies in the gap, and nothing else is in doubt', 
     for (let n = 0; n < 80; n++) await append(`k${pick(keys)}/${n}`);
     const { lasts, gaps } = await look();
     const got = await keysOf(lasts);
-    assert.ok(got.length <= Math.min(bounds.lastKeys, bounds.lastKeysHeld), `seed ${seed}`);
+    assert.ok(got.length <= Math.min(bounds.lastKeys, Math.max(1, bounds.lastKeysHeld / 4)), `seed ${seed}`);
     const [gap, ...others] = gaps;
     assert.deepEqual(others, []);
     cuts.add(gap !== undefined);
@@ -89,8 +93,9 @@ test('what its bounds leave out lies in the gap, and nothing else is in doubt', 
   assert.deepEqual(cuts, new Set([true, false]));
 });
 
-test('those of all who ask are bounded together, and whoever is done leaves room for others', async () => {
-  const { append, look, keysOf } = await made({ lastKeysHeld: 6 });
+test('those of all who ask for an app are bounded together, and whoever is done leaves room for others', async () => {
+  // A quarter of it is for one app.
+  const { append, look, keysOf } = await made({ lastKeysHeld: 24 });
   for (const key of ['a', 'b', 'c', 'd']) await append(`${key}/1`);
   const one = await look();
   const other = await look();
@@ -115,6 +120,35 @@ test('those of all who ask are bounded together, and whoever is done leaves room
   }
 });
 
+test('one app takes no more than its share of them: the subs of others get theirs', async () => {
+  const { append, look, keysOf } = await made({ lastKeysHeld: 16 });
+  for (const key of ['a', 'b', 'c', 'd']) await append(`${key}/1`);
+  const lookBy = (app: string) => look(undefined, undefined, { app });
+  const held: Lasts[] = [];
+  for (let n = 0; n < 8; n++) held.push((await lookBy('noisy')).lasts);
+  const more = await lookBy('noisy');
+  assert.deepEqual([await keysOf(more.lasts), more.gaps.map(({ reason }) => reason)], [[], ['too_far']]);
+  for (const one of [await lookBy('quiet'), await look()]) {
+    assert.deepEqual(one.gaps, []);
+    assert.deepEqual(await keysOf(one.lasts), ['a', 'b', 'c', 'd']);
+  }
+  held[0]?.drop();
+  const again = await lookBy('noisy');
+  assert.deepEqual([await keysOf(again.lasts), again.gaps], [['a', 'b', 'c', 'd'], []]);
+});
+
+test('those of all apps are bounded together, too', async () => {
+  const { append, look, keysOf } = await made({ lastKeysHeld: 16 });
+  for (const key of ['a', 'b', 'c', 'd']) await append(`${key}/1`);
+  const lookBy = (app: string) => look(undefined, undefined, { app });
+  const held: Lasts[] = [];
+  for (const app of ['one', 'two', 'three', 'four']) held.push((await lookBy(app)).lasts);
+  const { lasts, gaps } = await lookBy('five');
+  assert.deepEqual([await keysOf(lasts), gaps.map(({ reason }) => reason)], [[], ['too_far']]);
+  for (const one of held) assert.deepEqual(await keysOf(one), ['a', 'b', 'c', 'd']);
+  assert.deepEqual(await keysOf((await lookBy('five')).lasts), ['a', 'b', 'c', 'd']);
+});
+
 test('where there is room for none, the gap goes up to the newest', async () => {
   const { append, look, keysOf, times } = await made({ lastKeysHeld: 1 });
   await append('a/1');
@@ -126,7 +160,7 @@ test('where there is room for none, the gap goes up to the newest', async () => 
 });
 
 test('what fails while it is looked for leaves its room', async () => {
-  const { append, look, keysOf } = await made({ lastKeysHeld: 4 });
+  const { append, look, keysOf } = await made({ lastKeysHeld: 16 });
   for (const key of ['a', 'b', 'c', 'd']) await append(`${key}/1`);
   for (let n = 0; n < 3; n++) {
     let left = n + 1;

@@ -1,9 +1,10 @@
 /**
  * The newest event of each key, for `from: last`. The log reads forward only and knows no keys: it is looked through in spans of time,
  * backwards from the end, that shrink where it is busy and grow where it is quiet. What has no key counts by its topic. What is
- * remembered of an event is where it stands, and of those there is a bound for each who asks and one for all together; what
- * was not looked through, or could not be remembered, is told as a gap.
+ * remembered of an event is where it stands, and of those there is a bound for each who asks, one for each app, and one for all
+ * together; what was not looked through, or could not be remembered, is told as a gap.
  */
+import { placeOf } from '../http/followed.ts';
 import type { Place } from '../lanes/tail.ts';
 import type { Limits } from '../limits.ts';
 import { BEFORE_ALL, type Log, type LogRecord, type Page, type Position } from '../ports/log.ts';
@@ -93,7 +94,7 @@ export function createNewest({ log, limits }: { readonly log: Log; readonly limi
 
   /** A shard after the other. */
   async function lookThrough(asked: Asked, costly: Range, span: Span): Promise<Looked> {
-    const found = memory.found();
+    const found = memory.found(placeOfApp(asked));
     const seen = { reads: 0, looked: 0 };
     try {
       for (const shard of asked.until.keys())
@@ -142,7 +143,7 @@ export function createNewest({ log, limits }: { readonly log: Log; readonly limi
   }
 
   return async (asked) => {
-    const kept = memory.kept();
+    const kept = memory.kept(placeOfApp(asked));
     const costly = createRange();
     try {
       await lookBack(asked, kept, costly);
@@ -155,6 +156,8 @@ export function createNewest({ log, limits }: { readonly log: Log; readonly limi
     return kept.lasts();
   };
 }
+
+const placeOfApp = ({ wish: { environment, app } }: Asked): string => placeOf({ environment, id: app });
 
 type Range = ReturnType<typeof createRange>;
 

@@ -1,6 +1,7 @@
 /** Who may be in a session, and for how long: tokens that end, are revoked or are another app's, and pages that are nobody's. */
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
+import { settle } from '../../test/clock.ts';
 import { type Frame, realtime, type RealtimeDoor } from './test/client.ts';
 import { openSession } from './test/stream.ts';
 
@@ -56,6 +57,20 @@ for (const [name, begin] of Object.entries(TRANSPORTS))
       }
       await pass(70_000);
       assert.deepEqual(await talk.next('bye'), { op: 'bye', code: 4_010, reason: 'the token has expired' });
+      assert.deepEqual(door.errors, []);
+    });
+
+    test('ends with the key that made its token, where that ends before', async (t) => {
+      const { door, pass } = await timed(t, { heartbeatMs: 60_000 });
+      const { token } = await tokenOf(door, 'shop', '300s');
+      const made = (await door.directory.list('key', { limit: 100 })).find(({ value }) => value.app === 'shop');
+      assert.ok(made);
+      await door.directory.put('key', 'default', made.id, { ...made.value, expiresMs: Date.now() + 50_000 });
+      await settle();
+      const talk = await begin(t, door, token);
+      assert.equal((await talk.next('welcome')).tokenMs, 50_000);
+      await pass(81_000);
+      assert.equal((await talk.next('bye')).code, 4_010);
       assert.deepEqual(door.errors, []);
     });
 

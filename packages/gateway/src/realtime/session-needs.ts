@@ -19,6 +19,8 @@ export interface Connection {
   close(code: CloseCode, reason: string): void;
   /** Nothing more is read from the client, or is again. */
   hold?(isHeld: boolean): void;
+  /** Behind its close: what was sent still goes out, and nothing is waited for. */
+  cut?(): void;
 }
 
 export interface SessionNeeds {

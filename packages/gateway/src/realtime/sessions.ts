@@ -19,11 +19,11 @@ export interface Guest {
 }
 
 export interface Sessions {
-  /** Throws `overloaded` where there are as many as may be. */
-  open(connection: Connection, admit: SessionNeeds['admit']): Session;
+  /** Of somebody who was checked already (`isKnown`), or of whom nobody knows yet who it is. Throws `overloaded` where there is no room. */
+  open(connection: Connection, admit: SessionNeeds['admit'], isKnown: boolean): Session;
   /** Lets it in, and answers how it leaves. Throws `overloaded` as above, or `quota_exceeded`. */
   enter(guest: Guest): () => void;
-  /** Whether another one may be opened. */
+  /** Whether another one may be opened: in the place of one that did not say who it is, where there is no other. */
   readonly hasRoom: boolean;
   /** With the guests. */
   readonly size: number;
@@ -47,25 +47,30 @@ export function createSessions(needs: Needs): Sessions {
   const guests = new Set<Guest>();
   let stopped = false;
 
-  /** Of whom nobody knows yet who they are: each may have a message under way. */
-  let unknown = 0;
+  /** Of whom nobody knows yet who they are, the oldest first: each may have a message under way. */
+  const unknown = new Map<Session, Connection>();
   const size = (): number => all.size + guests.size;
-  const hasRoom = (): boolean => !stopped && size() < limits.sessions && unknown < limits.greetings;
+  const hasRoom = (): boolean => !stopped && (size() < limits.sessions || unknown.size > 0);
+
+  /** Anybody may come and say nothing: such a one goes for others, so that it can not hold the door. */
+  function makeRoom(isKnown: boolean): void {
+    if (!hasRoom()) throw full();
+    if (size() < limits.sessions && (isKnown || unknown.size < limits.greetings)) return;
+    for (const [oldest, connection] of unknown) {
+      oldest.refuse(tooSlow());
+      return connection.cut?.();
+    }
+  }
 
   return {
-    open(connection, admit) {
-      if (!hasRoom()) throw full();
+    open(connection, admit, isKnown) {
+      makeRoom(isKnown);
       const id = newId('ses', clock.now(), (count) => randomBytes(count));
-      let isKnown = false;
-      const greeted = (): void => {
-        if (!isKnown) unknown--;
-        isKnown = true;
-      };
+      const greeted = (): void => void unknown.delete(session);
       const onEnd = (): void => {
         greeted();
         all.delete(session);
       };
-      unknown++;
       const session = createSession({
         // One by one: spread, each session would have a hash table of them (talk.ts).
         feeds: needs.feeds,
@@ -86,10 +91,11 @@ export function createSessions(needs: Needs): Sessions {
         onEnd,
       });
       all.add(session);
+      if (!isKnown) unknown.set(session, connection);
       return session;
     },
     enter(guest) {
-      if (!hasRoom()) throw full();
+      makeRoom(true);
       const uncount = needs.count(guest.caller, 'connections', guest.isRelayed === true);
       guests.add(guest);
       return () => {
@@ -124,6 +130,12 @@ export function createSessions(needs: Needs): Sessions {
     },
   };
 }
+
+const tooSlow = (): Problem =>
+  new Problem('overloaded', 'others came, and this one had not said who it is', {
+    retryAfterMs: 1_000,
+    advice: 'Say hello as soon as the connection is open.',
+  });
 
 export const full = (): Problem =>
   new Problem('overloaded', 'there are as many sessions as this gateway holds', { retryAfterMs: 5_000 });

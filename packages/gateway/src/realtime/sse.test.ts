@@ -251,6 +251,33 @@ describe('a session over server-sent events', { timeout: 30_000 }, () => {
     assert.deepEqual(door.errors, []);
   });
 
+  test('whose answers are not read is asked nothing more, and goes on where they are', async (t) => {
+    const door = await realtime(t, { unsentBytes: 16_384, frameBytes: 600_000 });
+    const stream = await door.connect();
+    const body = JSON.stringify([
+      { op: 'hello', v: 1 },
+      { op: 'sub', sub: 1, topics: ['orders.created'], credit: 0 },
+    ]);
+    stream.write(door.head('POST /v1/sse', { 'content-type': 'application/json', 'content-length': body.length }) + body);
+    const session = /"session":"(\w+)"/.exec(await stream.until(/"subed"/))?.[1];
+    stream.socket.pause();
+    // Each is answered with its ids.
+    const ack = { op: 'ack', sub: 1, ids: Array.from({ length: 1_000 }, () => 'x'.repeat(500)) };
+    let answer = await door.ask(`POST /v1/sse/${session}`, { json: [ack] });
+    // More than the system holds for a connection on loopback.
+    for (let n = 0; n < 100 && answer.status === 202; n++) answer = await door.ask(`POST /v1/sse/${session}`, { json: [ack] });
+    assert.deepEqual([answer.status, answer.json.code, answer.headers['retry-after']], [429, 'too_many_requests', '1']);
+    assert.ok(stream.inside.writableLength < 2_000_000, String(stream.inside.writableLength));
+    const json = [{ op: 'pub', event: { type: 'orders.paid' } }];
+    assert.equal((await door.ask(`POST /v1/sse/${session}`, { json })).status, 429);
+    stream.socket.resume();
+    await turnsUntil(() => stream.inside.writableLength === 0);
+    assert.equal((await door.ask(`POST /v1/sse/${session}`, { json: [{ op: 'ping', t: 7 }] })).status, 202);
+    await stream.until(/"op":"pong","t":7/);
+    assert.deepEqual((await door.ask('GET /v1/events?topics=orders.paid')).json.data, []);
+    assert.deepEqual(door.errors, []);
+  });
+
   test('is spoken in by its own token alone, and by the one it came in with later', async (t) => {
     const door = await realtime(t);
     const key = await door.key('shop', ['subscribe', 'publish']);

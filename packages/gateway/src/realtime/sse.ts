@@ -21,6 +21,7 @@ interface Needs extends FollowNeeds {
 
 interface Open {
   readonly session: Session;
+  readonly unsentBytes: () => number;
   readonly opener: Caller;
 }
 
@@ -29,6 +30,11 @@ const ALLOW = ['publish', 'subscribe'] as const;
 export async function sseDoor(app: FastifyInstance, needs: Needs): Promise<void> {
   const { sessions, room, limits, admitFor } = needs;
   const open = new Map<string, Open>();
+  /**
+   * What a sub sends alone stays within: what is unsent, and the message that went over it. Most clients end a session that is answered
+   * with 429, and who reads slowly would else be ended by its own acks.
+   */
+  const unreadBytes = limits.unsentBytes + limits.frameBytes;
 
   await app.register(async (scope) => {
     takeAnyBody(scope, room);
@@ -48,6 +54,7 @@ export async function sseDoor(app: FastifyInstance, needs: Needs): Promise<void>
         const found = open.get(request.params.session);
         if (found === undefined || !maySpeak(request.caller, found))
           throw new Problem('not_found', 'there is no such session', { advice: 'It ended with its stream: open another one.' });
+        if (found.unsentBytes() > unreadBytes) throw unread();
         found.session.receive(bodyOf(request));
         return reply.code(202).send({});
       },
@@ -56,6 +63,7 @@ export async function sseDoor(app: FastifyInstance, needs: Needs): Promise<void>
 
   function begin(request: FastifyRequest, reply: FastifyReply): void {
     const stream = streamOf(reply, needs);
+    const unsentBytes = (): number => stream.raw.writableLength;
     let lastCursor: string | undefined;
     const session = sessions.open(
       {
@@ -64,12 +72,13 @@ export async function sseDoor(app: FastifyInstance, needs: Needs): Promise<void>
           lastCursor = shared.cursor;
           stream.send((shared.streamed ??= eventBytes(shared.bytes.toString(), shared.cursor)));
         },
-        unsentBytes: () => stream.raw.writableLength,
+        unsentBytes,
         close: stream.end,
       },
       admitFor(request.raw),
+      true,
     );
-    open.set(session.id, { session, opener: request.caller });
+    open.set(session.id, { session, unsentBytes, opener: request.caller });
     stream.raw.on('drain', session.drained);
     const closed = (): void => {
       open.delete(session.id);
@@ -96,6 +105,13 @@ function maySpeak(caller: Caller, { session, opener }: Open): boolean {
 
 const isSame = (one: Caller, other: Caller): boolean =>
   one.environment === other.environment && one.key === other.key && one.token?.id === other.token?.id;
+
+/** A request can not be left waiting in the network, as a message of a WebSocket is: each holds its body meanwhile. */
+const unread = (): Problem =>
+  new Problem('too_many_requests', 'what the session was answered is not read', {
+    retryAfterMs: 1_000,
+    advice: 'Read the stream, and send these frames again.',
+  });
 
 const EMPTY = new Uint8Array(0);
 const bodyOf = ({ body }: FastifyRequest): Uint8Array => (body as Uint8Array | undefined) ?? EMPTY;

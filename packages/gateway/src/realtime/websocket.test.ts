@@ -2,7 +2,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { WebSocket } from 'ws';
+import { turnsUntil } from '../http/test/door.ts';
 import { realtime } from './test/client.ts';
+import { framed, rawSocket } from './test/raw-socket.ts';
+import { follow, openSession } from './test/stream.ts';
 
 describe('a session', { timeout: 60_000 }, () => {
   test('is greeted, subscribes, and gets what is published from then on, with the bytes of the data as they were', async (t) => {
@@ -253,13 +256,46 @@ describe('a session', { timeout: 60_000 }, () => {
     assert.match(await until(/\r\n\r\n/), /^HTTP\/1\.1 200 /);
   });
 
-  test('that does not say who it is takes one of few places', async (t) => {
+  test('that does not say who it is takes one of few places: the oldest of these goes for one more', async (t) => {
     const door = await realtime(t, { greetings: 2 });
-    const [one] = [await door.client(), await door.client()];
-    const origin = door.app.listeningOrigin.replace('http', 'ws');
-    assert.equal(await refusal(`${origin}/v1/stream`, ['millrace.v1']), 503);
-    await one.hello();
+    const [oldest, idle, fresh] = [await door.client(), await door.client(), await door.client()];
+    const { code, retryable } = await oldest.next('error');
+    assert.deepEqual([code, retryable], ['overloaded', true]);
+    assert.equal((await oldest.next('bye')).code, 4_100);
+    assert.equal((await oldest.closed).code, 4_100);
+    await fresh.hello();
     await (await door.client()).hello();
+    await idle.hello();
+    assert.deepEqual(door.errors, []);
+  });
+
+  test('that does not say who it is shuts out nobody who does', async (t) => {
+    const door = await realtime(t, { greetings: 2, sessions: 5 });
+    const idle = [await door.client(), await door.client()];
+    const json = [{ op: 'sub', topics: ['orders.created'], credit: 1, waitMs: 0 }];
+    assert.equal((await door.ask('POST /v1/pull', { json })).status, 200);
+    const session = await openSession(t, door, [{ op: 'hello', v: 1 }]);
+    await session.frame('welcome');
+    await (await follow(t, door, '?topics=orders.created')).next(({ id }) => id !== undefined);
+    await (await door.client()).hello();
+    assert.equal((await idle[0]?.closed)?.code, 4_100);
+    // Where all places are taken, too.
+    await door.client();
+    assert.equal((await door.ask('POST /v1/pull', { json })).status, 200);
+    await idle[1]?.closed;
+    assert.deepEqual(door.errors, []);
+  });
+
+  test('that has to go for others is not waited for, whatever it does', async (t) => {
+    const door = await realtime(t, { greetings: 1 });
+    const silent = await rawSocket(t, door);
+    // A message that is under way.
+    const until = silent.inside.bytesRead + 60_000;
+    silent.write(framed('{'.repeat(100_000)).subarray(0, 60_000));
+    await turnsUntil(() => silent.inside.bytesRead === until);
+    await (await door.client()).hello();
+    await turnsUntil(() => silent.inside.destroyed);
+    assert.equal(await silent.closed, 4_100);
   });
 
   test('is asked to come back when the gateway stops', async (t) => {

@@ -1,6 +1,7 @@
 /** Sessions over WebSocket: `GET /v1/stream`, subprotocol `millrace.v1`. No compression: it cost 230 KB a connection and nine tenths of the speed. */
 import type { FastifyInstance } from 'fastify';
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Problem } from '@millrace/core/problem';
 import { type WebSocket, WebSocketServer } from 'ws';
@@ -87,8 +88,10 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
         unsentBytes: () => socket.writableLength,
         close: (code, reason) => closeSoon(webSocket, code, reason),
         hold: (isHeld) => (isHeld ? webSocket.pause() : webSocket.resume()),
+        cut: () => (socket as Socket).destroySoon(),
       },
       admitFor(request),
+      false,
     );
     webSocket.on('message', (data: Buffer, isBinary) => session.receive(isBinary ? NO_TEXT : data));
     webSocket.on('close', session.closed);

@@ -157,6 +157,20 @@ test('tokens that were verified are remembered up to a bound, and verified again
   assert.ok(tokens.check(texts[0]) instanceof Promise);
 });
 
+test('no token lives longer than the key that makes it', async (t) => {
+  const { open, directory, clock } = await setUp(t);
+  const tokens = await open();
+  const key = await directory.get('key', 'default', 'key_1');
+  assert.ok(key);
+  const endsMs = clock.now() + 90_500;
+  await directory.put('key', 'default', 'key_1', { ...key.value, expiresMs: endsMs });
+  await settle();
+  const [long, short] = [await tokens.make(BACKEND, GRANT), await tokens.make(BACKEND, { ...GRANT, ttlMs: 60_000 })];
+  const ends = Math.floor(endsMs / 1_000) * 1_000;
+  assert.deepEqual([long.expiresMs, (await tokens.check(long.token)).token?.expiresMs], [ends, ends]);
+  assert.equal(short.expiresMs, Math.floor((clock.now() + 60_000) / 1_000) * 1_000);
+});
+
 test('who may connect from where is asked with the header as it came', async (t) => {
   const { directory } = await setUp(t);
   const origins = createOrigins(await follow(directory, 'app', (_app, place) => placeOf(place)));

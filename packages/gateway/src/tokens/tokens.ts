@@ -136,8 +136,9 @@ export async function createTokens({ directory, vault, clock, limits, apps }: Ne
     async make({ environment, key: maker }, { app, scopes, topics, ttlMs, audience = keys.issuer, subject, origin }) {
       const nowMs = clock.now();
       const seconds = Math.floor(nowMs / 1_000);
-      // Never longer than was asked for.
-      const exp = Math.floor((nowMs + ttlMs) / 1_000);
+      const makerEndsMs = makers.get(placeOf({ environment, id: maker }))?.value.expiresMs ?? Infinity;
+      // Never longer than was asked for, nor than the key.
+      const exp = Math.floor(Math.min(nowMs + ttlMs, makerEndsMs) / 1_000);
       const { kid, key } = keys.signing();
       const jti = newId('tok', nowMs, (count) => randomBytes(count));
       const claims: TokenClaims = {

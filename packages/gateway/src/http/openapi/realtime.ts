@@ -60,7 +60,7 @@ export const REALTIME_CALLS = {
     },
     querystring: NO_QUERY,
     takes: FRAMES,
-    problems: ['not_found'],
+    problems: ['not_found', 'too_many_requests'],
     response: { 202: said('They were read.', { type: 'object', examples: [{}] }) },
   },
   pull: {
