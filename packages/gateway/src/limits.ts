@@ -244,7 +244,7 @@ export const LIMIT_TABLE = {
     256,
     1,
     100_000,
-    'Sessions that have not said who they are: each may hold one message in memory; past it, `overloaded`.',
+    'Sessions that have not said who they are: each may hold one message in memory; past it the oldest goes, `overloaded`.',
   ),
   sessionReturnMs: limit(
     5_000,
@@ -294,7 +294,7 @@ export const LIMIT_TABLE = {
     200_000,
     1,
     10_000_000,
-    'Such keys of all subs of the process, for as long as they are not handed over: some 60 MB. Past it as above.',
+    'Such keys of all subs of the process, for as long as they are not handed over: some 60 MB. Of one app a quarter. Past it as above.',
   ),
   // telemetry
   telemetryPerSecond: limit(
