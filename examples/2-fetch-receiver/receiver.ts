@@ -116,7 +116,8 @@ export function createDrain({
   }
 }
 
-function until(timeMs: number): Promise<void> {
+/** Timers go by another clock and may come a millisecond early: then nothing would be due yet, and nobody would look again. */
+async function until(timeMs: number): Promise<void> {
   // real time: a pause between attempts
-  return new Promise((resolve) => setTimeout(resolve, Math.max(0, timeMs - Date.now())));
+  while (Date.now() < timeMs) await new Promise((resolve) => setTimeout(resolve, timeMs - Date.now()));
 }
