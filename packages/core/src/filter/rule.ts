@@ -97,7 +97,7 @@ function readMember(name: string, value: unknown, place: Place, reading: Bounded
 }
 
 /** Only `data` has fields below it; all else at the top is an attribute (CloudEvents 1.0.2: lower-case letters and digits). */
-function checkAttribute(name: string, value: unknown, pointer: string, reading: BoundedReading): void {
+function checkAttribute(name: string, value: unknown, pointer: string, reading: Reading): void {
   if (!/^[a-z0-9]{1,20}$/.test(name))
     throw reading.refused(`'${name.slice(0, 40)}' is no attribute; fields of the payload stand under data`, pointer);
   if (name !== 'data' && !Array.isArray(value))
@@ -149,7 +149,7 @@ function termsIn(combinations: Part['combinations']): number {
   return combinations.reduce((sum, terms) => sum + terms.length, 0);
 }
 
-function readList(list: readonly unknown[], { path, pointer }: Place, reading: BoundedReading): Part {
+function readList(list: readonly unknown[], { path, pointer }: Place, reading: Reading): Part {
   if (list.length === 0) throw reading.refused('an empty list matches nothing', pointer);
   reading.count(list.length, pointer);
   const operators = list.map((item, at) => readItem(item, pointerTo(pointer, at), reading));
@@ -165,7 +165,7 @@ function readList(list: readonly unknown[], { path, pointer }: Place, reading: B
   };
 }
 
-function readItem(item: unknown, pointer: string, reading: BoundedReading) {
+function readItem(item: unknown, pointer: string, reading: Reading) {
   if (typeof item === 'string') return literal(reading.text(item, pointer));
   if (typeof item === 'number') return literal(reading.number(item, pointer));
   if (isScalar(item)) return literal(item);

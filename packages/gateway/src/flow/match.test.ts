@@ -271,6 +271,14 @@ test('where filters are strangers’, an app has a bounded number of steps for e
     ['noisy'],
   );
   assert.ok(match(one).some(({ uid }) => uid === 'd'));
+  const same = createMatch({ each: cost + 1, app: Math.floor(2.5 * cost) });
+  [...all, costly('c', 'quiet')].forEach(same.add);
+  const next = record({ data });
+  assert.deepEqual(
+    same(next).filter((found) => same.isTooCostly(found, next)),
+    [],
+    'another app with an equal filter has steps of its own',
+  );
   const turn = { left: 10_000 };
   assert.equal(match.one(all[3] as Wanted, record({ data }), turn), true);
   assert.ok(turn.left < 10_000 - JSON.stringify(data).length / 2, 'what it took is charged');

@@ -121,11 +121,14 @@ export function createMatch<W extends Wanted>(steps?: Steps): Match<W> {
       const isWanted = steps === undefined ? holds(group.filter, record, data) : holdsWithin(steps, left, group);
       if (isWanted) found.push(...group.members);
     };
-    /** An equal filter of several apps is one of them's. */
+    /** An equal filter of several apps costs the one that has most left: what another one has used up takes nothing from it. */
     const holdsWithin = ({ each, app }: Steps, all: Map<string, number>, { filter, members }: Group<W>): boolean => {
-      const [first] = members;
-      const name = first?.app ?? '';
-      const ofApp = all.get(name) ?? app;
+      let [name, ofApp] = ['', -1];
+      for (const one of members) {
+        const has = all.get(one.app) ?? app;
+        if (has > ofApp) [name, ofApp] = [one.app, has];
+        if (has >= each) break;
+      }
       const most = Math.min(each, ofApp);
       const work = { left: most };
       const isWanted = holds(filter, record, data, work);
