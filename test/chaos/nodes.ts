@@ -48,9 +48,9 @@ const LEASE_MS = 2_000;
 const TRICKLE_MS = 1_000;
 /** What a supervisor waits before it starts a node again that could not start. */
 const AGAIN_MS = 500;
-/** A node that was too busy to keep its lease: what it had heard and not written is sent again by the next, as after a kill. */
 /** Until the receivers have read what a killed node had sent. Those who repeat it meanwhile do so with its end as the reason, too. */
 const UNREAD_MS = 500;
+/** A node that was too busy to keep its lease: what it had heard and not written is sent again by the next, as after a kill. */
 const LEASE_LOST = new Set(['lease_over', 'slots_lost']);
 /** Ends of a node that are none of its own: what it needs is away. */
 const AWAY = /_unavailable|can not be (?:reached|used)|does not answer|ECONNREFUSED|lost|is away/i;
