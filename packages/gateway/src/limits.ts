@@ -204,7 +204,7 @@ export const LIMIT_TABLE = {
     20_000,
     0,
     600_000,
-    'How long a stop waits for requests under way and for what consumers hold, ms: below the 30 s that most supervisors wait.',
+    'How long a stop waits for requests under way, and a move to another node for what consumers hold, too, ms: below the 30 s that most supervisors wait.',
   ),
   hurryMs: limit(
     1_000,
