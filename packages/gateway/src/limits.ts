@@ -261,6 +261,12 @@ export const LIMIT_TABLE = {
     64 * MB,
     'Bytes that one session has not taken yet: past it nothing more is sent to it. The system holds some more.',
   ),
+  sessionsUnsentBytes: limit(
+    256 * MB,
+    1 * MB,
+    65_536 * MB,
+    'Bytes that all sessions together have not taken yet: past it those that do not read are closed, the ones that hold most first. A quarter of a small machine; more than thousands that read have on their way at once.',
+  ),
   slowMs: limit(10_000, 100, 600_000, 'How long that may last before the session is closed, ms.'),
   pullWaitMs: limit(60_000, 0, 300_000, 'How long a pull may wait for its first message, ms: some proxies give up sooner.'),
   appPulls: limit(

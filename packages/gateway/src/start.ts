@@ -195,6 +195,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
         isPublic: options.metrics === 'all',
       },
       telemetry: metrics.telemetry,
+      onUnsent: metrics.unsent,
       onError,
       ...(cluster === undefined
         ? {}
