@@ -206,6 +206,12 @@ export const LIMIT_TABLE = {
     600_000,
     'How long a stop waits for requests under way, and a move to another node for what consumers hold, too, ms: below the 30 s that most supervisors wait.',
   ),
+  takeBackMs: limit(
+    20_000,
+    0,
+    600_000,
+    'How long a rewind or a cancelled replay waits for what consumers of a group hold, ms; then it is taken back. A consumer may extend without end, and who asked for the rewind waits behind proxies that give up after 30 s.',
+  ),
   hurryMs: limit(
     1_000,
     0,
