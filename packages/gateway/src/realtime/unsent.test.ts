@@ -47,6 +47,21 @@ describe('the bound of what all sessions have not taken', () => {
     assert.deepEqual(gone, ['idle', 'reader']);
   });
 
+  test('and those that read too little after those that read nothing', async () => {
+    const { enter, gone, clock } = bounded();
+    const slow = enter('slow', 900_000);
+    for (const [at, name] of ['a', 'b', 'c'].entries()) enter(name, 200_000 + at);
+    async function second(): Promise<void> {
+      slow.take(1_000);
+      await clock.advance(1_000);
+    }
+    for (let n = 0; n < 5; n++) await second();
+    assert.deepEqual(gone, ['c', 'b', 'a']);
+    slow.give(200_000);
+    await second();
+    assert.deepEqual(gone, ['c', 'b', 'a', 'slow']);
+  });
+
   test('nor those that have just been given much, after a long time in which nobody was looked at', async () => {
     const { enter, gone, clock } = bounded();
     const one = enter('one', 600_000);

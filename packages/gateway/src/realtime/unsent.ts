@@ -1,8 +1,9 @@
 /**
  * What all sessions together have not taken yet. Each has a bound of its own (talk.ts), and thousands that do not read would hold gigabytes
- * within it: past the bound of all, those that do not read are let go, the ones that hold most first, until it is kept. Each tells what it
- * holds as it learns it; what the network takes of it nobody tells. So the sum is never less than what is held, and near the bound it is
- * counted anew, at most once in a second: no message costs more than an addition.
+ * within it: past the bound of all, those that take nothing are let go, the ones that hold most first, until it is kept; those that take
+ * something, but too little to be done in the time that a session may be slow, only where that is not enough. Each tells what it holds as it
+ * learns it; what the network takes of it nobody tells. So the sum is too large rather than too small, and near the bound it is counted anew,
+ * once in a second: no message costs more than an addition.
  */
 import type { Socket } from 'node:net';
 import type { Limits } from '../limits.ts';
@@ -35,8 +36,9 @@ export interface Held {
   /** As it was at the last look. */
   owedBytes: number;
   takenBytes: number;
-  /** In so many looks, one after the other, it did not read. */
-  idleLooks: number;
+  /** In so many looks, one after the other, it read too little, or nothing. */
+  slowLooks: number;
+  stillLooks: number;
   hasLeft: boolean;
 }
 
@@ -64,7 +66,8 @@ export function createUnsent({ clock, limits }: { readonly clock: Clock; readonl
     const nowMs = clock.monotonic();
     for (const held of all) judge(held, nowMs - lookedMs);
     lookedMs = nowMs;
-    letGo(Array.from(all).filter(({ idleLooks }) => idleLooks >= IDLE_LOOKS));
+    letGo(Array.from(all).filter(({ stillLooks }) => stillLooks >= IDLE_LOOKS));
+    letGo(Array.from(all).filter(({ slowLooks }) => slowLooks >= IDLE_LOOKS));
     timer = total > maxBytes * WATCHED_PART ? clock.after(LOOK_MS, look) : undefined;
   }
 
@@ -73,7 +76,9 @@ export function createUnsent({ clock, limits }: { readonly clock: Clock; readonl
     const bytes = held.holder.unsentBytes();
     const takenBytes = held.holder.takenBytes();
     const dueBytes = held.owedBytes * Math.min(1, sinceMs / limits.slowMs);
-    held.idleLooks = takenBytes - held.takenBytes >= dueBytes ? 0 : held.idleLooks + 1;
+    const tookBytes = takenBytes - held.takenBytes;
+    held.slowLooks = tookBytes >= dueBytes ? 0 : held.slowLooks + 1;
+    held.stillLooks = tookBytes > 0 || held.owedBytes === 0 ? 0 : held.stillLooks + 1;
     held.owedBytes = bytes;
     held.takenBytes = takenBytes;
     note(held, bytes);
@@ -98,7 +103,7 @@ export function createUnsent({ clock, limits }: { readonly clock: Clock; readonl
 
   return {
     enter(holder) {
-      const held = { holder, bytes: 0, owedBytes: 0, takenBytes: 0, idleLooks: 0, hasLeft: false };
+      const held = { holder, bytes: 0, owedBytes: 0, takenBytes: 0, slowLooks: 0, stillLooks: 0, hasLeft: false };
       all.add(held);
       return held;
     },
