@@ -87,6 +87,8 @@ export interface Groups {
   settled(): Promise<void>;
   /** Whether the last that was heard of this delivery is that it was delivered. */
   isDelivered(delivery: LanePosition): Promise<boolean>;
+  /** No ack can come any more: what is out is given back, and no attempt counts. */
+  giveBack(): void;
 }
 
 export interface Events {

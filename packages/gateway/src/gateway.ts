@@ -204,7 +204,7 @@ export function createGateway({
   });
   const jobs = createJobs({ directory, ledger, lookUp, isOurs, deadLetters, clock, limits, onTrouble: reportLog });
   const events = createEvents({ log, clock, limits });
-  const groups = createGroups({ lookUp, recorder, ledger, clock });
+  const groups = createGroups({ lookUp, lanes, recorder, ledger, clock });
   const slots = createSlots({
     ownership,
     isNode: withoutSlots,

@@ -2,18 +2,20 @@
 import { Problem } from '@millrace/core/problem';
 import type { Groups } from './api.ts';
 import type { Recorder } from './flow/record.ts';
+import type { Lanes } from './lanes/lanes.ts';
 import type { LookUp } from './look-up.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Ledger } from './ports/ledger.ts';
 
 interface Needs {
   readonly lookUp: LookUp;
+  readonly lanes: Pick<Lanes, 'subscribers'>;
   readonly recorder: Recorder;
   readonly ledger: Ledger;
   readonly clock: Clock;
 }
 
-export function createGroups({ lookUp, recorder, ledger, clock }: Needs): Groups {
+export function createGroups({ lookUp, lanes, recorder, ledger, clock }: Needs): Groups {
   return {
     join(environment, id, consumer) {
       const { group } = lookUp(environment, id);
@@ -30,6 +32,9 @@ export function createGroups({ lookUp, recorder, ledger, clock }: Needs): Groups
     },
     async isDelivered({ lane, shard, position }) {
       return (await ledger.attemptsOf(lane, shard, position)).at(-1)?.outcome === 'delivered';
+    },
+    giveBack() {
+      for (const { group } of lanes.subscribers()) group?.leave();
     },
   };
 }

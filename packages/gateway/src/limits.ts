@@ -204,7 +204,13 @@ export const LIMIT_TABLE = {
     20_000,
     0,
     600_000,
-    'How long a stop waits for requests under way and for what consumers hold, ms: below the 30 s that most supervisors wait.',
+    'How long a stop waits for requests under way, and a move to another node for what consumers hold, too, ms: below the 30 s that most supervisors wait.',
+  ),
+  takeBackMs: limit(
+    20_000,
+    0,
+    600_000,
+    'How long a rewind or a cancelled replay waits for what consumers of a group hold, ms; then it is taken back. A consumer may extend without end, and who asked for the rewind waits behind proxies that give up after 30 s.',
   ),
   hurryMs: limit(
     1_000,
@@ -260,6 +266,12 @@ export const LIMIT_TABLE = {
     16_384,
     64 * MB,
     'Bytes that one session has not taken yet: past it nothing more is sent to it. The system holds some more.',
+  ),
+  sessionsUnsentBytes: limit(
+    256 * MB,
+    1 * MB,
+    65_536 * MB,
+    'Bytes that all sessions together have not taken yet: past it those that do not read are closed, the ones that hold most first. A quarter of a small machine; more than thousands that read have on their way at once.',
   ),
   slowMs: limit(10_000, 100, 600_000, 'How long that may last before the session is closed, ms.'),
   pullWaitMs: limit(60_000, 0, 300_000, 'How long a pull may wait for its first message, ms: some proxies give up sooner.'),

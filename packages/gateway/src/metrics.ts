@@ -15,6 +15,8 @@ export interface Metrics {
   notice(notice: Notice): void;
   /** What clients report. */
   readonly telemetry: TelemetrySink;
+  /** Asked at every scrape: what sessions have not taken yet. */
+  unsent(of: () => number): void;
   /** The same gateway, what is published through it counted. */
   counting(gateway: Gateway): Gateway;
 }
@@ -39,6 +41,7 @@ export function createMetrics({ version, node }: Needs): Metrics {
   const topics = createLabels();
   const telemetry = createTelemetryMetrics({ registry, labels: createLabels() });
   let states: () => Iterable<SubscriptionState> = () => [];
+  let unsentBytes = (): number => 0;
 
   new Gauge({ name: 'millrace_build_info', help: 'Always 1.', labelNames: ['version'], aggregator: 'first', registers }).set(
     { version },
@@ -91,6 +94,7 @@ export function createMetrics({ version, node }: Needs): Metrics {
     const { heapUsed, rss } = process.memoryUsage();
     gauges.heap.set(heapUsed);
     gauges.resident.set(rss);
+    gauges.unsent.set(unsentBytes());
     const work = node?.();
     nodeGauges?.slots.set(work?.slots ?? 0);
     nodeGauges?.load.set(work?.load ?? 0);
@@ -114,6 +118,7 @@ export function createMetrics({ version, node }: Needs): Metrics {
       durations.observe({ subscription }, notice.durationMs / 1_000);
     },
     telemetry,
+    unsent: (of) => void (unsentBytes = of),
     counting(gateway) {
       states = gateway.states;
       return {
@@ -161,6 +166,7 @@ function gaugesIn(registers: Registry[]) {
     standing: gauge('millrace_subscription_standing', '1 while it is paused, disabled, or stands at a bound.'),
     heap: plain('millrace_heap_bytes', 'Heap of JavaScript in use.'),
     resident: plain('millrace_resident_bytes', 'Memory of the process.', 'max'),
+    unsent: plain('millrace_sessions_unsent_bytes', 'What realtime sessions have been given and not taken yet.'),
   };
 }
 

@@ -195,6 +195,7 @@ export async function start(needs: StartNeeds): Promise<Running> {
         isPublic: options.metrics === 'all',
       },
       telemetry: metrics.telemetry,
+      onUnsent: metrics.unsent,
       onError,
       ...(cluster === undefined
         ? {}
@@ -203,6 +204,8 @@ export async function start(needs: StartNeeds): Promise<Running> {
       ...(store.hear === undefined ? {} : { hear: store.hear }),
       ...(worker === undefined ? {} : { underWay: worker.underWay }),
     });
+    // By then the door is closed and each request has ended. Slots and lanes that are let go would wait for acks that nobody can send.
+    opened.push(async () => gateway.groups.giveBack());
     opened.push(() => closeApp(app, limits));
     inside?.answerWith(app);
     const port = await listen(app, options, worker !== undefined);

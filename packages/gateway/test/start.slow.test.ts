@@ -217,6 +217,23 @@ describe('millrace start', { timeout: 120_000 }, () => {
     assert.equal(endpoint.requests.length, 1);
   });
 
+  test('SIGTERM waits for no ack of what was pulled: its door is closed, and it comes again as it was', async (t) => {
+    const data = temporary(t);
+    // Were it waited for, this test would end by its own bound.
+    const first = startProcess(t, start(data, '--no-sample'), { MILLRACE_LIMIT: 'drainMs=600000' });
+    const pull = [{ op: 'sub', group: 'mailer', credit: 1 }];
+    const { ask } = await ready(first);
+    await ask('PUT /v1/subscriptions/mailer', { topics: ['>'], deliver: { stream: { ackWait: '1h' } } });
+    await ask('POST /v1/events', { type: 'orders.created', data: 1 });
+    const [, msg] = (await ask('POST /v1/pull', pull)).json;
+    first.child.kill('SIGTERM');
+    assert.equal(await first.ended, 0);
+
+    const second = await ready(startProcess(t, start(data, '--no-sample')));
+    const [, again] = (await second.ask('POST /v1/pull', pull)).json;
+    assert.deepEqual([again.id, again.attempt, again.idempotencyKey], [msg.id, 1, msg.idempotencyKey]);
+  });
+
   test('a second signal ends it at once', async (t) => {
     const endpoint = await receiver(t, () => undefined);
     const running = startProcess(t, start(temporary(t), '--no-sample'));

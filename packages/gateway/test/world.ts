@@ -69,7 +69,10 @@ export async function world(
     vault = createVault(randomBytes(32)),
     ...options
   }: Partial<
-    Pick<HttpNeeds, 'undeclared' | 'clock' | 'isLocal' | 'metrics' | 'limits' | 'version' | 'sdkSource' | 'telemetry'>
+    Pick<
+      HttpNeeds,
+      'undeclared' | 'clock' | 'isLocal' | 'metrics' | 'limits' | 'version' | 'sdkSource' | 'telemetry' | 'onUnsent'
+    >
   > & {
     /** Instead of a log of its own. */
     readonly stores?: { readonly log?: Log; readonly claims?: Claims };

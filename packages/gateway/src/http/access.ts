@@ -136,10 +136,7 @@ export async function createAccess({
       noteUse(key);
       return callerOf(key);
     },
-    keyExpiresMs({ key }) {
-      for (const { id, value } of keys.values()) if (id === key) return value.expiresMs;
-      return undefined;
-    },
+    keyExpiresMs: ({ environment, key }) => keys.at({ environment, id: key })?.value.expiresMs,
     stop() {
       keys.stop();
       subscriptions.stop();

@@ -77,6 +77,8 @@ export interface HttpNeeds {
   readonly metrics?: { readonly contentType: string; readonly text: () => Promise<string>; readonly isPublic: boolean };
   /** What clients report goes there; without it nowhere. */
   readonly telemetry?: TelemetrySink;
+  /** Is given what tells how much realtime sessions have not taken yet, bytes. */
+  readonly onUnsent?: (of: () => number) => void;
   /** In a cluster: where the subscription with this uid is worked; undefined where nobody knows now. */
   readonly addressOf?: (uid: string) => string | undefined;
   /** Resolves when that may be another, or can answer what it could not. */
@@ -265,7 +267,8 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
       add(scope, all);
     documentRoute(scope, { version: needs.version, routes });
   });
-  await realtimeDoor(app, { ...all, publish, room, answers });
+  const { unsent } = await realtimeDoor(app, { ...all, publish, room, answers });
+  needs.onUnsent?.(unsent.bytes);
   refuseOtherMethods(app, routes);
   return app;
 }

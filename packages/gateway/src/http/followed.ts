@@ -4,6 +4,8 @@ import type { Change, Directory, Kind, Kinds, Versioned } from '../ports/directo
 
 export interface Followed<V> {
   get(name: string): Versioned<V> | undefined;
+  /** Where the directory has it, whatever its name is here. */
+  at(place: Place): Versioned<V> | undefined;
   values(): Iterable<Versioned<V>>;
   stop(): void;
 }
@@ -46,7 +48,12 @@ export async function follow<K extends Kind>(
   for await (const item of allOf(directory, kind)) if (!told.has(placeOf(item))) set(placeOf(item), item);
   reading = false;
   told.clear();
-  return { get: (name) => byName.get(name), values: () => byName.values(), stop };
+  return {
+    get: (name) => byName.get(name),
+    at: (place) => byName.get(names.get(placeOf(place)) ?? ''),
+    values: () => byName.values(),
+    stop,
+  };
 }
 
 export interface Place {

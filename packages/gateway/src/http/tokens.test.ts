@@ -179,8 +179,17 @@ describe('a token', { timeout: 60_000 }, () => {
       assert.deepEqual(codeOf(await ask('POST /v1/tokens/revoke', { key: shop, json })), [400, 'invalid_request']);
   });
 
+  test('is revoked with all of its app, also where the clock was set back since that was made', async (t) => {
+    const { ask, token, publish, later } = await tokenWorld(t);
+    later(-3_000);
+    const made = await token();
+    assert.equal((await publish(made)).status, 202);
+    assert.equal((await ask('POST /v1/tokens/revoke', { json: { app: 'shop' } })).status, 204);
+    assert.deepEqual(codeOf(await publish(made)), [401, 'token_revoked']);
+  });
+
   test('counts no longer than the key that made it, and its app', async (t) => {
-    const { ask, shop, admin, token, publish } = await tokenWorld(t);
+    const { ask, shop, admin, token, publish, later } = await tokenWorld(t);
     const made = await token();
     assert.equal((await publish(made)).status, 202);
     const { id } = (await ask('GET /v1/keys/self', { key: shop })).json;
@@ -190,6 +199,10 @@ describe('a token', { timeout: 60_000 }, () => {
     assert.equal((await publish(ofCrm)).status, 202);
     assert.equal((await ask('DELETE /v1/apps/crm')).status, 204);
     assert.deepEqual(codeOf(await publish(ofCrm)), [401, 'token_revoked']);
+    later(1);
+    assert.equal((await ask('PUT /v1/apps/crm', { json: {} })).status, 201);
+    assert.deepEqual(codeOf(await publish(ofCrm)), [401, 'token_revoked'], 'nor of one that is made again');
+    assert.equal((await publish(await token({ app: 'crm' }, admin))).status, 202);
   });
 
   test('for another audience is for whoever that is, and not for the gateway', async (t) => {

@@ -46,6 +46,7 @@ export function tokenRoutes(app: FastifyInstance, { directory, tokens, clock }: 
       if (origin !== undefined) checkOrigin(origin, id, value);
       const made = await tokens.make(caller, {
         app: id,
+        appCreatedMs: value.createdMs,
         scopes,
         topics,
         ttlMs: ttlOf(body),
@@ -69,10 +70,15 @@ export function tokenRoutes(app: FastifyInstance, { directory, tokens, clock }: 
         throw new Problem('invalid_request', 'say which tokens: one by its jti, or all of an app', {
           advice: 'Send {"jti": "tok_…"}, or {"app": "shop"}; that with "before": only those that were made before a time.',
         });
+      const { environment } = caller;
       // Whose it is the id does not say, and an admin may act for every app.
-      const id = jti !== undefined && named === undefined && caller.admin ? ANY_APP : (await appFor(caller, named)).id;
-      if (jti !== undefined) await tokens.revocations.revoke(caller.environment, { app: id, jti });
-      else await tokens.revocations.revokeAll(caller.environment, { app: id, beforeMs: beforeOf(before, clock.now()) });
+      if (jti !== undefined && named === undefined && caller.admin)
+        await tokens.revocations.revoke(environment, { app: ANY_APP, jti });
+      else {
+        const { id, value } = await appFor(caller, named);
+        if (jti !== undefined) await tokens.revocations.revoke(environment, { app: id, jti });
+        else await tokens.revocations.revokeAll(environment, { app: id, beforeMs: beforeOf(before, clock.now(), value) });
+      }
       return reply.code(204).send();
     },
   );
@@ -137,9 +143,10 @@ function checkOrigin(origin: string, app: string, { origins = [] }: App): void {
     });
 }
 
-/** A token of the future can not be known to be bad. */
-function beforeOf(before: string | undefined, nowMs: number): number {
-  const beforeMs = before === undefined ? nowMs + 1 : readTime(before, '/before');
+/** A token of the future can not be known to be bad; but where the clock was set back, those of a newer app are made with its time. */
+function beforeOf(before: string | undefined, nowMs: number, { createdMs }: App): number {
+  if (before === undefined) return Math.max(nowMs, createdMs) + 1;
+  const beforeMs = readTime(before, '/before');
   if (beforeMs > nowMs + TOKENS.leewayMs) throw new Problem('invalid_request', 'before is in the future', { pointer: '/before' });
   return beforeMs;
 }

@@ -15,6 +15,8 @@ export interface Group {
   /** Gives it to a consumer; only where there is room. Resolves with what came of it. */
   deliver(handed: Handed): Promise<Verdict>;
   join(consumer: Consumer): Member;
+  /** What is out of these lanes comes to nothing; the consumers stay. */
+  takeBack(lanes: ReadonlySet<string>): void;
   /** The subscription is worked here no more: what is out comes to nothing, and the consumers are told. */
   leave(): void;
 }
@@ -187,6 +189,9 @@ export function createGroup({ clock, ackWaitMs, wake }: Needs): Group {
         },
         leave: (kind) => remove(own, kind),
       };
+    },
+    takeBack(lanes) {
+      for (const [key, one] of out) if (lanes.has(one.handed.lane)) settled(key, one, { kind: 'returned' });
     },
     leave() {
       // Each is taken out by it.

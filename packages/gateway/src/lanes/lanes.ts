@@ -496,7 +496,7 @@ export function createLanes(needs: Needs): Lanes {
     const its = (): Lane[] => [...subscriber.lanes.values()].filter(({ name }) => passOf({ lane: name }) !== undefined);
     const names = new Set([subscriber.liveName]);
     for (let former = its(); former.length > 0; former = its()) {
-      await Promise.all(former.map((lane) => lane.retire()));
+      await retired(subscriber, former);
       for (const lane of former) {
         names.add(lane.name);
         lane.end();
@@ -504,6 +504,14 @@ export function createLanes(needs: Needs): Lanes {
       }
     }
     return names;
+  }
+
+  /** Requests end by themselves. A consumer may extend what it has without end: past a bound it is taken back, and an ack of it is too late. */
+  async function retired({ group }: Subscriber, its: readonly Lane[]): Promise<void> {
+    const names = new Set(its.map(({ name }) => name));
+    const tooLong = clock.after(limits.takeBackMs, () => group?.takeBack(names));
+    await Promise.all(its.map((lane) => lane.retire()));
+    tooLong.cancel();
   }
 
   /** Resolves when the tails have read what is in the log by now. */
@@ -623,7 +631,7 @@ export function createLanes(needs: Needs): Lanes {
       const name = runName(subscriber.uid, run.id);
       const its = [...subscriber.lanes.values()].filter((lane) => lane.name === name);
       cancelling.add(name);
-      await Promise.all(its.map((lane) => lane.retire()));
+      await retired(subscriber, its);
       for (const lane of its) {
         lane.end();
         subscriber.lanes.delete(laneKey(name, lane.shard));

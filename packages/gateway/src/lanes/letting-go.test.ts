@@ -1,7 +1,8 @@
-/** What consumers hold when their gateway stops or their slots move: it is waited for as long as requests are, and no longer. */
+/** What consumers hold when their gateway stops, their slots move or their group is set back: it is waited for, and no longer than it may. */
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import { handWorld, type HandWorld } from '../../test/clock.ts';
+import { idOf } from '../http/delivery-ids.ts';
 import { createGathering } from '../realtime/gathering.ts';
 import { createMessages } from '../realtime/messages.ts';
 import { pullGroup } from '../realtime/pull-here.ts';
@@ -10,6 +11,7 @@ import type { Handed, Member } from './group.ts';
 import { SLOTS } from './subscriber.ts';
 
 const DRAIN_MS = 3_000;
+const TAKE_BACK_MS = 5_000;
 const ALL_SLOTS = new Set(Array.from({ length: SLOTS }, (_, slot) => slot));
 
 describe('a stop', () => {
@@ -106,6 +108,74 @@ describe('a move', () => {
   });
 });
 
+describe('a rewind', () => {
+  test('waits no longer than its bound for a consumer that keeps extending: what it has is taken back, and an ack of it comes too late', async (t) => {
+    const world = await withGroup(t);
+    const [member, taken] = join(world);
+    await world.publish('k/1', 'free');
+    const isOver = watched(world.gateway.replays.rewind('default', 'g', 'earliest'));
+    await world.clock.advance(TAKE_BACK_MS - 1);
+    assert.equal(member.extend(taken, 43_200_000).length, 2);
+    assert.ok(!isOver());
+    await world.clock.advance(1);
+    assert.ok(isOver());
+    const [first] = taken as [Handed];
+    assert.deepEqual(member.settle([first], { kind: 'acked' }), []);
+    const [answer] = await ack(world, idOf(first));
+    assert.deepEqual([answer.op, answer.code, answer.ids], ['error', 'unknown_delivery', [idOf(first)]]);
+    // As the new pass gives them, to the same consumer.
+    const again = taken.splice(2);
+    assert.deepEqual(
+      again.map(({ record, attempt }) => [record.event.id, attempt]),
+      [
+        ['k/1', 1],
+        ['free', 1],
+      ],
+    );
+    assert.equal(member.settle(again, { kind: 'acked' }).length, 2);
+    await world.clock.advance(1_000);
+    await world.restart('abandon');
+    assert.deepEqual(idsOf(await pull(world)), []);
+  });
+
+  test('hears a consumer that acks within the bound, and goes on with it', async (t) => {
+    const world = await withGroup(t);
+    const [member, taken] = join(world);
+    await world.publish('k/1', 'k/2');
+    const isOver = watched(world.gateway.replays.rewind('default', 'g', 'latest'));
+    await world.clock.advance(TAKE_BACK_MS - 1);
+    assert.equal(member.settle(taken, { kind: 'acked' }).length, 1);
+    await world.clock.advance(0);
+    assert.ok(isOver());
+    await world.publish('k/3');
+    assert.deepEqual(
+      taken.map(({ record }) => record.event.id),
+      ['k/1', 'k/3'],
+    );
+  });
+
+  test('leaves a replay of the same group what that has out, and a cancelled one is taken back from likewise', async (t) => {
+    const world = await withGroup(t);
+    const [member, taken] = join(world);
+    await world.publish('free');
+    const run = await world.gateway.replays.start('default', 'g', { from: 'earliest', ids: 'as-new' });
+    await world.clock.advance(0);
+    const [ofPass, ofRun] = taken as [Handed, Handed];
+    assert.ok(ofRun.lane.endsWith(run.id));
+    const isOver = watched(world.gateway.replays.rewind('default', 'g', 'latest'));
+    await world.clock.advance(TAKE_BACK_MS);
+    assert.ok(isOver());
+    assert.deepEqual(member.extend([ofPass, ofRun], 43_200_000), [ofRun]);
+    await world.gateway.replays.cancel('default', run.id);
+    await world.clock.advance(TAKE_BACK_MS - 1);
+    assert.deepEqual(member.extend([ofRun], 43_200_000), [ofRun]);
+    await world.clock.advance(1);
+    assert.deepEqual(member.settle([ofRun], { kind: 'acked' }), []);
+    // Its lanes are gone: nothing holds them any more.
+    assert.equal((await world.gateway.health('default', 'g')).inFlight, 0);
+  });
+});
+
 // oxlint-disable-next-line typescript/no-explicit-any -- frames of every shape
 type Frame = any;
 
@@ -113,7 +183,7 @@ const GROUP = { topics: ['orders.*'], deliver: { stream: { ackWait: '10m' } }, o
 const idsOf = (frames: readonly Frame[]): string[] => frames.map(({ event }) => event.id);
 
 async function withGroup(t: TestContext): Promise<HandWorld> {
-  const world = await handWorld(t, { limits: { drainMs: DRAIN_MS } });
+  const world = await handWorld(t, { limits: { drainMs: DRAIN_MS, takeBackMs: TAKE_BACK_MS } });
   await world.subscribe('g', GROUP);
   return world;
 }

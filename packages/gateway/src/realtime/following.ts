@@ -20,7 +20,9 @@ export function createFollowing({ connection, feeds, messages, log, talk }: Need
       take(record) {
         if (sub.credit === 0 || !hasRoom()) return false;
         sub.credit--;
-        connection.sendShared(messages.msg(number, record, log));
+        const shared = messages.msg(number, record, log);
+        connection.sendShared(shared);
+        talk.gave(shared.bytes.length);
         return true;
       },
       gap: (gap: FeedGap) => say({ op: 'gap', sub: number, gap }),

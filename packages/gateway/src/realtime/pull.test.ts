@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { describe, test, type TestContext } from 'node:test';
 import { Problem } from '@millrace/core/problem';
 import { turnsUntil } from '../http/test/door.ts';
+import type { Handed } from '../lanes/group.ts';
 import { type Frame, realtime, type RealtimeDoor } from './test/client.ts';
 
 describe('a pull of a group', { timeout: 30_000 }, () => {
@@ -91,6 +92,23 @@ describe('a pull of a group', { timeout: 30_000 }, () => {
     assert.deepEqual((await client.next('acked')).ids, [id]);
     const [acked, error] = await pull(door, [{ op: 'ack', group: 'mailer', ids: [id, 'other~made~up'] }]);
     assert.deepEqual([acked.ids, error.code, error.group, error.ids], [[id], 'unknown_delivery', 'mailer', ['other~made~up']]);
+  });
+
+  test('is given back where the door closed before its ack: it comes again as it was', async (t) => {
+    const door = await realtime(t);
+    await group(door);
+    await door.publish('orders.created', { n: 1 });
+    const [, msg] = await pull(door, [sub()]);
+    const inFlight = (): unknown => [...door.gateway.states()].map((state) => state.inFlight);
+    assert.deepEqual(inFlight(), [1]);
+    await door.app.close();
+    door.gateway.groups.giveBack();
+    await new Promise(setImmediate);
+    assert.deepEqual(inFlight(), [0]);
+    const again = Promise.withResolvers<Handed>();
+    door.gateway.groups.join('default', 'mailer', { take: again.resolve, left: () => undefined }).addCredit(1);
+    const { attempt, webhookId } = await again.promise;
+    assert.deepEqual([attempt, webhookId], [1, msg.idempotencyKey]);
   });
 
   test('keeps the order of a key over calls: the next of it comes when the one before is acked', async (t) => {

@@ -86,6 +86,16 @@ for (const [name, begin] of Object.entries(TRANSPORTS))
       await left.next('pong');
     });
 
+    test('ends when the app of its token is deleted, whoever made it', async (t) => {
+      const door = await realtime(t);
+      const json = { scopes: ['subscribe'], topics: ['orders.*'], app: 'crm' };
+      const { token } = (await door.ask('POST /v1/tokens', { json })).json;
+      const talk = await begin(t, door, token);
+      await talk.next('welcome');
+      assert.equal((await door.ask('DELETE /v1/apps/crm')).status, 204);
+      assert.equal((await talk.next('bye')).code, 4_401);
+    });
+
     test('takes tokens one after the other, the last one counts, and not as many as anybody sends', async (t) => {
       const door = await realtime(t);
       const [one, other] = [await tokenOf(door, 'shop'), await tokenOf(door, 'shop')];

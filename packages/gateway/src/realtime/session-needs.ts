@@ -8,6 +8,7 @@ import type { Feeds } from './feeds.ts';
 import type { ClientFrame, SubFrame } from './frames.ts';
 import type { EnterGroup } from './member.ts';
 import type { Messages, Shared } from './messages.ts';
+import type { Unsent } from './unsent.ts';
 import type { CloseCode } from './close-codes.ts';
 
 /** What carries a session. */
@@ -16,6 +17,8 @@ export interface Connection {
   sendShared(shared: Shared): void;
   /** Given to it and not taken by the network yet. No getter: see talk.ts. */
   unsentBytes(): number;
+  /** Of all that was given to it. */
+  takenBytes(): number;
   close(code: CloseCode, reason: string): void;
   /** Nothing more is read from the client, or is again. */
   hold?(isHeld: boolean): void;
@@ -37,6 +40,7 @@ export interface SessionNeeds {
   readonly messages: Messages;
   readonly clock: Clock;
   readonly limits: Limits;
+  readonly unsent: Unsent;
   readonly id: string;
   readonly node: string;
   /** Identity of the log. */

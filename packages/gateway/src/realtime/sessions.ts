@@ -8,6 +8,7 @@ import type { Clock } from '../ports/clock.ts';
 import { CLOSE } from './close-codes.ts';
 import { createSession, type Session } from './session.ts';
 import type { Connection, SessionNeeds } from './session-needs.ts';
+import { createUnsent, type Unsent } from './unsent.ts';
 
 /** Who follows a plain stream, or pulls, without a session: the same bounds and rights are kept for it. */
 export interface Guest {
@@ -27,6 +28,8 @@ export interface Sessions {
   readonly hasRoom: boolean;
   /** With the guests. */
   readonly size: number;
+  /** What they have not taken yet. */
+  readonly unsent: Unsent;
   /** Asks of each whether it may still be here. */
   check(refusalOf: (caller: Caller) => Problem | undefined): void;
   /** Asks all to come back elsewhere, and lets them go. */
@@ -45,6 +48,7 @@ export function createSessions(needs: Needs): Sessions {
   const { clock, limits } = needs;
   const all = new Set<Session>();
   const guests = new Set<Guest>();
+  const unsent = createUnsent({ clock, limits });
   let stopped = false;
 
   /** Of whom nobody knows yet who they are, the oldest first: each may have a message under way. */
@@ -84,6 +88,7 @@ export function createSessions(needs: Needs): Sessions {
         onError: needs.onError,
         clock,
         limits,
+        unsent,
         connection,
         admit,
         id,
@@ -103,6 +108,7 @@ export function createSessions(needs: Needs): Sessions {
         uncount();
       };
     },
+    unsent,
     get hasRoom() {
       return hasRoom();
     },

@@ -7,11 +7,14 @@ import type { Clock, Timer } from '../ports/clock.ts';
 import type { Feed } from './feeds.ts';
 import type { Sessions } from './sessions.ts';
 import type { Stream } from './sse-stream.ts';
+import { type Held, takenBytes } from './unsent.ts';
 
 /** From before its feed is open until after its connection is gone. */
 export interface Visit {
   feed?: Feed;
   stream?: Stream;
+  /** Of what all have not taken yet. */
+  readonly held: Held;
   /** Why it was ended, by us. */
   refused?: Problem;
   isOver: boolean;
@@ -30,6 +33,8 @@ export interface VisitNeeds {
 }
 
 export function createVisits({ sessions, clock, limits, expiresMsOf }: VisitNeeds) {
+  const { unsent } = sessions;
+
   /** Counted from now on: what is slow to open would else be as many as one likes. */
   function enter(raw: ServerResponse, caller: Caller): Visit {
     const timers = new Map<string, Timer>();
@@ -44,6 +49,11 @@ export function createVisits({ sessions, clock, limits, expiresMsOf }: VisitNeed
     };
     const exit = sessions.enter({ caller, end });
     const visit: Visit = {
+      held: unsent.enter({
+        unsentBytes: () => raw.writableLength,
+        takenBytes: () => takenBytes(raw.socket),
+        onSlow: () => raw.destroy(),
+      }),
       isOver: false,
       arm(name, delayMs, work) {
         if (visit.isOver || timers.has(name)) return;
@@ -58,6 +68,7 @@ export function createVisits({ sessions, clock, limits, expiresMsOf }: VisitNeed
         visit.isOver = true;
         for (const name of timers.keys()) disarm(name);
         visit.feed?.close();
+        unsent.leave(visit.held);
         exit();
       },
     };
@@ -90,7 +101,9 @@ export function createVisits({ sessions, clock, limits, expiresMsOf }: VisitNeed
 
   /** While it is too much, nothing more is sent; where it lasts too long, the connection is cut. */
   function hasRoom(visit: Visit, { raw }: Stream): boolean {
-    if (raw.writableLength <= limits.unsentBytes) return true;
+    const bytes = raw.writableLength;
+    unsent.note(visit.held, bytes);
+    if (bytes <= limits.unsentBytes) return true;
     visit.arm('slow', limits.slowMs, () => {
       // Of what is less than the system's own mark no 'drain' tells.
       if (raw.writableLength <= limits.unsentBytes) visit.feed?.pump();

@@ -13,6 +13,7 @@ import type { SessionNeeds } from './session-needs.ts';
 import { full } from './sessions.ts';
 import { type FollowNeeds, followDoor } from './sse-follow.ts';
 import { eventBytes, streamOf } from './sse-stream.ts';
+import { takenBytes } from './unsent.ts';
 
 interface Needs extends FollowNeeds {
   readonly room: Room;
@@ -73,6 +74,7 @@ export async function sseDoor(app: FastifyInstance, needs: Needs): Promise<void>
           stream.send((shared.streamed ??= eventBytes(shared.bytes.toString(), shared.cursor)));
         },
         unsentBytes,
+        takenBytes: () => takenBytes(stream.raw.socket),
         close: stream.end,
       },
       admitFor(request.raw),

@@ -6,6 +6,7 @@ import type { Limits } from '../limits.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { type About, asProblem, errorFrame } from './answers.ts';
 import type { Connection } from './session-needs.ts';
+import type { Unsent } from './unsent.ts';
 
 export interface Talk {
   say(frame: object): void;
@@ -17,6 +18,8 @@ export interface Talk {
   about(what: About, work: () => void): void;
   /** While it is too much, nothing more is sent; while it lasts too long, the client is let go. */
   hasRoom(): boolean;
+  /** What was sent beside `say`, where nobody asks for room behind it. */
+  gave(bytes: number): void;
   /** The network has taken what was unsent. */
   drained(): void;
   after(delayMs: number, work: () => void): Timer;
@@ -30,15 +33,18 @@ interface Needs {
   readonly connection: Connection;
   readonly clock: Clock;
   readonly limits: Limits;
+  /** Of all sessions. */
+  readonly unsent: Unsent;
   readonly onError: (error: unknown) => void;
   /** What was sent is not read. */
   readonly onSlow: () => void;
 }
 
-export function createTalk({ connection, clock, limits, onError, onSlow }: Needs): Talk {
+export function createTalk({ connection, clock, limits, unsent, onError, onSlow }: Needs): Talk {
   const timers = new Set<Timer>();
   let slowSince: Timer | undefined;
   let isOver = false;
+  const held = unsent.enter({ unsentBytes: connection.unsentBytes, takenBytes: connection.takenBytes, onSlow });
 
   function after(delayMs: number, work: () => void): Timer {
     const timer = clock.after(delayMs, () => {
@@ -56,7 +62,9 @@ export function createTalk({ connection, clock, limits, onError, onSlow }: Needs
   }
 
   function hasRoom(): boolean {
-    if (connection.unsentBytes() <= limits.unsentBytes) return true;
+    const bytes = connection.unsentBytes();
+    unsent.note(held, bytes);
+    if (bytes <= limits.unsentBytes) return true;
     slowSince ??= after(limits.slowMs, onSlow);
     return false;
   }
@@ -75,6 +83,7 @@ export function createTalk({ connection, clock, limits, onError, onSlow }: Needs
     say,
     sayError,
     hasRoom,
+    gave: (bytes) => unsent.add(held, bytes),
     after,
     drop,
     later(work, about) {
@@ -88,12 +97,14 @@ export function createTalk({ connection, clock, limits, onError, onSlow }: Needs
       }
     },
     drained() {
+      unsent.note(held, connection.unsentBytes());
       drop(slowSince);
       slowSince = undefined;
       connection.hold?.(false);
     },
     end() {
       isOver = true;
+      unsent.leave(held);
       for (const timer of timers) timer.cancel();
       timers.clear();
     },

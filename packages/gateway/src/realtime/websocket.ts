@@ -11,6 +11,7 @@ import type { SessionNeeds } from './session-needs.ts';
 import { full, type Sessions } from './sessions.ts';
 import type { Shared } from './messages.ts';
 import { createOutlets } from './outlets.ts';
+import { takenBytes } from './unsent.ts';
 
 export const STREAM_PATH = '/v1/stream';
 export const SUBPROTOCOL = 'millrace.v1';
@@ -86,6 +87,7 @@ export function websocketDoor(app: FastifyInstance, { sessions, limits, clock, c
           if (webSocket.readyState === OPEN) outlets.send(socket, framed(shared));
         },
         unsentBytes: () => socket.writableLength,
+        takenBytes: () => takenBytes(socket as Socket),
         close: (code, reason) => closeSoon(webSocket, code, reason),
         hold: (isHeld) => (isHeld ? webSocket.pause() : webSocket.resume()),
         cut: () => (socket as Socket).destroySoon(),

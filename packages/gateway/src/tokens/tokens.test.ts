@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { createMemoryDirectory } from '@millrace/memory/directory';
+import { decodeJwt } from 'jose';
 import { createHandClock, type HandClock, settle } from '../../test/clock.ts';
 import type { Caller } from '../http/access.ts';
 import { follow, placeOf } from '../http/followed.ts';
@@ -14,7 +15,7 @@ import { createTokens, type Tokens } from './tokens.ts';
 
 const KEYS = [1, 2].map((fill) => new Uint8Array(32).fill(fill)) as [Uint8Array, Uint8Array];
 const BACKEND: Caller = { key: 'key_1', environment: 'default', app: 'shop', scopes: ['subscribe'], admin: false };
-const GRANT = { app: 'shop', scopes: ['subscribe'], topics: ['orders.*'], ttlMs: 600_000 } as const;
+const GRANT = { app: 'shop', appCreatedMs: 0, scopes: ['subscribe'], topics: ['orders.*'], ttlMs: 600_000 } as const;
 
 interface Made {
   readonly directory: Directory;
@@ -65,6 +66,33 @@ test('whoever keeps connections is told of a revocation, and learns which of the
   await elsewhere.keys.rotate({ now: true });
   await settle();
   assert.equal(told, 2);
+});
+
+test('an app that is made again takes no token of the one before, and each of its own', async (t) => {
+  const { open, directory, clock } = await setUp(t);
+  const [tokens, elsewhere] = [await open(), await open()];
+  const former = await tokens.make(BACKEND, GRANT);
+  const caller = await tokens.check(former.token);
+  let told = 0;
+  tokens.onRevoked(() => void told++);
+  await directory.delete('app', 'default', 'shop');
+  await settle();
+  assert.deepEqual([told, tokens.refusalOf(caller)?.code], [1, 'token_revoked']);
+  clock.pass(1);
+  const appCreatedMs = clock.now();
+  await directory.put('app', 'default', 'shop', { name: 'shop', createdMs: appCreatedMs });
+  await settle();
+  assert.throws(() => tokens.check(former.token), { code: 'token_revoked' });
+  await assert.rejects(Promise.resolve(elsewhere.check(former.token)), { code: 'token_revoked' });
+  // In the very second in which it was made, as JWTs have it before that.
+  const made = await tokens.make(BACKEND, { ...GRANT, appCreatedMs });
+  assert.ok((decodeJwt(made.token).iat ?? 0) * 1_000 < appCreatedMs);
+  // By a node whose clock is behind the one that made it.
+  clock.jump(-1_000);
+  const behind = await tokens.make(BACKEND, { ...GRANT, appCreatedMs });
+  for (const { token } of [made, behind])
+    for (const node of [tokens, elsewhere]) assert.equal((await node.check(token)).app, 'shop');
+  assert.deepEqual([told, tokens.refusalOf(caller)?.code], [2, 'token_revoked']);
 });
 
 test('revocations are bounded per app, and forgotten once nothing they are about can live', async (t) => {

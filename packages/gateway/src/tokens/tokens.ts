@@ -40,6 +40,8 @@ export interface Tokens {
 
 export interface Grant {
   readonly app: string;
+  /** No token of it is older, whatever the clock of this node says. */
+  readonly appCreatedMs: number;
   readonly scopes: readonly TokenScope[];
   /** Patterns. */
   readonly topics: readonly string[];
@@ -86,6 +88,8 @@ export async function createTokens({ directory, vault, clock, limits, apps }: Ne
   const keys = await openTokenKeys({ directory, vault, clock, limits, onChange });
   const revocations = await openRevocations({ directory, clock, limits, onChange });
   const makers: Followed<Key> = await follow(directory, 'key', (_key, place) => placeOf(place), onChange);
+  // Whoever follows the apps does so before: what is asked for then knows of it already.
+  const unwatch = directory.watch(({ kind }) => void (kind === 'app' && onChange()));
   /** By the hash of their text, oldest first: of what lets somebody in, nothing readable is kept. */
   const seen = new Map<string, Caller>();
 
@@ -126,14 +130,20 @@ export async function createTokens({ directory, vault, clock, limits, apps }: Ne
     const isMakerGone = maker === undefined || (maker.expiresMs ?? Infinity) <= clock.now();
     if (token === undefined) return isMakerGone ? new Problem('unauthorized', 'the key was deleted, or has expired') : undefined;
     if (isMakerGone) return revoked('the key that made the token was deleted, or has expired');
-    if (apps.get(placeOf({ environment, id: app })) === undefined) return revoked('the app of the token was deleted');
     const { id, madeMs, kid } = token;
+    const createdMs = apps.get(placeOf({ environment, id: app }))?.value.createdMs;
+    if (createdMs === undefined) return revoked('the app of the token was deleted');
+    // To the millisecond: `iat` would be before an app that was made in the same second.
+    if (madeMs < createdMs) return revoked('the app of the token was deleted, and another one is called so by now');
     if (revocations.isRevoked({ environment, app, jti: id, madeMs })) return revoked('the token was revoked');
     return keys.verifying(kid) === undefined ? unknownKey() : undefined;
   }
 
   return {
-    async make({ environment, key: maker }, { app, scopes, topics, ttlMs, audience = keys.issuer, subject, origin }) {
+    async make(
+      { environment, key: maker },
+      { app, appCreatedMs, scopes, topics, ttlMs, audience = keys.issuer, subject, origin },
+    ) {
       const nowMs = clock.now();
       const seconds = Math.floor(nowMs / 1_000);
       const makerEndsMs = makers.get(placeOf({ environment, id: maker }))?.value.expiresMs ?? Infinity;
@@ -149,7 +159,7 @@ export async function createTokens({ directory, vault, clock, limits, apps }: Ne
         nbf: seconds,
         exp,
         jti,
-        iatMs: nowMs,
+        iatMs: Math.max(nowMs, appCreatedMs),
         app,
         env: environment,
         key: maker,
@@ -191,6 +201,7 @@ export async function createTokens({ directory, vault, clock, limits, apps }: Ne
       keys.stop();
       revocations.stop();
       makers.stop();
+      unwatch();
     },
   };
 }

@@ -4,6 +4,7 @@ import net from 'node:net';
 import type { TestContext } from 'node:test';
 import { createHandClock, type HandClock } from '../../../test/clock.ts';
 import { type World, world } from '../../../test/world.ts';
+import type { HttpNeeds } from '../app.ts';
 import { limitsOf } from '../../limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { systemClock } from '../../system-clock.ts';
@@ -29,7 +30,13 @@ export interface Door extends World {
   head(route: string, headers?: Readonly<Record<string, string | number>>): string;
 }
 
-export async function openDoor(t: TestContext, limits: Readonly<Record<string, number>> = {}): Promise<Door> {
+export type DoorOptions = Pick<HttpNeeds, 'onUnsent'>;
+
+export async function openDoor(
+  t: TestContext,
+  limits: Readonly<Record<string, number>> = {},
+  options: DoorOptions = {},
+): Promise<Door> {
   const hand = createHandClock();
   const clock: Clock = {
     ...systemClock,
@@ -40,7 +47,7 @@ export async function openDoor(t: TestContext, limits: Readonly<Record<string, n
   const sockets = new Set<net.Socket>();
   // Before the app is closed, which waits for its clients.
   t.after(() => sockets.forEach((socket) => socket.destroy()));
-  const made = await world(t, { clock, limits: limitsOf(limits) });
+  const made = await world(t, { ...options, clock, limits: limitsOf(limits) });
   await made.app.listen({ host: '127.0.0.1', port: 0 });
   const { port } = made.app.server.address() as net.AddressInfo;
 

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { WebSocket } from 'ws';
-import { type Door, openDoor } from '../../http/test/door.ts';
+import { type Door, type DoorOptions, openDoor } from '../../http/test/door.ts';
 
 // oxlint-disable-next-line typescript/no-explicit-any -- frames of every shape
 export type Frame = any;
@@ -27,10 +27,14 @@ export interface RealtimeDoor extends Door {
   readonly silent: Set<Socket>;
 }
 
-export async function realtime(t: TestContext, limits: Readonly<Record<string, number>> = {}): Promise<RealtimeDoor> {
+export async function realtime(
+  t: TestContext,
+  limits: Readonly<Record<string, number>> = {},
+  options: DoorOptions = {},
+): Promise<RealtimeDoor> {
   const silent = new Set<Socket>();
   t.after(() => silent.forEach((socket) => socket.destroy()));
-  const door = await openDoor(t, limits);
+  const door = await openDoor(t, limits, options);
   return {
     ...door,
     silent,
