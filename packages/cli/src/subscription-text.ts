@@ -8,7 +8,10 @@ export interface Subscription {
   readonly id: string;
   readonly app: string;
   readonly topics: readonly string[];
-  readonly deliver: { readonly webhook?: { readonly url: string; readonly signature?: string } };
+  readonly deliver: {
+    readonly webhook?: { readonly url: string; readonly signature?: string };
+    readonly stream?: { readonly ackWait: string };
+  };
   readonly filter?: object;
   readonly ordering: string;
   readonly state: string;
@@ -19,6 +22,9 @@ export interface Subscription {
   readonly health?: Partial<Health>;
 }
 
+/** Consumers connect to it: there is no endpoint and no secret. */
+export const isStream = ({ deliver: { stream } }: Pick<Subscription, 'deliver'>): boolean => stream !== undefined;
+
 interface Showing {
   /** The secret was brought: it is known already. */
   readonly isOwn: boolean;
@@ -28,8 +34,12 @@ interface Showing {
 /** What is never shown again stands first; what was chosen, below it. */
 export function shownNew(made: Subscription, { isOwn, terminal: { style } }: Showing): string[] {
   const { id, app, topics, filter, deliver, ordering } = made;
-  const chosen = { app, topics, filter, endpoint: deliver.webhook?.url, ordering: ordering === 'none' ? undefined : ordering };
-  return [`${style('green', 'created')} ${id}`, '', ...secretOf(made, isOwn, style), '', ...detailsOf(chosen, Date.now())];
+  const { webhook, stream } = deliver;
+  const to =
+    stream === undefined ? { endpoint: webhook?.url } : { stream: 'its consumers connect, or pull', ackWait: stream.ackWait };
+  const chosen = { app, topics, filter, ...to, ordering: ordering === 'none' ? undefined : ordering };
+  const secret = isStream(made) ? [] : [...secretOf(made, isOwn, style), ''];
+  return [`${style('green', 'created')} ${id}`, '', ...secret, ...detailsOf(chosen, Date.now())];
 }
 
 export function shownRotated(

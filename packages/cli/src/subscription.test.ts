@@ -63,6 +63,87 @@ describe('millrace subscription create', () => {
   });
 });
 
+const STREAM = { ...SUBSCRIPTION, deliver: { stream: { ackWait: '30s' } } };
+
+describe('millrace subscription create --stream', () => {
+  const args = ['create', 'mailer', '--topics', 'orders.*', '--stream'];
+
+  test('makes a consumer group, with what belongs to one', async (t) => {
+    const { address, asked } = await serverFor(t, () => ({ json: STREAM }));
+    const more = ['--ack-wait', '1m', '--retry', '1s,5s', '--ordering', 'key'];
+    await millrace(['subscription', ...args, ...more, '--url', address, '--key', 'mr_aaaaaaaa_b']);
+    const [{ route, body } = { route: '', body: '' }] = await asked(1);
+    assert.equal(route, 'POST /v1/subscriptions');
+    assert.deepEqual(JSON.parse(body), {
+      id: 'mailer',
+      topics: ['orders.*'],
+      ordering: 'key',
+      deliver: { stream: { ackWait: 60_000 } },
+      retry: { schedule: ['1s', '5s'] },
+    });
+  });
+
+  test('speaks of consumers, and neither of a secret nor of an endpoint', async (t) => {
+    const { exit, stdout, stderr } = await answered(t, { ...STREAM, id: 'mailer', warnings: [] }, ...args);
+    assert.deepEqual([exit, stdout.split('\n')[0]], [0, 'created mailer']);
+    assert.match(stdout, /^stream +its consumers connect, or pull\nackWait +30s$/m);
+    assert.match(
+      stderr,
+      /^Consume it under the group 'mailer': .*POST \/v1\/pull; all settings: millrace subscription get mailer$/m,
+    );
+    assert.ok(!/secret|endpoint|undefined/i.test(stdout + stderr), stdout + stderr);
+  });
+
+  test('with --json shows all of it', async (t) => {
+    assert.deepEqual(JSON.parse((await answered(t, STREAM, ...args, '--json')).stdout), STREAM);
+  });
+
+  test("refuses what is a webhook's, by name", async () => {
+    for (const more of [
+      ['--to', 'https://crm.example/'],
+      ['--secret', 'whsec_x'],
+      ['--signature', 'simple'],
+      ['--timeout', '5s'],
+      ['--body', 'event'],
+      ['--body-json', 'as-sent'],
+      ['--header', 'a: b'],
+      ['--breaker', 'off'],
+    ]) {
+      const { exit, stderr } = await millrace(['subscription', ...args, ...more]);
+      assert.equal(exit, 2);
+      assert.match(stderr, new RegExp(`--stream is of a stream and ${more[0]} of a webhook`));
+    }
+    const { exit, stderr } = await millrace([
+      'subscription',
+      'update',
+      'crm',
+      '--ack-wait',
+      '5s',
+      '--to',
+      'https://crm.example/',
+    ]);
+    assert.deepEqual([exit, /--ack-wait is of a stream and --to of a webhook/.test(stderr)], [2, true]);
+  });
+
+  test('does not mix with a file that says otherwise', async () => {
+    const file = (deliver: object): string => JSON.stringify({ topics: ['orders.*'], deliver });
+    const webhook = await millrace(['subscription', 'create', 'x', '--stream', '--file', '-'], {
+      stdin: file({ webhook: { url: 'https://crm.example/' } }),
+    });
+    assert.deepEqual([webhook.exit, /the file has deliver\.webhook/.test(webhook.stderr)], [2, true]);
+    const stream = await millrace(['subscription', 'create', 'x', '--to', 'https://crm.example/', '--file', '-'], {
+      stdin: file({ stream: {} }),
+    });
+    assert.deepEqual([stream.exit, /the file has deliver\.stream/.test(stream.stderr)], [2, true]);
+  });
+
+  test('is offered where neither an endpoint nor a stream was named', async () => {
+    const { exit, stderr } = await millrace(['subscription', 'create', 'x', '--topics', 'orders.*']);
+    assert.equal(exit, 2);
+    assert.match(stderr, /--to URL, or --stream/);
+  });
+});
+
 describe('millrace subscription rotate-secret', () => {
   test('says until when both count', async (t) => {
     const previousUntil = new Date(Date.now() + 86_400_000 + 60_000).toISOString();

@@ -13,7 +13,7 @@ import {
   withCreationOptions,
   withSubscriptionOptions,
 } from '../subscription-body.ts';
-import { columnsOf, shownNew, shownRotated, shownWhole, type Subscription } from '../subscription-text.ts';
+import { columnsOf, isStream, shownNew, shownRotated, shownWhole, type Subscription } from '../subscription-text.ts';
 import { detailsOf } from '../text.ts';
 import { type Tested, whyNot } from '../why-not.ts';
 
@@ -32,7 +32,7 @@ export function subscriptionVerbs(program: Command, { act }: Cli): void {
       const list = await listOf<Subscription>(client(), 'GET /v1/subscriptions', options);
       showList(terminal, list, {
         columns: columnsOf(list.data, Date.now()),
-        nothing: 'There are no subscriptions: millrace subscription create ID --topics "orders.*" --to URL',
+        nothing: 'There are no subscriptions: millrace subscription create ID --topics "orders.*" --to URL (or --stream)',
       });
     }),
   );
@@ -48,7 +48,7 @@ export function subscriptionVerbs(program: Command, { act }: Cli): void {
     );
 
   withCreationOptions(
-    subscription.command('create [subscription]').description('a new one; its signing secret is shown this once'),
+    subscription.command('create [subscription]').description("a new one; a webhook's signing secret is shown this once"),
   ).action(act<[string | undefined], SubscriptionOptions>(create));
 
   withSubscriptionOptions(
@@ -130,11 +130,18 @@ async function create({
   const json = { ...(await subscriptionBodyOf(options, world)), ...(id === undefined ? {} : { id }) };
   if (!('topics' in json))
     throw misused('say which topics: --topics "orders.*"', 'millrace subscription create --help has examples.');
-  if (!('deliver' in json)) throw misused('say where to: --to URL', 'millrace subscription create --help has examples.');
+  if (!('deliver' in json))
+    throw misused(
+      'say where to: --to URL, or --stream for consumers that connect',
+      'millrace subscription create --help has examples.',
+    );
   const { body } = await client().ask<Subscription>('POST /v1/subscriptions', { json });
   terminal.data(body, () => shownNew(body, { isOwn: bringsSecret(json), terminal }).join('\n'));
   for (const warning of body.warnings ?? []) terminal.warn(`warning: ${warning}`);
-  terminal.hint(`Try the endpoint: millrace subscription test ${body.id}; all settings: millrace subscription get ${body.id}`);
+  const first = isStream(body)
+    ? `Consume it under the group '${body.id}': subscribe(…, { group }) of the SDK, or POST /v1/pull`
+    : `Try the endpoint: millrace subscription test ${body.id}`;
+  terminal.hint(`${first}; all settings: millrace subscription get ${body.id}`);
 }
 
 function bringsSecret(json: object): boolean {
