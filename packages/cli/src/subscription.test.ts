@@ -196,6 +196,54 @@ describe('millrace subscription list', () => {
   }
 });
 
+describe('a stream', () => {
+  test('is told of by its consumers, and not by an endpoint', async (t) => {
+    const health = { ...HEALTH, behindMs: 12_000, cursors: {} };
+    const { stdout } = await answered(t, { ...STREAM, health }, 'get', 'crm');
+    assert.deepEqual(stdout.split('\n').slice(0, 5), [
+      'subscription   crm',
+      'health         nothing acked for 6.8 s',
+      'waiting        3 parked, 1 held, 2 dead letters',
+      'behind         12 s',
+      'not acked yet  1 of 8 allowed at once',
+    ]);
+    assert.match(stdout, /^deliver\.stream\.ackWait +30s$/m);
+    assert.ok(!/breaker|endpoint/.test(stdout), stdout);
+    const disabled = { cause: 'failing', at: new Date(Date.now() - 300_000).toISOString() };
+    const stopped = await answered(t, { ...STREAM, state: 'disabled', disabled, health }, 'get', 'crm');
+    assert.match(stopped.stdout, /^health +disabled 5 min ago \(its consumers acked nothing for too long\)$/m);
+  });
+
+  test('has deliveries that were acked', async (t) => {
+    const attempt = { n: 1, startedAt: '2026-11-23T17:20:00.000Z', durationMs: 4, outcome: 'delivered', cause: '', status: 0 };
+    const event = { id: 'evt_x', type: 'orders.created' };
+    const json = { data: [{ id: 'd', subscription: 'mailer', event, outcome: 'delivered', attempts: [attempt] }], next: null };
+    const { address } = await serverFor(t, () => ({ json }));
+    const { stdout } = await millrace(['delivery', 'list', 'mailer', '--url', address, '--key', 'mr_aaaaaaaa_b']);
+    assert.match(stdout, / OUTCOME +ANSWER .*\n.* delivered +acked /);
+  });
+
+  test('that is behind waits for its consumers', async (t) => {
+    const one = { ...STREAM, id: 'mailer', health: { ...HEALTH, held: 0, behindMs: 12_000 } };
+    const { address } = await serverFor(t, ({ route }) => ({
+      json: route.includes('/deliveries') ? { data: [], next: null } : one,
+    }));
+    const { stderr } = await millrace(['delivery', 'list', 'mailer', '--event', 'e', '--url', address, '--key', 'mr_aaaaaaaa_b']);
+    assert.match(
+      stderr,
+      /^No attempt yet\. mailer is 12 s behind and waits for its consumers: millrace subscription get mailer$/m,
+    );
+  });
+
+  test('stands in a list without an address', async (t) => {
+    const { stdout } = await answered(t, { data: [{ ...STREAM, health: HEALTH }], next: null }, 'list');
+    assert.match(
+      stdout,
+      / TO +CREATED\ncrm +default +nothing acked, 3 parked, 1 held, 2 dead letters +orders\.\* +its consumers /,
+    );
+  });
+});
+
 describe('millrace subscription update', () => {
   test('does not offer what can not be changed', async () => {
     const { stdout } = await millrace(['subscription', 'update', '--help']);

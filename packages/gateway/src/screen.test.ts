@@ -97,6 +97,23 @@ describe('the screen', () => {
     assert.match(text, /… and \d+ more/);
   });
 
+  test('says of a stream that it was acked, and names no endpoint when it is disabled', () => {
+    let text = '';
+    const write = (more: string) => void (text += more);
+    const stream = { write, on: () => undefined, writableLength: 0 } as unknown as NodeJS.WriteStream;
+    const screen = createScreen({ json: false, stdout: stream, stderr: stream });
+    const address = 'http://127.0.0.1:4400';
+    screen.ready({ version: '1.2.3', address, port: DEFAULT_PORT, key: 'mr_key', options: OPTIONS, startedMs: 900 });
+    text = '';
+    const of = { environment: 'default', subscription: 'mailer' };
+    const event = { webhookId: 'msg_x', eventId: 'evt_x', topic: 'orders.created', n: 1, durationMs: 4 };
+    screen.notice({ kind: 'delivered', ...of, ...event, cause: '', status: 0 });
+    screen.notice({ kind: 'disabled', ...of, cause: 'failing' });
+    assert.match(text, /evt_x {2}→ mailer {2}acked {2}4\.0 ms\n/);
+    assert.match(text, /mailer: disabled, as nothing was delivered for too long/);
+    assert.ok(!text.includes('endpoint'), text);
+  });
+
   test('of several workers says how many, and whose a notice is', () => {
     assert.match(shown({ mode: 'start', sample: false, workers: 3 }), /Workers {3}3 threads on this port/);
     assert.doesNotMatch(shown({ mode: 'start', sample: false }), /Workers/);

@@ -94,7 +94,8 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
 
   function lineOf(notice: Extract<Notice, { eventId: string }>, verdict: string | undefined): string {
     const { topic, eventId, subscription, status, cause, durationMs, n, nextMs } = notice;
-    const answer = status === 0 ? cause : String(status);
+    // A consumer of a stream has no status to answer with.
+    const answer = status !== 0 ? String(status) : notice.kind === 'delivered' ? 'acked' : cause;
     const next =
       notice.kind === 'delivered'
         ? ''
@@ -281,7 +282,7 @@ function sentenceOf(notice: Exclude<Notice, { eventId: string }>): string {
     case 'disabled':
       return notice.cause === 'gone'
         ? `${notice.subscription}: disabled, its endpoint answered 410 (gone); resume it when it is back`
-        : `${notice.subscription}: disabled, its endpoint failed for too long; what it has not got stays in the log, resume it when it works`;
+        : `${notice.subscription}: disabled, as nothing was delivered for too long and all attempts failed; what it has not got stays in the log, resume it when it works`;
     case 'egress_failing':
       return `${notice.subscriptions} subscriptions can not connect at once: look at this machine's own network`;
     case 'ledger_failing':

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { type Call, type Cli, exampled } from '../cli.ts';
 import { confirm } from '../confirm.ts';
 import { EXIT } from '../exit-codes.ts';
-import type { Faring } from '../health.ts';
+import { type Faring, isToStream } from '../health.ts';
 import { objectOf } from '../input.ts';
 import { type ListOptions, listOf, showList, withListOptions } from '../lists.ts';
 import { misused } from '../refusal.ts';
@@ -13,7 +13,7 @@ import {
   withCreationOptions,
   withSubscriptionOptions,
 } from '../subscription-body.ts';
-import { columnsOf, isStream, shownNew, shownRotated, shownWhole, type Subscription } from '../subscription-text.ts';
+import { columnsOf, shownNew, shownRotated, shownWhole, type Subscription } from '../subscription-text.ts';
 import { detailsOf } from '../text.ts';
 import { type Tested, whyNot } from '../why-not.ts';
 
@@ -138,7 +138,7 @@ async function create({
   const { body } = await client().ask<Subscription>('POST /v1/subscriptions', { json });
   terminal.data(body, () => shownNew(body, { isOwn: bringsSecret(json), terminal }).join('\n'));
   for (const warning of body.warnings ?? []) terminal.warn(`warning: ${warning}`);
-  const first = isStream(body)
+  const first = isToStream(body)
     ? `Consume it under the group '${body.id}': subscribe(…, { group }) of the SDK, or POST /v1/pull`
     : `Try the endpoint: millrace subscription test ${body.id}`;
   terminal.hint(`${first}; all settings: millrace subscription get ${body.id}`);

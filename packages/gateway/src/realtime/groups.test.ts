@@ -99,6 +99,8 @@ describe('a group', { timeout: 30_000 }, () => {
       json.data.map(({ cause, detail }: Frame) => [cause, detail]),
       [['nack_dead', 'no such order']],
     );
+    const many = { subscription: 'mailer', cause: 'nack_dead', dryRun: true };
+    assert.equal((await door.ask('POST /v1/dead-letters/redrive', { json: many })).json.count, 1);
   });
 
   test('keeps the order of a key while deliveries come again, with several consumers', async (t) => {
