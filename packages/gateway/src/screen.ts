@@ -190,9 +190,10 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
         tell('failed', {
           message: text,
           ...(error instanceof Problem ? { code: error.code } : {}),
-          ...(known ? { advice: error.advice } : {}),
+          ...(known ? { advice: toDoOf(error) } : {}),
         });
-      stderr.write(`millrace can not go on: ${text}${known && error.advice !== undefined ? `\n${error.advice}` : ''}\n`);
+      const advice = known ? toDoOf(error) : undefined;
+      stderr.write(`millrace can not go on: ${text}${advice === undefined ? '' : `\n${advice}`}\n`);
     },
     stopping() {
       if (json) tell('stopping', {});
@@ -204,6 +205,8 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
     },
   };
 }
+
+const toDoOf = (error: Problem | StartRefused): string | undefined => (error instanceof Problem ? error.toDo : error.advice);
 
 const SAMPLE_COMES = 'A sample event goes to the built-in receiver "echo"; then a line per delivery. Ctrl-C stops.';
 const LINES_COME = 'A line per delivery follows. Ctrl-C stops.';

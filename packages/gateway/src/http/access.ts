@@ -160,6 +160,9 @@ function allowedAs(caller: Caller, allowed: readonly Scope[]): Caller {
   throw new Problem(
     'forbidden',
     `this needs a ${what} with the scope ${allowed.join(' or ')}; this one has ${scopes.join(', ')}`,
+    {
+      advice: `Use ${token === undefined ? 'another key, which an admin makes' : 'a token with that scope, from the backend of the app'}.`,
+    },
   );
 }
 
@@ -212,6 +215,7 @@ export function mayUseTopics(caller: Caller, topics: readonly string[], pointer:
       `this ${caller.token === undefined ? 'key' : 'token'} is for the topics ${caller.topics?.join(', ')}, not for '${outside.slice(0, 80)}'`,
       {
         pointer,
+        advice: `Name topics that it is for, or use another ${caller.token === undefined ? 'key' : 'token'}.`,
       },
     );
 }
