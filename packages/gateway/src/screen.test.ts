@@ -59,6 +59,15 @@ describe('the screen', () => {
     );
   });
 
+  test('says in one line that the environment holds another key, and not what it is', () => {
+    for (const mode of ['dev', 'start'] as const) {
+      const text = shown({ mode, sample: false }, { isOtherKeySet: true });
+      assert.equal(text.match(/MILLRACE_KEY/g)?.length, 1);
+      assert.match(text, /^ {2}MILLRACE_KEY is set here, to another key than this one: .*\n\n/m);
+      assert.doesNotMatch(shown({ mode, sample: false }), /MILLRACE_KEY/);
+    }
+  });
+
   test('tells programs address, port and, once, the key', () => {
     const text = shown({ json: true });
     const { kind, address, port, key } = JSON.parse(text) as Record<string, unknown>;

@@ -20,6 +20,8 @@ export interface Ready {
   readonly address: string;
   readonly port: number;
   readonly key: string | undefined;
+  /** MILLRACE_KEY of the environment holds another one. */
+  readonly isOtherKeySet?: boolean;
   readonly options: StartOptions;
   readonly startedMs: number;
 }
@@ -151,6 +153,10 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
       write('');
       for (const [name, line] of tryLinesOf(ready)) write(`  ${name.padEnd(9)} ${line}`);
       if (mode === 'dev') write('');
+      if (ready.isOtherKeySet === true) {
+        write(`  ${OTHER_KEY}`);
+        write('');
+      }
       write(dim(`  ${ready.options.sample ? SAMPLE_COMES : LINES_COME}`));
       showEarly();
     },
@@ -205,6 +211,10 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
     },
   };
 }
+
+/** Whoever opens the next terminal has it there, too. */
+const OTHER_KEY =
+  'MILLRACE_KEY is set here, to another key than this one: where it is set, the millrace command and the examples send it instead.';
 
 const toDoOf = (error: Problem | StartRefused): string | undefined => (error instanceof Problem ? error.toDo : error.advice);
 

@@ -221,7 +221,10 @@ describe('who asks without a key that counts', { timeout: 30_000 }, () => {
       [admin, /holds the key alone: 'Bearer' and a space go before it$/],
       ['sk_live_123', /says something else, but a key is sent as 'Bearer'$/],
       ['Bearer sk_live_123', /^the key is not known, or it has expired$/],
-      ['Bearer', /^the key is not known, or it has expired$/],
+      ['Bearer', /^the key is empty: the Authorization header says 'Bearer' and nothing behind it$/],
+      ['Bearer  ', /^the key is empty: /],
+      ['bearer', /^the key is empty: /],
+      ['', /^the Authorization header is empty$/],
     ];
     for (const [authorization, detail] of cases) {
       const { status, json, text } = await ask('GET /v1/topics', {
