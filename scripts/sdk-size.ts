@@ -20,15 +20,15 @@ const KB = 1_024;
 
 /**
  * What it is now and less than a hundredth more, so that nothing is added unseen. Issue 5 asks for 3.5 KB (3,584), 0.8 KB (819) and 7 KB (7,168); only
- * `verify` keeps that. Why not the others: without one line for subscriptions `connect` and `ws` are 3,330 bytes (815 publish, 185 are the socket, the rest
+ * `verify` keeps that. Why not the others: without one line for subscriptions `connect` and `ws` are some 3,380 bytes (865 publish, 185 are the socket, the rest
  * connects, refreshes and drains), and subscriptions take 1,390. Without all that could be left to imports of its own, or left out (listening for `online`,
- * hooks, the texts of errors, the check of both clocks, the wait of a drain, the last thousand ids, going back to the best transport) it is still 4,400,
- * and a client that is wrong by default. What is beside them (receiver, seen-stores, sse, telemetry, outbox) is 5,120, and only whoever imports it has it.
+ * hooks, the texts of errors, the check of both clocks, the wait of a drain, the last thousand ids, going back to the best transport) it is still 4,450,
+ * and a client that is wrong by default. What is beside them (receiver, seen-stores, sse, telemetry, outbox) is 5,180, and only whoever imports it has it.
  */
 export const BUDGETS: readonly Budget[] = [
-  { name: 'connect + ws', imports: 'connect, ws', most: 4_800 },
+  { name: 'connect + ws', imports: 'connect, ws', most: 4_880 },
   { name: 'verify', imports: 'verify', most: 0.8 * KB },
-  { name: 'everything', most: 9_950 },
+  { name: 'everything', most: 10_080 },
 ];
 
 export async function sizeOf(budget: Budget): Promise<Size> {

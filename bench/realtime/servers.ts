@@ -5,6 +5,7 @@ import type { Cpu } from '../cpu.ts';
 import { nextMessage, profiling, startProcess } from '../processes.ts';
 import { TOPIC } from '../rig.ts';
 import type { GatewaySetup, GatewayStarted } from './gateway-process.ts';
+import type { Keeping } from './hub-process.ts';
 import type { Question } from './questions.ts';
 
 /** How a listener comes in. */
@@ -63,8 +64,9 @@ export async function startOurs(setup: GatewaySetup): Promise<Server> {
   };
 }
 
-export async function startRaw(): Promise<Server> {
-  const child = startProcess('realtime/hub-process.ts', [], COLLECTING);
+/** Without `keeping` it keeps nothing of what it sends on. */
+export async function startRaw(keeping?: Keeping): Promise<Server> {
+  const child = startProcess('realtime/hub-process.ts', keeping === undefined ? [] : [JSON.stringify(keeping)], COLLECTING);
   const { address } = await nextMessage<{ readonly address: string }>(child);
   const { host, port } = new URL(address);
   return {

@@ -2,11 +2,16 @@
  * Works on orders, with as many copies of itself as you start: `node worker.ts`. MILLRACE_URL is the gateway (http://127.0.0.1:4400), MILLRACE_KEY
  * a key of it. Ctrl-C lets what is begun end, and be acked.
  */
-import { connect, ws } from '../../sdk/js/millrace.ts';
+import { connect, type Hooks, ws } from '../../sdk/js/millrace.ts';
 
 const { MILLRACE_URL: url = 'http://127.0.0.1:4400', MILLRACE_KEY: key = '' } = process.env;
 
-const gateway = connect({ url, key, transports: [ws] });
+// Whoever starts it before its gateway sees why nothing happens; it connects by itself when the gateway is there.
+const onState: Hooks['onState'] = (now) => {
+  if (now.state === 'waiting')
+    console.warn(`no connection to ${url} (${now.code}), again in ${Math.ceil(now.retryMs / 1_000)} s`);
+};
+const gateway = connect({ url, key, transports: [ws], hooks: { onState } });
 
 const orders = gateway.subscribe(
   'orders.created',
@@ -20,5 +25,10 @@ const orders = gateway.subscribe(
 );
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void gateway.close());
-await orders.ready;
-console.log('works on orders.created');
+orders.ready.then(
+  () => console.log('works on orders.created'),
+  (error: Error) => {
+    console.error(`does not work on orders.created: ${error.message}`);
+    process.exitCode = 1;
+  },
+);

@@ -151,6 +151,13 @@ describe('a client', { timeout: 10_000 }, () => {
     );
   });
 
+  test('whoever waits for a subscription to begin hears of it when it is closed before it has', async () => {
+    const { gateway } = await stage();
+    const { ready } = gateway.subscribe('orders.*', () => undefined);
+    await gateway.close();
+    await assert.rejects(ready, { code: 'closed' });
+  });
+
   test('says where a subscription was made after the end', async () => {
     const { gateway, greet } = await stage();
     gateway.subscribe('orders.*', () => undefined);

@@ -35,7 +35,7 @@ export interface ReceivedEvent extends EventDraft {
 }
 
 export interface SendOptions {
-  /** One key, one event, however often it is sent (24 h): 1 to 255 bytes. Default: the event's id, which is made up where it has none. */
+  /** One key, one event, however often it is sent (24 h): 1 to 255 bytes. Default: the event's id, which is made up where it has none; with a `source`, both. */
   readonly idempotencyKey?: string;
   /** W3C Trace Context; made up where it is absent. */
   readonly traceparent?: string;
@@ -123,7 +123,7 @@ export interface Gateway {
   readonly state: State;
   /** Resolves when it is durable. Throws GatewayError; `retryable` says whether it was given up or refused. */
   sendEvent(event: EventDraft, options?: SendOptions): Promise<Receipt>;
-  /** At most 100 of them, each with an answer of its own. Their ids keep a repeated call from doubling them. */
+  /** At most 1,000 of them, each with an answer of its own. Their ids keep a repeated call from doubling them. */
   sendEvents(events: readonly EventDraft[], options?: SendOptions): Promise<readonly Result[]>;
   subscribe(topics: string | readonly string[], handler: Handler, options?: SubscribeOptions): Subscription;
   /** Version, clock and state of the gateway; `skewMs`: how far its clock is ahead of this one. */
@@ -256,7 +256,7 @@ const TELEMETRY = '/v1/telemetry';
 
 // ── errors ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** The one error of this file. `code` is the gateway's (docs/api.md), or `network`, `timeout`, `no_token`, `no_transport`, `connection_lost`, `closed`, `invalid`. */
+/** The one error of this file. `code` is the gateway's (docs/api.md), `http_…` where an answer has none, or one of this file's: `network`, `timeout`, `no_token`, `no_transport`, `connection_lost`, `closed`, `invalid`, `outbox_full`, `store_full`. */
 export class GatewayError extends Error {
   declare readonly code: string;
   /** HTTP; 0 without an answer. */
@@ -293,7 +293,9 @@ export type Refusal =
   | 'no_crypto';
 
 /** The same again may do. */
-const passing = (code: string, cause?: unknown): GatewayError => new GatewayError(code, code, { retryable: true, cause });
+const passing = (code: string, cause?: Frame): GatewayError =>
+  // Node tells the address in the cause of what it throws.
+  new GatewayError(code, cause && `${code}: ${cause.cause?.message || cause.message}`, { retryable: true, cause });
 
 const errorOf = (problem: Frame): GatewayError =>
   new GatewayError(problem.code ?? `http_${problem.status}`, problem.detail ?? problem.title, problem);
@@ -639,6 +641,7 @@ export function conversation(io: Io) {
     function check(): void {
       if (!isClosing || mine || here.size) return;
       hearers.delete(hear);
+      failed(new GatewayError('closed')); // where it had not begun
       emptied();
     }
 
@@ -780,8 +783,8 @@ const none: Transport = () => {
 /** A client of one gateway. It connects when the first subscription is made; publishing goes by HTTP. Throws GatewayError `invalid`. */
 export function connect(options: ConnectOptions): Gateway {
   const { key, getToken } = options;
-  if (!key === !getToken || (key && 'document' in globalThis))
-    throw new GatewayError('invalid', 'give key, or getToken: anybody can read a key in a page');
+  if (!options.url || !key === !getToken || (key && 'document' in globalThis))
+    throw new GatewayError('invalid', 'give url, and key or getToken: anybody can read a key in a page');
   const warn = (what: unknown): void => console.warn('millrace', what);
   const listeners = new Set<(state: State) => void>();
   let asking: Promise<string> | undefined;
@@ -861,11 +864,25 @@ const systemClock: Clock = {
 
 // ── transports ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** As much of a WebSocket as is used: the platform's, and that of `ws`. */
+export type SocketClass = new (
+  url: string,
+  protocol: string,
+) => {
+  readonly readyState: number;
+  onopen: ((event: Frame) => void) | null;
+  onmessage: ((event: Frame) => void) | null;
+  onclose: ((event: Frame) => void) | null;
+  onerror: ((event: Frame) => void) | null;
+  send(text: string): void;
+  close(code: number, reason: string): void;
+};
+
 /** WebSocket by a class that works as the platform's: `webSocket(WebSocket)` with that of the package `ws`, for Node 20. */
 export const webSocket =
-  (Class?: typeof WebSocket): Transport =>
+  (Class?: SocketClass): Transport =>
   ({ url, on }) => {
-    const Socket = Class ?? globalThis.WebSocket;
+    const Socket: SocketClass | undefined = Class ?? globalThis.WebSocket;
     if (!Socket) throw new GatewayError('no_transport', 'no WebSocket here: use sse, or webSocket(class)');
     const socket = new Socket(`${url.replace(/^http/, 'ws')}/v1/stream`, 'millrace.v1');
     // oxlint-disable unicorn/prefer-add-event-listener -- all that a class must have, and short
@@ -1001,9 +1018,11 @@ export function sendEvent(
   const http = httpOf(options, url, async () => secret);
   const signed: Http['signed'] = async (body, key) => {
     // Ids of events may be anything; this one ends at a dot, and says no more than that it is the same one.
-    const id = /^[!-\-/-~]{1,128}$/.test(`${key}`)
-      ? `${key}`
-      : toHex(new Uint8Array(await subtle().digest('SHA-256', await bytesOf(`${key}`))));
+    const { source, id: own } = JSON.parse(body);
+    const text = key ?? (source ? `${source}\n${own}` : own);
+    const id = /^[!-\-/-~]{1,128}$/.test(text)
+      ? text
+      : toHex(new Uint8Array(await subtle().digest('SHA-256', await bytesOf(text))));
     const seconds = Math.floor(http.wallMs() / 1_000);
     const content = await bytesOf(`${id}.${seconds}.${body}`);
     const mac = await subtle().sign('HMAC', await hmacKey(await bytesOf(secret), 'sign'), content);
@@ -1023,7 +1042,9 @@ const publishing = (http: Http): Pick<Gateway, 'sendEvent' | 'sendEvents' | 'hea
   async sendEvent(event, options = {}) {
     // A key of one's own stands for the event, also when it is sent by another process: nothing random may be in it.
     const whole = options.idempotencyKey ? event : named(event);
-    return receiptOf(await call(http, EVENTS, whole, { idempotencyKey: `${whole.id}`, ...options })) as Receipt;
+    // Without a header the gateway goes by source and id: a bare id may be another event of another source.
+    const key = event.source || /[^!-~]/.test(`${whole.id}`) ? {} : { idempotencyKey: whole.id! };
+    return receiptOf(await call(http, EVENTS, whole, { ...key, ...options })) as Receipt;
   },
   sendEvents: async (events, options) => (await call(http, EVENTS, events.map(named), options)).results.map(receiptOf),
   async health() {
@@ -1441,7 +1462,7 @@ export interface ReceiverOptions extends Pick<VerifyOptions, 'secrets' | 'tolera
   readonly attempts?: number;
   /** Default: `reportFailure`, by which it becomes a dead letter of its gateway. Throwing means: tried again. */
   readonly onDead?: (webhook: Webhook, error: unknown) => unknown;
-  /** Origins of the gateways that failures may be reported to, `https://events.example`: where to is told by a header, and headers are not signed. */
+  /** Origins of the gateways that failures may be reported to, `https://events.example`: where to is told by a header, and headers are not signed. `first` needs them, or `onDead`. */
   readonly gateways?: readonly string[];
   readonly onError?: (error: unknown) => void;
   /** Default 1 MiB: a payload of 512 KB as base64, and attributes. */
@@ -1461,10 +1482,13 @@ export interface Receiver {
 /**
  * A webhook's endpoint as a web-standard handler: reads the raw body itself, verifies, lets each id through once, acks. GET says that it is there,
  * OPTIONS answers the CloudEvents handshake, and a signed `millrace.challenge` is answered with its text. 401: not believed; 409: its copy is at work.
+ * Throws GatewayError `invalid`.
  */
 export function receiver(options: ReceiverOptions): Receiver {
   const { store, handle, onError, gateways = [], claimMs = CLAIM_MS, nowMs = Date.now } = options;
   const isFirst = options.ack === 'first';
+  if (isFirst && !options.onDead && !gateways[0])
+    throw new GatewayError('invalid', 'acked first: give gateways, or onDead, for what fails in the end');
 
   async function dead(webhook: Webhook, error: unknown): Promise<void> {
     if (options.onDead) return void (await options.onDead(webhook, error));

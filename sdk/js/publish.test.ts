@@ -142,6 +142,31 @@ describe('publishing', { timeout: 10_000 }, () => {
     assert.deepEqual([calls[0]?.headers['idempotency-key'], calls[0]?.body], ['order-17', EVENT]);
   });
 
+  test('an id is one of its source: the gateway goes by both where there is one, and no header says less', async () => {
+    for (const [more, key] of [
+      [{ id: 'order-17' }, 'order-17'],
+      [{ id: 'order-17', source: '/shop' }, undefined],
+      [{ source: '/shop' }, undefined],
+      // no header can hold it
+      [{ id: 'Zoë' }, undefined],
+    ] as const) {
+      const { clock, calls, options } = scripted([]);
+      await outcome(clock, sendEvent('https://gateway.test', 'mr_key', { ...EVENT, ...more }, options));
+      const [call] = calls;
+      assert.equal(call?.headers['idempotency-key'], key);
+      assert.match(JSON.stringify(call?.body), /"id":"/);
+    }
+  });
+
+  test('says what the network said, and of which address', async () => {
+    const cause = new Error('connect ECONNREFUSED 127.0.0.1:4400');
+    const { result } = publish([new TypeError('fetch failed', { cause })], { retries: 0 });
+    const { code, message } = (await result) as GatewayError;
+    assert.deepEqual([code, message], ['network', 'network: connect ECONNREFUSED 127.0.0.1:4400']);
+    const bare = await publish([new TypeError('Failed to fetch')], { retries: 0 }).result;
+    assert.equal((bare as GatewayError).message, 'network: Failed to fetch');
+  });
+
   test('gives up after its retries, or its budget, with what was last said', async () => {
     const body = { code: 'overloaded', detail: 'too much work', status: 503 };
     const tired = await publish(Array.from({ length: 9 }, () => ({ status: 503, body }))).result;
@@ -200,15 +225,29 @@ describe('publishing', { timeout: 10_000 }, () => {
 
   test('signs for an event with an id of its own, whatever that is', async () => {
     const key = SIGNING.sign[0]?.key ?? '';
-    for (const [id, sent] of [
+    for (const [id, sent, source] of [
       ['order-17', 'order-17'],
       // openssl dgst -sha256
       ['order.17 zoë', '7e6be1ecaee5aa180837954d478ab835179bf01970c41c364e79de402118f064'],
+      // printf '/shop\norder-17' | openssl dgst -sha256
+      ['order-17', 'f106a2ffe80ffff93c411ffa366038d97e7113bb7436420652ccc050910f2b60', '/shop'],
     ] as const) {
       const { options, calls } = scripted([]);
-      await sendEvent('https://gateway.test', key, { ...EVENT, id }, { ...options, clock: unhurried });
+      await sendEvent('https://gateway.test', key, { ...EVENT, id, ...(source && { source }) }, { ...options, clock: unhurried });
       assert.deepEqual([calls[0]?.headers['webhook-id'], calls[0]?.headers['idempotency-key']], [sent, sent]);
     }
+  });
+
+  test('signs every event under an id of its own, where only its source is given', async () => {
+    const { options, calls } = scripted([]);
+    for (let n = 0; n < 2; n++)
+      await sendEvent(
+        'https://gateway.test',
+        SIGNING.sign[0]?.key ?? '',
+        { ...EVENT, source: '/shop' },
+        { ...options, clock: unhurried },
+      );
+    assert.notEqual(calls[0]?.headers['webhook-id'], calls[1]?.headers['webhook-id']);
   });
 
   test('what hooks return goes along as headers', async () => {
@@ -292,7 +331,8 @@ describe('tokens for calls', { timeout: 10_000 }, () => {
   });
 
   test('it wants either a key or a way to tokens', () => {
-    assert.throws(() => connect({ url: 'https://gateway.test' }), /key, or getToken/);
-    assert.throws(() => connect({ url: 'https://gateway.test', key: 'a', getToken: () => 'b' }), /key, or getToken/);
+    assert.throws(() => connect({ url: 'https://gateway.test' }), /key or getToken/);
+    assert.throws(() => connect({ key: 'a' } as never), /give url/);
+    assert.throws(() => connect({ url: 'https://gateway.test', key: 'a', getToken: () => 'b' }), /key or getToken/);
   });
 });

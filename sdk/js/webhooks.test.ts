@@ -226,6 +226,7 @@ function stage(options: Partial<ReceiverOptions> = {}) {
     handle: (event) => void events.push(event),
     nowMs: () => nowMs,
     onError: (error) => errors.push(error),
+    gateways: ['https://gateway.test'],
     ...options,
   });
   return { serve, events, errors, pass: (ms: number) => void (nowMs += ms) };
@@ -381,7 +382,8 @@ describe('a receiver', { timeout: 10_000 }, () => {
     for (const other of [`${origin}.evil.test/x t`, `${origin}@evil.test/x t`, 'http://evil.test/ t', 'nonsense', ''])
       assert.deepEqual(await report({ 'millrace-failed': other }), ['invalid'], other);
     assert.deepEqual(await report({}), ['invalid']);
-    assert.deepEqual(await report({ 'millrace-failed': `${address} t` }, { gateways: [] }), ['invalid']);
+    assert.deepEqual(await report({ 'millrace-failed': `${address} t` }, { gateways: ['https://other.test'] }), ['invalid']);
+    assert.throws(() => stage({ ...options, gateways: [] }), { code: 'invalid', message: /give gateways, or onDead/ });
     const own: unknown[] = [];
     assert.deepEqual(await report({ 'millrace-failed': `${address} t` }, { onDead: (_, error) => own.push(error) }), []);
     assert.equal(own.length, 1);

@@ -21,6 +21,8 @@ export const DEFAULT_BOUNDS: SubscriptionBounds = {
 };
 export const DEFAULT_BREAKER = { failures: 3, events: 10 };
 export const DEFAULT_CONCURRENCY = 16;
+/** Of a group, whose consumers say by their credit how much they take: room for four of the SDK's default. */
+export const DEFAULT_GROUP_CONCURRENCY = 256;
 export const DEFAULT_TIMEOUT_MS = 15_000;
 const PARKED_BYTES_MIN = 600_000;
 const TOPICS_MAX = 64;
@@ -60,7 +62,11 @@ export function settingsOf(spec: SubscriptionSpec, needs: SettingsNeeds): Settin
     retry: compileSchedule(spec.retry ?? {}, '/retry'),
     ordering: oneOf(spec.ordering ?? 'none', ['none', 'key'], '/ordering'),
     onDead: oneOf(spec.onDead ?? 'release', ['release', 'hold'], '/onDead'),
-    concurrency: inRange(spec.concurrency ?? DEFAULT_CONCURRENCY, { pointer: '/concurrency', min: 1, max: CONCURRENCY_MAX }),
+    concurrency: inRange(spec.concurrency ?? defaultConcurrency(spec.deliver), {
+      pointer: '/concurrency',
+      min: 1,
+      max: CONCURRENCY_MAX,
+    }),
     ...(spec.ratePerSecond === undefined || spec.ratePerSecond === null
       ? {}
       : {
@@ -71,6 +77,9 @@ export function settingsOf(spec: SubscriptionSpec, needs: SettingsNeeds): Settin
     ...disableAfterOf(spec.disableAfter),
   };
 }
+
+export const defaultConcurrency = ({ webhook }: SubscriptionSpec['deliver']): number =>
+  webhook === undefined ? DEFAULT_GROUP_CONCURRENCY : DEFAULT_CONCURRENCY;
 
 function deliverOf({ webhook, stream }: SubscriptionSpec['deliver'], needs: SettingsNeeds): Deliver {
   if (webhook === undefined) return { stream: { ackWaitMs: ackWaitOf(stream?.ackWait) } };

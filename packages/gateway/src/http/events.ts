@@ -9,6 +9,7 @@ import type { Limits } from '../limits.ts';
 import type { OwnTurn } from '../pace.ts';
 import { curlLine } from './curl.ts';
 import { isLines, publishLines, takeLines } from './lines.ts';
+import { traceOf } from './trace.ts';
 import { EVENT_CALLS } from './openapi/events.ts';
 import type { How, Publish } from './publish.ts';
 
@@ -141,7 +142,12 @@ function pairsOf(request: FastifyRequest): [string, string][] {
 const SAYS_WHAT = /^c(?:e-|ontent-type$)/i;
 
 function howOf(request: FastifyRequest, batch = false): How {
-  return { idempotencyKey: idempotencyKeyOf(request, batch), bytes: bodyOf(request).length, entered: request.entered };
+  return {
+    idempotencyKey: idempotencyKeyOf(request, batch),
+    bytes: bodyOf(request).length,
+    entered: request.entered,
+    trace: traceOf(request),
+  };
 }
 
 /** The id that is signed, which whoever sends the request again can not change; of a list the events have their own. */

@@ -72,6 +72,17 @@ describe('events as NDJSON', { timeout: 30_000 }, () => {
     assert.equal((await made.ask('GET /v1/events?from=earliest')).json.data.length, 2);
   });
 
+  test('carry the trace of their call', async (t) => {
+    const made = await world(t);
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+    await send(made, '{"type":"orders.created"}\n{"type":"orders.paid"}', { traceparent });
+    const { data } = (await made.ask('GET /v1/events?from=earliest')).json;
+    assert.deepEqual(
+      data.map(({ event }: Json) => event.traceparent),
+      [traceparent, traceparent],
+    );
+  });
+
   test('in any number come through, whatever the chunks', async (t) => {
     const made = await world(t);
     const count = 2_500;

@@ -7,11 +7,13 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { decodeJsonEvent } from '@millrace/core/cloud-events-json';
 import { Problem } from '@millrace/core/problem';
+import type { TraceContext } from '@millrace/core/trace';
 import type { Draft, Published } from '../api.ts';
 import type { Limits } from '../limits.ts';
 import type { Caller } from './access.ts';
 import type { Publish } from './publish.ts';
 import { type Hold, noRoom } from './room.ts';
+import { traceOf } from './trace.ts';
 
 export const LINES_TYPES = ['application/x-ndjson', 'application/ndjson'];
 
@@ -43,10 +45,12 @@ interface Line {
 
 const COUNTED = { appended: 0, duplicate: 0, refused: 0 };
 
-async function* answersTo({ raw, caller, hold }: FastifyRequest, publish: Publish): AsyncGenerator<string> {
+async function* answersTo(request: FastifyRequest, publish: Publish): AsyncGenerator<string> {
+  const { raw, caller, hold } = request;
+  const trace = traceOf(request);
   const counts = { lines: 0, ...COUNTED };
   for await (const lines of linesOf(chunksOf(raw), publish.limits, hold)) {
-    const published = await publishAll(lines, caller, publish);
+    const published = await publishAll(lines, { caller, trace }, publish);
     counts.lines = lines.at(-1)?.number ?? counts.lines;
     for (const { status } of published) counts[status]++;
     yield published.map((one, at) => `${answerTo(lines[at] as Line, one)}\n`).join('');
@@ -64,11 +68,16 @@ async function* chunksOf(raw: AsyncIterable<Buffer> & { readonly aborted: boolea
 }
 
 /** What refuses the whole call is the answer to each of its lines. */
-async function publishAll(lines: readonly Line[], caller: Caller, publish: Publish): Promise<readonly Published[]> {
+async function publishAll(
+  lines: readonly Line[],
+  { caller, trace }: { readonly caller: Caller; readonly trace: TraceContext | undefined },
+  publish: Publish,
+): Promise<readonly Published[]> {
   try {
     const published = await publish(
       caller,
       lines.map(({ draft }) => draft),
+      { trace },
     );
     if (lines.length === 1) return published;
     return published.map((one, at) =>

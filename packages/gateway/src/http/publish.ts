@@ -1,6 +1,7 @@
 /** Publishing at the door: a caller's drafts go to the gateway, each with an answer of its own. */
 import { pointerTo } from '@millrace/core/json-pointer';
 import { Problem } from '@millrace/core/problem';
+import { formatTraceparent, formatTracestate, type TraceContext } from '@millrace/core/trace';
 import type { Draft, Gateway, Published } from '../api.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -24,6 +25,8 @@ export interface How {
   readonly bytes?: number;
   /** What was taken of the quotas at the door. */
   readonly entered?: Entered | undefined;
+  /** Of the call: goes along with its events. */
+  readonly trace?: TraceContext | undefined;
 }
 
 interface Needs {
@@ -88,10 +91,11 @@ export function createPublish({ gateway, directory, clock, limits, undeclared, q
   async function publish(
     caller: Caller,
     drafts: readonly (Draft | Problem)[],
-    { idempotencyKey, bytes = bytesOf(drafts), entered }: How = {},
+    { idempotencyKey, bytes = bytesOf(drafts), entered, trace }: How = {},
   ): Promise<readonly Published[]> {
     const allowed = caller.topics === undefined ? drafts : drafts.map((draft, at) => checked(caller, draft, at, drafts.length));
-    const events = allowed.filter((draft): draft is Draft => !(draft instanceof Problem));
+    const taken = allowed.filter((draft): draft is Draft => !(draft instanceof Problem));
+    const events = trace === undefined ? taken : taken.map((draft) => traced(draft, trace));
     const owner = { environment: caller.environment, id: caller.app };
     const count = quotas.publish(owner, { events: events.length, bytes }, entered);
     let sent: readonly Published[] = [];
@@ -111,6 +115,15 @@ export function createPublish({ gateway, directory, clock, limits, undeclared, q
 
 function bytesOf(drafts: readonly (Draft | Problem)[]): number {
   return drafts.reduce((all, draft) => all + (draft instanceof Problem ? 0 : (draft.data?.length ?? 0)), 0);
+}
+
+/** CloudEvents, extension Distributed Tracing: where an event came from. What its publisher wrote into it is never rewritten. */
+function traced(draft: Draft, trace: TraceContext): Draft {
+  if (draft.extensions?.['traceparent'] !== undefined) return draft;
+  const { tracestate: _foreign, ...extensions } = draft.extensions ?? {};
+  const tracestate = formatTracestate(trace);
+  const origin = { traceparent: formatTraceparent(trace), ...(tracestate === undefined ? {} : { tracestate }) };
+  return { ...draft, extensions: { ...extensions, ...origin } };
 }
 
 /** The draft, or why this key may not publish it. A type that is no topic is refused later, with the reason. */

@@ -9,8 +9,8 @@ import {
   ACK_WAIT_MS,
   DEFAULT_BOUNDS,
   DEFAULT_BREAKER,
-  DEFAULT_CONCURRENCY,
   DEFAULT_TIMEOUT_MS,
+  defaultConcurrency,
   DISABLE_AFTER_MS,
 } from '../settings.ts';
 
@@ -39,12 +39,13 @@ export function changeOf(body: object, now: Subscription['deliver']): Partial<Su
   return nullsFilledIn(body as Members, { ...defaultsFor(kept as SubscriptionSpec['deliver']), ordering: 'none' });
 }
 
-function defaultsFor({ webhook, stream }: SubscriptionSpec['deliver']): Members {
+function defaultsFor(deliver: SubscriptionSpec['deliver']): Members {
+  const { webhook, stream } = deliver;
   return {
     filter: null,
     retry: { schedule: DEFAULT_SCHEDULE, jitter: DEFAULT_JITTER },
     onDead: 'release',
-    concurrency: DEFAULT_CONCURRENCY,
+    concurrency: defaultConcurrency(deliver),
     ratePerSecond: null,
     breaker: DEFAULT_BREAKER,
     bounds: DEFAULT_BOUNDS,

@@ -121,6 +121,17 @@ const IDEMPOTENCY_KEY: HeaderParameter = {
   schema: { type: 'string', minLength: 1, maxLength: HTTP_BOUNDS.idempotencyKeyChars },
 };
 
+/** W3C Trace Context. */
+const TRACE: readonly HeaderParameter[] = [
+  {
+    name: 'traceparent',
+    description:
+      'The trace of the call: an event that has none of its own carries it to whoever gets it. What can not be read is no trace.',
+    schema: { type: 'string' },
+  },
+  { name: 'tracestate', description: 'Goes along with it.', schema: { type: 'string' } },
+];
+
 /** Of Standard Webhooks. */
 const SIGNATURE: readonly HeaderParameter[] = [
   {
@@ -193,6 +204,7 @@ export const EVENT_CALLS = {
         description: 'In binary mode the `source`. Further attributes are headers `ce-…` likewise, percent-encoded.',
         schema: text,
       },
+      ...TRACE,
       ...SIGNATURE,
     ],
     problems: EVENT_PROBLEMS,
@@ -220,7 +232,7 @@ export const EVENT_CALLS = {
       },
       '*/*': { schema: { description: 'Any bytes.' } },
     },
-    reads: [IDEMPOTENCY_KEY],
+    reads: [IDEMPOTENCY_KEY, ...TRACE],
     problems: EVENT_PROBLEMS,
     response: { 202: said('It is stored.', PUBLISHED, RATE_LIMITS) },
   },

@@ -8,6 +8,7 @@ import {
   DEFAULT_BOUNDS,
   DEFAULT_BREAKER,
   DEFAULT_CONCURRENCY,
+  DEFAULT_GROUP_CONCURRENCY,
   DEFAULT_TIMEOUT_MS,
   DISABLE_AFTER_MS,
 } from '../../settings.ts';
@@ -169,7 +170,12 @@ const ALL = {
     ['release', 'hold'],
     'With `"ordering": "key"`, when an event is dead-lettered: `release` its key, or `hold` it until somebody has decided.',
   ),
-  concurrency: whole(1, 1_024, DEFAULT_CONCURRENCY, 'Deliveries at once.'),
+  concurrency: whole(
+    1,
+    1_024,
+    DEFAULT_CONCURRENCY,
+    `Deliveries at once; of a stream over all of its consumers, default ${DEFAULT_GROUP_CONCURRENCY}.`,
+  ),
   ratePerSecond: {
     ...number,
     means: { type: 'number', minimum: 0.001, maximum: 100_000 },
