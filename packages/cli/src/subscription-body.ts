@@ -59,7 +59,11 @@ export function withSubscriptionOptions(command: Command): Command {
         'hold',
       ]),
     )
-    .addOption(new Option('--concurrency <n>', 'deliveries at once (default 16)').argParser(wholeNumber(1, 100_000)))
+    .addOption(
+      new Option('--concurrency <n>', 'deliveries at once (default 16; of a stream, over all its consumers, 256)').argParser(
+        wholeNumber(1, 100_000),
+      ),
+    )
     .addOption(
       new Option('--rate <n>', 'deliveries per second, or none').argParser((text) =>
         text === 'none' ? text : positiveNumber(text),
