@@ -1,7 +1,7 @@
 /**
  * The backend of the page: serves it, and makes the tokens by which it speaks to the gateway. `node backend.ts`
  *
- *   MILLRACE_KEY          a key of the app, with the scopes publish, subscribe and manage: it stays here
+ *   MILLRACE_KEY          a key of the app (no admin's), with the scopes publish, subscribe and manage: it stays here
  *   MILLRACE_URL          the gateway (http://127.0.0.1:4400); MILLRACE_PUBLIC_URL, where browsers see it at another address
  *   PORT (3000), TTL      how long a token counts (10m)
  */
@@ -27,10 +27,29 @@ async function ask(method: string, path: string, json: object): Promise<Response
 
 /** Here you know who asks: decide by your session who gets a token, for what, and answer 401 to all others. */
 async function giveToken(answer: ServerResponse): Promise<void> {
-  const made = await ask('POST', '/v1/tokens', { scopes: ['publish', 'subscribe'], topics: ['orders.*'], ttl, origin });
-  answer
-    .writeHead(made.ok ? 200 : 502, { 'content-type': 'application/json', 'cache-control': 'no-store' })
-    .end(await made.text());
+  const made = await makeToken();
+  const text = await made.text();
+  if (!made.ok) console.error(`no page gets a token: ${saidIn(text)}`);
+  answer.writeHead(made.ok ? 200 : 502, { 'content-type': 'application/json', 'cache-control': 'no-store' }).end(text);
+}
+
+const makeToken = (): Promise<Response> =>
+  ask('POST', '/v1/tokens', { scopes: ['publish', 'subscribe'], topics: ['orders.*'], ttl, origin });
+
+/** What the gateway refuses, and what to do about it. */
+function saidIn(text: string): string {
+  try {
+    const { detail, advice = '' } = JSON.parse(text) as { detail?: string; advice?: string };
+    return `${detail ?? text}. ${advice}`;
+  } catch {
+    return text; // it is no gateway that answers there
+  }
+}
+
+/** Without it nothing works: said in a line, not as a stack. */
+function stop(why: string): never {
+  console.error(why);
+  process.exit(1);
 }
 
 /** As the gateway's manifest has it, for this app. */
@@ -80,11 +99,16 @@ const server = createServer((request, answer) => {
   give(answer, file, name.split('.')[1] ?? '');
 });
 
+if (!/^mr_\w+$/.test(key)) stop('MILLRACE_KEY is to be a key of the app (mr_…): README.md has the command that makes one.');
 // The group that the pages share. A token can't make it: it is configuration, and that takes a key.
 const group = { topics: ['orders.*'], ordering: 'key', deliver: { stream: {} } };
-const made = await ask('PUT', '/v1/subscriptions/desk', group);
-if (!made.ok) throw new Error(`the group can't be made: ${await made.text()}`);
+const made = await ask('PUT', '/v1/subscriptions/desk', group).catch(({ cause, message }: Error) =>
+  stop(`the gateway at ${url} can't be asked: ${cause instanceof Error ? cause.message : message}. Is it running?`),
+);
+if (!made.ok) stop(`the group 'desk' can't be made: ${saidIn(await made.text())}`);
 const { app } = (await made.json()) as { app: string };
 await new Promise<void>((resolve) => void server.listen(Number(PORT), '127.0.0.1', resolve));
 const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 console.log(`open ${origin}`);
+const first = await makeToken().catch(() => undefined);
+if (first?.ok === false) console.error(`no page gets a token yet: ${saidIn(await first.text())}`);

@@ -63,7 +63,7 @@ async function getToken({ reason }) {
   const answer = await fetch('/token', { method: 'POST' }).catch(() => undefined);
   if (answer?.status === 401) throw new UnauthorizedError('log in again');
   // Retryable: what is in the outbox goes on waiting.
-  if (!answer?.ok) throw new GatewayError('no_token', 'the backend gives no token now', { retryable: true });
+  if (!answer?.ok) throw new GatewayError('no_token', 'the backend gives no token now: it prints why', { retryable: true });
   show('token', { reason });
   return answer.json();
 }

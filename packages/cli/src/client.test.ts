@@ -1,10 +1,12 @@
 /** What stands between the command and the gateway, and how it is said. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
+import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { type Answer, serverFor } from '../test/server.ts';
-import { errorOf, millrace } from '../test/world.ts';
+import { errorOf, millrace, temporary } from '../test/world.ts';
 
 const KEY = 'mr_aaaaaaaa_b';
 
@@ -80,7 +82,36 @@ describe('the client', () => {
     const { address } = await serverFor(t, () => problem(401, 'unauthorized'));
     const { stderr } = await millrace(['topic', 'list', '--url', address]);
     assert.match(stderr, /Name a key: --key mr_… or MILLRACE_KEY/);
-    assert.match((await asked(t, problem(401, 'unauthorized'))).stderr, /is no key of this gateway/);
+    assert.match((await asked(t, problem(401, 'unauthorized'))).stderr, /\(from --key\) is no key of this gateway/);
+  });
+
+  test('says of a key that is refused where it came from, and never what it is', async (t) => {
+    const { address } = await serverFor(t, () => problem(401, 'unauthorized'));
+    const directory = temporary(t);
+    mkdirSync(join(directory, '.millrace'));
+    const run = async (environment: NodeJS.ProcessEnv): Promise<string> => {
+      const { exit, stderr } = await millrace(['topic', 'list', '--url', address], { directory, environment });
+      assert.equal(exit, 3);
+      assert.ok(!/mr_secret|mr_kept/.test(stderr), stderr);
+      return stderr;
+    };
+    assert.match(await run({ MILLRACE_KEY: 'mr_secret' }), /\(from MILLRACE_KEY\) is no key of this gateway/);
+    writeFileSync(join(directory, '.millrace', 'address'), address);
+    writeFileSync(join(directory, '.millrace', 'admin-key'), 'mr_kept');
+    assert.match(
+      await run({ MILLRACE_KEY: 'mr_secret' }),
+      /\(from MILLRACE_KEY, which goes before \S+\/\.millrace\/admin-key\) is no key/,
+    );
+    assert.match(await run({}), /\(from \S+\/\.millrace\/admin-key\) is no key/);
+  });
+
+  test('says of a key that is empty that it is', async (t) => {
+    const { address } = await serverFor(t, () => problem(401, 'unauthorized'));
+    const environment = { MILLRACE_KEY: ' ' };
+    const { stderr } = await millrace(['topic', 'list', '--url', address], { directory: temporary(t), environment });
+    assert.match(stderr, /MILLRACE_KEY is set, and empty\. Name a key: --key/);
+    const flag = await millrace(['topic', 'list', '--url', address, '--key', '']);
+    assert.deepEqual([flag.exit, /the key of --key is empty/.test(flag.stderr)], [2, true]);
   });
 
   test('puts lists together page by page', async (t) => {

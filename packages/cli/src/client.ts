@@ -133,15 +133,16 @@ function refusalOfAnswer({ status }: Response, body: unknown, settings: Settings
     });
   }
   const { code, detail, advice, pointer } = body;
-  const keyAdvice =
-    settings.key() === undefined
-      ? 'Name a key: --key mr_… or MILLRACE_KEY; in the directory of a `millrace dev` it is found by itself.'
-      : 'The key that was sent is no key of this gateway (any more). Name another one: --key mr_… or MILLRACE_KEY.';
-  return new Refusal(exitOf(status, code), detail, {
-    code,
-    pointer,
-    advice: code === 'unauthorized' ? keyAdvice : adviceOf(advice),
-  });
+  return new Refusal(exitOf(status, code), detail, { code, pointer, advice: keyAdviceOf(code, settings) ?? adviceOf(advice) });
+}
+
+/** Where a key is refused: which one it was, by where it came from. */
+function keyAdviceOf(code: string, { keyFrom, noKey }: Settings): string | undefined {
+  const from = keyFrom();
+  if (code !== 'unauthorized') return undefined;
+  if (from === undefined)
+    return `${noKey === undefined ? '' : `${noKey}. `}Name a key: --key mr_… or MILLRACE_KEY; in the directory of a \`millrace dev\` it is found by itself.`;
+  return `The key that was sent (from ${from}) is no key of this gateway (any more). Name another one: --key mr_… or MILLRACE_KEY.`;
 }
 
 function refusalOf(error: unknown, settings: Settings): unknown {

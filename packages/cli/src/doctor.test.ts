@@ -72,6 +72,34 @@ describe('the doctor', () => {
     });
   }
 
+  for (const [cause, said] of [
+    ['ack_timeout', 'They took too long: let them ack earlier or extend, .*: millrace subscription update mailer --ack-wait 2m'],
+    ['nack', 'Its consumers refuse them; their reasons: millrace delivery list mailer'],
+    ['consumer_gone', 'They went before they acked: .*'],
+    ['new_one', 'What became of each: millrace delivery list mailer'],
+  ] as const) {
+    test(`tells of a stream whose deliveries end in ${cause} by what its consumers are to do`, async (t) => {
+      const { stdout } = await examined(t, {
+        ...streamOf({ state: 'active' }),
+        'GET /v1/deliveries': () => ({ json: { data: [{ attempts: [{ cause }] }] } }),
+      });
+      assert.match(
+        stdout,
+        new RegExp(`^mailer: its consumers acked nothing for 6.8 s \\(last: ${cause}\\), 3 deliveries wait .*\\. ${said}$`, 'm'),
+      );
+      assert.ok(!stdout.includes('endpoint'), stdout);
+    });
+  }
+
+  test('tells of a stream that was disabled what its consumers are to do', async (t) => {
+    const disabled = { cause: 'failing', at: new Date().toISOString() };
+    const { stdout } = await examined(t, streamOf({ state: 'disabled', disabled }));
+    assert.match(
+      stdout,
+      /^mailer is disabled \(its consumers acked nothing for too long\)\. When its consumers are well again: millrace subscription resume mailer$/m,
+    );
+  });
+
   test('shows what log and store say of themselves: what needs somebody, and what is worth knowing', async (t) => {
     const data = [
       { name: 'log', findings: [{ level: 'note', code: 'log_sync_unknown', problem: 'the log says so', advice: 'Look at it.' }] },
@@ -99,3 +127,14 @@ describe('the doctor', () => {
     assert.match(stderr, /not checked: subscriptions \(it needs a key with the scope/);
   });
 });
+
+/** A subscription that nothing was acked of lately, in the list and by itself. */
+function streamOf(members: object): Readonly<Record<string, () => Answer>> {
+  const health = { breaker: 'closed', failingMs: 6_800, parked: 3, held: 0, deadLetters: 0, inFlight: 0, allowed: 8 };
+  const one = { id: 'mailer', topics: ['orders.*'], onDead: 'release', deliver: { stream: {} }, health, ...members };
+  return {
+    'GET /v1/subscriptions': () => ({ json: { data: [one], next: null } }),
+    'GET /v1/subscriptions/mailer': () => ({ json: one }),
+    'GET /v1/topics': () => ({ json: { data: [{ topic: 'orders.created' }], next: null } }),
+  };
+}

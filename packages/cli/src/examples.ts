@@ -17,6 +17,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'subscription create': [
     'millrace subscription create crm-orders --topics "orders.*" --to http://127.0.0.1:3000/hooks',
     'millrace subscription create crm-big --topics "orders.*" --to https://crm.example/hooks --filter \'{"data":{"amount":[{"numeric":[">",100]}]}}\'',
+    'millrace subscription create mailer --topics orders.created --stream --ack-wait 1m --ordering key',
     'millrace subscription create ledger --file ledger.json --ordering key --on-dead hold',
   ],
   'subscription update': [

@@ -23,6 +23,7 @@ export interface Faring {
   readonly id: string;
   readonly topics: readonly string[];
   readonly onDead: string;
+  readonly deliver?: { readonly stream?: object };
   readonly state: 'active' | 'paused' | 'disabled';
   readonly disabled?: { readonly cause: string; readonly at: string };
   readonly health: Health;
@@ -65,18 +66,34 @@ export async function ofEach<Result>(
   return { results: [...results, ...(await Promise.all(group))], whole: true };
 }
 
+/** Its consumers connect: it has no endpoint that could be down, and no secret. */
+export const isToStream = ({ deliver }: { readonly deliver?: { readonly stream?: object } }): boolean =>
+  deliver?.stream !== undefined;
+
 /** `ok`, or what is wrong with it. */
-export function stateOf({ state, disabled, health }: Pick<Faring, 'state' | 'disabled' | 'health'>, nowMs: number): string {
+export function stateOf(faring: Pick<Faring, 'state' | 'disabled' | 'health' | 'deliver'>, nowMs: number): string {
+  const { state, disabled, health } = faring;
   if (state === 'disabled')
-    return disabled === undefined ? 'disabled' : `disabled ${relative(disabled.at, nowMs)} (${disabled.cause})`;
+    return disabled === undefined ? 'disabled' : `disabled ${relative(disabled.at, nowMs)} (${whyDisabled(faring)})`;
   if (state === 'paused') return 'paused';
   if (health.breaker === 'open') return downOf(health, nowMs);
   if (health.stoppedBy !== undefined) return `stands still at its bound '${health.stoppedBy}'`;
-  return health.failingMs > 0 ? `failing for ${exactly(health.failingMs)}` : 'ok';
+  if (health.failingMs === 0) return 'ok';
+  return `${isToStream(faring) ? 'nothing acked' : 'failing'} for ${exactly(health.failingMs)}`;
+}
+
+export function whyDisabled(faring: Pick<Faring, 'disabled' | 'deliver'>): string {
+  const { cause = 'failing' } = faring.disabled ?? {};
+  return isToStream(faring) && cause === 'failing' ? 'its consumers acked nothing for too long' : cause;
 }
 
 /** Of one in a list: its state where nothing is known of it. */
-export function shortStateOf(state: string, health: Partial<Health> | undefined): string {
+export function shortStateOf(one: {
+  readonly state: string;
+  readonly health?: Partial<Health>;
+  readonly deliver?: { readonly stream?: object };
+}): string {
+  const { state, health } = one;
   if (state !== 'active' || health === undefined) return state;
   if (health.breaker === 'open') {
     const { outage } = health;
@@ -85,7 +102,7 @@ export function shortStateOf(state: string, health: Partial<Health> | undefined)
       : `down for ${spanOf(Math.max(0, Date.now() - Date.parse(outage.since)))} (${outage.cause})`;
   }
   if (health.stoppedBy !== undefined) return `at bound ${health.stoppedBy}`;
-  const said = [...((health.failingMs ?? 0) > 0 ? ['failing'] : []), ...waitingOf(health)];
+  const said = [...((health.failingMs ?? 0) > 0 ? [isToStream(one) ? 'nothing acked' : 'failing'] : []), ...waitingOf(health)];
   return said.length === 0 ? 'ok' : said.join(', ');
 }
 
@@ -114,7 +131,7 @@ export function healthLines(faring: Faring, nowMs: number): [name: string, said:
     ['health', stateOf(faring, nowMs)],
     ...(waiting.length === 0 ? [] : [['waiting', waiting.join(', ')] satisfies [string, string]]),
     ...(behindMs === undefined || behindMs < BEHIND_MS ? [] : [['behind', exactly(behindMs)] satisfies [string, string]]),
-    ['under way', `${inFlight} of ${allowed} allowed at once`],
+    [isToStream(faring) ? 'not acked yet' : 'under way', `${inFlight} of ${allowed} allowed at once`],
   ];
 }
 

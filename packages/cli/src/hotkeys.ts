@@ -67,7 +67,14 @@ export function createHotkeys({
 
   return {
     ready({ address, key }) {
-      client = createClient({ address: () => address, key: () => key, addressFrom: '--url', data: '' });
+      client = createClient({
+        address: () => address,
+        key: () => key,
+        keyFrom: () => (key === undefined ? undefined : 'this gateway'),
+        noKey: undefined,
+        addressFrom: '--url',
+        data: '',
+      });
       takeKeys(stdin, press);
       write(`${HELP}\n`);
     },

@@ -9,6 +9,10 @@ export interface Settings {
   /** Without a slash at its end. Read anew each time, as the key: a gateway that started again may have another one. */
   address(): string;
   key(): string | undefined;
+  /** Where the key came from, for people: never what it is. Undefined where there is none. */
+  keyFrom(): string | undefined;
+  /** Why there is none, where somebody meant to give one. */
+  readonly noKey: string | undefined;
   /** Where the address came from, for people. */
   readonly addressFrom: '--url' | 'MILLRACE_URL' | 'file' | 'default';
   /** Of the project: holds admin-key, address, the secret of `listen`. */
@@ -35,12 +39,24 @@ export function settingsOf(
   const fixed = named === undefined ? undefined : addressOf(named, addressFrom);
   const address = (): string => fixed ?? kept() ?? `http://127.0.0.1:${DEFAULT_PORT}`;
   // A token begins as every JWT does: with the base64 of an object.
+  if (key?.trim() === '')
+    throw misused('the key of --key is empty', 'If it comes from a variable or a file, look whether that is there.');
   if (key !== undefined && !/^(mr_|eyJ)/.test(key))
     throw misused('--key is a key of the gateway, which begins with mr_, or a token', 'The key of an event is --partition-key.');
-  const chosen = key ?? given(environment['MILLRACE_KEY']);
+  const { MILLRACE_KEY: ofEnvironment } = environment;
+  const chosen = key ?? given(ofEnvironment?.trim());
+  const keyFile = join(data, ADMIN_KEY_FILE);
+  const ofFile = (): string | undefined => (isOwn(address(), readIfThere(file)) ? readIfThere(keyFile) : undefined);
   return {
     address,
-    key: () => chosen ?? (isOwn(address(), readIfThere(file)) ? readIfThere(join(data, ADMIN_KEY_FILE)) : undefined),
+    key: () => chosen ?? ofFile(),
+    keyFrom() {
+      if (key !== undefined) return '--key';
+      if (chosen === undefined) return ofFile() === undefined ? undefined : keyFile;
+      const other = ofFile();
+      return other === undefined || other === chosen ? 'MILLRACE_KEY' : `MILLRACE_KEY, which goes before ${keyFile}`;
+    },
+    noKey: ofEnvironment?.trim() === '' ? 'MILLRACE_KEY is set, and empty' : undefined,
     addressFrom,
     data,
   };

@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import { objectOf, readObject } from './input.ts';
 import { momentOf } from './moments.ts';
 import { duration, headers, positiveNumber, wholeNumber, words } from './readers.ts';
+import { misused } from './refusal.ts';
 import type { World } from './world.ts';
 
 export interface SubscriptionOptions {
@@ -17,6 +18,8 @@ export interface SubscriptionOptions {
   readonly body?: string;
   readonly bodyJson?: string;
   readonly header?: Readonly<Record<string, string>>;
+  readonly stream?: true;
+  readonly ackWait?: number;
   readonly retry?: readonly string[];
   readonly ordering?: string;
   readonly onDead?: string;
@@ -44,14 +47,23 @@ export function withSubscriptionOptions(command: Command): Command {
       ]),
     )
     .addOption(new Option('--header <pair>', "'Name: value' for every delivery; repeatable").argParser(headers))
-    .addOption(new Option('--retry <waits>', 'such as 5s,5m,1h; with commas').argParser(words))
+    .addOption(
+      new Option('--ack-wait <duration>', 'stream: what is not acked within it comes again (default 30s)').argParser(duration),
+    )
+    .addOption(
+      new Option('--retry <waits>', 'such as 5s,5m,1h; with commas: one attempt more than there are waits').argParser(words),
+    )
     .addOption(
       new Option('--on-dead <what>', 'with ordering key: release the key behind a dead letter, or hold it').choices([
         'release',
         'hold',
       ]),
     )
-    .addOption(new Option('--concurrency <n>', 'deliveries at once (default 16)').argParser(wholeNumber(1, 100_000)))
+    .addOption(
+      new Option('--concurrency <n>', 'deliveries at once (default 16; of a stream, over all its consumers, 256)').argParser(
+        wholeNumber(1, 100_000),
+      ),
+    )
     .addOption(
       new Option('--rate <n>', 'deliveries per second, or none').argParser((text) =>
         text === 'none' ? text : positiveNumber(text),
@@ -65,6 +77,7 @@ export function withSubscriptionOptions(command: Command): Command {
 export function withCreationOptions(command: Command): Command {
   return withSubscriptionOptions(
     command
+      .option('--stream', 'a consumer group instead of an endpoint: consumers connect, or pull, and ack (without --to)')
       .option('--app <app>', "whose it is (default: the key's own app)")
       .addOption(new Option('--ordering <kind>', 'key: the events of one key in order').choices(['none', 'key']))
       .option('--from <when>', 'where it begins: latest (default), earliest, 2h ago as 2h, or a time'),
@@ -75,12 +88,11 @@ export function withCreationOptions(command: Command): Command {
 export async function subscriptionBodyOf(options: SubscriptionOptions, world: World): Promise<Record<string, unknown>> {
   const file = options.file === undefined ? {} : await readObject(options.file, world);
   const { app, topics, filter, retry, ordering, onDead, concurrency, rate, breaker, disableAfter, from } = options;
-  const webhook = webhookOf(options);
   return {
     ...file,
     ...named({ app, topics, ordering, onDead, concurrency }),
     ...(filter === undefined ? {} : { filter: filterOf(filter) }),
-    ...(Object.keys(webhook).length === 0 ? {} : { deliver: delivering(file['deliver'], webhook) }),
+    ...deliverOf(options, file['deliver']),
     ...(retry === undefined ? {} : { retry: { ...(file['retry'] as object | undefined), schedule: retry } }),
     ...(rate === undefined ? {} : { ratePerSecond: rate === 'none' ? null : rate }),
     ...(breaker === undefined ? {} : { breaker: breaker === 'off' ? false : {} }),
@@ -89,13 +101,47 @@ export async function subscriptionBodyOf(options: SubscriptionOptions, world: Wo
   };
 }
 
-function webhookOf({ to, signature, secret, timeout, body, bodyJson, header }: SubscriptionOptions): Record<string, unknown> {
-  return named({ url: to, signature, secret, timeoutMs: timeout, body, json: bodyJson, headers: header });
+interface Delivering {
+  readonly webhook?: object;
+  readonly stream?: object;
 }
 
-function delivering(before: unknown, webhook: Record<string, unknown>): object {
-  const kept = (before as { readonly webhook?: object } | undefined)?.webhook;
-  return { ...(before as object | undefined), webhook: { ...kept, ...webhook } };
+/** To one of both: what says webhook and what says stream do not go together. */
+function deliverOf(options: SubscriptionOptions, before: unknown): { readonly deliver?: Delivering } {
+  const inFile = (before ?? {}) as Delivering;
+  const webhook = webhookOf(options);
+  const stream = named({ ackWait: options.ackWait });
+  const toStream = options.stream ? '--stream' : options.ackWait === undefined ? undefined : '--ack-wait';
+  const toWebhook = Object.entries(WEBHOOK_OPTIONS).find(
+    ([name]) => options[name as keyof SubscriptionOptions] !== undefined,
+  )?.[1];
+  if (toStream !== undefined && toWebhook !== undefined)
+    throw misused(`${toStream} is of a stream and ${toWebhook} of a webhook: a subscription is one of both`, ONE_OF_BOTH);
+  if (toStream !== undefined && inFile.webhook !== undefined)
+    throw misused(`${toStream} is of a stream, and the file has deliver.webhook`, ONE_OF_BOTH);
+  if (toWebhook !== undefined && inFile.stream !== undefined)
+    throw misused(`${toWebhook} is of a webhook, and the file has deliver.stream`, ONE_OF_BOTH);
+  if (toStream !== undefined) return { deliver: { ...inFile, stream: { ...inFile.stream, ...stream } } };
+  if (Object.keys(webhook).length === 0) return {};
+  return { deliver: { ...inFile, webhook: { ...inFile.webhook, ...webhook } } };
+}
+
+const ONE_OF_BOTH = 'With --stream consumers connect; with --to the gateway sends to an endpoint.';
+
+/** Option by member. No breaker is about consumers: they come for what they want. */
+const WEBHOOK_OPTIONS = {
+  to: '--to',
+  signature: '--signature',
+  secret: '--secret',
+  timeout: '--timeout',
+  body: '--body',
+  bodyJson: '--body-json',
+  header: '--header',
+  breaker: '--breaker',
+} as const satisfies Partial<Record<keyof SubscriptionOptions, string>>;
+
+function webhookOf({ to, signature, secret, timeout, body, bodyJson, header }: SubscriptionOptions): Record<string, unknown> {
+  return named({ url: to, signature, secret, timeoutMs: timeout, body, json: bodyJson, headers: header });
 }
 
 function filterOf(text: string): unknown {

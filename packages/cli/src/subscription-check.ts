@@ -1,7 +1,7 @@
 /** What the doctor says of subscriptions: what stands still, what waits for a person, what is worth knowing. */
 import { compileTopics } from '@millrace/core/topic';
 import type { Client } from './client.ts';
-import { downOf, exactly, type Faring, faringIfThere, ofEach } from './health.ts';
+import { downOf, exactly, type Faring, faringIfThere, isToStream, ofEach, whyDisabled } from './health.ts';
 import { eachOf, type List } from './lists.ts';
 import { count } from './text.ts';
 
@@ -52,12 +52,13 @@ async function findingsOf(client: Client, id: string, topics: readonly string[] 
   ];
 }
 
-function standing({ id, state, disabled, health }: Faring, nowMs: number): readonly Finding[] {
+function standing(faring: Faring, nowMs: number): readonly Finding[] {
+  const { id, state, disabled, health } = faring;
   if (state === 'disabled')
     return [
       problem(
-        `${id} is disabled${disabled === undefined ? '' : ` (${disabled.cause})`}`,
-        `When its endpoint is well again: millrace subscription resume ${id}`,
+        `${id} is disabled${disabled === undefined ? '' : ` (${whyDisabled(faring)})`}`,
+        `When ${isToStream(faring) ? 'its consumers are' : 'its endpoint is'} well again: millrace subscription resume ${id}`,
       ),
     ];
   if (state === 'paused')
@@ -79,7 +80,8 @@ function standing({ id, state, disabled, health }: Faring, nowMs: number): reado
 }
 
 /** While the breaker is open its cause is said already. */
-async function failing(client: Client, { id, state, health }: Faring): Promise<readonly Finding[]> {
+async function failing(client: Client, faring: Faring): Promise<readonly Finding[]> {
+  const { id, state, health } = faring;
   const { breaker, failingMs, parked } = health;
   if (state !== 'active' || breaker === 'open' || parked === 0) return [];
   const { body } = await client.ask<List<{ readonly attempts: readonly { readonly cause: string }[] }>>('GET /v1/deliveries', {
@@ -89,13 +91,28 @@ async function failing(client: Client, { id, state, health }: Faring): Promise<r
   // One failure may be chance, but an address that is not allowed stays so.
   if (failingMs === 0 && cause !== 'blocked_address') return [];
   const waiting = `${count(parked, 'delivery')} ${parked === 1 ? 'waits' : 'wait'} for another attempt`;
+  const last = cause === '' ? '' : ` (last: ${cause})`;
   return [
-    problem(
-      `${id}: nothing but failures for ${exactly(failingMs)}${cause === '' ? '' : ` (last: ${cause})`}, ${waiting}`,
-      `What it answers: millrace delivery list ${id}`,
-    ),
+    isToStream(faring)
+      ? problem(
+          `${id}: its consumers acked nothing for ${exactly(failingMs)}${last}, ${waiting}`,
+          NOT_ACKED[cause]?.(id) ?? `What became of each: millrace delivery list ${id}`,
+        )
+      : problem(
+          `${id}: nothing but failures for ${exactly(failingMs)}${last}, ${waiting}`,
+          `What it answers: millrace delivery list ${id}`,
+        ),
   ];
 }
+
+/** By the cause of the last attempt: what its consumers are to look at. */
+const NOT_ACKED: Readonly<Record<string, (id: string) => string>> = {
+  nack: (id) => `Its consumers refuse them; their reasons: millrace delivery list ${id}`,
+  nack_dead: (id) => `Its consumers refuse them for good; their reasons: millrace delivery list ${id}`,
+  ack_timeout: (id) =>
+    `They took too long: let them ack earlier or extend, or give them longer: millrace subscription update ${id} --ack-wait 2m`,
+  consumer_gone: () => 'They went before they acked: look at what ends them',
+};
 
 async function dead(client: Client, { id, onDead, health: { deadLetters, held } }: Faring): Promise<readonly Finding[]> {
   if (deadLetters === 0) return [];

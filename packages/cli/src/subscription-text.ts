@@ -1,5 +1,5 @@
 /** Subscriptions as people read them: what matters first. */
-import { type Faring, type Health, healthLines, shortStateOf } from './health.ts';
+import { type Faring, type Health, healthLines, isToStream, shortStateOf } from './health.ts';
 import type { Terminal } from './terminal.ts';
 import type { Column } from './table.ts';
 import { alignedOf, detailsOf, pairsOf, relative } from './text.ts';
@@ -8,7 +8,10 @@ export interface Subscription {
   readonly id: string;
   readonly app: string;
   readonly topics: readonly string[];
-  readonly deliver: { readonly webhook?: { readonly url: string; readonly signature?: string } };
+  readonly deliver: {
+    readonly webhook?: { readonly url: string; readonly signature?: string };
+    readonly stream?: { readonly ackWait: string };
+  };
   readonly filter?: object;
   readonly ordering: string;
   readonly state: string;
@@ -28,8 +31,12 @@ interface Showing {
 /** What is never shown again stands first; what was chosen, below it. */
 export function shownNew(made: Subscription, { isOwn, terminal: { style } }: Showing): string[] {
   const { id, app, topics, filter, deliver, ordering } = made;
-  const chosen = { app, topics, filter, endpoint: deliver.webhook?.url, ordering: ordering === 'none' ? undefined : ordering };
-  return [`${style('green', 'created')} ${id}`, '', ...secretOf(made, isOwn, style), '', ...detailsOf(chosen, Date.now())];
+  const { webhook, stream } = deliver;
+  const to =
+    stream === undefined ? { endpoint: webhook?.url } : { stream: 'its consumers connect, or pull', ackWait: stream.ackWait };
+  const chosen = { app, topics, filter, ...to, ordering: ordering === 'none' ? undefined : ordering };
+  const secret = isToStream(made) ? [] : [...secretOf(made, isOwn, style), ''];
+  return [`${style('green', 'created')} ${id}`, '', ...secret, ...detailsOf(chosen, Date.now())];
 }
 
 export function shownRotated(
@@ -72,7 +79,13 @@ export function shownWhole(subscription: Subscription & Faring, { style }: Termi
     health,
     ...rest
   } = subscription;
-  const { bounds, createdAt, ...others } = rest as { readonly bounds?: object; readonly createdAt: string };
+  const { bounds, createdAt, breaker, ...more } = rest as {
+    readonly bounds?: object;
+    readonly breaker?: unknown;
+    readonly createdAt: string;
+  };
+  // Of consumers there is none to open.
+  const others = { ...more, ...(isToStream(subscription) ? {} : { breaker }) };
   const first = { app, topics, filter, deliver, ordering, ...(ordering === 'key' ? { onDead } : {}) };
   const { cursors } = health as { readonly cursors?: object };
   const settings = pairsOf({ ...first, ...others, bounds, createdAt, 'read up to': cursors }, nowMs);
@@ -85,9 +98,9 @@ export function columnsOf(rows: readonly Subscription[], nowMs: number): Column<
   return [
     { title: 'SUBSCRIPTION', value: ({ id }) => id },
     { title: 'APP', value: ({ app }) => app, shrinks: 2 },
-    { title: known ? 'HEALTH' : 'STATE', value: ({ state, health }) => shortStateOf(state, health) },
+    { title: known ? 'HEALTH' : 'STATE', value: shortStateOf },
     { title: 'TOPICS', value: ({ topics }) => topics.join(','), shrinks: 3, most: 40 },
-    { title: 'ENDPOINT', value: ({ deliver }) => deliver.webhook?.url ?? '-', shrinks: 1 },
+    { title: 'TO', value: ({ deliver }) => deliver.webhook?.url ?? 'its consumers', shrinks: 1 },
     { title: 'CREATED', value: ({ createdAt }) => relative(createdAt, nowMs) },
   ];
 }

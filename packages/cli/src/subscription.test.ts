@@ -63,6 +63,87 @@ describe('millrace subscription create', () => {
   });
 });
 
+const STREAM = { ...SUBSCRIPTION, deliver: { stream: { ackWait: '30s' } } };
+
+describe('millrace subscription create --stream', () => {
+  const args = ['create', 'mailer', '--topics', 'orders.*', '--stream'];
+
+  test('makes a consumer group, with what belongs to one', async (t) => {
+    const { address, asked } = await serverFor(t, () => ({ json: STREAM }));
+    const more = ['--ack-wait', '1m', '--retry', '1s,5s', '--ordering', 'key'];
+    await millrace(['subscription', ...args, ...more, '--url', address, '--key', 'mr_aaaaaaaa_b']);
+    const [{ route, body } = { route: '', body: '' }] = await asked(1);
+    assert.equal(route, 'POST /v1/subscriptions');
+    assert.deepEqual(JSON.parse(body), {
+      id: 'mailer',
+      topics: ['orders.*'],
+      ordering: 'key',
+      deliver: { stream: { ackWait: 60_000 } },
+      retry: { schedule: ['1s', '5s'] },
+    });
+  });
+
+  test('speaks of consumers, and neither of a secret nor of an endpoint', async (t) => {
+    const { exit, stdout, stderr } = await answered(t, { ...STREAM, id: 'mailer', warnings: [] }, ...args);
+    assert.deepEqual([exit, stdout.split('\n')[0]], [0, 'created mailer']);
+    assert.match(stdout, /^stream +its consumers connect, or pull\nackWait +30s$/m);
+    assert.match(
+      stderr,
+      /^Consume it under the group 'mailer': .*POST \/v1\/pull; all settings: millrace subscription get mailer$/m,
+    );
+    assert.ok(!/secret|endpoint|undefined/i.test(stdout + stderr), stdout + stderr);
+  });
+
+  test('with --json shows all of it', async (t) => {
+    assert.deepEqual(JSON.parse((await answered(t, STREAM, ...args, '--json')).stdout), STREAM);
+  });
+
+  test("refuses what is a webhook's, by name", async () => {
+    for (const more of [
+      ['--to', 'https://crm.example/'],
+      ['--secret', 'whsec_x'],
+      ['--signature', 'simple'],
+      ['--timeout', '5s'],
+      ['--body', 'event'],
+      ['--body-json', 'as-sent'],
+      ['--header', 'a: b'],
+      ['--breaker', 'off'],
+    ]) {
+      const { exit, stderr } = await millrace(['subscription', ...args, ...more]);
+      assert.equal(exit, 2);
+      assert.match(stderr, new RegExp(`--stream is of a stream and ${more[0]} of a webhook`));
+    }
+    const { exit, stderr } = await millrace([
+      'subscription',
+      'update',
+      'crm',
+      '--ack-wait',
+      '5s',
+      '--to',
+      'https://crm.example/',
+    ]);
+    assert.deepEqual([exit, /--ack-wait is of a stream and --to of a webhook/.test(stderr)], [2, true]);
+  });
+
+  test('does not mix with a file that says otherwise', async () => {
+    const file = (deliver: object): string => JSON.stringify({ topics: ['orders.*'], deliver });
+    const webhook = await millrace(['subscription', 'create', 'x', '--stream', '--file', '-'], {
+      stdin: file({ webhook: { url: 'https://crm.example/' } }),
+    });
+    assert.deepEqual([webhook.exit, /the file has deliver\.webhook/.test(webhook.stderr)], [2, true]);
+    const stream = await millrace(['subscription', 'create', 'x', '--to', 'https://crm.example/', '--file', '-'], {
+      stdin: file({ stream: {} }),
+    });
+    assert.deepEqual([stream.exit, /the file has deliver\.stream/.test(stream.stderr)], [2, true]);
+  });
+
+  test('is offered where neither an endpoint nor a stream was named', async () => {
+    const { exit, stderr } = await millrace(['subscription', 'create', 'x', '--topics', 'orders.*']);
+    assert.equal(exit, 2);
+    assert.match(stderr, /--to URL, or --stream/);
+  });
+});
+
 describe('millrace subscription rotate-secret', () => {
   test('says until when both count', async (t) => {
     const previousUntil = new Date(Date.now() + 86_400_000 + 60_000).toISOString();
@@ -113,6 +194,54 @@ describe('millrace subscription list', () => {
       assert.match(stdout, new RegExp(`^SUBSCRIPTION +APP +HEALTH .*\\ncrm +default +${said} +orders`));
     });
   }
+});
+
+describe('a stream', () => {
+  test('is told of by its consumers, and not by an endpoint', async (t) => {
+    const health = { ...HEALTH, behindMs: 12_000, cursors: {} };
+    const { stdout } = await answered(t, { ...STREAM, health }, 'get', 'crm');
+    assert.deepEqual(stdout.split('\n').slice(0, 5), [
+      'subscription   crm',
+      'health         nothing acked for 6.8 s',
+      'waiting        3 parked, 1 held, 2 dead letters',
+      'behind         12 s',
+      'not acked yet  1 of 8 allowed at once',
+    ]);
+    assert.match(stdout, /^deliver\.stream\.ackWait +30s$/m);
+    assert.ok(!/breaker|endpoint/.test(stdout), stdout);
+    const disabled = { cause: 'failing', at: new Date(Date.now() - 300_000).toISOString() };
+    const stopped = await answered(t, { ...STREAM, state: 'disabled', disabled, health }, 'get', 'crm');
+    assert.match(stopped.stdout, /^health +disabled 5 min ago \(its consumers acked nothing for too long\)$/m);
+  });
+
+  test('has deliveries that were acked', async (t) => {
+    const attempt = { n: 1, startedAt: '2026-11-23T17:20:00.000Z', durationMs: 4, outcome: 'delivered', cause: '', status: 0 };
+    const event = { id: 'evt_x', type: 'orders.created' };
+    const json = { data: [{ id: 'd', subscription: 'mailer', event, outcome: 'delivered', attempts: [attempt] }], next: null };
+    const { address } = await serverFor(t, () => ({ json }));
+    const { stdout } = await millrace(['delivery', 'list', 'mailer', '--url', address, '--key', 'mr_aaaaaaaa_b']);
+    assert.match(stdout, / OUTCOME +ANSWER .*\n.* delivered +acked /);
+  });
+
+  test('that is behind waits for its consumers', async (t) => {
+    const one = { ...STREAM, id: 'mailer', health: { ...HEALTH, held: 0, behindMs: 12_000 } };
+    const { address } = await serverFor(t, ({ route }) => ({
+      json: route.includes('/deliveries') ? { data: [], next: null } : one,
+    }));
+    const { stderr } = await millrace(['delivery', 'list', 'mailer', '--event', 'e', '--url', address, '--key', 'mr_aaaaaaaa_b']);
+    assert.match(
+      stderr,
+      /^No attempt yet\. mailer is 12 s behind and waits for its consumers: millrace subscription get mailer$/m,
+    );
+  });
+
+  test('stands in a list without an address', async (t) => {
+    const { stdout } = await answered(t, { data: [{ ...STREAM, health: HEALTH }], next: null }, 'list');
+    assert.match(
+      stdout,
+      / TO +CREATED\ncrm +default +nothing acked, 3 parked, 1 held, 2 dead letters +orders\.\* +its consumers /,
+    );
+  });
 });
 
 describe('millrace subscription update', () => {

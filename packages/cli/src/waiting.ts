@@ -1,6 +1,6 @@
 /** Why an event may have no attempt yet, in words with the next command. */
 import type { Client } from './client.ts';
-import { BEHIND_MS, downOf, exactly, type Faring, faringIfThere, ofEach } from './health.ts';
+import { BEHIND_MS, downOf, exactly, type Faring, faringIfThere, isToStream, ofEach } from './health.ts';
 import { count } from './text.ts';
 
 /** Of one subscription, or of all: a line where something stands in the way. */
@@ -19,7 +19,8 @@ export async function waitingFor(client: Client, subscription: string | undefine
   return [`Nothing waits ${where}: no such event matched ${which}, or its attempts are more than seven days old.`];
 }
 
-function reasonOf({ id, state, health }: Faring, nowMs: number): string | undefined {
+function reasonOf(faring: Faring, nowMs: number): string | undefined {
+  const { id, state, health } = faring;
   const look = `millrace subscription get ${id}`;
   if (state !== 'active') return `${id} is ${state}: millrace subscription resume ${id}`;
   if (health.breaker === 'open') return `the endpoint of ${id} is ${downOf(health, nowMs)}: ${look}`;
@@ -29,5 +30,7 @@ function reasonOf({ id, state, health }: Faring, nowMs: number): string | undefi
     return `${count(health.held, 'delivery')} of ${id} ${waits} behind an earlier event of ${their} key: ${look}`;
   }
   const { behindMs = 0 } = health;
-  return behindMs < BEHIND_MS ? undefined : `${id} is ${exactly(behindMs)} behind: ${look}`;
+  if (behindMs < BEHIND_MS) return undefined;
+  const why = isToStream(faring) ? ' and waits for its consumers' : '';
+  return `${id} is ${exactly(behindMs)} behind${why}: ${look}`;
 }

@@ -96,6 +96,16 @@ describe('millrace dev on a terminal', { timeout: 60_000, skip: isThere ? false 
     await until('ended with 0');
   });
 
+  test('says that the shell it was started from has another key than the one it shows', async (t) => {
+    const dev = `'${process.execPath}' '${BIN}' dev --no-sample --port 0`;
+    const { press, until, text } = onTerminal(t, `MILLRACE_KEY=mr_other ${dev}; echo ended with $?`, temporary(t));
+    await until('MILLRACE_KEY is set here, to another key than this one');
+    await until('q  quit');
+    press('q');
+    await until('ended with 0');
+    assert.ok(!text().includes('mr_other'));
+  });
+
   test('asks a person before something is gone', async (t) => {
     const directory = temporary(t);
     const { press, until } = onTerminal(t, `'${process.execPath}' '${BIN}' topic delete a; echo ended with $?`, directory);

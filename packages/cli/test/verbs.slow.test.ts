@@ -196,6 +196,13 @@ describe('millrace', { timeout: 300_000 }, () => {
       '{',
     );
 
+    const group = ['subscription', 'create', 'mailer', '--app', 'crm', '--topics', 'orders.*', '--stream', '--ack-wait', '1m'];
+    assert.deepEqual((await json(...group)).deliver, { stream: { ackWait: '1m' } });
+    assert.deepEqual((await json('subscription', 'update', 'mailer', '--ack-wait', '5s')).deliver, { stream: { ackWait: '5s' } });
+    await wrong(5, /from a webhook to a stream/, 'subscription', 'update', 'crm-orders', '--ack-wait', '5s');
+    await wrong(6, /stream/, 'subscription', 'test', 'mailer');
+    await json('subscription', 'delete', 'mailer', '--yes');
+
     const { exit } = await run(['subscription', 'create', 'from-file', '--file', '-', '--retry', '1s,2s', '--json'], {
       stdin: JSON.stringify({ topics: ['nothing.*'], deliver: { webhook: { url: bad.url, timeoutMs: 1_000 } }, concurrency: 2 }),
     });

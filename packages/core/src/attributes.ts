@@ -1,6 +1,7 @@
 /** The rules for CloudEvents attributes (CloudEvents 1.0.2, sections "Naming Conventions", "Type System", "Context Attributes"). */
 import type { EventDraft } from './draft.ts';
 import { type AttributeValue, type Event, hasJsonData } from './event.ts';
+import { didYouMean } from './near-miss.ts';
 import { Problem } from './problem.ts';
 
 /** 1.0.2 says SHOULD for the 20; longer names do not survive every broker's headers. */
@@ -8,6 +9,13 @@ const NAME = /^[a-z0-9]{1,20}$/;
 /** Names that are part of the format or the protocol and so can be no extension. */
 const TAKEN = new Set(['data', 'specversion']);
 const CORE = new Set(['id', 'source', 'type', 'subject', 'time', 'datacontenttype', 'dataschema']);
+/** Members of an event that CloudEvents and Millrace know: what is written beside them is an extension of one's own, or was meant as one of them. */
+export const KNOWN_NAMES: ReadonlySet<string> = new Set(
+  (
+    'data data_base64 id source type subject time datacontenttype dataschema specversion headers webhookheaders ' +
+    'partitionkey audience sequence traceparent tracestate dataref schemaversion expirytime dataregion'
+  ).split(' '),
+);
 /** RFC 9110, section 8.3.1, without folding. */
 const MEDIA_TYPE =
   /^[!#$%&'*+.^_`|~\w-]+\/[!#$%&'*+.^_`|~\w-]+(?:[ \t]*;[ \t]*[!#$%&'*+.^_`|~\w-]+=(?:[!#$%&'*+.^_`|~\w-]+|"[ !#-[\]-~]*"))*[ \t]*;?$/;
@@ -48,7 +56,8 @@ export function startDraft(pointerOf: (name: string) => string): DraftWriter {
 /** CloudEvents has no capitals in names, where most JSON has. */
 function meantBy(name: string): string {
   const plain = name.slice(0, 40).toLowerCase().replaceAll(/[-_]/g, '');
-  return plain !== name && NAME.test(plain) && !TAKEN.has(plain) ? ` (did you mean '${plain}'?)` : '';
+  if (plain !== name && NAME.test(plain) && !TAKEN.has(plain)) return ` (did you mean '${plain}'?)`;
+  return didYouMean(KNOWN_NAMES, name);
 }
 
 export interface DraftWriter {
@@ -71,13 +80,19 @@ function faultOf(name: string, value: unknown): string | undefined {
     if (typeof value === 'boolean') return undefined;
     if (typeof value === 'number') return (value | 0) === value ? undefined : 'is a number but no 32-bit integer';
   }
-  if (typeof value !== 'string') return CORE.has(name) ? 'must be a string' : 'must be a string, an integer or a boolean';
+  if (typeof value !== 'string')
+    return CORE.has(name) ? 'must be a string' : `must be a string, an integer or a boolean${payloadMeantBy(name, value)}`;
   if (!value.isWellFormed() || FORBIDDEN.test(value)) return 'holds a control character or half of a character';
   if (!CORE.has(name)) return undefined;
   if (value === '') return 'must not be empty';
   if (name === 'time' && !isTimestamp(value)) return 'must be a time such as 2026-11-23T17:20:00Z (RFC 3339)';
   if (name === 'datacontenttype' && !MEDIA_TYPE.test(value)) return 'must be a media type such as application/json';
   return undefined;
+}
+
+/** An object is no attribute: `dta` with one was meant as `data`. */
+function payloadMeantBy(name: string, value: unknown): string {
+  return typeof value === 'object' ? didYouMean(KNOWN_NAMES, name) : '';
 }
 
 /** True where a payload of this content type is JSON. It looks at nothing else of an event. */

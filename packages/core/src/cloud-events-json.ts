@@ -2,7 +2,7 @@
  * Events as JSON: the CloudEvents JSON format 1.0.2, and the plain form for people with curl, which is the same without
  * `specversion`. Payloads are cut out of the body and put into it as bytes; they are never parsed and written again.
  */
-import { isJsonType, startDraft } from './attributes.ts';
+import { isJsonType, KNOWN_NAMES, startDraft } from './attributes.ts';
 import { decodeBase64, encodeBase64 } from './base64.ts';
 import type { EventDraft } from './draft.ts';
 import { attributesOf } from './event-bytes.ts';
@@ -10,6 +10,7 @@ import { type Event, hasJsonData } from './event.ts';
 import { pointerTo } from './json-pointer.ts';
 import { isJson, type Member, membersAt, objectsAt, parseJson } from './json-scan.ts';
 import { isObject, type JsonObject } from './json-values.ts';
+import { didYouMean } from './near-miss.ts';
 import { Problem } from './problem.ts';
 
 /** `structured`: `specversion` must be there and be 1.0. `plain`: it may be left out. */
@@ -77,22 +78,14 @@ function readEvent(value: unknown, members: readonly Member[], { body, pointer, 
   return draft.end(data);
 }
 
-/** What CloudEvents and Millrace have extensions for, and what says that a publisher knows what it is doing. */
-const KNOWN = new Set(
-  (
-    'id source type subject time datacontenttype dataschema specversion headers webhookheaders ' +
-    'partitionkey audience sequence traceparent tracestate dataref schemaversion expirytime dataregion'
-  ).split(' '),
-);
-
 /** A person's `dtaa` would be stored as an attribute, and the payload be gone: without one, what is not known is refused. */
 function refuseMisspelt(value: JsonObject, seen: ReadonlySet<string>, refused: (name: string, message: string) => Problem): void {
   if (!seen.has('type') || seen.has('specversion') || seen.has('data') || seen.has('data_base64')) return;
   for (const name of seen) {
-    if (KNOWN.has(name) || value[name] === null) continue;
+    if (KNOWN_NAMES.has(name) || value[name] === null) continue;
     throw refused(
       name,
-      `'${name.slice(0, 40)}' is not known, and there is no data: an attribute of one's own needs data, or specversion 1.0`,
+      `'${name.slice(0, 40)}' is not known${didYouMean(KNOWN_NAMES, name)}, and there is no data: an attribute of one's own needs data, or specversion 1.0`,
     );
   }
 }

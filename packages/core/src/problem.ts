@@ -2,6 +2,7 @@
  * Problems: everything that is refused or fails, with one stable code each. The list below is the only place that maps
  * a code to an HTTP status (RFC 9457).
  */
+import { ADVICE } from './problem-advice.ts';
 
 /** code → [HTTP status, title]. Codes are promises: never renamed, only added. */
 export const PROBLEMS = {
@@ -67,7 +68,7 @@ export type ProblemCode = keyof typeof PROBLEMS;
 export interface ProblemDetails {
   /** JSON pointer (RFC 6901) to the member at fault. */
   readonly pointer?: string;
-  /** What to do about it, one sentence. */
+  /** What to do about it, one sentence: where more can be said than holds for all of its code. */
   readonly advice?: string;
   readonly retryAfterMs?: number;
   readonly cause?: unknown;
@@ -93,6 +94,11 @@ export class Problem extends Error {
     return PROBLEMS[this.code][0];
   }
 
+  /** What to do about it: its own advice, else that of its code. */
+  get toDo(): string {
+    return this.advice ?? ADVICE[this.code];
+  }
+
   /** The RFC 9457 body (`application/problem+json`). */
   toJSON(): Record<string, unknown> {
     return {
@@ -102,7 +108,7 @@ export class Problem extends Error {
       code: this.code,
       detail: this.message,
       ...(this.pointer === undefined ? {} : { pointer: this.pointer }),
-      ...(this.advice === undefined ? {} : { advice: this.advice }),
+      advice: this.toDo,
     };
   }
 }

@@ -16,6 +16,7 @@ export function createAgain({ recorder, lanes }: { readonly recorder: Recorder; 
   return async ({ uid, bounds }, row, with_ = {}) => {
     if (!bounds.hasRoomToPark(row.size))
       throw new Problem('overloaded', 'the subscription has as many parked deliveries as its bound allows', {
+        advice: 'Have its receiver take what waits, or raise bounds.parked of the subscription.',
         retryAfterMs: FULL_MS,
       });
     bounds.reserve(row.size, false);

@@ -59,6 +59,15 @@ describe('the screen', () => {
     );
   });
 
+  test('says in one line that the environment holds another key, and not what it is', () => {
+    for (const mode of ['dev', 'start'] as const) {
+      const text = shown({ mode, sample: false }, { isOtherKeySet: true });
+      assert.equal(text.match(/MILLRACE_KEY/g)?.length, 1);
+      assert.match(text, /^ {2}MILLRACE_KEY is set here, to another key than this one: .*\n\n/m);
+      assert.doesNotMatch(shown({ mode, sample: false }), /MILLRACE_KEY/);
+    }
+  });
+
   test('tells programs address, port and, once, the key', () => {
     const text = shown({ json: true });
     const { kind, address, port, key } = JSON.parse(text) as Record<string, unknown>;
@@ -95,6 +104,23 @@ describe('the screen', () => {
     );
     assert.ok(lines !== null && lines.length < 1_000);
     assert.match(text, /… and \d+ more/);
+  });
+
+  test('says of a stream that it was acked, and names no endpoint when it is disabled', () => {
+    let text = '';
+    const write = (more: string) => void (text += more);
+    const stream = { write, on: () => undefined, writableLength: 0 } as unknown as NodeJS.WriteStream;
+    const screen = createScreen({ json: false, stdout: stream, stderr: stream });
+    const address = 'http://127.0.0.1:4400';
+    screen.ready({ version: '1.2.3', address, port: DEFAULT_PORT, key: 'mr_key', options: OPTIONS, startedMs: 900 });
+    text = '';
+    const of = { environment: 'default', subscription: 'mailer' };
+    const event = { webhookId: 'msg_x', eventId: 'evt_x', topic: 'orders.created', n: 1, durationMs: 4 };
+    screen.notice({ kind: 'delivered', ...of, ...event, cause: '', status: 0 });
+    screen.notice({ kind: 'disabled', ...of, cause: 'failing' });
+    assert.match(text, /evt_x {2}→ mailer {2}acked {2}4\.0 ms\n/);
+    assert.match(text, /mailer: disabled, as nothing was delivered for too long/);
+    assert.ok(!text.includes('endpoint'), text);
   });
 
   test('of several workers says how many, and whose a notice is', () => {

@@ -20,6 +20,8 @@ export interface Ready {
   readonly address: string;
   readonly port: number;
   readonly key: string | undefined;
+  /** MILLRACE_KEY of the environment holds another one. */
+  readonly isOtherKeySet?: boolean;
   readonly options: StartOptions;
   readonly startedMs: number;
 }
@@ -94,7 +96,8 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
 
   function lineOf(notice: Extract<Notice, { eventId: string }>, verdict: string | undefined): string {
     const { topic, eventId, subscription, status, cause, durationMs, n, nextMs } = notice;
-    const answer = status === 0 ? cause : String(status);
+    // A consumer of a stream has no status to answer with.
+    const answer = status !== 0 ? String(status) : notice.kind === 'delivered' ? 'acked' : cause;
     const next =
       notice.kind === 'delivered'
         ? ''
@@ -150,6 +153,10 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
       write('');
       for (const [name, line] of tryLinesOf(ready)) write(`  ${name.padEnd(9)} ${line}`);
       if (mode === 'dev') write('');
+      if (ready.isOtherKeySet === true) {
+        write(`  ${OTHER_KEY}`);
+        write('');
+      }
       write(dim(`  ${ready.options.sample ? SAMPLE_COMES : LINES_COME}`));
       showEarly();
     },
@@ -189,9 +196,10 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
         tell('failed', {
           message: text,
           ...(error instanceof Problem ? { code: error.code } : {}),
-          ...(known ? { advice: error.advice } : {}),
+          ...(known ? { advice: toDoOf(error) } : {}),
         });
-      stderr.write(`millrace can not go on: ${text}${known && error.advice !== undefined ? `\n${error.advice}` : ''}\n`);
+      const advice = known ? toDoOf(error) : undefined;
+      stderr.write(`millrace can not go on: ${text}${advice === undefined ? '' : `\n${advice}`}\n`);
     },
     stopping() {
       if (json) tell('stopping', {});
@@ -203,6 +211,12 @@ export function createScreen({ json, stdout, stderr }: Streams): Screen {
     },
   };
 }
+
+/** Whoever opens the next terminal has it there, too. */
+const OTHER_KEY =
+  'MILLRACE_KEY is set here, to another key than this one: where it is set, the millrace command and the examples send it instead.';
+
+const toDoOf = (error: Problem | StartRefused): string | undefined => (error instanceof Problem ? error.toDo : error.advice);
 
 const SAMPLE_COMES = 'A sample event goes to the built-in receiver "echo"; then a line per delivery. Ctrl-C stops.';
 const LINES_COME = 'A line per delivery follows. Ctrl-C stops.';
@@ -281,7 +295,7 @@ function sentenceOf(notice: Exclude<Notice, { eventId: string }>): string {
     case 'disabled':
       return notice.cause === 'gone'
         ? `${notice.subscription}: disabled, its endpoint answered 410 (gone); resume it when it is back`
-        : `${notice.subscription}: disabled, its endpoint failed for too long; what it has not got stays in the log, resume it when it works`;
+        : `${notice.subscription}: disabled, as nothing was delivered for too long and all attempts failed; what it has not got stays in the log, resume it when it works`;
     case 'egress_failing':
       return `${notice.subscriptions} subscriptions can not connect at once: look at this machine's own network`;
     case 'ledger_failing':

@@ -69,9 +69,15 @@ export async function serve(
     return fail(explained(error, options.data));
   }
   const { address, port, key } = running;
-  screen.ready({ version, address, key, options, port, startedMs: performance.now() });
+  screen.ready({ version, address, key, isOtherKeySet: isOtherKeySet(key), options, port, startedMs: performance.now() });
   onReady?.({ address, key });
   await running.sendSample?.().then(screen.sampleSent);
+}
+
+/** In the shell that it was started from: who opens the next terminal would have the command send that one, and wonder. */
+function isOtherKeySet(key: string | undefined): boolean {
+  const other = (process.env['MILLRACE_KEY'] ?? '').trim();
+  return key !== undefined && other !== '' && other !== key;
 }
 
 /** For whoever wants to speak to it from this directory; and that a project's key does not end up in version control. */

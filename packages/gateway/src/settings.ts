@@ -235,7 +235,10 @@ function refuseWhatIsNotThereYet(spec: SubscriptionSpec): void {
 
 export function mustDeliverToOne(deliver: SubscriptionSpec['deliver'] | undefined): void {
   if ((deliver?.webhook === undefined) === (deliver?.stream === undefined))
-    throw new Problem('invalid_request', 'a subscription delivers to a webhook or to a stream', { pointer: '/deliver' });
+    throw new Problem('invalid_request', 'a subscription delivers to a webhook or to a stream', {
+      pointer: '/deliver',
+      advice: 'Give one of both: {"webhook": {"url": "https://…"}}, or {"stream": {}} for consumers that connect.',
+    });
 }
 
 function topicsOf(topics: unknown): readonly string[] {

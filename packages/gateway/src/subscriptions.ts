@@ -176,7 +176,10 @@ export function createSubscriptions({
         checkEndpoint,
       });
       if (registry.app(environment, spec.app) === undefined)
-        throw new Problem('not_found', `there is no app '${spec.app}'`, { pointer: '/app' });
+        throw new Problem('not_found', `there is no app '${spec.app}'`, {
+          pointer: '/app',
+          advice: 'Make the app first, or name one that is there.',
+        });
       if (registry.subscription(environment, id) !== undefined)
         throw new Problem('already_exists', `there is a subscription '${id}' already`);
       const from = beginning(spec.from);
@@ -196,7 +199,7 @@ export function createSubscriptions({
     },
     async test(environment, id, { topic, data }) {
       const { value } = await known(environment, id);
-      mustBeWebhook(value, 'a test goes to a webhook');
+      mustBeWebhook(value, 'a test goes to a webhook', 'Publish an event of one of its topics, and see what a consumer gets.');
       const subscriber = lookUp(environment, id);
       const nowMs = clock.now();
       const event = {
@@ -219,11 +222,18 @@ export function createSubscriptions({
     async rotateSecret(environment, id, { secret: given, overlapMs }, expect) {
       const found = await known(environment, id);
       checkVersion(found, expect);
-      const webhook = mustBeWebhook(found.value, 'a secret signs what goes to a webhook');
+      const webhook = mustBeWebhook(
+        found.value,
+        'a secret signs what goes to a webhook',
+        'Its consumers come with keys or tokens: change those.',
+      );
       const secret = given ?? newSecret((count) => randomBytes(count));
       checkSecret(webhook.signature, secret, '/secret');
       if (secret === vault.open(webhook.secrets[0]?.sealed ?? ''))
-        throw new Problem('invalid_secret', 'this is the present secret', { pointer: '/secret' });
+        throw new Problem('invalid_secret', 'this is the present secret', {
+          pointer: '/secret',
+          advice: 'Bring another one, or leave it out to be given one.',
+        });
       const previousUntilMs = clock.now() + overlapMs;
       const secrets = [{ sealed: vault.seal(secret) }, ...previous(webhook, previousUntilMs)];
       if (secrets.length > SECRETS_MAX)
@@ -257,9 +267,9 @@ export function owedFrom(from: number | 'end' | 'start', ends: Iterable<Cursor>)
   return from === 'end' ? Math.min(...timesMs) : Math.min(from, Math.max(...timesMs));
 }
 
-function mustBeWebhook({ deliver: { webhook } }: Subscription, why: string): Webhook {
+function mustBeWebhook({ deliver: { webhook } }: Subscription, why: string, advice: string): Webhook {
   if (webhook !== undefined) return webhook;
-  throw new Problem('conflict', `the subscription delivers to a stream: ${why}`);
+  throw new Problem('conflict', `the subscription delivers to a stream: ${why}`, { advice });
 }
 
 function checkVersion({ id, version }: Versioned<Subscription>, expect: number | undefined): void {

@@ -52,7 +52,10 @@ export function createVault(key: Uint8Array, ...former: readonly Uint8Array[]): 
         decipher.setAuthTag(bytes.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES));
         return Buffer.concat([decipher.update(bytes.subarray(NONCE_BYTES + TAG_BYTES)), decipher.final()]).toString('utf8');
       } catch (cause) {
-        throw new Problem('invalid_secret', 'a stored secret was changed since it was sealed', { cause });
+        throw new Problem('invalid_secret', 'a stored secret was changed since it was sealed', {
+          cause,
+          advice: 'Bring back a copy of the store, or give what it belongs to a new secret.',
+        });
       }
     },
     derived: (purpose) => [...keys.values()].map((one) => new Uint8Array(hkdfSync('sha256', one, '', purpose, VAULT_KEY_BYTES))),
@@ -63,6 +66,8 @@ export function createVault(key: Uint8Array, ...former: readonly Uint8Array[]): 
 /** Enough to tell keys apart, too little to tell anything of one. */
 export function keyIdOf(key: Uint8Array): string {
   if (key.length !== VAULT_KEY_BYTES)
-    throw new Problem('invalid_secret', `the key for secrets at rest has ${VAULT_KEY_BYTES} bytes`);
+    throw new Problem('invalid_secret', `the key for secrets at rest has ${VAULT_KEY_BYTES} bytes`, {
+      advice: 'Make one by: openssl rand -base64 32',
+    });
   return hash('sha256', key, 'hex').slice(0, 8);
 }

@@ -101,8 +101,10 @@ function shown({ attempts, ...delivery }: Delivery, { width }: Terminal): string
   return [...detailsOf(delivery, nowMs), '', ...tableOf(columns, attempts, width)].join('\n');
 }
 
-function answerOf({ status, cause }: Attempt): string {
-  return status === 0 ? cause : String(status);
+/** Consumers of a stream have no status to answer with. */
+function answerOf({ status, cause, outcome }: Attempt): string {
+  if (status !== 0) return String(status);
+  return cause === '' && outcome === 'delivered' ? 'acked' : cause;
 }
 
 function columnsOf(

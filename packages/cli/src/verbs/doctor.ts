@@ -128,8 +128,8 @@ interface OwnKey {
 }
 
 async function keyCheck(client: Client): Promise<{ readonly check: Check; readonly key?: OwnKey }> {
-  if (client.settings.key() === undefined)
-    return { check: { name: 'key', findings: [], skipped: 'no key is given: --key or MILLRACE_KEY' } };
+  const { key, noKey = 'no key is given' } = client.settings;
+  if (key() === undefined) return { check: { name: 'key', findings: [], skipped: `${noKey}: --key or MILLRACE_KEY` } };
   try {
     return { check: found('key'), key: (await client.ask<OwnKey>('GET /v1/keys/self')).body };
   } catch (error) {

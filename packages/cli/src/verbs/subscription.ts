@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { type Call, type Cli, exampled } from '../cli.ts';
 import { confirm } from '../confirm.ts';
 import { EXIT } from '../exit-codes.ts';
-import type { Faring } from '../health.ts';
+import { type Faring, isToStream } from '../health.ts';
 import { objectOf } from '../input.ts';
 import { type ListOptions, listOf, showList, withListOptions } from '../lists.ts';
 import { misused } from '../refusal.ts';
@@ -32,7 +32,7 @@ export function subscriptionVerbs(program: Command, { act }: Cli): void {
       const list = await listOf<Subscription>(client(), 'GET /v1/subscriptions', options);
       showList(terminal, list, {
         columns: columnsOf(list.data, Date.now()),
-        nothing: 'There are no subscriptions: millrace subscription create ID --topics "orders.*" --to URL',
+        nothing: 'There are no subscriptions: millrace subscription create ID --topics "orders.*" --to URL (or --stream)',
       });
     }),
   );
@@ -48,7 +48,7 @@ export function subscriptionVerbs(program: Command, { act }: Cli): void {
     );
 
   withCreationOptions(
-    subscription.command('create [subscription]').description('a new one; its signing secret is shown this once'),
+    subscription.command('create [subscription]').description("a new one; a webhook's signing secret is shown this once"),
   ).action(act<[string | undefined], SubscriptionOptions>(create));
 
   withSubscriptionOptions(
@@ -130,11 +130,18 @@ async function create({
   const json = { ...(await subscriptionBodyOf(options, world)), ...(id === undefined ? {} : { id }) };
   if (!('topics' in json))
     throw misused('say which topics: --topics "orders.*"', 'millrace subscription create --help has examples.');
-  if (!('deliver' in json)) throw misused('say where to: --to URL', 'millrace subscription create --help has examples.');
+  if (!('deliver' in json))
+    throw misused(
+      'say where to: --to URL, or --stream for consumers that connect',
+      'millrace subscription create --help has examples.',
+    );
   const { body } = await client().ask<Subscription>('POST /v1/subscriptions', { json });
   terminal.data(body, () => shownNew(body, { isOwn: bringsSecret(json), terminal }).join('\n'));
   for (const warning of body.warnings ?? []) terminal.warn(`warning: ${warning}`);
-  terminal.hint(`Try the endpoint: millrace subscription test ${body.id}; all settings: millrace subscription get ${body.id}`);
+  const first = isToStream(body)
+    ? `Consume it under the group '${body.id}': subscribe(…, { group }) of the SDK, or POST /v1/pull`
+    : `Try the endpoint: millrace subscription test ${body.id}`;
+  terminal.hint(`${first}; all settings: millrace subscription get ${body.id}`);
 }
 
 function bringsSecret(json: object): boolean {

@@ -122,7 +122,10 @@ export function createFailures(needs: Needs): Failures {
     const record = await eventOf(decided);
     const { uid, bounds } = subscriber;
     if (!bounds.hasRoomForDeadLetter())
-      throw new Problem('overloaded', 'the subscription has as many dead letters as its bound allows', { retryAfterMs: FULL_MS });
+      throw new Problem('overloaded', 'the subscription has as many dead letters as its bound allows', {
+        retryAfterMs: FULL_MS,
+        advice: 'Redrive or discard some of its dead letters first.',
+      });
     bounds.counts.deadLetters++;
     const { eventId, topic, n: attempts } = last;
     const kept = record && { environment, app: record.app, bytes: encodeEvent(record.event) };

@@ -157,6 +157,9 @@ function allowedAs(caller: Caller, allowed: readonly Scope[]): Caller {
   throw new Problem(
     'forbidden',
     `this needs a ${what} with the scope ${allowed.join(' or ')}; this one has ${scopes.join(', ')}`,
+    {
+      advice: `Use ${token === undefined ? 'another key, which an admin makes' : 'a token with that scope, from the backend of the app'}.`,
+    },
   );
 }
 
@@ -209,6 +212,7 @@ export function mayUseTopics(caller: Caller, topics: readonly string[], pointer:
       `this ${caller.token === undefined ? 'key' : 'token'} is for the topics ${caller.topics?.join(', ')}, not for '${outside.slice(0, 80)}'`,
       {
         pointer,
+        advice: `Name topics that it is for, or use another ${caller.token === undefined ? 'key' : 'token'}.`,
       },
     );
 }
@@ -272,14 +276,19 @@ function refusalOf(authorization: string | undefined): Problem {
       advice: 'Sign with it, and make another one if anybody may have seen it on its way.',
     });
   return new Problem('unauthorized', whyUnauthorized(authorization), {
-    advice: 'Send the header "Authorization: Bearer mr_…" with a key of this gateway.',
+    advice: `Send the header "Authorization: Bearer mr_…" with a key of this gateway${isEmpty(authorization) ? '; if it comes from a variable, look whether that is set' : ''}.`,
   });
 }
+
+const isEmpty = (authorization: string | undefined): boolean => /^\s*(bearer\s*)?$/i.test(authorization ?? 'none');
 
 /** Never with what was sent, but for the name of the scheme. */
 function whyUnauthorized(authorization: string | undefined): string {
   if (authorization === undefined) return 'there is no Authorization header';
-  const [scheme = '', ...rest] = authorization.trim().split(/ +/);
+  const [scheme = '', ...rest] = authorization.trim().split(/\s+/);
+  if (scheme === '') return 'the Authorization header is empty';
+  if (/^bearer$/i.test(scheme) && rest.length === 0)
+    return "the key is empty: the Authorization header says 'Bearer' and nothing behind it";
   if (/^mr_/i.test(scheme)) return "the Authorization header holds the key alone: 'Bearer' and a space go before it";
   if (!/^bearer$/i.test(scheme))
     return `the Authorization header says ${/^[\w-]{1,20}$/.test(scheme) && rest.length > 0 ? `'${scheme}'` : 'something else'}, but a key is sent as 'Bearer'`;

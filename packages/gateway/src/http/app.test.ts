@@ -227,6 +227,22 @@ describe('the door of one machine', { timeout: 30_000 }, () => {
   });
 });
 
+describe('a page with a key', { timeout: 30_000 }, () => {
+  const asPage = (origin: string) => ({ json: [], headers: { host: '127.0.0.1:4400', origin } });
+
+  test('may connect on its own machine, to try things out, and is told so where it may not', async (t) => {
+    const local = await world(t, { isLocal: true });
+    assert.equal((await local.ask('POST /v1/pull', asPage('http://localhost:5173'))).status, 200);
+    const elsewhere = await local.ask('POST /v1/pull', asPage('https://shop.example'));
+    assert.equal(elsewhere.status, 403);
+    assert.match(elsewhere.json.advice, /^Open the page from this machine.*"millrace start".*with tokens/);
+    const open = await world(t);
+    const refused = await open.ask('POST /v1/pull', asPage('http://localhost:5173'));
+    assert.deepEqual([refused.status, refused.json.detail], [403, 'a page connects with a token, not with a key']);
+    assert.match(refused.json.advice, /POST \/v1\/tokens; only a gateway of "millrace dev" takes a key here/);
+  });
+});
+
 describe('/metrics', { timeout: 30_000 }, () => {
   const shown = (isPublic: boolean) => ({ metrics: { contentType: 'text/plain', text: async () => 'up 1\n', isPublic } });
 

@@ -185,7 +185,9 @@ export async function createApp(given: HttpNeeds): Promise<FastifyInstance> {
   app.addHook('onRequest', ({ raw: { url = '' } }, _reply, done) => {
     // In absolute form (RFC 9112, section 3.2.2) it is for proxies, and this is none.
     if (!url.startsWith('/') && url !== '*')
-      throw new Problem('invalid_request', 'the target of the request is no path of this gateway');
+      throw new Problem('invalid_request', 'the target of the request is no path of this gateway', {
+        advice: 'Send the path alone, without scheme and host: this gateway is no proxy.',
+      });
     done();
   });
   const { hear } = needs;

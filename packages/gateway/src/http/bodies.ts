@@ -99,7 +99,10 @@ const tooLarge = (most: number): Problem =>
   new Problem('payload_too_large', `the body has more than the ${most.toLocaleString('en')} bytes that are taken here`);
 
 /** Also of a client that left: it does not hear it. */
-const tooShort = (): Problem => new Problem('invalid_request', 'the body is not as long as its Content-Length says');
+const tooShort = (): Problem =>
+  new Problem('invalid_request', 'the body is not as long as its Content-Length says', {
+    advice: 'Count its bytes, not its characters, or leave the header to your HTTP client.',
+  });
 
 /** Payloads are kept as they were sent: what was compressed would be delivered so, or be taken for broken JSON. */
 export function refuseCompressed(app: FastifyInstance): void {

@@ -2,11 +2,13 @@
 import { Problem } from '@millrace/core/problem';
 import type { SendError } from '../ports/sender.ts';
 
+/** Of a stream's consumers. */
+type OfConsumer = 'nack' | 'nack_dead' | 'ack_timeout' | 'consumer_gone';
 /** Not of an attempt that failed. */
 type Unsent = 'expired' | 'log_changed' | 'filter_too_costly' | 'reported_failed';
 
 /** By name, so that the types find the next one missing. What was `aborted` is put back and never dies of it. */
-const NAMED: Readonly<Record<Exclude<SendError, 'aborted'> | Unsent, true>> = {
+const NAMED: Readonly<Record<Exclude<SendError, 'aborted'> | OfConsumer | Unsent, true>> = {
   dns: true,
   refused: true,
   unreachable: true,
@@ -16,6 +18,10 @@ const NAMED: Readonly<Record<Exclude<SendError, 'aborted'> | Unsent, true>> = {
   timeout: true,
   protocol: true,
   blocked_address: true,
+  nack: true,
+  nack_dead: true,
+  ack_timeout: true,
+  consumer_gone: true,
   expired: true,
   log_changed: true,
   filter_too_costly: true,

@@ -85,6 +85,19 @@ describe('a body', { timeout: 30_000 }, () => {
       /^'x' is not known here$/,
       /failures, events/,
     ),
+    'with a member that was mistyped names the one that was meant': bad(
+      'PUT /v1/topics/a.b',
+      { retenton: '7d' },
+      '/retenton',
+      /^'retenton' is not known here \(did you mean 'retention'\?\)$/,
+      /^What is known: .*retention/,
+    ),
+    'with one that must be there and was mistyped': bad(
+      keys,
+      { scope: ['publish'] },
+      '/scopes',
+      /^'scopes' is missing: 'scope' is not known here \(did you mean 'scopes'\?\)$/,
+    ),
     'with a member deep inside': bad(
       patch,
       { retry: { schedule: [true] } },
@@ -145,6 +158,10 @@ describe('what is published', { timeout: 30_000 }, () => {
     detail,
     ...(advice === undefined ? {} : { advice }),
   });
+  const mistyped = (members: object, pointer: string, detail: RegExp): Said => ({
+    ...publish({ json: { type: 'orders.created', ...members } }, 'invalid_event', detail),
+    pointer,
+  });
   const cases: Record<string, Said> = {
     'as nothing': publish({ headers: JSON_TYPE }, 'invalid_json', /^there is no body/, /"type":"orders\.created"/),
     'as nothing, of no type': publish({}, 'invalid_json', /^there is no body/),
@@ -158,6 +175,22 @@ describe('what is published', { timeout: 30_000 }, () => {
       { body: Buffer.alloc(8 * 1024 * 1024 + 1, 0x20), headers: JSON_TYPE },
       'payload_too_large',
       /8,388,608 bytes/,
+    ),
+    'with its data mistyped, an object': mistyped(
+      { dta: { n: 1 } },
+      '/dta',
+      /^the attribute 'dta' must be .* \(did you mean 'data'\?\)$/,
+    ),
+    'with its data mistyped, a text': mistyped(
+      { dtaa: 'x' },
+      '/dtaa',
+      /^'dtaa' is not known \(did you mean 'data'\?\), and there is no data/,
+    ),
+    'with its data in capitals': mistyped({ Data: 1 }, '/Data', /^'Data' is no attribute name: .* \(did you mean 'data'\?\)$/),
+    'with an object that is near to nothing': mistyped(
+      { customer: {} },
+      '/customer',
+      /must be a string, an integer or a boolean$/,
     ),
     compressed: publish({ body: Buffer.from([31, 139]), headers: GZIP }, 'unsupported_media_type', /gzip/, /uncompressed/),
     'in binary mode as JSON that is none': publish(
@@ -190,6 +223,11 @@ describe('what is published', { timeout: 30_000 }, () => {
 });
 
 describe('a query', { timeout: 30_000 }, () => {
+  test('with a parameter that was mistyped names the one that was meant', async (t) => {
+    const { json } = await (await world(t)).ask('GET /v1/topics?limt=1');
+    assert.deepEqual([json.pointer, json.detail], ['/query/limt', "'limt' is not known here (did you mean 'limit'?)"]);
+  });
+
   test('with a parameter that nobody knows is refused, at every address', async (t) => {
     const { ask, app } = await world(t, { metrics: { contentType: 'text/plain', text: async () => '', isPublic: true } });
     const { paths } = (await app.inject('/openapi.json')).json() as { readonly paths: Readonly<Record<string, object>> };
@@ -221,7 +259,10 @@ describe('who asks without a key that counts', { timeout: 30_000 }, () => {
       [admin, /holds the key alone: 'Bearer' and a space go before it$/],
       ['sk_live_123', /says something else, but a key is sent as 'Bearer'$/],
       ['Bearer sk_live_123', /^the key is not known, or it has expired$/],
-      ['Bearer', /^the key is not known, or it has expired$/],
+      ['Bearer', /^the key is empty: the Authorization header says 'Bearer' and nothing behind it$/],
+      ['Bearer  ', /^the key is empty: /],
+      ['bearer', /^the key is empty: /],
+      ['', /^the Authorization header is empty$/],
     ];
     for (const [authorization, detail] of cases) {
       const { status, json, text } = await ask('GET /v1/topics', {

@@ -1,5 +1,7 @@
 /** What Ajv found wrong with a request, in one sentence. It runs with `verbose`: each finding brings its schema. */
 import { pointerTo } from '@millrace/core/json-pointer';
+import { isObject } from '@millrace/core/json-values';
+import { didYouMean, meantAmong } from '@millrace/core/near-miss';
 import { Problem } from '@millrace/core/problem';
 import { isLater } from './openapi/showing.ts';
 import type { Schema } from './openapi/types.ts';
@@ -16,6 +18,8 @@ export interface Finding {
 /** A longer example would hide the sentence. */
 const EXAMPLE_CHARS_MAX = 120;
 const NAME_CHARS_MAX = 80;
+/** Names that are looked at for the one that was meant: who sends more did not mistype one. */
+const UNKNOWN_MAX = 100;
 
 /** `part`: what of the request was looked at, as Fastify calls it. */
 export function problemOfFindings(findings: readonly Finding[], part: string): Problem {
@@ -30,7 +34,8 @@ export function problemOfFindings(findings: readonly Finding[], part: string): P
       return new Problem('not_available_yet', `${name} is planned and not available yet`, { pointer });
     case 'additionalProperties': {
       const { additionalProperty: unknown } = params as { readonly additionalProperty: string };
-      return new Problem('invalid_request', `'${unknown.slice(0, NAME_CHARS_MAX)}' is not known here`, {
+      const meant = didYouMean(namesIn(parentSchema), unknown);
+      return new Problem('invalid_request', `'${unknown.slice(0, NAME_CHARS_MAX)}' is not known here${meant}`, {
         pointer: at(unknown),
         advice: knownIn(parentSchema),
       });
@@ -38,7 +43,7 @@ export function problemOfFindings(findings: readonly Finding[], part: string): P
     case 'required': {
       const { missingProperty: missing } = params as { readonly missingProperty: string };
       const schema = propertiesOf(parentSchema)[missing];
-      return new Problem('invalid_request', `'${missing}' is missing`, {
+      return new Problem('invalid_request', `'${missing}' is missing${misspeltIn(data, missing, parentSchema)}`, {
         pointer: at(missing),
         ...(schema === undefined ? {} : { advice: `It is ${whatOf(schema)}${exampleOf(schema)}.` }),
       });
@@ -68,8 +73,21 @@ function propertiesOf(schema: Schema): Readonly<Record<string, Schema>> {
   return (schema['properties'] ?? {}) as Readonly<Record<string, Schema>>;
 }
 
+function namesIn(schema: Schema): readonly string[] {
+  return Object.entries(propertiesOf(schema)).flatMap(([name, one]) => (isLater(one) ? [] : [name]));
+}
+
+/** It may be there under a name that is nearly its own. */
+function misspeltIn(data: unknown, missing: string, schema: Schema): string {
+  if (!isObject(data)) return '';
+  const known = propertiesOf(schema);
+  const unknown = Object.keys(data).filter((name) => !Object.hasOwn(known, name));
+  const misspelt = unknown.slice(0, UNKNOWN_MAX).find((name) => meantAmong([missing], name) !== undefined);
+  return misspelt === undefined ? '' : `: '${misspelt}' is not known here (did you mean '${missing}'?)`;
+}
+
 function knownIn(schema: Schema): string {
-  const names = Object.entries(propertiesOf(schema)).flatMap(([name, one]) => (isLater(one) ? [] : [name]));
+  const names = namesIn(schema);
   return names.length === 0 ? 'This address takes none.' : `What is known: ${names.join(', ')}.`;
 }
 

@@ -12,7 +12,9 @@ export function problemOf(error: unknown): Problem | undefined {
         advice: 'Send it with the header "Content-Type: application/json".',
       });
     case 'FST_ERR_BAD_URL':
-      return new Problem('invalid_request', 'the address is not valid percent-encoding');
+      return new Problem('invalid_request', 'the address is not valid percent-encoding', {
+        advice: 'Write each % of the address as %25, and other signs as encodeURIComponent does.',
+      });
     case 'FST_ERR_MAX_PARAM_LENGTH':
       return new Problem('not_found', 'no name in an address is that long');
     default:
@@ -30,6 +32,8 @@ export function problemOfConnection(error: Error, limits: Limits): Problem | und
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return new Problem('request_timeout', `the headers did not arrive within ${limits.headersMs / 1000} s`);
     default:
-      return new Problem('invalid_request', 'this is not HTTP/1.1');
+      return new Problem('invalid_request', 'this is not HTTP/1.1', {
+        advice: "Speak HTTP/1.1 in the clear to this port: TLS and HTTP/2 are a reverse proxy's.",
+      });
   }
 }

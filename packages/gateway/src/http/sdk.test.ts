@@ -65,6 +65,21 @@ describe('the SDK that is served', { timeout: 60_000 }, () => {
     }
   });
 
+  test('answers HEAD as it does GET, without the body', async (t) => {
+    const { app } = await world(t, { version: '0.1.0' });
+    for (const url of ['/sdk/millrace.js', '/sdk/0.1.0/millrace.js', '/sdk/manifest.json', '/sdk/manifest.jws?app=shop']) {
+      const [whole, head] = [await app.inject({ url }), await app.inject({ method: 'HEAD', url })];
+      assert.deepEqual([head.statusCode, head.payload], [200, ''], url);
+      // Each signature is made anew, and the clock of one answer is not that of the other.
+      const alike = ({ date: _date, etag: _etag, ...headers }: typeof head.headers) => headers;
+      assert.deepEqual(alike(head.headers), alike(whole.headers), url);
+    }
+    const gone = await app.inject({ method: 'HEAD', url: '/sdk/9.9.9/millrace.js' });
+    assert.deepEqual([gone.statusCode, gone.payload], [404, '']);
+    const other = await app.inject({ method: 'DELETE', url: '/sdk/millrace.js' });
+    assert.deepEqual([other.statusCode, other.headers['allow']], [405, 'GET, HEAD']);
+  });
+
   test('comes compressed to who takes that, always with the same content', async (t) => {
     const { app, ask } = await world(t);
     const { text } = await ask('GET /sdk/millrace.js', { key: '' });

@@ -24,6 +24,8 @@ const FOR_PAGES = {
   'cross-origin-resource-policy': 'cross-origin',
   'x-content-type-options': 'nosniff',
 } as const;
+/** Caches, link checkers and `curl -I` ask for the head alone. */
+const asHead = { exposeHeadRoute: true } as const;
 const FOR_EVER = 'public, max-age=31536000, immutable';
 const FOR_NOW = `public, max-age=${MANIFEST_KEPT_MS / 1_000}`;
 
@@ -33,7 +35,7 @@ export function sdkRoutes(app: FastifyInstance, { apps, clock, releases, tokens 
 
   app.get<{ Params: { version: string } }>(
     '/sdk/:version/millrace.js',
-    { schema: SDK_CALLS.version },
+    { ...asHead, schema: SDK_CALLS.version },
     async ({ params: { version }, headers }, reply) => {
       const release = await releases.get(version);
       if (release === undefined) throw await noVersion(version);
@@ -45,21 +47,33 @@ export function sdkRoutes(app: FastifyInstance, { apps, clock, releases, tokens 
    * The script itself, not a redirect to its version: a page waits for one answer less, and `integrity`, service workers and import maps
    * have an address that answers. Which version it is stands in Content-Location.
    */
-  app.get<{ Querystring: Query }>('/sdk/millrace.js', { schema: SDK_CALLS.chosen }, async ({ query, headers }, reply) => {
-    const { release } = await releaseFor(releases, askingOf(query));
-    void reply.header('content-location', urlOf(release.version));
-    return script(reply, release, { headers, cache: FOR_NOW });
-  });
+  app.get<{ Querystring: Query }>(
+    '/sdk/millrace.js',
+    { ...asHead, schema: SDK_CALLS.chosen },
+    async ({ query, headers }, reply) => {
+      const { release } = await releaseFor(releases, askingOf(query));
+      void reply.header('content-location', urlOf(release.version));
+      return script(reply, release, { headers, cache: FOR_NOW });
+    },
+  );
 
-  app.get<{ Querystring: Query }>('/sdk/manifest.json', { schema: SDK_CALLS.manifest }, async ({ query, headers }, reply) => {
-    const manifest = JSON.stringify(await manifestOf(releases, askingOf(query)));
-    return short(reply.type('application/json'), manifest, headers);
-  });
+  app.get<{ Querystring: Query }>(
+    '/sdk/manifest.json',
+    { ...asHead, schema: SDK_CALLS.manifest },
+    async ({ query, headers }, reply) => {
+      const manifest = JSON.stringify(await manifestOf(releases, askingOf(query)));
+      return short(reply.type('application/json'), manifest, headers);
+    },
+  );
 
-  app.get<{ Querystring: Query }>('/sdk/manifest.jws', { schema: SDK_CALLS.signed }, async ({ query, headers }, reply) => {
-    const signed = await signManifest(await manifestOf(releases, askingOf(query)), tokens.keys, clock.now());
-    return short(reply.type('application/jose'), signed, headers);
-  });
+  app.get<{ Querystring: Query }>(
+    '/sdk/manifest.jws',
+    { ...asHead, schema: SDK_CALLS.signed },
+    async ({ query, headers }, reply) => {
+      const signed = await signManifest(await manifestOf(releases, askingOf(query)), tokens.keys, clock.now());
+      return short(reply.type('application/jose'), signed, headers);
+    },
+  );
 
   async function script(
     reply: FastifyReply,

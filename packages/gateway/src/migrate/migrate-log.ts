@@ -54,7 +54,10 @@ async function migrate(needs: Working): Promise<Migrated> {
 
   const log = await open.log({ address, nowMs, onFailure });
   opened.push(log);
-  if (log.identity === former.log.identity) throw new Problem('migration_conflict', 'this is the log that is to be moved');
+  if (log.identity === former.log.identity)
+    throw new Problem('migration_conflict', 'this is the log that is to be moved', {
+      advice: 'Name another log to move it to.',
+    });
   reached('begin');
   const migration = await begin(needs, started, { from: former.log, to: log, nowMs });
   await declareTopics(former.directory, log);
@@ -89,7 +92,10 @@ function movedBefore(moved: NonNullable<ReturnType<typeof readMoved>>, address: 
 /** Answers the one shard. The ledger must be of this log: else its places mean other events. */
 async function mustBeMovable({ log, ledger }: FormerStore): Promise<string> {
   const [shard, ...others] = log.shards();
-  if (shard === undefined || others.length > 0) throw new Problem('migration_conflict', 'only a log with one shard can be moved');
+  if (shard === undefined || others.length > 0)
+    throw new Problem('migration_conflict', 'only a log with one shard can be moved', {
+      advice: 'Start with a new log beside it, and let what is in this one be delivered.',
+    });
   const [rows, slots] = await Promise.all([ledger.lanes(), ledger.slots()]);
   const changed = await changedShards({ log, shards: [shard], rows, slots });
   if (changed.size > 0)

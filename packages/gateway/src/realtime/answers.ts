@@ -1,5 +1,6 @@
 /** What the server answers to a frame, whatever carries it. */
 import { Problem } from '@millrace/core/problem';
+import type { Subscription, Versioned } from '../ports/directory.ts';
 import type { Said, Settled } from './member.ts';
 import { unknownDelivery } from './member.ts';
 
@@ -10,6 +11,17 @@ export function errorFrame(problem: Problem, about: About = {}): object {
   const { retryAfterMs, status } = problem;
   const retryable = status === 429 || status >= 500;
   return { op: 'error', ...problem.toJSON(), retryable, ...(retryAfterMs === undefined ? {} : { retryAfterMs }), ...about };
+}
+
+/** A consumer is in its group. `topics`: the group's own, where the consumer asked for others, which it does not get. */
+export function subedFrame(
+  { sub, topics: asked }: { readonly sub: number; readonly topics?: readonly string[] },
+  { id, value }: Versioned<Subscription>,
+): object {
+  const { topics, deliver } = value;
+  const isOther = asked !== undefined && new Set(asked).symmetricDifference(new Set(topics)).size > 0;
+  const { ackWaitMs } = deliver.stream ?? {};
+  return { op: 'subed', sub, group: id, recovered: true, ackWaitMs, ...(isOther ? { topics } : {}) };
 }
 
 /** Those that counted, then the others; either may be none. */

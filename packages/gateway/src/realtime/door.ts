@@ -185,7 +185,10 @@ export async function realtimeDoor(app: FastifyInstance, needs: Needs): Promise<
   function mayBeHere(origin: string | undefined, caller: Caller): void {
     if (origin === undefined || isLocal) return;
     if (caller.token === undefined)
-      throw new Problem('forbidden', 'a page connects with a token, not with a key', { advice: 'POST /v1/tokens makes them.' });
+      throw new Problem('forbidden', 'a page connects with a token, not with a key', {
+        advice:
+          'Have the backend of the app make one: POST /v1/tokens; only a gateway of "millrace dev" takes a key here, from pages of its own machine.',
+      });
     if (!origins.mayConnect(origin, caller)) throw originRefused(origin, caller);
   }
 

@@ -23,6 +23,25 @@ describe('a group', { timeout: 30_000 }, () => {
     assert.deepEqual(door.errors, []);
   });
 
+  test('says which topics it has where a consumer asks for others, and only there', async (t) => {
+    const door = await realtime(t);
+    await consumer(door, { credit: 1, topics: ['orders.created', 'orders.paid'] });
+    const client = await door.client();
+    await client.hello();
+    const wishes = [['orders.*'], ['orders.created'], ['orders.paid', 'orders.created', 'orders.paid'], undefined];
+    for (const [at, topics] of wishes.entries()) client.say({ op: 'sub', sub: at + 1, group: 'mailer', topics, credit: 0 });
+    const told = new Map<number, unknown>();
+    for (const _ of wishes) {
+      const frame = await client.next('subed');
+      told.set(frame.sub, frame.topics);
+    }
+    const topics = ['orders.created', 'orders.paid'];
+    assert.deepEqual(
+      [1, 2, 3, 4].map((sub) => told.get(sub)),
+      [topics, topics, undefined, undefined],
+    );
+  });
+
   test('counts against the quota of its app, whoever makes it and however it is opened', async (t) => {
     const door = await realtime(t);
     await door.ask('PATCH /v1/apps/shop', { json: { quotas: { subscriptions: 2 } } });
@@ -80,6 +99,8 @@ describe('a group', { timeout: 30_000 }, () => {
       json.data.map(({ cause, detail }: Frame) => [cause, detail]),
       [['nack_dead', 'no such order']],
     );
+    const many = { subscription: 'mailer', cause: 'nack_dead', dryRun: true };
+    assert.equal((await door.ask('POST /v1/dead-letters/redrive', { json: many })).json.count, 1);
   });
 
   test('keeps the order of a key while deliveries come again, with several consumers', async (t) => {
@@ -202,10 +223,13 @@ describe('a group', { timeout: 30_000 }, () => {
   });
 });
 
-async function consumer(door: RealtimeDoor, { credit }: { readonly credit: number }): Promise<Client> {
+async function consumer(
+  door: RealtimeDoor,
+  { credit, topics = ['orders.created'] }: { readonly credit: number; readonly topics?: readonly string[] },
+): Promise<Client> {
   const client = await door.client();
   await client.hello();
-  client.say({ op: 'sub', sub: 1, group: 'mailer', topics: ['orders.created'], credit });
+  client.say({ op: 'sub', sub: 1, group: 'mailer', topics, credit });
   await client.next('subed');
   return client;
 }

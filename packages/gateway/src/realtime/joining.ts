@@ -2,6 +2,7 @@
 import { Problem } from '@millrace/core/problem';
 import { type Caller, maySeeTopic } from '../http/access.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
+import { subedFrame } from './answers.ts';
 import type { SubFrame } from './frames.ts';
 import type { Right } from './right.ts';
 import type { SessionNeeds } from './session-needs.ts';
@@ -26,8 +27,7 @@ export function createJoining({ connection, enterGroup, groupOf, talk, right, re
     sub.entering = joining.catch(() => undefined);
     const { subscription, isIn } = await joining;
     if (!isIn) return;
-    const { ackWaitMs } = subscription.value.deliver.stream ?? {};
-    talk.say({ op: 'subed', sub: sub.number, group: subscription.id, recovered: true, ackWaitMs });
+    talk.say(subedFrame(frame, subscription));
     giveCredit(sub);
   }
 

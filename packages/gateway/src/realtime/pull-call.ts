@@ -130,11 +130,12 @@ function shortened(call: GroupCall, byMs: number): GroupCall {
   return sub === undefined ? call : { ...call, sub: { ...sub, waitMs: Math.max(0, sub.waitMs - Math.round(byMs)) } };
 }
 
-/** It is there by now. */
-const asked = ({ sub, group, credit, waitMs }: PullSub): PullSub => ({
+/** It is there by now; the owner says whether its topics are those. */
+const asked = ({ sub, group, topics, credit, waitMs }: PullSub): PullSub => ({
   op: 'sub',
   sub,
   ...(group === undefined ? {} : { group }),
+  ...(topics === undefined ? {} : { topics }),
   credit,
   waitMs,
   create: false,

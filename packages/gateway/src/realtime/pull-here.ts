@@ -4,7 +4,7 @@ import type { Groups } from '../api.ts';
 import { type Caller, maySeeTopic } from '../http/access.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Subscription, Versioned } from '../ports/directory.ts';
-import { asProblem, errorFrame, settledFrames, verdictOf } from './answers.ts';
+import { asProblem, errorFrame, settledFrames, subedFrame, verdictOf } from './answers.ts';
 import type { FeedGap, Feeds } from './feeds.ts';
 import type { Gathering } from './gathering.ts';
 import { type GroupSub, joinHere } from './member.ts';
@@ -74,15 +74,14 @@ export async function pullGroup(
 }
 
 function messagesOf(
-  { id, value }: Versioned<Subscription>,
+  subscription: Versioned<Subscription>,
   sub: PullSub | undefined,
   refused: Problem | undefined,
   gathering: Gathering | undefined,
 ): readonly Buffer[] {
   if (sub === undefined || gathering === undefined) return [];
   if (refused !== undefined) return [bytesOf(errorFrame(refused, { sub: sub.sub }))];
-  const { ackWaitMs } = value.deliver.stream ?? {};
-  return [bytesOf({ op: 'subed', sub: sub.sub, group: id, recovered: true, ackWaitMs }), ...gathering.frames];
+  return [bytesOf(subedFrame(sub, subscription)), ...gathering.frames];
 }
 
 /** Never rejects: what is handed over beside it is no worse for it. */

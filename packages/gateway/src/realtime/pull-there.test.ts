@@ -88,6 +88,13 @@ async function nodes(t: TestContext): Promise<Nodes> {
 const sub = (more: object = {}): object => ({ op: 'sub', group: 'mailer', credit: 1, waitMs: 60_000, ...more });
 
 describe('a pull at another node', { timeout: 30_000 }, () => {
+  test('is told the topics of the group where it asked for others', async (t) => {
+    const { owner, pull } = await nodes(t);
+    await owner.publish('orders.created', { n: 0 });
+    const [subed] = await pull([sub({ topics: ['orders.paid'] })]);
+    assert.deepEqual([subed.op, subed.topics], ['subed', ['orders.created']]);
+  });
+
   test('gets what the owner hands over, byte for byte, and acks by any node', async (t) => {
     const { owner, pull } = await nodes(t);
     for (let n = 0; n < 3; n++) await owner.publish('orders.created', { n });

@@ -30,6 +30,15 @@ describe('a pull of a group', { timeout: 30_000 }, () => {
     assert.deepEqual(door.errors, []);
   });
 
+  test('says which topics the group has where others are asked for', async (t) => {
+    const door = await realtime(t);
+    await group(door);
+    const [other] = await pull(door, [sub({ topics: ['orders.paid'] })]);
+    assert.deepEqual([other.op, other.topics], ['subed', ['orders.created']]);
+    const [same] = await pull(door, [sub({ topics: ['orders.created'] })]);
+    assert.deepEqual([same.op, 'topics' in same], ['subed', false]);
+  });
+
   test('waits for the first message, and no longer than it was asked to', async (t) => {
     const door = await realtime(t);
     await group(door);

@@ -80,7 +80,9 @@ export async function openReleases(needs: Needs): Promise<Releases> {
     const other = `${version}${version.includes('+') ? '.' : '+'}${digest}`;
     const release = (await keep(version, sdk)) ?? (await keep(other, sdk));
     if (release === undefined)
-      throw new Problem('internal_error', 'the SDK of this gateway is kept with other bytes than it has');
+      throw new Problem('internal_error', 'the SDK of this gateway is kept with other bytes than it has', {
+        advice: 'Install this version of Millrace anew: its SDK is not what was served before under its version.',
+      });
     await forgetOld(release);
     return release;
   }

@@ -50,7 +50,10 @@ export interface Egress {
  * Throws a Problem `invalid_request` that names the entry which is none of these.
  */
 export function createEgress({ allow }: { readonly allow: readonly string[] }): Egress {
-  if (allow.length > ALLOW_MAX) throw new Problem('invalid_request', `at most ${ALLOW_MAX} entries can be allowed for egress`);
+  if (allow.length > ALLOW_MAX)
+    throw new Problem('invalid_request', `at most ${ALLOW_MAX} entries can be allowed for egress`, {
+      advice: 'Put addresses together as CIDRs, or names as *.suffix.',
+    });
   const { ranges, names, suffixes } = entriesOf(allow);
 
   function isNamed(host: string): boolean {

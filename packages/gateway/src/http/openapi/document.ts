@@ -37,7 +37,8 @@ export function documentOf({ version, routes }: { readonly version: string; read
   const paths: Record<string, Record<string, object>> = {};
   for (const route of routes.filter(({ config }) => config?.undescribed !== true)) {
     const path = route.url.replaceAll(/:(\w+)/g, '{$1}');
-    for (const method of [route.method].flat())
+    // HEAD answers as GET does, but for the body.
+    for (const method of [route.method].flat().filter((one) => one !== 'HEAD'))
       (paths[path] ??= {})[method.toLowerCase()] = operationOf(
         {
           method,

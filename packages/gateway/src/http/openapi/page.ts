@@ -1,5 +1,6 @@
 /** docs/api.md: the document for people. Made from it, and from the list of problems. */
 import { PROBLEMS } from '@millrace/core/problem';
+import { ADVICE } from '@millrace/core/problem-advice';
 import { createCallLines, scopesOf } from './page-calls.ts';
 import { linkTo, tableOf, titled } from './page-marks.ts';
 import { membersOf, schemaLines } from './page-members.ts';
@@ -74,11 +75,11 @@ function namesIn(value: unknown, schemas: ShownSchemas, found = new Set<string>(
 }
 
 function problemLines({ Problem = {} }: ShownSchemas): string[] {
-  const rows = CODES.map((code) => [`\`${code}\``, String(PROBLEMS[code][0]), PROBLEMS[code][1]]);
+  const rows = CODES.map((code) => [`\`${code}\``, String(PROBLEMS[code][0]), PROBLEMS[code][1], ADVICE[code]]);
   const code = { type: 'string', description: 'Stable: one of those above.' };
   return [
     '## Problems',
-    tableOf(['code', 'status', 'means'], rows),
+    tableOf(['code', 'status', 'means', 'what to do'], rows),
     '### Problem',
     Problem.description ?? '',
     membersOf({ ...Problem, properties: { ...Problem.properties, code } }),

@@ -30,9 +30,12 @@ export const HEALTH = {
     'cursors',
   ],
   properties: {
-    breaker: { enum: ['closed', 'open'], description: '`open`: the endpoint is taken to be down; only probes are sent.' },
+    breaker: {
+      enum: ['closed', 'open'],
+      description: '`open`: the endpoint is taken to be down; only probes are sent. Of a stream it is always `closed`.',
+    },
     outage: OUTAGE,
-    failingMs: whole('From the first failure to the last one, without a success in between.'),
+    failingMs: whole('From the first failure to the last one, without a success in between (of a stream: without an ack).'),
     stoppedBy: {
       enum: ['parked', 'parkedBytes', 'held', 'deadLetters'],
       description: 'The bound at which it stands still. Absent while it moves.',
@@ -41,10 +44,10 @@ export const HEALTH = {
     parkedBytes: whole('Bytes of these.'),
     held: whole('Deliveries that wait behind an earlier one of their key.'),
     deadLetters: whole('Dead letters nobody has decided on.'),
-    inFlight: whole('Requests under way.'),
+    inFlight: whole('Requests under way; of a stream, deliveries that are out with its consumers.'),
     allowed: whole('Deliveries allowed at once by now: `concurrency`, less what failures took from it.'),
     behindMs: whole(
-      'How long the oldest event has waited that is neither delivered, parked nor held; 0 where there is none. What to alert on: a pause, an endpoint that is down or slow, and a bound all show here.',
+      'How long the oldest event has waited that is neither delivered, parked nor held; 0 where there is none. What to alert on: a pause, an endpoint that is down or slow, a stream without consumers, and a bound all show here.',
     ),
     cursors: { type: 'object', additionalProperties: POSITION, description: 'By shard: how far it has read.' },
   },
@@ -156,7 +159,8 @@ export const SUBSCRIPTION = {
       properties: {
         cause: {
           enum: ['gone', 'failing'],
-          description: '`gone`: the endpoint answered 410. `failing`: it failed for as long as `disableAfter`.',
+          description:
+            '`gone`: the endpoint answered 410. `failing`: nothing but failures for as long as `disableAfter`, of a stream: no ack.',
         },
         at: time('When.'),
       },
