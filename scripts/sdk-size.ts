@@ -26,9 +26,9 @@ const KB = 1_024;
  * and a client that is wrong by default. What is beside them (receiver, seen-stores, sse, telemetry, outbox) is 5,180, and only whoever imports it has it.
  */
 export const BUDGETS: readonly Budget[] = [
-  { name: 'connect + ws', imports: 'connect, ws', most: 4_880 },
+  { name: 'connect + ws', imports: 'connect, ws', most: 4_900 },
   { name: 'verify', imports: 'verify', most: 0.8 * KB },
-  { name: 'everything', most: 10_080 },
+  { name: 'everything', most: 10_100 },
 ];
 
 export async function sizeOf(budget: Budget): Promise<Size> {

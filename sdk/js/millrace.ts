@@ -77,7 +77,7 @@ export interface Hooks {
   onState?(state: State): void;
   /** A gap of a subscription that has no `onGap` of its own. Where nobody listens, this and errors go to the console: they are never swallowed. */
   onGap?(gap: Gap, subscription: Subscription): void;
-  /** A handler that threw, a subscription that failed, a token that was not to be had. */
+  /** A handler that threw, a subscription that failed, a group that has other topics, a token that was not to be had. */
   onError?(error: unknown): void;
 }
 
@@ -256,7 +256,7 @@ const TELEMETRY = '/v1/telemetry';
 
 // ── errors ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** The one error of this file. `code` is the gateway's (docs/api.md), `http_…` where an answer has none, or one of this file's: `network`, `timeout`, `no_token`, `no_transport`, `connection_lost`, `closed`, `invalid`, `outbox_full`, `store_full`. */
+/** The one error of this file. `code` is the gateway's (docs/api.md), `http_…` where an answer has none, or one of this file's: `network`, `timeout`, `no_token`, `no_transport`, `connection_lost`, `closed`, `invalid`, `other_topics`, `outbox_full`, `store_full`. */
 export class GatewayError extends Error {
   declare readonly code: string;
   /** HTTP; 0 without an answer. */
@@ -541,6 +541,7 @@ export function conversation(io: Io) {
       '-close': close,
       subed(frame) {
         ({ ackWaitMs = ackWaitMs } = frame);
+        if (frame.topics) io.onError(new GatewayError('other_topics', `the group has ${frame.topics}`));
         cursors.clear();
         note(frame.cursors);
         begun();
