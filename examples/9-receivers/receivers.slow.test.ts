@@ -21,6 +21,7 @@ function receiverOf({ ack, work, ended }: Needs): Receiver {
     secrets: [SECRET],
     store: memoryStore(),
     ack,
+    gateways: ['https://events.test'],
     async handle({ type }, { id, body }) {
       const one = { id, type, body: Buffer.from(body).toString() };
       await work(one);
@@ -66,6 +67,7 @@ const WORKER = `
   export { Seen };
   export default onWorkers((env) => ({
     ack: env.ACK,
+    gateways: ['https://events.test'],
     async handle({ type }, { id, body }) {
       for (const step of ['work', 'ended']) {
         const one = JSON.stringify({ id, type, body: new TextDecoder().decode(body) });
@@ -211,7 +213,8 @@ test('Fastify that is closed waits for the work that goes on', async () => {
   const steps: string[] = [];
   const app = fastify();
   const handle = () => gate.promise.then(() => steps.push('worked'));
-  await app.register(onFastify(receiver({ secrets: [SECRET], store: memoryStore(), handle, ack: 'first' }), '/hooks'));
+  const receive = receiver({ secrets: [SECRET], store: memoryStore(), handle, ack: 'first', gateways: ['https://events.test'] });
+  await app.register(onFastify(receive, '/hooks'));
   const address = await app.listen({ port: 0, host: '127.0.0.1' });
   const { Webhook } = await import('standardwebhooks');
   const time = new Date();

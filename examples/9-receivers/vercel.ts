@@ -2,7 +2,7 @@
  * A receiver on Vercel Functions, as `api/hooks.ts`:
  *
  *   import { waitUntil } from '@vercel/functions';
- *   export default onVercel(receiver({ secrets, store, handle, ack: 'first' }), waitUntil);
+ *   export default onVercel(receiver({ secrets, store, handle, ack: 'first', gateways }), waitUntil);
  *
  * A default export with `fetch` takes web-standard requests, and `waitUntil` keeps the function alive for work after the answer, up to its time limit:
  * https://vercel.com/docs/functions/functions-api-reference/vercel-functions-package. The same page recommends `after` of next/server for Next.js

@@ -2,7 +2,9 @@
  * A receiver on Cloudflare Workers. What was seen stands in a Durable Object, as KV can't compare and set; the object's stub, over RPC, is the store.
  *
  *   export { Seen };
- *   export default onWorkers((env) => ({ handle: (event) => env.ORDERS.put(event.id, JSON.stringify(event.data)), ack: 'first' }));
+ *   export default onWorkers((env) => ({
+ *     handle: (event) => env.ORDERS.put(event.id, JSON.stringify(event.data)), ack: 'first', gateways: ['https://events.example'],
+ *   }));
  *
  * wrangler.jsonc: "durable_objects": { "bindings": [{ "name": "SEEN", "class_name": "Seen" }] },
  *   "migrations": [{ "tag": "v1", "new_sqlite_classes": ["Seen"] }], a cron trigger every few minutes, and
