@@ -132,8 +132,9 @@ export function createFeeds({ log, tail, clock, limits, onTrouble }: Needs): Fee
   /** One after the other they are one gap. Told before anything else happens, as its place is behind them already. */
   function tellUnanswered(own: Own): void {
     const gap = own.unanswered;
+    if (gap === undefined) return;
     delete own.unanswered;
-    if (gap !== undefined && !own.closed) own.sink.gap(gap);
+    if (!own.closed) own.sink.gap(gap);
   }
 
   function onRecord(record: LogRecord, before: Place): void {

@@ -18,7 +18,7 @@ export interface Talk {
   about(what: About, work: () => void): void;
   /** While it is too much, nothing more is sent; while it lasts too long, the client is let go. */
   hasRoom(): boolean;
-  /** What was sent beside `say`, where nobody asks for room behind it. */
+  /** So much was sent, beside what `say` says. */
   gave(bytes: number): void;
   /** The network has taken what was unsent. */
   drained(): void;
@@ -62,16 +62,20 @@ export function createTalk({ connection, clock, limits, unsent, onError, onSlow 
   }
 
   function hasRoom(): boolean {
-    const bytes = connection.unsentBytes();
-    unsent.note(held, bytes);
-    if (bytes <= limits.unsentBytes) return true;
+    if (connection.unsentBytes() <= limits.unsentBytes) return true;
     slowSince ??= after(limits.slowMs, onSlow);
     return false;
   }
 
+  function gave(bytes: number): void {
+    unsent.add(held, bytes);
+  }
+
   /** A client that reads no answers is not asked for more questions. */
   function say(frame: object): void {
-    connection.send(JSON.stringify(frame));
+    const text = JSON.stringify(frame);
+    connection.send(text);
+    gave(text.length);
     if (!isOver && !hasRoom()) connection.hold?.(true);
   }
 
@@ -83,7 +87,7 @@ export function createTalk({ connection, clock, limits, unsent, onError, onSlow 
     say,
     sayError,
     hasRoom,
-    gave: (bytes) => unsent.add(held, bytes),
+    gave,
     after,
     drop,
     later(work, about) {
