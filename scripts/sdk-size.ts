@@ -23,12 +23,12 @@ const KB = 1_024;
  * `verify` keeps that. Why not the others: without one line for subscriptions `connect` and `ws` are some 3,380 bytes (865 publish, 185 are the socket, the rest
  * connects, refreshes and drains), and subscriptions take 1,390. Without all that could be left to imports of its own, or left out (listening for `online`,
  * hooks, the texts of errors, the check of both clocks, the wait of a drain, the last thousand ids, going back to the best transport) it is still 4,450,
- * and a client that is wrong by default. What is beside them (receiver, seen-stores, sse, telemetry, outbox) is 5,180, and only whoever imports it has it.
+ * and a client that is wrong by default. What is beside them (receiver, seen-stores, sse, telemetry, outbox) is 5,330, and only whoever imports it has it.
  */
 export const BUDGETS: readonly Budget[] = [
-  { name: 'connect + ws', imports: 'connect, ws', most: 4_900 },
+  { name: 'connect + ws', imports: 'connect, ws', most: 4_930 },
   { name: 'verify', imports: 'verify', most: 0.8 * KB },
-  { name: 'everything', most: 10_100 },
+  { name: 'everything', most: 10_290 },
 ];
 
 export async function sizeOf(budget: Budget): Promise<Size> {

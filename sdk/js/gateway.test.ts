@@ -217,11 +217,14 @@ for (const [name, transports] of [
         publisher.subscribe('orders.*', () => undefined).ready,
         (error: GatewayError) => error.code === 'forbidden',
       );
-      const stranger = connect({ url, key: 'mr_aaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', transports, hooks });
+      const told: unknown[] = [];
+      const key = 'mr_aaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa';
+      const stranger = connect({ url, key, transports, hooks: { onError: (error) => told.push(error) } });
       t.after(() => stranger.close({ now: true }));
-      await assert.rejects(
-        stranger.subscribe('orders.*', () => undefined).ready,
-        (error: GatewayError) => error.code === 'closed',
+      await assert.rejects(stranger.subscribe('orders.*', () => undefined).ready, { code: 'unauthorized' });
+      assert.deepEqual(
+        told.map((error) => (error as GatewayError).code),
+        ['unauthorized'],
       );
       assert.deepEqual([stranger.state.state, 'code' in stranger.state && stranger.state.code], ['closed', 4401]);
       await assert.rejects(stranger.sendEvent({ type: 'orders.paid' }), (error: GatewayError) => error.status === 401);

@@ -35,7 +35,7 @@ export interface ReceivedEvent extends EventDraft {
 }
 
 export interface SendOptions {
-  /** One key, one event, however often it is sent (24 h): 1 to 255 bytes. Default: the event's id, which is made up where it has none; with a `source`, both. */
+  /** One key, one event, however often it is sent (24 h): 1 to 255 bytes. Default: what the gateway knows an event by, its id with its source; the id is made up where there is none. */
   readonly idempotencyKey?: string;
   /** W3C Trace Context; made up where it is absent. */
   readonly traceparent?: string;
@@ -258,6 +258,8 @@ const TELEMETRY = '/v1/telemetry';
 
 /** The one error of this file. `code` is the gateway's (docs/api.md), `http_…` where an answer has none, or one of this file's: `network`, `timeout`, `no_token`, `no_transport`, `connection_lost`, `closed`, `invalid`, `other_topics`, `outbox_full`, `store_full`. */
 export class GatewayError extends Error {
+  /** Minified it would be another one, and that is what consoles show. */
+  static override readonly name = 'GatewayError';
   declare readonly code: string;
   /** HTTP; 0 without an answer. */
   declare readonly status: number;
@@ -342,6 +344,8 @@ export function conversation(io: Io) {
   let number: number | undefined;
   let line: ReturnType<Transport> | undefined;
   let retryAfterMs: number | undefined;
+  /** What the gateway said last, since it greeted. */
+  let why: GatewayError | undefined;
   let cancel = (): void => undefined;
 
   const is = (name: State['state']): boolean => state.state === name;
@@ -490,6 +494,7 @@ export function conversation(io: Io) {
     welcome(frame) {
       silenceMs = frame.heartbeatMs + SILENCE_MS;
       best = Math.min(best, transport % transports.length);
+      why = undefined;
       later(good, GOOD_MS);
       renew(frame);
       become({ state: 'open' });
@@ -508,7 +513,7 @@ export function conversation(io: Io) {
     bye: ({ code = 1006, reason }) => closed(code, reason),
     error(frame) {
       ({ retryAfterMs } = frame);
-      io.onError(errorOf(frame));
+      io.onError((why = errorOf(frame)));
     },
   };
 
@@ -541,7 +546,7 @@ export function conversation(io: Io) {
       '-close': close,
       subed(frame) {
         ({ ackWaitMs = ackWaitMs } = frame);
-        if (frame.topics) io.onError(new GatewayError('other_topics', `the group has ${frame.topics}`));
+        if (frame.topics) io.onError(new GatewayError('other_topics', `the group ${group} has the topics ${frame.topics}`));
         cursors.clear();
         note(frame.cursors);
         begun();
@@ -613,7 +618,7 @@ export function conversation(io: Io) {
       mine = 0;
       due.delete(again);
       settled({ ids: unconfirmed.keys() }, passing('connection_lost'));
-      if (state.state === 'closed') failed(new GatewayError('closed', state.reason));
+      if (state.state === 'closed') failed(why ?? new GatewayError('closed', state.reason));
       for (const one of here.values())
         if (one.isBegun) one.sub = -1;
         else if (group) here.delete(one.name);
@@ -784,8 +789,8 @@ const none: Transport = () => {
 /** A client of one gateway. It connects when the first subscription is made; publishing goes by HTTP. Throws GatewayError `invalid`. */
 export function connect(options: ConnectOptions): Gateway {
   const { key, getToken } = options;
-  if (!options.url || !key === !getToken || (key && 'document' in globalThis))
-    throw new GatewayError('invalid', 'give url, and key or getToken: anybody can read a key in a page');
+  if (!key === !getToken || (key && 'document' in globalThis))
+    throw new GatewayError('invalid', 'give key or getToken: anybody can read a key in a page');
   const warn = (what: unknown): void => console.warn('millrace', what);
   const listeners = new Set<(state: State) => void>();
   let asking: Promise<string> | undefined;
@@ -942,11 +947,11 @@ export const sse: Transport = ({ url, token, fetch, on }) => {
   function fail(error: GatewayError): void {
     if (ended.signal.aborted) return;
     ended.abort();
-    on.close(
-      error.code === 'no_transport' ? 0 : (CLOSE_OF[error.code] ?? CLOSE_OF[error.status] ?? 1006),
-      `${error}`,
-      error.retryAfterMs,
-    );
+    const { code, message, status } = error;
+    const closeCode = CLOSE_OF[code] ?? CLOSE_OF[status];
+    // What others are told by a frame before the end.
+    if (closeCode) on.message(JSON.stringify({ op: 'error', code, detail: message, status }));
+    on.close(code === 'no_transport' ? 0 : (closeCode ?? 1006), `${error}`, error.retryAfterMs);
   }
 
   void Promise.resolve().then(on.open);
@@ -986,21 +991,25 @@ type Http = ReturnType<typeof httpOf> & {
   readonly signed?: (body: string, id: string | undefined) => Promise<Record<string, string>>;
 };
 
-const httpOf = (
+function httpOf(
   options: HttpOptions & { readonly client?: string },
   url: string,
   token: (reason: TokenReason) => Promise<string>,
-) => ({
-  fetch,
-  client: CLIENT,
-  timeoutMs: 10_000,
-  ...systemClock,
-  ...options,
-  ...options.clock,
-  ...options.hooks,
-  url: url.replace(/\/+$/, ''),
-  token,
-});
+) {
+  // What was given instead may be the key: it is not said.
+  if (!/^https?:/.test(url)) throw new GatewayError('invalid', 'url is none of http or https');
+  return {
+    fetch,
+    client: CLIENT,
+    timeoutMs: 10_000,
+    ...systemClock,
+    ...options,
+    ...options.clock,
+    ...options.hooks,
+    url: url.replace(/\/+$/, ''),
+    token,
+  };
+}
 
 const SIGNING_PREFIX = 'mrs_';
 
@@ -1043,8 +1052,8 @@ const publishing = (http: Http): Pick<Gateway, 'sendEvent' | 'sendEvents' | 'hea
   async sendEvent(event, options = {}) {
     // A key of one's own stands for the event, also when it is sent by another process: nothing random may be in it.
     const whole = options.idempotencyKey ? event : named(event);
-    // Without a header the gateway goes by source and id: a bare id may be another event of another source.
-    const key = event.source || /[^!-~]/.test(`${whole.id}`) ? {} : { idempotencyKey: whole.id! };
+    // An id of one's own may come another way as well, in a list say: there the gateway goes by it and the source, and so it does without a header.
+    const key = event.id ? {} : { idempotencyKey: whole.id! };
     return receiptOf(await call(http, EVENTS, whole, { ...key, ...options })) as Receipt;
   },
   sendEvents: async (events, options) => (await call(http, EVENTS, events.map(named), options)).results.map(receiptOf),
@@ -1465,6 +1474,7 @@ export interface ReceiverOptions extends Pick<VerifyOptions, 'secrets' | 'tolera
   readonly onDead?: (webhook: Webhook, error: unknown) => unknown;
   /** Origins of the gateways that failures may be reported to, `https://events.example`: where to is told by a header, and headers are not signed. `first` needs them, or `onDead`. */
   readonly gateways?: readonly string[];
+  /** Why it was not 2xx, or what failed later. Default: the console. */
   readonly onError?: (error: unknown) => void;
   /** Default 1 MiB: a payload of 512 KB as base64, and attributes. */
   readonly maxBytes?: number;
@@ -1486,8 +1496,11 @@ export interface Receiver {
  * Throws GatewayError `invalid`.
  */
 export function receiver(options: ReceiverOptions): Receiver {
-  const { store, handle, onError, gateways = [], claimMs = CLAIM_MS, nowMs = Date.now } = options;
-  const isFirst = options.ack === 'first';
+  const { secrets, store, handle, ack = 'after', gateways = [], claimMs = CLAIM_MS, nowMs = Date.now } = options;
+  const { onError = (error: unknown) => console.error('millrace', error) } = options;
+  const isFirst = ack === 'first';
+  if (!Array.isArray(secrets) || !secrets[0] || !store?.claim || !handle?.call || !/^(first|after)$/.test(ack))
+    throw new GatewayError('invalid', "give secrets (a list), store and handle; ack is 'after' or 'first'");
   if (isFirst && !options.onDead && !gateways[0])
     throw new GatewayError('invalid', 'acked first: give gateways, or onDead, for what fails in the end');
 
@@ -1495,7 +1508,7 @@ export function receiver(options: ReceiverOptions): Receiver {
     if (options.onDead) return void (await options.onDead(webhook, error));
     await reportFailure(webhook, error, { gateways, dead: true }).catch((error: GatewayError) => {
       if (error.retryable) throw error;
-      onError?.(error);
+      onError(error);
     });
   }
 
@@ -1530,7 +1543,7 @@ export function receiver(options: ReceiverOptions): Receiver {
       const working = work(webhook, untilMs, 1);
       if (!isFirst) await working;
       else {
-        const quiet = working.catch((error: unknown) => onError?.(error));
+        const quiet = working.catch((error: unknown) => onError(error));
         context?.waitUntil?.(quiet);
       }
     }
@@ -1551,7 +1564,7 @@ export function receiver(options: ReceiverOptions): Receiver {
     try {
       return await take(request, context);
     } catch (error) {
-      onError?.(error);
+      onError(error);
       const isOurs = !(error instanceof VerifyError) || /^(bad_secret|no_crypto)$/.test(error.message);
       return answer(isOurs ? 500 : 401);
     }
@@ -1562,7 +1575,7 @@ export function receiver(options: ReceiverOptions): Receiver {
       const untilMs = nowMs() + claimMs;
       const next = await store.next?.(nowMs(), untilMs);
       if (!next) return count;
-      await work(webhookOf(next.kept), untilMs, next.attempts).catch((error: unknown) => onError?.(error));
+      await work(webhookOf(next.kept), untilMs, next.attempts).catch((error: unknown) => onError(error));
     }
   }
 

@@ -142,20 +142,28 @@ describe('publishing', { timeout: 10_000 }, () => {
     assert.deepEqual([calls[0]?.headers['idempotency-key'], calls[0]?.body], ['order-17', EVENT]);
   });
 
-  test('an id is one of its source: the gateway goes by both where there is one, and no header says less', async () => {
-    for (const [more, key] of [
-      [{ id: 'order-17' }, 'order-17'],
-      [{ id: 'order-17', source: '/shop' }, undefined],
-      [{ source: '/shop' }, undefined],
-      // no header can hold it
-      [{ id: 'Zoë' }, undefined],
+  test('an event with an id of its own is known by it and its source, as in a list: no header makes another key of it', async () => {
+    for (const [more, isKeyed] of [
+      [{}, true],
+      [{ source: '/shop' }, true],
+      [{ id: 'order-17' }, false],
+      // no header could hold it
+      [{ id: 'Zoë', source: '/shop' }, false],
     ] as const) {
       const { clock, calls, options } = scripted([]);
       await outcome(clock, sendEvent('https://gateway.test', 'mr_key', { ...EVENT, ...more }, options));
       const [call] = calls;
-      assert.equal(call?.headers['idempotency-key'], key);
+      assert.equal(call?.headers['idempotency-key'] !== undefined, isKeyed);
       assert.match(JSON.stringify(call?.body), /"id":"/);
     }
+  });
+
+  test('an address that is none is refused at once, without a word of what was given: it may be the key', () => {
+    for (const url of ['mr_key', '127.0.0.1:4400', '', undefined as never])
+      assert.throws(
+        () => sendEvent(url, 'https://gateway.test', EVENT),
+        ({ code, message }: GatewayError) => code === 'invalid' && !message.includes('mr_key'),
+      );
   });
 
   test('says what the network said, and of which address', async () => {
@@ -332,7 +340,7 @@ describe('tokens for calls', { timeout: 10_000 }, () => {
 
   test('it wants either a key or a way to tokens', () => {
     assert.throws(() => connect({ url: 'https://gateway.test' }), /key or getToken/);
-    assert.throws(() => connect({ key: 'a' } as never), /give url/);
+    assert.throws(() => connect({ key: 'a' } as never), /url is none/);
     assert.throws(() => connect({ url: 'https://gateway.test', key: 'a', getToken: () => 'b' }), /key or getToken/);
   });
 });

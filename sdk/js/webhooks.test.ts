@@ -233,6 +233,26 @@ function stage(options: Partial<ReceiverOptions> = {}) {
 }
 
 describe('a receiver', { timeout: 10_000 }, () => {
+  test('is none without what it needs: it would answer each webhook with 500', () => {
+    const nothing = undefined as never;
+    for (const wrong of [
+      { secrets: nothing },
+      { secrets: [] },
+      { secrets: SECRET as never },
+      { store: memoryStore as never },
+      { handle: nothing },
+      { ack: 'frist' as never },
+    ])
+      assert.throws(() => stage(wrong), { code: 'invalid' });
+  });
+
+  test('says why on the console, where nobody else wants to hear it', async (t) => {
+    const said = t.mock.method(console, 'error', () => undefined);
+    const { serve } = stage({ onError: undefined as never, handle: () => Promise.reject(new Error('no')) });
+    assert.equal((await serve(await requestOf('{}'))).status, 500);
+    assert.match(String(said.mock.calls[0]?.arguments), /millrace,Error: no/);
+  });
+
   test('handles what is signed, once, as the event that it is', async () => {
     const { serve, events } = stage();
     const headers = {

@@ -60,7 +60,7 @@ export function withSubscriptionOptions(command: Command): Command {
       ]),
     )
     .addOption(
-      new Option('--concurrency <n>', 'deliveries at once (default 16; of a stream, over all its consumers, 256)').argParser(
+      new Option('--concurrency <n>', 'deliveries at once (default 16; of a stream, over all its consumers, 64)').argParser(
         wholeNumber(1, 100_000),
       ),
     )

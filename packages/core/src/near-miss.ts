@@ -7,8 +7,9 @@ const CHARS_MAX = 40;
 
 /** The nearest of `names`, where one is near enough to be meant. How words are put together in it, and capitals, count for nothing. */
 export function meantAmong(names: Iterable<string>, given: string): string | undefined {
+  if (given.length > CHARS_MAX) return undefined;
   const plain = plainOf(given);
-  if (given.length > CHARS_MAX || plain.length < 2) return undefined;
+  if (plain.length < 2) return undefined;
   let meant: string | undefined;
   // Of a short name two letters are most of it.
   let least = Math.min(ERRORS_MAX, Math.ceil(plain.length / 3)) + 1;

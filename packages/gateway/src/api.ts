@@ -4,6 +4,7 @@
  */
 import type { EventDraft } from '@millrace/core/draft';
 import type { Problem } from '@millrace/core/problem';
+import type { TraceContext } from '@millrace/core/trace';
 import type { NodeNotice } from './cluster/node.ts';
 import type { Outage } from './lanes/endpoint.ts';
 import type { Consumer, Member } from './lanes/group.ts';
@@ -69,6 +70,8 @@ export interface Publish {
   readonly events: readonly Draft[];
   /** Of a single event (the Idempotency-Key header). Without it an event's own id, where the publisher set one, dedupes with its source. */
   readonly idempotencyKey?: string;
+  /** Of the call: goes along with the events that have none of their own, where there is room for it. */
+  readonly trace?: TraceContext;
 }
 
 /** An event as a publisher hands it in: id, source and time are filled in where missing. */

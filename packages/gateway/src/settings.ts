@@ -21,8 +21,8 @@ export const DEFAULT_BOUNDS: SubscriptionBounds = {
 };
 export const DEFAULT_BREAKER = { failures: 3, events: 10 };
 export const DEFAULT_CONCURRENCY = 16;
-/** Of a group, whose consumers say by their credit how much they take: room for four of the SDK's default. */
-export const DEFAULT_GROUP_CONCURRENCY = 256;
+/** Of a group, whose consumers say by their credit how much they take: as much as the SDK's default. They may hold it for long, so no more. */
+export const DEFAULT_GROUP_CONCURRENCY = 64;
 export const DEFAULT_TIMEOUT_MS = 15_000;
 const PARKED_BYTES_MIN = 600_000;
 const TOPICS_MAX = 64;

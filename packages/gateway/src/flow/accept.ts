@@ -11,6 +11,7 @@ import { parseText } from '@millrace/core/json-parse';
 import { compileKeyPath } from '@millrace/core/key-path';
 import { Problem } from '@millrace/core/problem';
 import { checkTopic } from '@millrace/core/topic';
+import { formatTraceparent, formatTracestate, type TraceContext } from '@millrace/core/trace';
 import type { Draft, Publish } from '../api.ts';
 import type { Limits } from '../limits.ts';
 import { bytesFrom, type Clock } from '../ports/clock.ts';
@@ -64,20 +65,25 @@ export function createAccept({ topic, clock, limits }: Needs): Accept {
 
   function entryOf(
     draft: Draft,
-    { environment, app, idempotencyKey }: Publish,
+    { environment, app, idempotencyKey, trace }: Publish,
     topicOf: (name: string) => Topic | undefined,
   ): Entry {
     checkTopic(draft.type, '/type');
     const declared = topicOf(draft.type);
     if (declared === undefined) throw unknownTopic(draft.type);
     checkSize(draft, Math.min(declared.maxBytes, limits.payloadBytes));
-    const event = complete(draft, app, declared);
-    const bytes = encodeEvent(event);
-    if (bytes.length - (event.data?.length ?? 0) > limits.attributeBytes) {
-      throw new Problem('payload_too_large', `the attributes take more than ${limits.attributeBytes} bytes`);
-    }
+    const { event, bytes } = encoded(complete(draft, app, declared), trace);
     const dedupe = dedupeOf(draft, event, idempotencyKey, limits.dedupeWindowMs);
     return dedupe === undefined ? { environment, app, event, bytes } : { environment, app, event, bytes, dedupe };
+  }
+
+  /** No event is refused for the trace of its call: where there is no room for it, it is left out. */
+  function encoded(event: Event, trace: TraceContext | undefined): Pick<Entry, 'event' | 'bytes'> {
+    const whole = trace === undefined ? event : traced(event, trace);
+    const bytes = encodeEvent(whole);
+    if (bytes.length - (event.data?.length ?? 0) <= limits.attributeBytes) return { event: whole, bytes };
+    if (whole !== event) return encoded(event, undefined);
+    throw new Problem('payload_too_large', `the attributes take more than ${limits.attributeBytes} bytes`);
   }
 
   /** Fills in what the publisher left out. The given members are taken as they are: a codec has checked their form, or we do. */
@@ -154,6 +160,15 @@ export function createAccept({ topic, clock, limits }: Needs): Accept {
     check(request);
     return pieces(request, most);
   };
+}
+
+/** CloudEvents, extension Distributed Tracing: where an event came from. What its publisher wrote into it is never rewritten. */
+function traced(event: Event, trace: TraceContext): Event {
+  if (event.extensions['traceparent'] !== undefined) return event;
+  const { tracestate: _foreign, ...extensions } = event.extensions;
+  const tracestate = formatTracestate(trace);
+  const origin = { traceparent: formatTraceparent(trace), ...(tracestate === undefined ? {} : { tracestate }) };
+  return { ...event, extensions: { ...extensions, ...origin } };
 }
 
 function unknownTopic(name: string): Problem {

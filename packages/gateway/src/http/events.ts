@@ -146,7 +146,8 @@ function howOf(request: FastifyRequest, batch = false): How {
     idempotencyKey: idempotencyKeyOf(request, batch),
     bytes: bodyOf(request).length,
     entered: request.entered,
-    trace: traceOf(request),
+    // A header that the signature does not cover must not count.
+    trace: request.signed === undefined ? traceOf(request) : undefined,
   };
 }
 

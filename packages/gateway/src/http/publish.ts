@@ -1,7 +1,7 @@
 /** Publishing at the door: a caller's drafts go to the gateway, each with an answer of its own. */
 import { pointerTo } from '@millrace/core/json-pointer';
 import { Problem } from '@millrace/core/problem';
-import { formatTraceparent, formatTracestate, type TraceContext } from '@millrace/core/trace';
+import type { TraceContext } from '@millrace/core/trace';
 import type { Draft, Gateway, Published } from '../api.ts';
 import type { Limits } from '../limits.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -44,14 +44,10 @@ export function createPublish({ gateway, directory, clock, limits, undeclared, q
   async function send(
     { environment, app }: Caller,
     events: readonly Draft[],
-    idempotencyKey: string | undefined,
+    { idempotencyKey, trace }: Pick<How, 'idempotencyKey' | 'trace'>,
   ): Promise<readonly Published[]> {
-    const published = await gateway.publish({
-      environment,
-      app,
-      events,
-      ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
-    });
+    const how = { ...(idempotencyKey === undefined ? {} : { idempotencyKey }), ...(trace === undefined ? {} : { trace }) };
+    const published = await gateway.publish({ environment, app, events, ...how });
     const unknown = undeclared === undefined ? [] : published.flatMap((one, at) => (isUnknownTopic(one) ? [at] : []));
     if (
       unknown.length === 0 ||
@@ -62,7 +58,7 @@ export function createPublish({ gateway, directory, clock, limits, undeclared, q
       environment,
       app,
       events: unknown.map((at) => events[at] as Draft),
-      ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+      ...how,
     });
     return published.map((one, at) => (unknown.includes(at) ? (again[unknown.indexOf(at)] as Published) : one));
   }
@@ -94,13 +90,12 @@ export function createPublish({ gateway, directory, clock, limits, undeclared, q
     { idempotencyKey, bytes = bytesOf(drafts), entered, trace }: How = {},
   ): Promise<readonly Published[]> {
     const allowed = caller.topics === undefined ? drafts : drafts.map((draft, at) => checked(caller, draft, at, drafts.length));
-    const taken = allowed.filter((draft): draft is Draft => !(draft instanceof Problem));
-    const events = trace === undefined ? taken : taken.map((draft) => traced(draft, trace));
+    const events = allowed.filter((draft): draft is Draft => !(draft instanceof Problem));
     const owner = { environment: caller.environment, id: caller.app };
     const count = quotas.publish(owner, { events: events.length, bytes }, entered);
     let sent: readonly Published[] = [];
     try {
-      if (events.length > 0) sent = await send(caller, events, idempotencyKey);
+      if (events.length > 0) sent = await send(caller, events, { idempotencyKey, trace });
     } finally {
       count(sent.filter(({ status }) => status === 'appended').length);
     }
@@ -115,15 +110,6 @@ export function createPublish({ gateway, directory, clock, limits, undeclared, q
 
 function bytesOf(drafts: readonly (Draft | Problem)[]): number {
   return drafts.reduce((all, draft) => all + (draft instanceof Problem ? 0 : (draft.data?.length ?? 0)), 0);
-}
-
-/** CloudEvents, extension Distributed Tracing: where an event came from. What its publisher wrote into it is never rewritten. */
-function traced(draft: Draft, trace: TraceContext): Draft {
-  if (draft.extensions?.['traceparent'] !== undefined) return draft;
-  const { tracestate: _foreign, ...extensions } = draft.extensions ?? {};
-  const tracestate = formatTracestate(trace);
-  const origin = { traceparent: formatTraceparent(trace), ...(tracestate === undefined ? {} : { tracestate }) };
-  return { ...draft, extensions: { ...extensions, ...origin } };
 }
 
 /** The draft, or why this key may not publish it. A type that is no topic is refused later, with the reason. */

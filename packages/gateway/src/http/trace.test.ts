@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import { receiver } from '../../test/receivers.ts';
 import { type Ask, world } from '../../test/world.ts';
+import { LIMITS } from '../limits.ts';
 
 const PARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 const OTHER = '00-11111111111111111111111111111111-2222222222222222-00';
@@ -67,5 +68,17 @@ describe('the trace of a call', { timeout: 30_000 }, () => {
       await ask('POST /v1/events', { json, headers: { traceparent: OTHER } }),
     ];
     assert.deepEqual([first.json.status, second.json.status], ['appended', 'duplicate']);
+  });
+
+  test('is left out where the event has no room for it: none is refused for the trace of its call', async (t) => {
+    const { ask } = await world(t);
+    const json = { type: 'orders.created', id: '1', note: 'x'.repeat(LIMITS.attributeBytes - 300), data: 1 };
+    for (const [headers, status] of [
+      [{ traceparent: PARENT, tracestate: `a=${'b'.repeat(250)}` }, 'appended'],
+      [{}, 'duplicate'],
+    ] as const)
+      assert.equal((await ask('POST /v1/events', { json, headers })).json.status, status);
+    const { data } = (await ask('GET /v1/events?from=earliest')).json;
+    assert.equal(data[0].event.traceparent, undefined);
   });
 });

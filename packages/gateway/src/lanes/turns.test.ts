@@ -261,6 +261,21 @@ test('however much subscriptions hold without giving anything back, a new one fi
   assert.ok(turns.inFlight < 4_096);
 });
 
+test('an app with any number of subscriptions leaves room for the others: they need not wait for what it holds', () => {
+  const turns = turnsOf(4_096);
+  const of = (app: string) => turns.share({ of: { environment: 'default', app } });
+  const many = Array.from({ length: 5_000 }, () => takeAll(of('many')));
+  assert.ok(
+    many.some(({ count }) => count === 0),
+    'it had all of them',
+  );
+  const [one, other] = [takeAll(of('one')), takeAll(of('other'))];
+  assert.deepEqual([one.count >= 16, other.count >= 16], [true, true], `${one.count}, ${other.count}`);
+  // Of its own it goes on with what comes back.
+  const first = of('third');
+  assert.ok(first.take('standard', 1));
+});
+
 test('one alone may have three eighths of the places, and of the bytes: more than the largest concurrency there is', () => {
   assert.equal(takeAll(turnsOf(15).share()).count, 6);
   assert.equal(takeAll(turnsOf(1_000, 160).share(), 'standard', 10).count, 6);

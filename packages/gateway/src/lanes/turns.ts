@@ -8,7 +8,8 @@
  * them whose endpoints hang leave about one part in n + 1, and whoever comes new finds room at once. (A bound that follows what
  * is free: Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998. There it is linear, as what is queued drains; what hangs
  * does not, and a dozen one after the other would have it all.) Who has its share steps aside until that has changed. The last
- * places are the interactive's.
+ * places are the interactive's. Each has its first, though: so of the last of them an app that has much already gets none, with however
+ * many subscriptions, and one that has little gets some, whatever its share is.
  *
  * An app may have a quota: its subscriptions step aside together where it is used up, and what is given back is the turn of the
  * first of them; of the next one only when that has not used it. So many subscriptions of one app cost no more than one.
@@ -79,6 +80,9 @@ const LINES: readonly Line[] = ['interactive', 'standard', 'bulk', 'replay'];
 const PASSED_OVER_MAX = 9;
 /** One place in sixteen is for interactive topics: a handful of endpoints that hang must not be what they wait for. */
 const URGENT_PART = 16;
+/** The last one in thirty-two is for apps that have little under way: so many of them find room at once, whatever one of the others has. */
+const LAST_PART = 32;
+const LAST_APPS = 8;
 
 export function createTurns({ limits, pace, quotaOf = () => undefined }: TurnsNeeds): Turns {
   const lines = LINES.map(() => createDeque<() => void>());
@@ -86,6 +90,7 @@ export function createTurns({ limits, pace, quotaOf = () => undefined }: TurnsNe
   const aside = new Set<Own>();
   const apps = new Map<string, OfApp>();
   const urgentPlaces = Math.floor(limits.inFlight / URGENT_PART);
+  const lastPlaces = Math.floor(limits.inFlight / LAST_PART);
   let inFlight = 0;
   let bytesInFlight = 0;
   /** In the lines. */
@@ -106,10 +111,21 @@ export function createTurns({ limits, pace, quotaOf = () => undefined }: TurnsNe
   const isFull = (of: OfApp | undefined): boolean =>
     of !== undefined && of.inFlight > 0 && of.inFlight >= (quotaOf(of.environment, of.app) ?? Infinity);
 
-  const hasItsShare = (own: Own, line: Line, bytes: number): boolean =>
-    own.inFlight > 0 &&
-    (isShareOf(own.inFlight, freePlaces(line), limits.inFlight) ||
-      (own.bytes > 0 && isShareOf(own.bytes, limits.inFlightBytes - bytesInFlight - bytes, limits.inFlightBytes)));
+  /** Of the last places, and bytes, an app that has much already gets none. */
+  const isForOthers = (line: Line, bytes: number): boolean =>
+    freePlaces(line) <= lastPlaces || limits.inFlightBytes - bytesInFlight - bytes <= limits.inFlightBytes / LAST_PART;
+
+  function hasItsShare(own: Own, line: Line, bytes: number): boolean {
+    if (lastPlaces > 0 && own.app !== undefined) {
+      if (own.app.inFlight < lastPlaces / LAST_APPS) return false;
+      if (isForOthers(line, bytes)) return true;
+    }
+    return (
+      own.inFlight > 0 &&
+      (isShareOf(own.inFlight, freePlaces(line), limits.inFlight) ||
+        (own.bytes > 0 && isShareOf(own.bytes, limits.inFlightBytes - bytesInFlight - bytes, limits.inFlightBytes)))
+    );
+  }
 
   /** Where the interactive are many, the others may be as many: who is passed over too often has its turn. */
   const heldBack = (): boolean => started >= limits.hurriedStarts + urgent && pace.isHurried;

@@ -38,7 +38,6 @@ export function createJoining({ connection, enterGroup, groupOf, talk, right, re
       take(bytes: Buffer, topic?: string): void {
         if (topic !== undefined && !maySeeTopic(right.caller() as Caller, topic)) return noMore(sub);
         connection.sendShared({ bytes });
-        talk.gave(bytes.length);
         if (!talk.hasRoom()) sub.group?.hold(true);
       },
       left(): void {

@@ -43,7 +43,11 @@ export function createSession(needs: SessionNeeds): Session {
   let early: ClientFrame[] = [];
   let uncount = (): void => undefined;
   let missed = 0;
-  const talk = createTalk({ ...needs, onSlow: () => end(CLOSE.slowConsumer, 'what was sent is not read') });
+  const talk = createTalk({
+    ...needs,
+    onSlow: () => end(CLOSE.slowConsumer, 'what was sent is not read'),
+    onRoom: () => subs.pump(),
+  });
   const { say } = talk;
   const right = createRight({
     ...needs,

@@ -53,6 +53,7 @@ export function createVisits({ sessions, clock, limits, expiresMsOf }: VisitNeed
         unsentBytes: () => raw.writableLength,
         takenBytes: () => takenBytes(raw.socket),
         onSlow: () => raw.destroy(),
+        onRoom: () => visit.feed?.pump(),
       }),
       isOver: false,
       arm(name, delayMs, work) {
@@ -103,7 +104,7 @@ export function createVisits({ sessions, clock, limits, expiresMsOf }: VisitNeed
   function hasRoom(visit: Visit, { raw }: Stream): boolean {
     const bytes = raw.writableLength;
     unsent.note(visit.held, bytes);
-    if (bytes <= limits.unsentBytes) return true;
+    if (bytes <= limits.unsentBytes) return unsent.hasRoom(visit.held);
     visit.arm('slow', limits.slowMs, () => {
       // Of what is less than the system's own mark no 'drain' tells.
       if (raw.writableLength <= limits.unsentBytes) visit.feed?.pump();

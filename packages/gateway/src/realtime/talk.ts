@@ -18,7 +18,7 @@ export interface Talk {
   about(what: About, work: () => void): void;
   /** While it is too much, nothing more is sent; while it lasts too long, the client is let go. */
   hasRoom(): boolean;
-  /** So much was sent, beside what `say` says. */
+  /** What was sent beside `say`, where nobody asks for room behind it. */
   gave(bytes: number): void;
   /** The network has taken what was unsent. */
   drained(): void;
@@ -38,13 +38,25 @@ interface Needs {
   readonly onError: (error: unknown) => void;
   /** What was sent is not read. */
   readonly onSlow: () => void;
+  /** There is room again, of all that sessions may hold together. */
+  readonly onRoom: () => void;
 }
 
-export function createTalk({ connection, clock, limits, unsent, onError, onSlow }: Needs): Talk {
+export function createTalk({ connection, clock, limits, unsent, onError, onSlow, onRoom }: Needs): Talk {
   const timers = new Set<Timer>();
   let slowSince: Timer | undefined;
   let isOver = false;
-  const held = unsent.enter({ unsentBytes: connection.unsentBytes, takenBytes: connection.takenBytes, onSlow });
+  const held = unsent.enter({
+    unsentBytes: connection.unsentBytes,
+    takenBytes: connection.takenBytes,
+    onSlow,
+    onRoom() {
+      // What it holds by itself is too much as well: the network tells when that is over.
+      if (slowSince !== undefined) return;
+      connection.hold?.(false);
+      onRoom();
+    },
+  });
 
   function after(delayMs: number, work: () => void): Timer {
     const timer = clock.after(delayMs, () => {
@@ -62,20 +74,16 @@ export function createTalk({ connection, clock, limits, unsent, onError, onSlow 
   }
 
   function hasRoom(): boolean {
-    if (connection.unsentBytes() <= limits.unsentBytes) return true;
+    const bytes = connection.unsentBytes();
+    unsent.note(held, bytes);
+    if (bytes <= limits.unsentBytes) return unsent.hasRoom(held);
     slowSince ??= after(limits.slowMs, onSlow);
     return false;
   }
 
-  function gave(bytes: number): void {
-    unsent.add(held, bytes);
-  }
-
   /** A client that reads no answers is not asked for more questions. */
   function say(frame: object): void {
-    const text = JSON.stringify(frame);
-    connection.send(text);
-    gave(text.length);
+    connection.send(JSON.stringify(frame));
     if (!isOver && !hasRoom()) connection.hold?.(true);
   }
 
@@ -87,7 +95,7 @@ export function createTalk({ connection, clock, limits, unsent, onError, onSlow 
     say,
     sayError,
     hasRoom,
-    gave,
+    gave: (bytes) => unsent.add(held, bytes),
     after,
     drop,
     later(work, about) {

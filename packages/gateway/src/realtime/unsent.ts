@@ -1,7 +1,8 @@
 /**
  * What all sessions together have not taken yet. Each has a bound of its own (talk.ts), and thousands that do not read would hold gigabytes
  * within it: past the bound of all, those that take nothing are let go, the ones that hold most first, until it is kept; those that take
- * something, but too little to be done in the time that a session may be slow, only where that is not enough. Each tells what it holds as it
+ * something, but too little to be done in the time that a session may be slow, only where that is not enough. Meanwhile who holds something
+ * gets no more. Each tells what it holds as it
  * learns it; what the network takes of it nobody tells. So the sum is too large rather than too small, and near the bound it is counted anew,
  * once in a second: no message costs more than an addition.
  */
@@ -17,6 +18,8 @@ export interface Unsent {
   /** So many it has not taken now. */
   note(held: Held, bytes: number): void;
   leave(held: Held): void;
+  /** False while all hold too much, and it has not taken what it was given: it is told when that has changed. */
+  hasRoom(held: Held): boolean;
   /** Of all, counted anew. */
   bytes(): number;
 }
@@ -27,6 +30,8 @@ export interface Holder {
   takenBytes(): number;
   /** It does not read, and holds what others need: it is to leave. */
   readonly onSlow: () => void;
+  /** It may be given more again. */
+  readonly onRoom: () => void;
 }
 
 /** No getters: see talk.ts. */
@@ -43,14 +48,18 @@ export interface Held {
 }
 
 const LOOK_MS = 1_000;
-/** A packet that was lost is sent again within a second or so. Looks and no time: in a process that stood still nobody could be seen reading. */
-const IDLE_LOOKS = 2;
+/**
+ * Looks and no time: in a process that stood still nobody could be seen reading. So many, as the system tells nothing of what a slow reader takes
+ * before a third of its send buffer is free, seconds after it was full.
+ */
+const IDLE_LOOKS = 8;
 /** From here on it is looked who reads, so that it is known at the bound. */
 const WATCHED_PART = 0.5;
 
 export function createUnsent({ clock, limits }: { readonly clock: Clock; readonly limits: Limits }): Unsent {
   const maxBytes = limits.sessionsUnsentBytes;
   const all = new Set<Held>();
+  const stopped = new Set<Held>();
   let total = 0;
   let lookedMs = 0;
   let timer: Timer | undefined;
@@ -68,7 +77,17 @@ export function createUnsent({ clock, limits }: { readonly clock: Clock; readonl
     lookedMs = nowMs;
     letGo(Array.from(all).filter(({ stillLooks }) => stillLooks >= IDLE_LOOKS));
     letGo(Array.from(all).filter(({ slowLooks }) => slowLooks >= IDLE_LOOKS));
+    goOn();
     timer = total > maxBytes * WATCHED_PART ? clock.after(LOOK_MS, look) : undefined;
+  }
+
+  /** No more than what there is room for: whoever is told takes at once. */
+  function goOn(): void {
+    for (const held of [...stopped]) {
+      if (total > maxBytes && held.bytes > 0) continue;
+      stopped.delete(held);
+      held.holder.onRoom();
+    }
   }
 
   /** Who reads takes what it owed, or as much as it would have to for taking all in the time that a session may be slow. */
@@ -96,6 +115,7 @@ export function createUnsent({ clock, limits }: { readonly clock: Clock; readonl
     note(held, 0);
     held.hasLeft = true;
     all.delete(held);
+    stopped.delete(held);
     if (all.size > 0) return;
     timer?.cancel();
     timer = undefined;
@@ -110,6 +130,11 @@ export function createUnsent({ clock, limits }: { readonly clock: Clock; readonl
     add: (held, bytes) => note(held, held.bytes + bytes),
     note,
     leave,
+    hasRoom(held) {
+      if (total <= maxBytes || held.hasLeft || held.holder.unsentBytes() === 0) return true;
+      stopped.add(held);
+      return false;
+    },
     bytes() {
       for (const held of all) note(held, held.holder.unsentBytes());
       return total;
