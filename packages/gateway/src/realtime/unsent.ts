@@ -83,7 +83,7 @@ export function createUnsent({ clock, limits }: { readonly clock: Clock; readonl
 
   /** No more than what there is room for: whoever is told takes at once. */
   function goOn(): void {
-    for (const held of [...stopped]) {
+    for (const held of Array.from(stopped)) {
       if (total > maxBytes && held.bytes > 0) continue;
       stopped.delete(held);
       held.holder.onRoom();
