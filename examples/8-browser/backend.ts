@@ -14,6 +14,8 @@ const { MILLRACE_KEY: key = '', MILLRACE_URL: url = 'http://127.0.0.1:4400', POR
 const { MILLRACE_PUBLIC_URL: publicUrl = url } = process.env;
 /** A page waits for it: rather the SDK of before than none for long. */
 const PATIENCE_MS = 2_000;
+/** But where there is none of before: a gateway makes it when it is first asked, which takes a while on a busy machine. */
+const FIRST_MS = 20_000;
 const TYPES: Readonly<Record<string, string>> = { html: 'text/html', js: 'text/javascript', css: 'text/css' };
 
 const read = (name: string): string => readFileSync(join(import.meta.dirname, name), 'utf8');
@@ -62,7 +64,8 @@ let sdk: Sdk | undefined;
 /** Which SDK the app wants now, asked for anew with each page; while the gateway is away, the one of before. */
 async function sdkNow(): Promise<Sdk> {
   try {
-    const answer = await fetch(`${url}/sdk/manifest.json?app=${app}`, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    const signal = AbortSignal.timeout(sdk === undefined ? FIRST_MS : PATIENCE_MS);
+    const answer = await fetch(`${url}/sdk/manifest.json?app=${app}`, { signal });
     if (answer.ok) sdk = ((await answer.json()) as { app: Sdk }).app;
   } catch (error) {
     console.error('the gateway does not say which SDK it has:', error);

@@ -135,7 +135,8 @@ export async function openDesk({ browser, address, transport, group }: DeskOptio
 
   async function load(): Promise<void> {
     isReady = false;
-    await page.goto(`${address}/?transport=${transport}&group=${group}`);
+    const answer = await page.goto(`${address}/?transport=${transport}&group=${group}`);
+    assert.equal(answer?.status(), 200, await answer?.text());
     await until(() => isReady);
   }
 
