@@ -136,7 +136,7 @@ export async function openDesk({ browser, address, transport, group }: DeskOptio
   async function load(): Promise<void> {
     isReady = false;
     const answer = await page.goto(`${address}/?transport=${transport}&group=${group}`);
-    assert.equal(answer?.status(), 200, await answer?.text());
+    assert.equal(answer?.status(), 200, `the page was answered with ${answer?.statusText()}`);
     await until(() => isReady);
   }
 
