@@ -1,6 +1,7 @@
 /** A broker that stands still for a while, and messages as large as no event is. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -14,13 +15,24 @@ import { entry, hasCode, openFor, ownStream, plainClient, readAll } from './test
 const { server, skip } = await findBroker('nats');
 await server?.remove();
 
+/** The signal is sent and not waited for: what the server has in hand by then it may still answer. */
+async function standStill(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP');
+  const isStopped = async (): Promise<boolean> => {
+    const tasks = await readdir(`/proc/${pid}/task`).catch(() => []);
+    const states = await Promise.all(tasks.map((task) => readFile(`/proc/${pid}/task/${task}/stat`, 'utf8').catch(() => '')));
+    return states.every((state) => /\) T /.test(state));
+  };
+  while (!(await isStopped()));
+}
+
 describe('a broker that is slow', { skip, timeout: 120_000 }, () => {
   test('as it stood still for a moment has every append once, and each is answered', async (t) => {
     const slow = await startBroker('nats');
     t.after(() => slow.remove());
     const log = await openFor(t, { servers: slow.url, ...ownStream() });
     await log.append([entry('first')]);
-    process.kill(slow.pid, 'SIGSTOP');
+    await standStill(slow.pid);
     const appends = Array.from({ length: 20 }, (_, at) => log.append([entry(`${at}`)]));
     await passed(1_000); // real time: it is the broker that waits
     process.kill(slow.pid, 'SIGCONT');
@@ -35,7 +47,7 @@ describe('a broker that is slow', { skip, timeout: 120_000 }, () => {
     const log = await openFor(t, { servers: slow.url, ...ownStream() });
     const dedupe = { key: 'k', digest: 'd', windowMs: 60_000 };
     await log.append([entry('first')]);
-    process.kill(slow.pid, 'SIGSTOP');
+    await standStill(slow.pid);
     await assert.rejects(log.append([entry('doubtful', { dedupe })]), hasCode('log_unavailable'));
     process.kill(slow.pid, 'SIGCONT');
     for (;;) {
