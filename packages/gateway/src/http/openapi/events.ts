@@ -126,7 +126,7 @@ const TRACE: readonly HeaderParameter[] = [
   {
     name: 'traceparent',
     description:
-      'The trace of the call: an event that has none of its own carries it to whoever gets it. What can not be read is no trace.',
+      'The trace of the call: an event that has none of its own carries it to whoever gets it, where it has room. What can not be read is no trace, and with a signature, which does not cover it, it does not count.',
     schema: { type: 'string' },
   },
   { name: 'tracestate', description: 'Goes along with it.', schema: { type: 'string' } },
